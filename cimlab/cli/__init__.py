@@ -1,0 +1,1 @@
+"""Commands: parse, compose, check, instantiate, run. Hydra lives here, and only here."""

@@ -1,0 +1,107 @@
+"""The schema of a run, and the gate that every composed configuration passes before anything is imported.
+
+YAML files hold values, these dataclasses hold types and bounds; a key that is in neither is refused, wherever it
+was written. Groups with a `_target_` (model, data, optimizer, ...) are checked against their target's signature
+in `components.py`, which needs torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from cimlab.cli.errors import ConfigError, refuse
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Paths:
+    """Where files are.
+
+    Args:
+        data_dir: data sets.
+        output_dir: runs, one folder each.
+        dense_dir: dense networks, found again by the hash of what defines them.
+    """
+
+    data_dir: str
+    output_dir: str
+    dense_dir: str
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TrainConfig:
+    """Everything `cimlab train` reads; components are `_target_` nodes."""
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    granularity: dict[str, Any]
+    saliency: dict[str, Any]
+    schedule: dict[str, Any]
+    optimizer: dict[str, Any]
+    geometry: CrossbarGeometry
+    prune: PruneSettings
+    mapping: MappingSettings
+    recipe: Recipe
+    trainer: TrainerSettings
+    tracker: TrackerSettings
+    paths: Paths
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    checkpoint: str | None = None
+    rerun: bool = False
+    extensions: list[str] = Field(default_factory=list)
+
+
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The composed configuration in plain containers, every reference resolved."""
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def check(config: DictConfig) -> TrainConfig:
+    """The composed configuration as typed objects.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value; one line.
+    """
+    plain = plain_config(config)
+    _refuse_unknown(TrainConfig, plain, "")
+    try:
+        return TypeAdapter(TrainConfig).validate_python(plain)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if isinstance(first.get("ctx", {}).get("error"), ValueError):
+            raise ConfigError(f"{key}: {message}") from problem
+        refuse(key, first["input"], message[:1].lower() + message[1:])
+
+
+def _refuse_unknown(schema: type, plain: dict, path: str) -> None:
+    hints = get_type_hints(schema)
+    for key, value in plain.items():
+        if key not in hints:
+            raise ConfigError(unknown_key(f"{path}{key}"))
+        if is_dataclass(hints[key]) and isinstance(value, dict):
+            _refuse_unknown(hints[key], value, f"{path}{key}.")
+
+
+def unknown_key(path: str) -> str:
+    """What to say of a key that nothing reads: the keys that are there, the nearest first."""
+    *parents, last = path.lstrip("+~").split(".")
+    schema: Any = TrainConfig
+    for parent in parents:
+        schema = get_type_hints(schema).get(parent) if is_dataclass(schema) else None
+    if not is_dataclass(schema):
+        return f"unknown key {path}; cimlab train --help lists all keys"
+    names = [field.name for field in fields(schema)]
+    near = difflib.get_close_matches(last, names, n=1)
+    hint = f"did you mean {'.'.join([*parents, near[0]])}? " if near else ""
+    return f"unknown key {path}; {hint}allowed: {', '.join(names)}"

@@ -1,0 +1,85 @@
+"""The console script: chooses the command before anything heavy is imported, and turns errors into one line.
+
+Exit codes: 0 done, 1 the run failed, 2 the request was refused, 130 stopped from the keyboard.
+`CIMLAB_DEBUG=1` shows the traceback instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+HELP = """\
+cimlab: prune a network so that a compute-in-memory accelerator really gets faster and cheaper.
+
+usage: cimlab COMMAND [KEY=VALUE ...]
+
+commands:
+  train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
+  completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
+
+  cimlab train                                              a small CNN on digits, in seconds
+  cimlab train model=resnet20 data=cifar10 recipe=cifar granularity=operation_unit prune.remaining=0.25
+  cimlab train -m granularity=weight,operation_unit,filter prune.remaining=0.25,0.1 seed=0,1,2
+  cimlab train --help                                       every group, choice and setting
+
+CIMLAB_DEBUG=1 shows tracebacks.
+"""
+
+COMMANDS = ("train", "completion")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `cimlab` with the arguments of the command line; always ends the process with an exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "COMP_LINE" in os.environ and any(word.startswith("query=") for word in words):
+        words = _completion_words(words)
+    match words:
+        case [] | ["-h" | "--help" | "help", *_]:
+            print(HELP, end="")
+            sys.exit(0)
+        case ["--version", *_]:
+            from cimlab import __version__
+
+            print(f"cimlab {__version__}")
+            sys.exit(0)
+        case ["completion", shell] if shell in ("bash", "zsh", "fish"):
+            sys.exit(_guarded(["-sc", f"install={shell}"]))
+        case ["train", *rest]:
+            sys.exit(_guarded(rest))
+    asked = (
+        "completion takes bash, zsh or fish" if words[0] == "completion" else f"unknown command {words[0]!r}"
+    )
+    print(f"cimlab: {asked}; commands are {', '.join(COMMANDS)} (cimlab --help)", file=sys.stderr)
+    sys.exit(2)
+
+
+def _completion_words(words: list[str]) -> list[str]:
+    """The shell asks Hydra about a line without the command's name; the name itself is completed here."""
+    line = os.environ["COMP_LINE"]
+    parts = line.split(maxsplit=2)
+    if len(parts) < 2 or parts[1] not in COMMANDS or line.endswith(parts[1]):
+        start = parts[1] if len(parts) > 1 else ""
+        print("\n".join(name for name in COMMANDS if name.startswith(start)))
+        sys.exit(0)
+    rest = parts[2] if len(parts) > 2 else ""
+    os.environ["COMP_LINE"] = f"{parts[0]} {rest}"
+    os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
+    return ["train", *words]
+
+
+def _guarded(words: list[str]) -> int:
+    """Run the Hydra application; one clear line and an exit code for whatever goes wrong."""
+    from cimlab.cli import errors
+
+    try:
+        from cimlab.cli.train import run
+
+        return run(words)
+    except KeyboardInterrupt:
+        print("\ncimlab: stopped; the same command goes on from the last whole epoch", file=sys.stderr)
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    except Exception as problem:  # every error a person can meet ends here, as a line
+        return errors.report(problem)

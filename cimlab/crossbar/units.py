@@ -1,0 +1,82 @@
+"""Cutting a crossbar matrix into units, and moving numbers between weights and units.
+
+A unit is the product of a set of rows and a set of columns, so that a grid is two label vectors. That covers
+every granularity of the field, keeps a unit inside one array where it should be, and makes both directions
+(reduce values to units, spread a decision back) vectorised tensor operations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+
+def aligned_segments(length: int, period: int, size: int) -> Int[Tensor, " length"]:
+    """Labels 0, 1, ... of segments of `size` that start afresh at every multiple of `period`.
+
+    `period` is the array's height or width, so that a segment never straddles two arrays.
+
+    >>> aligned_segments(7, 5, 2).tolist()
+    [0, 0, 1, 1, 2, 3, 3]
+    """
+    index = torch.arange(length)
+    return (index // period) * ceil(period / size) + (index % period) // size
+
+
+def segment_sum(
+    values: Shaped[Tensor, "..."], labels: Int[Tensor, " length"], segments: int, dim: int
+) -> Shaped[Tensor, "..."]:
+    """Sum `values` along `dim` (>= 0) over entries of equal label; that axis shrinks to `segments` long."""
+    length = values.shape[dim]
+    if segments == length:
+        return values  # every entry is its own segment
+    if segments == 1:
+        return values.sum(dim, keepdim=True, dtype=values.dtype)
+    if length % segments == 0 and torch.equal(labels, torch.arange(length) // (length // segments)):
+        return values.unflatten(dim, (segments, length // segments)).sum(dim + 1, dtype=values.dtype)
+    shape = list(values.shape)
+    shape[dim] = segments
+    return values.new_zeros(shape).index_add_(dim, labels.to(values.device), values)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitGrid:
+    """How a matrix of R x C weights is cut: unit (u, v) holds the rows labelled u and the columns labelled v.
+
+    Args:
+        row_of: label of every row, each of 0 .. unit_rows - 1 in use.
+        col_of: label of every column, each of 0 .. unit_cols - 1 in use.
+    """
+
+    row_of: Int[Tensor, " rows"]
+    col_of: Int[Tensor, " cols"]
+
+    @property
+    def unit_rows(self) -> int:
+        return int(self.row_of.max()) + 1
+
+    @property
+    def unit_cols(self) -> int:
+        return int(self.col_of.max()) + 1
+
+    def sizes(self) -> Int[Tensor, "unit_rows unit_cols"]:
+        """Weights in every unit."""
+        return torch.outer(torch.bincount(self.row_of), torch.bincount(self.col_of))
+
+    def reduce(
+        self, values: Shaped[Tensor, "groups rows cols"]
+    ) -> Shaped[Tensor, "groups unit_rows unit_cols"]:
+        """Sum the values of each unit, in the dtype of `values`."""
+        by_rows = segment_sum(values, self.row_of, self.unit_rows, 1)
+        return segment_sum(by_rows, self.col_of, self.unit_cols, 2)
+
+    def spread(
+        self, units: Shaped[Tensor, "groups unit_rows unit_cols"]
+    ) -> Shaped[Tensor, "groups rows cols"]:
+        """Give every weight its unit's value."""
+        rows = units if self.unit_rows == len(self.row_of) else units[:, self.row_of.to(units.device)]
+        return rows if self.unit_cols == len(self.col_of) else rows[:, :, self.col_of.to(units.device)]

@@ -1,0 +1,92 @@
+"""What every image data module shares: checked options, the split of validation from training images, and the
+device and dtype that batches are made for. The constructor reads nothing; `prepare_data` checks, `setup`
+loads."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int64
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from cimlab.data.errors import DataError, require_at_least
+from cimlab.data.loader import Batch
+from cimlab.data.seeding import stratified_split
+
+# Autocast rounds the first layer's input to this dtype anyway; every other precision takes float32.
+INPUT_DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageDataModule(LightningDataModule):
+    """Train, validation and test batches of one set of square images.
+
+    data_dir: the folder that holds the data; sets that carry or make their own images leave it alone.
+    batch_size, eval_batch_size: images a batch in training, and in validation and test.
+    validation_size: images split off the training set, equally from each class; 0 means no validation.
+    seed: of the validation split, the order and the augmentation; the test set never depends on it.
+    num_classes, in_channels, image_size (pixels a side), mean, std: known after `prepare_data`, so that a
+    model can be built before `setup`.
+    Raises ValueError on an option out of range.
+    """
+
+    data_dir: str
+    batch_size: int
+    validation_size: int
+    seed: int
+    eval_batch_size: int = 1000
+    num_classes: int = field(init=False)
+    in_channels: int = field(init=False)
+    image_size: int = field(init=False)
+    mean: tuple[float, ...] = field(init=False)
+    std: tuple[float, ...] = field(init=False)
+    device: torch.device = field(init=False, default=torch.device("cpu"))
+    dtype: torch.dtype = field(init=False, default=torch.float32)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        require_at_least("batch_size", self.batch_size, 1)
+        require_at_least("eval_batch_size", self.eval_batch_size, 1)
+        require_at_least("validation_size", self.validation_size, 0)
+        require_at_least("seed", self.seed, 0)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        """Batches from now on live on `device`, their images in `dtype`."""
+        self.device, self.dtype = torch.device(device), dtype
+
+    def follow_trainer(self) -> None:
+        """Takes device and dtype from the trainer, if one is attached. Refuses several devices."""
+        if self.trainer is None:
+            return
+        if self.trainer.world_size > 1:
+            devices = self.trainer.world_size
+            raise DataError(f"{type(self).__name__} feeds one device, not {devices}; use trainer.devices=1")
+        self.to(self.trainer.strategy.root_device, INPUT_DTYPES.get(self.trainer.precision, torch.float32))
+
+    def split_validation(
+        self, labels: Int64[Tensor, " n"]
+    ) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " validation"]]:
+        """Indices of the training and the validation images. Raises ValueError if no training image is
+        left."""
+        if self.validation_size >= len(labels):
+            raise ValueError(
+                f"validation_size={self.validation_size} is not allowed; use 0 to {len(labels) - 1}, "
+                f"for there are {len(labels)} training images"
+            )
+        return stratified_split(labels, self.validation_size, self.seed)
+
+    def train_loader(self) -> Iterable[Batch]:
+        """Shuffled, augmented training batches; `set_epoch` chooses the epoch outside Lightning."""
+        raise NotImplementedError
+
+    def validation_loader(self) -> Iterable[Batch]:
+        """Validation batches, in order."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        return self.train_loader()
+
+    def val_dataloader(self) -> Iterable[Batch] | list[Iterable[Batch]]:
+        """Validation batches, or [] (Lightning then skips validation) where validation_size is 0."""
+        return self.validation_loader() if self.validation_size else []

@@ -1,0 +1,30 @@
+"""Handwritten digits, 1797 grey images of 8 x 8 pixels (Alpaydin and Kaynak, UCI, 1998), bundled with
+scikit-learn: no download, seconds a run; the set for a first look and for tests."""
+
+import torch
+
+from cimlab.data.resident import Labelled, ResidentDataModule
+from cimlab.data.seeding import TEST_SPLIT_SEED, stratified_split
+
+TEST_IMAGES = 360
+
+
+class Digits(ResidentDataModule):
+    """1437 training and 360 test images, grey values 0..16 scaled to 0..255; the test images are always the
+    same."""
+
+    num_classes = 10
+    in_channels = 1
+    image_size = 8
+    # over the pixels of the 1437 training images, as `load` gives them
+    mean = (0.3053,)
+    std = (0.3757,)
+
+    def load(self, train: bool) -> Labelled:
+        from sklearn.datasets import load_digits
+
+        pixels, targets = load_digits(return_X_y=True)
+        images = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+        labels = torch.from_numpy(targets).to(torch.int64)
+        chosen = stratified_split(labels, TEST_IMAGES, TEST_SPLIT_SEED)[0 if train else 1]
+        return images[chosen], labels[chosen]

@@ -1,0 +1,11 @@
+"""How data modules say no: DataError for missing or damaged files, ValueError for an option out of range."""
+
+
+class DataError(RuntimeError):
+    """One clear line: what is wrong, where, and how to mend it."""
+
+
+def require_at_least(name: str, value: int, least: int) -> None:
+    """Raises ValueError unless `value` is a whole number >= `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}={value!r} is not allowed; use a whole number >= {least}")

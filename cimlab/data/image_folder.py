@@ -1,0 +1,182 @@
+"""Any tree of image files, one folder a class, ImageNet among them: read by worker processes, cropped on the
+CPU as uint8, normalised on the device. Its `val/` is the test set; validation is split off `train/`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from cimlab.data.augment import normalise
+from cimlab.data.base import ImageDataModule
+from cimlab.data.epoch import EpochLoader
+from cimlab.data.errors import DataError, require_at_least
+from cimlab.data.loader import Batch
+from cimlab.data.seeding import TEST_SPLIT_SEED, mixed_seed, stratified_split
+
+Sample = tuple[str, int]
+
+
+class SeededImages(Dataset[tuple[Tensor, int]]):
+    """Image files through a random transform whose random numbers depend on (seed, epoch, index) alone,
+    whatever the number of workers. Raises DataError on a file that is no image."""
+
+    def __init__(self, samples: list[Sample], transform: v2.Transform, seed: int, epoch: int) -> None:
+        self.samples, self.transform = samples, transform
+        self.seed, self.epoch = seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[UInt8[Tensor, "3 h w"], int]:
+        path, label = self.samples[index]
+        try:
+            with Image.open(path) as file:
+                picture = file.convert("RGB")
+        except OSError as error:
+            raise DataError(f"{path} cannot be read as an image ({error}); replace or remove it") from error
+        # torchvision draws from torch's global CPU generator only; lend it a seed and give it back as it was
+        state = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(mixed_seed(self.seed, self.epoch, index))
+        image = self.transform(picture)
+        torch.default_generator.set_state(state)
+        return image, label
+
+
+class FolderLoader(EpochLoader):
+    """Normalised batches of image files, on the module's device and in its dtype."""
+
+    def __init__(self, module: "ImageFolder", samples: list[Sample], training: bool) -> None:
+        self.module, self.samples, self.training = module, samples, training
+        self.batch_size = module.batch_size if training else module.eval_batch_size
+        if training and self.batch_size > len(samples):
+            raise ValueError(
+                f"batch_size={self.batch_size} is not allowed; use 1 to {len(samples)}, the training images"
+            )
+        self.transform = (
+            _training_transform(module.image_size) if training else _test_transform(module.image_size)
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        whole, rest = divmod(len(self.samples), self.batch_size)
+        return whole if self.training else whole + bool(rest)
+
+    def __iter__(self) -> Iterator[Batch]:
+        device, dtype = self.module.device, self.module.dtype
+        mean = torch.tensor(self.module.mean, device=device)
+        std = torch.tensor(self.module.std, device=device)
+        batches = DataLoader(
+            SeededImages(self.samples, self.transform, self.module.seed, self.epoch),
+            batch_size=self.batch_size,
+            shuffle=self.training,
+            drop_last=self.training,
+            num_workers=self.module.num_workers,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator().manual_seed(mixed_seed(self.module.seed, self.epoch)),
+        )
+        try:
+            for images, labels in batches:
+                images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+                yield normalise(images, mean, std, dtype), labels
+        except DataError as error:
+            # a worker's error arrives with its traceback as text; the last line says what to do
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+
+
+def _training_transform(size: int) -> v2.Transform:
+    return v2.Compose([v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), v2.PILToTensor()])
+
+
+def _test_transform(size: int) -> v2.Transform:
+    """The centre of the image after its shorter side became 256/224 of `size`, ImageNet's custom."""
+    return v2.Compose([v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size), v2.PILToTensor()])
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageFolder(ImageDataModule):
+    """Images under data_dir/train/CLASS and data_dir/val/CLASS, or under data_dir/CLASS alone.
+
+    image_size: pixels a side of the crop that the model sees.
+    num_workers: processes that read images; 0 reads in this one.
+    test_fraction: share of the images kept for test where there is no val/; the same images in every run.
+    """
+
+    image_size: int = 224
+    num_workers: int = 4
+    test_fraction: float = 0.2
+    in_channels = 3
+    # ImageNet's, which its pretrained networks expect
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+    _samples: dict[str, list[Sample]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least("image_size", self.image_size, 1)
+        require_at_least("num_workers", self.num_workers, 0)
+        if not 0 < self.test_fraction < 1:
+            raise ValueError(
+                f"test_fraction={self.test_fraction} is not allowed; use more than 0 and less than 1"
+            )
+
+    def prepare_data(self) -> None:
+        """Lists the files and classes, once. Refuses a missing or uneven tree and empty classes."""
+        if self._samples:
+            return
+        root = Path(self.data_dir)
+        if any(path.is_dir() for path in (root / "train").glob("*")):
+            tree, test_tree = _scan(root / "train"), _scan(root / "val")
+            if tree.classes != test_tree.classes:
+                odd = sorted(set(tree.classes) ^ set(test_tree.classes))
+                raise DataError(
+                    f"{root}: train/ and val/ differ in class {odd[0]!r}; give both the same class folders"
+                )
+            development, test = tree.samples, test_tree.samples
+        else:
+            tree = _scan(root)
+            test_size = round(self.test_fraction * len(tree.samples))
+            kept, held = stratified_split(torch.tensor(tree.targets), test_size, TEST_SPLIT_SEED)
+            development, test = _pick(tree.samples, kept), _pick(tree.samples, held)
+        train, validation = self.split_validation(torch.tensor([label for _, label in development]))
+        self.num_classes = len(tree.classes)
+        self._samples = {
+            "train": _pick(development, train),
+            "validation": _pick(development, validation),
+            "test": test,
+        }
+
+    def setup(self, stage: str | None = None) -> None:
+        """Takes device and dtype from the trainer; files are read batch by batch."""
+        self.follow_trainer()
+
+    def train_loader(self) -> FolderLoader:
+        return FolderLoader(self, self._samples["train"], training=True)
+
+    def validation_loader(self) -> FolderLoader:
+        return FolderLoader(self, self._samples["validation"], training=False)
+
+    def test_dataloader(self) -> FolderLoader:
+        """Test batches, in order; used once, at the end of a run."""
+        return FolderLoader(self, self._samples["test"], training=False)
+
+
+def _scan(root: Path) -> datasets.ImageFolder:
+    """The class folders and files under `root`."""
+    try:
+        return datasets.ImageFolder(str(root))
+    except FileNotFoundError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{root} is no tree of class folders: {reason}; put images into {root}/CLASS/"
+        ) from error
+
+
+def _pick(samples: list[Sample], indices: Tensor) -> list[Sample]:
+    return [samples[index] for index in indices.tolist()]

@@ -1,0 +1,1 @@
+"""What to prune: granularities, saliencies, budgets, schedules and masks. Torch only, no framework."""

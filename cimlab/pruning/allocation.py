@@ -1,0 +1,174 @@
+"""Spending the budget: which units stay, when a given number of weights may stay.
+
+The budget is counted in weights, never in units, because units differ in size: a global threshold over filters
+would otherwise remove far more of a wide layer than was asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from math import floor, prod
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from cimlab.crossbar.matrix import CrossbarMatrix
+
+AllocationRule = Literal["global", "uniform", "erk", "per_layer"]
+
+
+class PruningError(ValueError):
+    """A pruning plan that can't be carried out; the message names the layer and the mend."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many weights stay, and how they are shared among layers.
+
+    Args:
+        remaining: fraction of the prunable weights that stay.
+        rule: `global`, one threshold over all layers; `uniform`, the same fraction in each; `erk`,
+            Erdos-Renyi-kernel densities (Evci et al., ICML 2020); `per_layer`, fractions by name.
+        layer_floor: fraction of every layer that stays whatever its scores, at least one unit; 0 is none.
+        layer_remaining: for `per_layer`: name or glob pattern -> fraction; other layers use `remaining`.
+    """
+
+    remaining: float
+    rule: AllocationRule = "global"
+    layer_floor: float = 0.01
+    layer_remaining: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The units of one layer that can be kept or pruned, flat.
+
+    Args:
+        matrix: the layer.
+        scores: one per unit; -inf where the unit is already pruned.
+        sizes: weights in each unit.
+    """
+
+    matrix: CrossbarMatrix
+    scores: Float[Tensor, " units"]
+    sizes: Int[Tensor, " units"]
+
+    @property
+    def weights(self) -> int:
+        return self.matrix.weights
+
+
+def keep_highest(
+    scores: Float[Tensor, " units"], sizes: Int[Tensor, " units"], budget: int
+) -> Bool[Tensor, " units"]:
+    """Keep units from the highest score down until the next one would exceed `budget` weights.
+
+    Equal scores go in index order. Linear in the number of units (a radix select over the bits of the float, 16
+    at a time), because a sort of 11 M scores would take longer than a training step.
+    """
+    bits = (scores.float() + 0.0).view(torch.int32)  # adding 0 makes -0 equal to 0
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # integers in the order of the floats
+    above, left = torch.zeros_like(ordered, dtype=torch.bool), budget
+    contested = torch.arange(len(ordered), device=scores.device)
+    for digit in ((ordered >> 16) + 2**15, ordered & 0xFFFF):
+        digits, weights = digit[contested], sizes[contested]
+        histogram = torch.zeros(2**16, dtype=torch.long, device=scores.device).index_add_(
+            0, digits.long(), weights
+        )
+        from_top = histogram.flip(0).cumsum(0)
+        bins_whole = int((from_top <= left).sum())
+        if bins_whole == 2**16:
+            above[contested] = True
+            return above
+        left -= int(from_top[bins_whole - 1]) if bins_whole else 0
+        edge = 2**16 - 1 - bins_whole
+        above[contested[digits > edge]] = True
+        contested = contested[digits == edge]
+    above[contested[sizes[contested].cumsum(0) <= left]] = True
+    return above
+
+
+def allocate(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " units"]]:
+    """Decide every unit of every layer.
+
+    Raises:
+        PruningError: a layer would lose all its weights, or `layer_remaining` names no layer.
+    """
+    if budget.rule == "global":
+        kept = _global(layers, budget)
+    else:
+        densities = _densities(layers, budget)
+        kept = [_keep_in_layer(c, max(d, budget.layer_floor)) for c, d in zip(layers, densities, strict=True)]
+        if budget.layer_floor > 0:
+            kept = [k | _best_unit(c) for k, c in zip(kept, layers, strict=True)]
+    for candidates, units in zip(layers, kept, strict=True):
+        if not units.any():
+            raise PruningError(
+                f"layer {candidates.matrix.name} would lose all its weights at remaining={budget.remaining}: its "
+                f"smallest unit has {int(candidates.sizes.min())} of {candidates.weights} weights; raise "
+                "prune.remaining, take a finer granularity, or set prune.layer_floor above 0"
+            )
+    return kept
+
+
+def _keep_in_layer(candidates: Candidates, fraction: float) -> Bool[Tensor, " units"]:
+    return keep_highest(candidates.scores, candidates.sizes, floor(fraction * candidates.weights + 1e-9))
+
+
+def _best_unit(candidates: Candidates) -> Bool[Tensor, " units"]:
+    best = torch.zeros_like(candidates.scores, dtype=torch.bool)
+    best[candidates.scores.argmax()] = True
+    return best
+
+
+def _global(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " units"]]:
+    """One threshold over all layers; units that the floor protects come first."""
+    scores, sizes = torch.cat([c.scores for c in layers]), torch.cat([c.sizes for c in layers])
+    allowed = floor(budget.remaining * sum(c.weights for c in layers) + 1e-9)
+    kept = torch.zeros_like(scores, dtype=torch.bool)
+    if budget.layer_floor > 0:
+        kept = torch.cat([_keep_in_layer(c, budget.layer_floor) | _best_unit(c) for c in layers])
+    free = (~kept).nonzero().squeeze(1)
+    spent = int(sizes[kept].sum())
+    if allowed > spent:
+        kept[free] = keep_highest(scores[free], sizes[free], allowed - spent)
+    return list(kept.split([len(c.scores) for c in layers]))
+
+
+def _densities(layers: list[Candidates], budget: Budget) -> list[float]:
+    if budget.rule == "erk":
+        return erk_densities([c.matrix.weight_shape for c in layers], budget.remaining)
+    if budget.rule == "uniform":
+        return [budget.remaining] * len(layers)
+    names = [c.matrix.name for c in layers]
+    for pattern in budget.layer_remaining:
+        if not any(fnmatch(name, pattern) for name in names):
+            raise PruningError(
+                f"prune.layer_remaining names {pattern!r}, but the layers are {', '.join(names)}"
+            )
+    return [
+        next((f for pattern, f in budget.layer_remaining.items() if fnmatch(name, pattern)), budget.remaining)
+        for name in names
+    ]
+
+
+def erk_densities(shapes: list[tuple[int, ...]], remaining: float) -> list[float]:
+    """Layer densities in proportion to sum(shape) / prod(shape), none above 1, `remaining` over all.
+
+    Evci et al., "Rigging the lottery", ICML 2020, section 3. Layers that would exceed 1 stay dense and the
+    others share what is left.
+    """
+    sizes = [prod(shape) for shape in shapes]
+    raw = [sum(shape) / prod(shape) for shape in shapes]
+    dense: set[int] = set()
+    while True:
+        left = remaining * sum(sizes) - sum(sizes[i] for i in dense)
+        shared = sum(raw[i] * sizes[i] for i in range(len(shapes)) if i not in dense)
+        scale = left / shared if shared else 0.0
+        full = {i for i in range(len(shapes)) if i not in dense and scale * raw[i] > 1}
+        if not full:
+            return [1.0 if i in dense else scale * raw[i] for i in range(len(shapes))]
+        dense |= full

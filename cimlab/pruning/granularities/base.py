@@ -1,0 +1,79 @@
+"""What every granularity answers: how it cuts a crossbar matrix, and what the hardware must know of the cut.
+
+Unit shapes are domain terms: m = active_rows and n = logical columns of the operation unit, cut so that a unit
+never straddles an array (classic kernel, channel and filter units know no arrays and may).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import ceil
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.units import UnitGrid, aligned_segments
+
+
+class Granularity(ABC):
+    """A way of cutting a layer into pruning units."""
+
+    @abstractmethod
+    def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        """The units that are kept or pruned as one."""
+
+    def index(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        """The units whose presence the hardware is told; the pruning units unless they are not skippable."""
+        return self.units(matrix, geometry)
+
+    def tiers(
+        self,
+        scores: Float[Tensor, "groups unit_rows unit_cols"],
+        matrix: CrossbarMatrix,
+        geometry: CrossbarGeometry,
+    ) -> Int[Tensor, "groups unit_rows unit_cols"] | None:
+        """Units that must share their fate carry the same tier, 0 the most salient; None leaves them free."""
+        return None
+
+
+def column_segments(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+    """Units of m x 1: one logical column's conversions for one row group."""
+    return block_units(matrix, geometry, geometry.active_rows, 1)
+
+
+def block_units(matrix: CrossbarMatrix, geometry: CrossbarGeometry, rows: int, cols: int) -> UnitGrid:
+    """Units of rows x cols that start afresh at every array."""
+    return UnitGrid(
+        aligned_segments(matrix.rows, geometry.rows, rows),
+        aligned_segments(matrix.cols, geometry.logical_cols, cols),
+    )
+
+
+def balanced_tiers(scores: Float[Tensor, "..."], dim: int, members: int, stride: int) -> Int[Tensor, "..."]:
+    """Rank of every unit in its balance group, scaled to 0 .. members - 1.
+
+    A balance group is `members` units along `dim`, `stride` apart. Keeping the tiers below N then leaves N of
+    every group, and ceil(N size / members) of a ragged one.
+
+    >>> balanced_tiers(torch.tensor([0.1, 0.9, 0.5, 0.7, 0.2, 0.3]), 0, 4, 1).tolist()
+    [3, 0, 2, 1, 2, 0]
+    """
+    length = scores.shape[dim]
+    moved = scores.movedim(dim, -1)
+    span = members * stride
+    padded = torch.nn.functional.pad(moved, (0, ceil(length / span) * span - length), value=-torch.inf)
+    there = torch.nn.functional.pad(
+        torch.ones(length, dtype=torch.long, device=scores.device), (0, padded.shape[-1] - length)
+    )
+    groups = padded.unflatten(-1, (-1, members, stride))
+    sizes = there.view(-1, members, stride).sum(1, keepdim=True).clamp(min=1)
+    rank = torch.zeros_like(groups, dtype=torch.long)
+    place = torch.arange(members, device=scores.device).view(members, 1)
+    for other in range(members):
+        rival = groups[..., other : other + 1, :]
+        rank += (rival > groups) | ((rival == groups) & (place > other))
+    tiers = (rank * members // sizes).flatten(-3)[..., :length]
+    return tiers.movedim(-1, dim)

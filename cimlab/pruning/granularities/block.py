@@ -1,0 +1,27 @@
+"""block(rows, cols): blocks of any size; the crossbar skips whatever whole steps they cover."""
+
+from dataclasses import dataclass
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.units import UnitGrid
+from cimlab.pruning.granularities.base import Granularity, block_units
+
+
+@dataclass(frozen=True)
+class Block(Granularity):
+    """Blocks of rows x cols weights.
+
+    Raises:
+        ValueError: a side is below 1.
+    """
+
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.cols < 1:
+            raise ValueError(f"block rows={self.rows} cols={self.cols}: both must be 1 or more")
+
+    def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        return block_units(matrix, geometry, self.rows, self.cols)

@@ -1,0 +1,16 @@
+"""crossbar: all the weights of one array. Without them the whole array goes."""
+
+from dataclasses import dataclass
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.units import UnitGrid
+from cimlab.pruning.granularities.base import Granularity, block_units
+
+
+@dataclass(frozen=True)
+class Crossbar(Granularity):
+    """One array at a time."""
+
+    def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        return block_units(matrix, geometry, geometry.rows, geometry.logical_cols)

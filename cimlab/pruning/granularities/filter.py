@@ -1,0 +1,18 @@
+"""filter: one output filter, R x 1 (classic structured pruning)."""
+
+from dataclasses import dataclass
+
+import torch
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.units import UnitGrid
+from cimlab.pruning.granularities.base import Granularity
+
+
+@dataclass(frozen=True)
+class Filter(Granularity):
+    """All weights of one output channel (Li et al., "Pruning filters for efficient ConvNets", ICLR 2017)."""
+
+    def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        return UnitGrid(torch.zeros(matrix.rows, dtype=torch.long), torch.arange(matrix.cols))

@@ -1,0 +1,22 @@
+"""kernel: one kh x kw kernel, kh*kw x 1. The crossbar skips nothing by it unless it happens to be aligned."""
+
+from dataclasses import dataclass
+
+import torch
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.units import UnitGrid
+from cimlab.pruning.granularities.base import Granularity, column_segments
+
+
+@dataclass(frozen=True)
+class Kernel(Granularity):
+    """The weights between one input channel and one output channel (Mao et al., CVPR workshops 2017)."""
+
+    def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        return UnitGrid(matrix.channel_of_row(), torch.arange(matrix.cols))
+
+    def index(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        """Kernels straddle row groups; the column segments they empty are what gets a bit."""
+        return column_segments(matrix, geometry)

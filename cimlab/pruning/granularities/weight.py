@@ -1,0 +1,20 @@
+"""weight: every weight for itself (unstructured), 1 x 1. The accuracy ceiling; the crossbar skips nothing by it."""
+
+from dataclasses import dataclass
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.units import UnitGrid
+from cimlab.pruning.granularities.base import Granularity, block_units, column_segments
+
+
+@dataclass(frozen=True)
+class Weight(Granularity):
+    """Han et al., "Learning both weights and connections", NeurIPS 2015."""
+
+    def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        return block_units(matrix, geometry, 1, 1)
+
+    def index(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        """Single zeros skip nothing; what luck empties is a column segment, and that is what gets a bit."""
+        return column_segments(matrix, geometry)

@@ -1,0 +1,123 @@
+"""From scores to masks, and masks that hold: pruned weights are exactly 0 after every optimiser step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.pruning.allocation import Budget, Candidates, PruningError, allocate
+from cimlab.pruning.granularities.base import Granularity
+from cimlab.pruning.saliency import Saliency
+
+Masks = dict[str, Bool[Tensor, "..."]]
+"""Layer name -> True where a weight is left, in the shape of the layer's weight."""
+
+
+@dataclass(frozen=True)
+class PruningRule:
+    """What is pruned and by which measure: everything but the budget.
+
+    Args:
+        granularity: how layers are cut into units.
+        saliency: how units are scored.
+        geometry: the array that units are aligned to.
+    """
+
+    granularity: Granularity
+    saliency: Saliency
+    geometry: CrossbarGeometry
+
+
+def layer_weight(network: nn.Module, name: str) -> nn.Parameter:
+    """The weight of the layer called `name`."""
+    return network.get_parameter(f"{name}.weight")
+
+
+def dense_masks(network: nn.Module, matrices: list[CrossbarMatrix]) -> Masks:
+    """Masks that keep everything."""
+    return {m.name: torch.ones_like(layer_weight(network, m.name), dtype=torch.bool) for m in matrices}
+
+
+@torch.no_grad()
+def make_masks(
+    network: nn.Module,
+    matrices: list[CrossbarMatrix],
+    rule: PruningRule,
+    budget: Budget,
+    generator: torch.Generator,
+    before: Masks | None = None,
+    importance: dict[str, Float[Tensor, "..."]] | None = None,
+) -> Masks:
+    """Choose the weights that stay.
+
+    Args:
+        network: the network with its current weights; not changed.
+        matrices: the prunable layers.
+        rule: granularity, saliency and geometry.
+        budget: how many weights stay.
+        generator: randomness for saliencies that need it.
+        before: masks of an earlier event; what they pruned stays pruned.
+        importance: |w dL/dw| by layer, in the weight's shape, for saliencies that need gradients.
+
+    Raises:
+        PruningError: weights are not finite, or a layer would lose all its weights.
+    """
+    candidates, spreads = [], []
+    for matrix in matrices:
+        weight = layer_weight(network, matrix.name)
+        if not torch.isfinite(weight).all():
+            raise PruningError(f"weights of layer {matrix.name} are not finite; the network can't be pruned")
+        values = matrix.to_matrix(weight.float())
+        gradients = None if importance is None else matrix.to_matrix(importance[matrix.name])
+        grid = rule.granularity.units(matrix, rule.geometry)
+        scores = rule.saliency.unit_scores(values, gradients, grid, generator)
+        sizes = grid.sizes().to(scores.device).expand_as(scores)
+        if before is not None:
+            alive = grid.reduce(matrix.to_matrix(before[matrix.name]).float()) > 0
+            scores = scores.where(alive, -torch.inf)
+        tiers = rule.granularity.tiers(scores, matrix, rule.geometry)
+        if tiers is None:
+            candidates.append(Candidates(matrix, scores.flatten(), sizes.flatten()))
+        else:
+            candidates.append(_tied(matrix, scores, sizes, tiers))
+        spreads.append((matrix, grid, tiers, scores.shape))
+    masks = {}
+    for (matrix, grid, tiers, shape), units in zip(spreads, allocate(candidates, budget), strict=True):
+        kept = units.view(shape) if tiers is None else units[tiers]
+        mask = matrix.to_weight(grid.spread(kept))
+        masks[matrix.name] = mask if before is None else mask & before[matrix.name]
+    return masks
+
+
+def _tied(matrix: CrossbarMatrix, scores: Tensor, sizes: Tensor, tiers: Tensor) -> Candidates:
+    """Tiers as the units to decide: the mean score of their units, never rising from tier to tier."""
+    count = int(tiers.max()) + 1
+    flat = tiers.flatten()
+    zeros = torch.zeros(count, device=scores.device)
+    tier_sizes = zeros.long().index_add_(0, flat, sizes.flatten())
+    weighted = (scores * sizes).flatten()
+    means = zeros.index_add_(0, flat, weighted) / tier_sizes
+    return Candidates(matrix, means.cummin(0).values, tier_sizes)
+
+
+class MaskHolder:
+    """Keeps pruned weights at exactly 0: call `hold` after anything that may have moved them."""
+
+    def __init__(self, network: nn.Module, masks: Masks) -> None:
+        self.weights: list[Tensor] = [layer_weight(network, name) for name in masks]
+        self.factors = [mask.to(w) for mask, w in zip(masks.values(), self.weights, strict=True)]
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Multiply every weight by its mask, in place."""
+        torch._foreach_mul_(self.weights, self.factors)
+
+
+def weights_left(masks: Masks) -> int:
+    """Weights that the masks keep."""
+    return sum(int(mask.sum()) for mask in masks.values())

@@ -1,0 +1,61 @@
+"""Where a number comes from: the code, the libraries and the machine, read without importing any of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "scikit-learn", "torch", "torchvision", "wandb")
+
+
+def code_version() -> dict[str, Any]:
+    """cimlab's version and, where it runs from a git checkout, commit and whether files were changed."""
+    here = Path(__file__).parent
+    commit = _git(here, "rev-parse", "HEAD")
+    changed = None if commit is None else bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
+    return {"version": metadata.version("cimlab"), "git_commit": commit, "git_changed": changed}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the libraries that the numbers depend on."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory (bytes), operating system and Python; no name or address of the machine."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

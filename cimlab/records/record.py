@@ -1,0 +1,117 @@
+"""One run, as one JSON file: what was asked, what was measured, and where, when and by which code.
+
+The file is written last and in one rename, so that a record which exists is whole; its checksum is over its
+content, so that one which was damaged later is refused rather than believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+RECORD_FILE = "record.json"
+
+
+class RecordError(RuntimeError):
+    """A record that can't be read or written; the message names the file and the mend."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run reports (all energies, times and areas in SI units, counts per image).
+
+    Args:
+        run: content hash of what defines the run's result.
+        name: readable name, unique together with the hash.
+        created: UTC time at which the record was written, ISO 8601.
+        seed: the run's seed.
+        choices: group -> choice, e.g. granularity -> operation_unit.
+        config: the resolved configuration.
+        code: cimlab's version, git commit, and whether the tree had uncommitted changes.
+        packages: versions of the libraries that the numbers depend on.
+        machine: processor, cores, memory, accelerator, operating system, Python.
+        wall_time_s: seconds by phase, killed and resumed parts included.
+        accuracy: phase (dense, pruned, retrained) -> test and, where there is one, validation accuracy, 0 to 1.
+        weights: total, prunable, left; remaining over prunable and over all; compression.
+        hardware: total and dense counts, ratios to dense, utilisation, and counts by layer.
+    """
+
+    run: str
+    name: str
+    created: str
+    seed: int
+    choices: dict[str, str]
+    config: dict[str, Any]
+    code: dict[str, Any]
+    packages: dict[str, str]
+    machine: dict[str, Any]
+    wall_time_s: dict[str, float]
+    accuracy: dict[str, dict[str, float]]
+    weights: dict[str, float]
+    hardware: dict[str, Any]
+    schema: int = field(default=SCHEMA)
+
+    def write(self, path: Path) -> None:
+        """Write atomically: a reader sees the old file, or the whole new one."""
+        content = asdict(self)
+        write_atomically(path, json.dumps({**content, "sha256": _checksum(content)}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Read and verify a record.
+
+        Raises:
+            RecordError: the file is missing, damaged, or of a schema this version does not know.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            stated = content.pop("sha256")
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as problem:
+            raise RecordError(
+                f"record {path} can't be read ({problem}); delete it and run again"
+            ) from problem
+        if content.get("schema") != SCHEMA:
+            raise RecordError(
+                f"record {path} has schema {content.get('schema')!r}, this cimlab reads {SCHEMA}"
+            )
+        if stated != _checksum(content):
+            raise RecordError(f"record {path} does not match its checksum; delete it and run again")
+        if set(content) != {f.name for f in fields(cls)}:
+            raise RecordError(f"record {path} lacks fields or has foreign ones; delete it and run again")
+        return cls(**content)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return content_hash(content)
+
+
+def content_hash(content: Any) -> str:
+    """SHA-256 over the canonical JSON of plain content: the same for the same content, whatever its key order."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step, flushed to disk first.
+
+    Raises:
+        RecordError: the folder can't be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as problem:
+        part.unlink(missing_ok=True)
+        raise RecordError(
+            f"can't write {path} ({problem.strerror or problem}); check paths.output_dir"
+        ) from problem

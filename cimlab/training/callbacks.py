@@ -1,0 +1,166 @@
+"""What watches a fit: epoch reports (history, tracker, terminal), seeds that make an epoch repeatable, mapping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import NetworkPlacement, place_network
+from cimlab.pruning.granularities.base import Granularity
+from cimlab.pruning.masks import Masks
+from cimlab.records.history import append_row
+from cimlab.training.module import Classifier, TrainingError
+from cimlab.training.settings import MappingSettings
+from cimlab.training.tracking import Tracker
+
+
+class SeedEpochs(pl.Callback):
+    """Seeds every epoch by (seed, phase, epoch), so that a run resumed at an epoch draws what it would have drawn."""
+
+    def __init__(self, seed: int, phase: str) -> None:
+        self.seed = seed
+        self.phase = phase
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        offset = {"dense": 0, "retrain": 1}[self.phase]
+        pl.seed_everything((self.seed * 2 + offset) * 100_003 + trainer.current_epoch, verbose=False)
+
+
+class EpochReport(pl.Callback):
+    """One row an epoch: to the history file, the tracker, and (where there are no bars) the terminal.
+
+    Args:
+        phase: dense or retrain.
+        first_epoch: epochs of earlier phases, so that the tracker's axis runs on.
+        history: the JSON-lines file.
+        tracker: where the row is shown.
+        lines: print a line an epoch.
+    """
+
+    def __init__(self, phase: str, first_epoch: int, history: Path, tracker: Tracker, lines: bool) -> None:
+        self.phase = phase
+        self.first_epoch = first_epoch
+        self.history = history
+        self.tracker = tracker
+        self.lines = lines
+        self._started = 0.0
+        self._trained = 0.0
+        self._loss = math.nan
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not trainer.is_last_batch:
+            return
+        assert isinstance(pl_module, Classifier)
+        self._loss = pl_module.training_mean.take()["loss"]  # waits for the device, so that the time is true
+        self._trained = time.perf_counter()
+        if not math.isfinite(self._loss):
+            raise TrainingError(
+                f"the training loss became {self._loss} in {self.phase} epoch {trainer.current_epoch + 1}; "
+                "lower optimizer.lr or lengthen recipe.warmup (earlier results are untouched)"
+            )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loader: Any = trainer.train_dataloader
+        images = trainer.num_training_batches * loader.batch_size
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {
+            "loss/train": self._loss,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "throughput/train_images_per_s": images / (self._trained - self._started),
+            **metrics,
+        }
+        seconds = time.perf_counter() - self._started
+        append_row(
+            self.history, {"phase": self.phase, "epoch": trainer.current_epoch, "seconds": seconds, **row}
+        )
+        self.tracker.log({"epoch": self.first_epoch + trainer.current_epoch, **row})
+        if self.lines:
+            print(self._line(trainer, row), flush=True)
+
+    def _line(self, trainer: pl.Trainer, row: dict[str, float]) -> str:
+        parts = [
+            f"{self.phase} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            f"loss {self._loss:.3f}",
+        ]
+        if "accuracy/validation" in row:
+            parts.append(f"validation {100 * row['accuracy/validation']:.2f} %")
+        parts.append(f"{row['throughput/train_images_per_s']:,.0f} images/s")
+        return "  ".join(parts)
+
+
+class CimMapping(pl.Callback):
+    """Maps the masked network on its arrays at the end of a phase, and every N epochs if asked.
+
+    Args:
+        matrices: all mapped layers.
+        geometry: the array.
+        granularity: gives the index that pruning support needs.
+        settings: row order, placement, how often.
+        masks: the masks at the time of asking.
+        tracker: where counts are shown.
+        first_epoch: epochs of earlier phases.
+    """
+
+    def __init__(
+        self,
+        matrices: list[CrossbarMatrix],
+        geometry: CrossbarGeometry,
+        granularity: Granularity,
+        settings: MappingSettings,
+        masks: Callable[[], Masks],
+        tracker: Tracker,
+        first_epoch: int = 0,
+    ) -> None:
+        self.matrices = matrices
+        self.geometry = geometry
+        self.granularity = granularity
+        self.settings = settings
+        self.masks = masks
+        self.tracker = tracker
+        self.first_epoch = first_epoch
+
+    def place(self) -> NetworkPlacement:
+        """Where the weights are now."""
+        return place_network(
+            self.matrices, self.masks(), self.geometry, self.granularity.index, self.settings.placement
+        )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        every = self.settings.every_n_epochs
+        if every and (trainer.current_epoch + 1) % every == 0:
+            self._log(trainer.current_epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._log(trainer.current_epoch - 1)
+
+    def _log(self, epoch: int) -> None:
+        placement = self.place()
+        self.tracker.log({"epoch": self.first_epoch + epoch, **hardware_metrics(placement)})
+        self.tracker.log_table("hardware/layers", layer_rows(placement))
+
+
+def hardware_metrics(placement: NetworkPlacement) -> dict[str, float]:
+    """Stable metric names: hardware/COUNT for the network, hardware/COUNT_ratio over the dense one, compression."""
+    total, dense = asdict(placement.total), asdict(placement.dense_total)
+    metrics: dict[str, float] = {f"hardware/{name}": value for name, value in total.items()}
+    metrics |= {f"hardware/{name}_ratio": total[name] / dense[name] for name in total if dense[name]}
+    metrics["compression"] = total["weights"] / max(1, total["weights_left"])
+    return metrics
+
+
+def layer_rows(placement: NetworkPlacement) -> list[dict[str, int | str]]:
+    """Counts by layer, one row a layer."""
+    return [{"layer": name, **asdict(layer.counts)} for name, layer in placement.layers.items()]

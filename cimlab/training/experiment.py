@@ -1,0 +1,402 @@
+"""One experiment, from nothing to a record: dense training, pruning with retraining, test, mapping.
+
+The story reads top to bottom in `run_experiment`. A dense network is trained once and found again by the hash
+of what defines it; either phase, killed, goes on from its last epoch by the same command.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
+from cimlab.crossbar.placement import Counts, NetworkPlacement
+from cimlab.data.base import ImageDataModule
+from cimlab.pruning.allocation import Budget, PruningError
+from cimlab.pruning.masks import Masks, PruningRule, make_masks
+from cimlab.pruning.schedules import Schedule
+from cimlab.records.history import read_rows
+from cimlab.records.provenance import code_version, machine, package_versions
+from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.training import checkpoints
+from cimlab.training.callbacks import CimMapping, EpochReport, SeedEpochs, hardware_metrics
+from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
+from cimlab.training.module import Classifier, OptimizerFactory
+from cimlab.training.prune_retrain import PruneRetrain
+from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
+from cimlab.training.tracking import Tracker, make_tracker
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Experiment:
+    """Everything one run needs, as plain objects.
+
+    Args:
+        build_network: makes the network, weights initialised; called after seeding.
+        data: the data set, prepared but not loaded.
+        rule: granularity, saliency, geometry.
+        schedule: when to prune.
+        optimizer_factory: parameter groups to optimiser.
+        seed: of everything.
+        checkpoint: dense weights to start from instead of training; None trains or finds them.
+        run: content hash of the run; dense_run: of its dense phase.
+        name: readable name.
+        run_dir: where the run's files go; dense_dir: where dense networks are kept.
+        config: the resolved configuration, for the record.
+        choices: group -> choice, for the record.
+    """
+
+    build_network: Callable[[], nn.Module]
+    data: ImageDataModule
+    rule: PruningRule
+    schedule: Schedule
+    optimizer_factory: OptimizerFactory
+    prune: PruneSettings
+    mapping: MappingSettings
+    recipe: Recipe
+    trainer: TrainerSettings
+    tracker: TrackerSettings
+    seed: int
+    checkpoint: Path | None
+    run: str
+    dense_run: str
+    name: str
+    run_dir: Path
+    dense_dir: Path
+    config: dict[str, Any]
+    choices: dict[str, str]
+
+    @property
+    def budget(self) -> Budget:
+        """The pruning budget that the settings describe."""
+        p = self.prune
+        return Budget(p.remaining, p.allocation, p.layer_floor, dict(p.layer_remaining))
+
+
+def run_experiment(experiment: Experiment) -> RunRecord:
+    """Train (or find) the dense network, prune and retrain it, test all phases, map, and write the record.
+
+    Raises:
+        PruningError, CheckpointError, DataError, TrainingError, RecordError: one line each; earlier results
+            stay as they are.
+    """
+    _quiet_lightning()
+    if experiment.trainer.threads:
+        torch.set_num_threads(experiment.trainer.threads)
+    pl.seed_everything(experiment.seed, verbose=False)
+    network = experiment.build_network()
+    if experiment.trainer.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    matrices = mapped_matrices(network, experiment)
+    prunable = prunable_matrices(matrices, experiment.prune)
+    _refuse_impossible_budget(network, prunable, experiment)
+    if experiment.trainer.compile:
+        network.compile()
+    tracker = make_tracker(experiment.tracker, experiment.name, experiment.run_dir, experiment.config)
+    record = None
+    try:
+        phases = {"dense": _dense_weights(network, matrices, experiment, tracker)}
+        pruned = _prune_retrain(network, matrices, prunable, experiment, tracker)
+        phases |= {"pruned": pruned.weights_after_pruning, "retrained": _snapshot(network)}
+        accuracy = _test(network, phases, experiment)
+        placement = _mapping(matrices, experiment, lambda: pruned.masks, tracker).place()
+        checkpoints.save(
+            experiment.run_dir / checkpoints.NETWORK_FILE,
+            {"network": phases["retrained"], "masks": pruned.masks, "dense_run": experiment.dense_run},
+        )
+        record = _record(experiment, matrices, prunable, placement, accuracy)
+        record.write(experiment.run_dir / RECORD_FILE)
+        checkpoints.discard(experiment.run_dir / "checkpoints")
+    finally:
+        report = experiment.run_dir / RECORD_FILE if record else None
+        tracker.finish(_flat(record) if record else {}, report)
+    return record
+
+
+def mapped_matrices(network: nn.Module, experiment: Experiment) -> list[CrossbarMatrix]:
+    """The crossbar matrices of the network for the experiment's images."""
+    size = experiment.data.image_size
+    shape = (experiment.data.in_channels, size, size)
+    return network_matrices(network, shape, experiment.mapping.row_order)
+
+
+def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> list[CrossbarMatrix]:
+    """The layers that may be pruned: all, less the exempt ends.
+
+    Raises:
+        PruningError: none is left.
+    """
+    chosen = matrices[1 if prune.exempt_first else 0 : -1 if prune.exempt_last else None]
+    if not chosen:
+        raise PruningError(
+            f"no layer is left to prune: the network has {len(matrices)} mapped layers and the first and last "
+            "are exempt; set prune.exempt_first=false or prune.exempt_last=false"
+        )
+    return chosen
+
+
+def _refuse_impossible_budget(
+    network: nn.Module, prunable: list[CrossbarMatrix], experiment: Experiment
+) -> None:
+    """Plan the last pruning on the untrained weights: what fails whatever the weights fails here, for free."""
+    importance = {m.name: torch.ones(m.weight_shape) for m in prunable}
+    generator = torch.Generator().manual_seed(experiment.seed)
+    make_masks(network, prunable, experiment.rule, experiment.budget, generator, None, importance)
+
+
+def _dense_weights(
+    network: nn.Module, matrices: list[CrossbarMatrix], experiment: Experiment, tracker: Tracker
+) -> Weights:
+    """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
+    kept = experiment.dense_dir / experiment.dense_run / checkpoints.NETWORK_FILE
+    source = experiment.checkpoint or (kept if kept.exists() else None)
+    if source is not None:
+        content = checkpoints.load(source)
+        checkpoints.load_into(network, checkpoints.network_weights(content), source)
+        for row in read_rows(dense_history(experiment)):
+            tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
+        return _snapshot(network)
+    mapping = _mapping(matrices, experiment, dict, tracker)
+    curve = dense_curve(experiment.recipe)
+    _fit(network, experiment, "dense", curve, kept.parent, dense_history(experiment), tracker, [mapping])
+    weights = _snapshot(network)
+    checkpoints.save(kept, {"network": weights, "dense_run": experiment.dense_run})
+    checkpoints.discard(kept.parent / "checkpoints")
+    return weights
+
+
+def dense_history(experiment: Experiment) -> Path:
+    """Metrics by epoch of the dense phase, kept beside its weights."""
+    return experiment.dense_dir / experiment.dense_run / "history.jsonl"
+
+
+def _prune_retrain(
+    network: nn.Module,
+    matrices: list[CrossbarMatrix],
+    prunable: list[CrossbarMatrix],
+    experiment: Experiment,
+    tracker: Tracker,
+) -> PruneRetrain:
+    """Run the schedule; the callback returned holds the masks."""
+    pruning = PruneRetrain(
+        prunable,
+        experiment.rule,
+        experiment.budget,
+        experiment.schedule,
+        experiment.seed,
+        experiment.recipe.gradient_batches,
+    )
+    first = experiment.recipe.epochs
+    mapping = _mapping(matrices, experiment, lambda: pruning.masks, tracker, first)
+    curve = retrain_curve(experiment.recipe, experiment.schedule)
+    history = experiment.run_dir / "history.jsonl"
+    _fit(network, experiment, "retrain", curve, experiment.run_dir, history, tracker, [pruning, mapping])
+    return pruning
+
+
+def _fit(
+    network: nn.Module,
+    experiment: Experiment,
+    phase: str,
+    curve: RateCurve,
+    folder: Path,
+    history: Path,
+    tracker: Tracker,
+    callbacks: list[pl.Callback],
+) -> None:
+    """One Lightning fit, resumed from the newest epoch checkpoint in `folder` if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    epochs = experiment.recipe.epochs if phase == "dense" else experiment.schedule.epochs
+    first = 0 if phase == "dense" else experiment.recipe.epochs
+    bars = _show_bars(experiment.trainer)
+    lines = experiment.trainer.progress == "lines" or (experiment.trainer.progress == "auto" and not bars)
+    keep = pl.callbacks.ModelCheckpoint(
+        folder / "checkpoints", filename="{epoch}", save_top_k=1, save_on_train_epoch_end=True
+    )
+    report = EpochReport(phase, first, history, tracker, lines)
+    trainer = _trainer(
+        experiment,
+        epochs,
+        [SeedEpochs(experiment.seed, phase), *callbacks, report, keep],
+        bars,
+        checkpoint=True,
+    )
+    module = Classifier(network, experiment.optimizer_factory, curve, experiment.recipe.label_smoothing)
+    resume = checkpoints.latest(folder / "checkpoints")
+    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _trainer(
+    experiment: Experiment, epochs: int, callbacks: list[pl.Callback], bars: bool, checkpoint: bool
+) -> pl.Trainer:
+    settings = experiment.trainer
+    if bars:
+        callbacks = [*callbacks, pl.callbacks.RichProgressBar(refresh_rate=10)]
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=settings.precision,
+        max_epochs=epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=checkpoint,
+        enable_progress_bar=bars,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        deterministic=settings.deterministic,
+        default_root_dir=experiment.run_dir,
+    )
+
+
+def _show_bars(settings: TrainerSettings) -> bool:
+    return settings.progress == "bar" or (settings.progress == "auto" and sys.stdout.isatty())
+
+
+def _test(
+    network: nn.Module, phases: dict[str, Weights], experiment: Experiment
+) -> dict[str, dict[str, float]]:
+    """Accuracy of every phase: the one time that test data is touched."""
+    module = Classifier(network, experiment.optimizer_factory, dense_curve(experiment.recipe))
+    trainer = _trainer(experiment, 1, [], bars=False, checkpoint=False)
+    accuracy = {}
+    for phase, weights in phases.items():
+        network.load_state_dict(weights)
+        metrics = {}
+        if experiment.data.validation_size:
+            metrics |= trainer.validate(module, datamodule=experiment.data, verbose=False)[0]
+        metrics |= trainer.test(module, datamodule=experiment.data, verbose=False)[0]
+        accuracy[phase] = {
+            name.removeprefix("accuracy/"): value
+            for name, value in metrics.items()
+            if name.startswith("accuracy/")
+        }
+    return accuracy
+
+
+def _mapping(
+    matrices: list[CrossbarMatrix],
+    experiment: Experiment,
+    masks: Callable[[], Masks],
+    tracker: Tracker,
+    first_epoch: int = 0,
+) -> CimMapping:
+    rule = experiment.rule
+    return CimMapping(
+        matrices, rule.geometry, rule.granularity, experiment.mapping, masks, tracker, first_epoch
+    )
+
+
+def _snapshot(network: nn.Module) -> Weights:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def _record(
+    experiment: Experiment,
+    matrices: list[CrossbarMatrix],
+    prunable: list[CrossbarMatrix],
+    placement: NetworkPlacement,
+    accuracy: dict[str, dict[str, float]],
+) -> RunRecord:
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    seconds = {
+        "dense": sum(row["seconds"] for row in read_rows(dense_history(experiment))),
+        "retrain": sum(row["seconds"] for row in read_rows(experiment.run_dir / "history.jsonl")),
+    }
+    return RunRecord(
+        run=experiment.run,
+        name=experiment.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=experiment.seed,
+        choices=experiment.choices,
+        config=experiment.config,
+        code=code_version(),
+        packages=package_versions(),
+        machine={**machine(), "accelerator": accelerator, "torch_threads": torch.get_num_threads()},
+        wall_time_s=seconds,
+        accuracy=accuracy,
+        weights=weight_summary(placement, prunable),
+        hardware=hardware_summary(experiment, matrices, placement),
+    )
+
+
+def weight_summary(placement: NetworkPlacement, prunable: list[CrossbarMatrix]) -> dict[str, float]:
+    """What is left of the weights, over the prunable ones and over all; compression = all / left."""
+    total = placement.total
+    names = {m.name for m in prunable}
+    prunable_total = sum(m.weights for m in prunable)
+    prunable_left = sum(p.counts.weights_left for name, p in placement.layers.items() if name in names)
+    return {
+        "total": total.weights,
+        "prunable": prunable_total,
+        "left": total.weights_left,
+        "remaining_prunable": prunable_left / prunable_total,
+        "remaining_all": total.weights_left / total.weights,
+        "compression": total.weights / total.weights_left,
+    }
+
+
+def hardware_summary(
+    experiment: Experiment, matrices: list[CrossbarMatrix], placement: NetworkPlacement
+) -> dict[str, Any]:
+    """Counts of the network and its layers, beside the dense ones, with their ratios."""
+    geometry = experiment.rule.geometry
+    metrics = hardware_metrics(placement)
+    layers = {}
+    for matrix in matrices:
+        shape = {
+            "groups": matrix.groups,
+            "rows": matrix.rows,
+            "cols": matrix.cols,
+            "products": matrix.products,
+        }
+        counts = placement.layers[matrix.name].counts
+        layers[matrix.name] = {
+            **shape,
+            **asdict(counts),
+            "dense_steps": placement.dense[matrix.name].counts.steps,
+        }
+    return {
+        "geometry": asdict(geometry),
+        "mapping": asdict(experiment.mapping),
+        "total": asdict(placement.total),
+        "dense": asdict(placement.dense_total),
+        "ratio": {k.removeprefix("hardware/")[:-6]: v for k, v in metrics.items() if k.endswith("_ratio")},
+        "utilisation": utilisation(placement.total, geometry.columns_per_weight),
+        "layers": layers,
+    }
+
+
+def utilisation(counts: Counts, columns_per_weight: int) -> float:
+    """Cells that hold a kept weight, over cells provisioned."""
+    return counts.weights_left * columns_per_weight / counts.cells
+
+
+def _flat(record: RunRecord) -> dict[str, float]:
+    """The final numbers under stable names, for the tracker's summary."""
+    flat = {f"accuracy/{phase}": values["test"] for phase, values in record.accuracy.items()}
+    flat |= {f"weights/{name}": value for name, value in record.weights.items()}
+    flat |= {f"hardware/{name}": value for name, value in record.hardware["total"].items()}
+    return flat | {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
+
+
+def _quiet_lightning() -> None:
+    """Lightning's hints are for those who write training loops, not for those who run ours."""
+    import logging
+
+    for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")

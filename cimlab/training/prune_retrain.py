@@ -1,0 +1,144 @@
+"""The prune-retrain callback: carries out a schedule's events during a fit, and holds the masks in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.pruning.allocation import Budget
+from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
+from cimlab.pruning.schedules import Schedule
+from cimlab.training.module import Classifier
+
+
+class PruneRetrain(pl.Callback):
+    """Prunes at the steps that the schedule names.
+
+    Masks, the next event and the weights right after the last event are part of the checkpoint, so that a
+    resumed run goes on as if nothing had happened.
+
+    Args:
+        matrices: the prunable layers.
+        rule: granularity, saliency, geometry.
+        budget: the budget to reach at the end.
+        schedule: when to prune.
+        seed: seed of saliencies that draw random numbers.
+        gradient_batches: training batches for saliencies that need gradients.
+    """
+
+    def __init__(
+        self,
+        matrices: list[CrossbarMatrix],
+        rule: PruningRule,
+        budget: Budget,
+        schedule: Schedule,
+        seed: int,
+        gradient_batches: int,
+    ) -> None:
+        self.matrices = matrices
+        self.rule = rule
+        self.budget = budget
+        self.events = schedule.events(budget.remaining)
+        self.seed = seed
+        self.gradient_batches = gradient_batches
+        self.masks: Masks = {}
+        self.events_done = 0
+        self.weights_after_pruning: dict[str, Tensor] = {}
+        self._holder: MaskHolder | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "masks": self.masks,
+            "events_done": self.events_done,
+            "weights_after_pruning": self.weights_after_pruning,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.masks = state_dict["masks"]
+        self.events_done = state_dict["events_done"]
+        self.weights_after_pruning = state_dict["weights_after_pruning"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.masks:
+            self._hold(_network(pl_module))
+        for optimizer in trainer.optimizers:
+            optimizer.register_step_post_hook(self._after_step)
+
+    def _after_step(self, *_: object) -> None:
+        if self._holder is not None:
+            self._holder.hold()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        total = int(trainer.estimated_stepping_batches)
+        while self.events_done < len(self.events):
+            event = self.events[self.events_done]
+            if trainer.global_step < round(event.at * total):
+                return
+            self._prune(trainer, pl_module, event.remaining)
+            self.events_done += 1
+
+    def _prune(self, trainer: pl.Trainer, pl_module: pl.LightningModule, remaining: float) -> None:
+        network = _network(pl_module)
+        importance = None
+        if self.rule.saliency.needs_gradients:
+            importance = mean_importance(
+                pl_module, trainer.train_dataloader, self.matrices, self.gradient_batches
+            )
+        target = budget_at(self.budget, remaining)
+        generator = torch.Generator().manual_seed(self.seed + self.events_done)
+        self.masks = make_masks(
+            network, self.matrices, self.rule, target, generator, self.masks or None, importance
+        )
+        self._hold(network)
+        if self.events_done == len(self.events) - 1:
+            self.weights_after_pruning = {
+                k: v.detach().cpu().clone() for k, v in network.state_dict().items()
+            }
+
+    def _hold(self, network: nn.Module) -> None:
+        self._holder = MaskHolder(network, self.masks)
+        self._holder.hold()
+
+
+def _network(module: pl.LightningModule) -> nn.Module:
+    assert isinstance(module, Classifier)
+    return module.network
+
+
+def budget_at(final: Budget, remaining: float) -> Budget:
+    """The budget on the way: per-layer fractions keep their proportion of the pruning done so far."""
+    if remaining == final.remaining:
+        return final
+    done = (1 - remaining) / (1 - final.remaining) if final.remaining < 1 else 1.0
+    layers = {name: 1 - (1 - left) * done for name, left in final.layer_remaining.items()}
+    return Budget(remaining, final.rule, final.layer_floor, layers)
+
+
+def mean_importance(
+    module: pl.LightningModule, batches: Any, matrices: list[CrossbarMatrix], count: int
+) -> dict[str, Float[Tensor, "..."]]:
+    """|w dL/dw| of the training loss, averaged over the first `count` batches, BatchNorm frozen."""
+    network = _network(module)
+    was_training = network.training
+    network.eval()
+    weights = [layer_weight(network, m.name) for m in matrices]
+    sums = [torch.zeros_like(w) for w in weights]
+    taken = 0
+    for images, labels in batches:
+        with module.trainer.precision_plugin.forward_context():
+            loss = F.cross_entropy(network(images.to(module.device)), labels.to(module.device))
+        for total, weight, gradient in zip(sums, weights, torch.autograd.grad(loss, weights), strict=True):
+            total += (weight.detach() * gradient).abs()
+        taken += 1
+        if taken == count:
+            break
+    network.train(was_training)
+    return {m.name: total / taken for m, total in zip(matrices, sums, strict=True)}

@@ -1,0 +1,106 @@
+"""How to train, in plain validated values; free of torch, so that a configuration is checked in no time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+Curve = Literal["one_cycle", "cosine", "constant"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Recipe:
+    """The dense training recipe; retraining uses the same with the schedule's learning-rate rule.
+
+    Args:
+        epochs: dense epochs.
+        curve: learning rate over time, relative to the optimizer's `lr`.
+        warmup: fraction of the epochs over which the rate rises.
+        label_smoothing: weight of the uniform target.
+        gradient_batches: training batches for saliencies that need gradients.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    curve: Curve = "one_cycle"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    gradient_batches: Annotated[int, Field(ge=1)] = 10
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainerSettings:
+    """The machine side of training.
+
+    Args:
+        accelerator: where to compute.
+        precision: number format; bf16-mixed is autocast with float32 weights.
+        channels_last: memory format of images and convolutions.
+        compile: compile the network with torch.compile.
+        deterministic: refuse kernels whose result differs from run to run.
+        threads: processor threads; None leaves torch's choice.
+        progress: live bars, plain lines, or whichever fits the terminal.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    channels_last: bool = True
+    compile: bool = False
+    deterministic: bool = False
+    threads: Annotated[int, Field(ge=1)] | None = None
+    progress: Literal["auto", "bar", "lines", "none"] = "auto"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrackerSettings:
+    """Where metrics are shown besides the run record.
+
+    Args:
+        name: `wandb` or `none`.
+        mode: wandb's mode; offline needs no account and no network.
+        project: wandb project.
+        group: wandb group that ties a grid's runs together.
+    """
+
+    name: Literal["wandb", "none"] = "wandb"
+    mode: Literal["offline", "online"] = "offline"
+    project: str = "cimlab"
+    group: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class MappingSettings:
+    """How masked weights are laid on arrays.
+
+    Args:
+        row_order: order of a convolution's rows: (c, kh, kw) or (kh, kw, c).
+        placement: zeros skipped where they are, or squeezed out of storage.
+        every_n_epochs: also map during training every so many epochs; 0 maps at the end of each phase only.
+    """
+
+    row_order: Literal["channel_major", "kernel_major"] = "channel_major"
+    placement: Literal["in_place", "compacted"] = "in_place"
+    every_n_epochs: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PruneSettings:
+    """How much is pruned, and where.
+
+    Args:
+        remaining: fraction of the prunable weights that stay.
+        allocation: how layers share the budget.
+        layer_floor: fraction of every layer that always stays, at least one unit; 0 is no protection.
+        layer_remaining: for `per_layer`: layer name or glob pattern -> fraction.
+        exempt_first: leave the first layer dense.
+        exempt_last: leave the classifier dense.
+    """
+
+    remaining: Annotated[float, Field(gt=0, le=1)]
+    allocation: Literal["global", "uniform", "erk", "per_layer"] = "global"
+    layer_floor: Annotated[float, Field(ge=0, le=1)] = 0.01
+    layer_remaining: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    exempt_first: bool = True
+    exempt_last: bool = True

@@ -1,0 +1,242 @@
+"""Every network has the published number of parameters and the right output shape, and refuses bad values."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from cimlab.models.digits_cnn import digits_cnn
+from cimlab.models.resnet18 import resnet18
+from cimlab.models.resnet_cifar import BasicBlock, CifarResNet
+from cimlab.models.torchvision import torchvision_model
+from cimlab.models.vgg import vgg8, vgg16
+
+CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+CLAIM = re.compile(
+    r"^# .*[ :](?P<count>[\d,]+) parameters \((?P<classes>\d+) classes, (?P<channels>\d) channels?\)$"
+)
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def conv_stack(channels: list[int], kernel: int = 3) -> int:
+    """Parameters of bias-free convolutions in a row, each with a batch norm (scale and shift per channel)."""
+    pairs = pairwise(channels)
+    return sum(kernel**2 * before * after + 2 * after for before, after in pairs)
+
+
+def resnet_cifar_parameters(depth: int) -> int:
+    """He et al. 2016 section 4.2: one convolution, 2n in each of three stages, then a linear layer."""
+    n = (depth - 2) // 6
+    return conv_stack([3, 16] + [16] * 2 * n + [32] * 2 * n + [64] * 2 * n) + 64 * 10 + 10
+
+
+VGG8_CONVS = conv_stack([3, 128, 128, 256, 256, 512, 512])
+VGG16_CONVS = conv_stack([3, *[64] * 2, *[128] * 2, *[256] * 3, *[512] * 6])
+HALF_VGG8 = conv_stack([3, 64, 64, 128, 128, 256, 256]) + (4096 + 1) * 512 + (512 + 1) * 10
+# name, builder, image size, parameters by formula, parameters as published (None: published only rounded)
+SMALL_MODELS = [
+    ("resnet20", partial(CifarResNet, depth=20), 32, resnet_cifar_parameters(20), 269_722),
+    ("resnet32", partial(CifarResNet, depth=32), 32, resnet_cifar_parameters(32), 464_154),
+    ("resnet56", partial(CifarResNet, depth=56), 32, resnet_cifar_parameters(56), 853_018),
+    ("vgg8_half", partial(vgg8, width=0.5), 32, HALF_VGG8, None),
+    ("vgg8_pooled", partial(vgg8, classifier="pooled"), 32, VGG8_CONVS + 512 * 10 + 10, None),
+]
+BIG_MODELS = [
+    ("vgg8", vgg8, 32, VGG8_CONVS + (8192 + 1) * 1024 + (1024 + 1) * 10, None),
+    # published with the convolutions' biases, one for each channel, which this network leaves to batch norm
+    ("vgg16", vgg16, 32, VGG16_CONVS + 512 * 10 + 10, 14_728_266 - (2 * 64 + 2 * 128 + 3 * 256 + 6 * 512)),
+    ("resnet18", partial(resnet18, stem="cifar"), 32, None, 11_173_962),
+    ("resnet18_imagenet", partial(resnet18, stem="imagenet"), 224, None, 11_689_512 - 990 * (512 + 1)),
+    (
+        "torchvision",
+        partial(torchvision_model, "mobilenet_v3_small"),
+        224,
+        None,
+        2_542_856 - 990 * (1024 + 1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "build", "side", "derived", "published"), SMALL_MODELS + BIG_MODELS)
+def test_parameter_count_and_output_shape_without_memory(
+    name: str, build: Callable[..., nn.Module], side: int, derived: int | None, published: int | None
+) -> None:
+    with torch.device("meta"):
+        model = build(num_classes=10, in_channels=3).eval()
+        scores = model(torch.empty(2, 3, side, side))
+    assert scores.shape == (2, 10)
+    assert {count_parameters(model)} == {derived, published} - {None}
+
+
+@pytest.mark.parametrize(
+    ("build", "side", "channels"), [(m[1], m[2], 3) for m in SMALL_MODELS] + [(digits_cnn, 8, 1)]
+)
+def test_runs_in_channels_last_and_bfloat16(
+    build: Callable[..., nn.Module], side: int, channels: int
+) -> None:
+    torch.manual_seed(0)
+    model = build(num_classes=10, in_channels=channels).eval()
+    images = torch.randn(2, channels, side, side)
+    with torch.no_grad():
+        plain = model(images)
+        torch.testing.assert_close(
+            model.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last)), plain
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = model(images)
+    assert scores.shape == (2, 10)
+    assert scores.dtype == torch.bfloat16
+    assert scores.isfinite().all()
+
+
+def called_layers(model: nn.Module, images: torch.Tensor) -> list[nn.Module]:
+    """The Conv2d and Linear layers whose forward hooks fire, in order."""
+    called: list[nn.Module] = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda layer, _inputs, _output: called.append(layer))
+    model.eval()(images)
+    return called
+
+
+def test_resnet20_maps_nineteen_convolutions_and_one_linear_layer() -> None:
+    with torch.device("meta"):
+        called = called_layers(
+            CifarResNet(depth=20, num_classes=10, in_channels=3), torch.empty(1, 3, 32, 32)
+        )
+    assert [type(layer) for layer in called] == [nn.Conv2d] * 19 + [nn.Linear]
+
+
+@pytest.mark.parametrize(("name", "build", "side", "derived", "published"), SMALL_MODELS + BIG_MODELS)
+def test_every_mapped_layer_is_called_once_as_a_module(
+    name: str, build: Callable[..., nn.Module], side: int, derived: int | None, published: int | None
+) -> None:
+    with torch.device("meta"):
+        model = build(num_classes=10, in_channels=3)
+        called = called_layers(model, torch.empty(1, 3, side, side))
+    assert len(called) == len(set(called))
+    assert set(called) == {m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def test_option_a_shortcut_subsamples_and_pads_channels_with_zeros() -> None:
+    block = BasicBlock(in_channels=16, out_channels=32, stride=2)
+    x = torch.randn(2, 16, 6, 6)
+    shortcut = block.shortcut(x)
+    assert shortcut.shape == (2, 32, 3, 3)
+    assert torch.equal(shortcut[:, 8:24], x[:, :, ::2, ::2])
+    assert shortcut[:, :8].abs().sum() == shortcut[:, 24:].abs().sum() == 0
+
+
+def test_convolutions_start_at_he_fan_out() -> None:
+    torch.manual_seed(0)
+    model = CifarResNet(depth=20, num_classes=10, in_channels=3)
+    weight = model.get_parameter("blocks.8.conv2.weight")
+    assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_builds_the_network_its_first_line_claims(path: Path) -> None:
+    claim = CLAIM.match(path.read_text().splitlines()[0])
+    assert claim, f"{path.name}: first line must end in 'N parameters (N classes, N channels)'"
+    sizes = {"num_classes": int(claim["classes"]), "in_channels": int(claim["channels"])}
+    with torch.device("meta"):
+        model = instantiate(OmegaConf.load(path), **sizes)
+    assert count_parameters(model) == int(claim["count"].replace(",", ""))
+
+
+def test_every_family_has_a_config() -> None:
+    assert {path.stem for path in CONFIGS} >= {"digits_cnn", "torchvision", *(m[0] for m in BIG_MODELS)}
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (CifarResNet, {"depth": 21}, "depth=21 is not allowed; use 6n"),
+        (CifarResNet, {"depth": 2}, "depth=2 is not allowed; use 6n"),
+        (resnet18, {"stem": "mnist"}, "stem='mnist' is not allowed; use one of cifar, imagenet"),
+        (vgg8, {"width": 0}, "width=0 is not allowed; use a positive number"),
+        (vgg8, {"width": float("nan")}, "width=nan is not allowed"),
+        (vgg8, {"width": "half"}, "width='half' is not allowed"),
+        (vgg8, {"classifier": "big"}, "classifier='big' is not allowed; use one of hidden, pooled"),
+        (torchvision_model, {"name": "mobilenet_v3_smal"}, "closest are mobilenet_v3_small.*list_models"),
+        (
+            torchvision_model,
+            {"name": "alexnet", "weights": "BEST"},
+            "weights='BEST' is not allowed for alexnet",
+        ),
+    ],
+)
+def test_bad_options_are_refused_in_one_clear_line(
+    build: Callable[..., nn.Module], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as refusal:
+        build(num_classes=10, in_channels=3, **options)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        partial(CifarResNet, depth=20),
+        partial(resnet18, stem="cifar"),
+        vgg8,
+        vgg16,
+        digits_cnn,
+        partial(torchvision_model, "alexnet"),
+    ],
+)
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True])
+def test_sizes_that_are_not_positive_are_refused(build: Callable[..., nn.Module], bad: object) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"num_classes={bad!r} is not allowed")):
+        build(num_classes=bad, in_channels=3)
+    with pytest.raises(ValueError, match=re.escape(f"in_channels={bad!r} is not allowed")):
+        build(num_classes=10, in_channels=bad)
+
+
+def test_hidden_vgg8_says_which_image_size_it_needs() -> None:
+    with (
+        torch.device("meta"),
+        pytest.raises(ValueError, match="needs 32 x 32 images; use classifier='pooled'"),
+    ):
+        vgg8(num_classes=10, in_channels=3)(torch.empty(1, 3, 64, 64))
+
+
+@pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet:FutureWarning")
+@pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet", "vit_b_32"])
+def test_torchvision_model_takes_other_channels_and_returns_plain_scores(name: str) -> None:
+    with torch.device("meta"):
+        model = torchvision_model(name, num_classes=7, in_channels=1).train()
+        assert model(torch.empty(2, 1, 224, 224)).shape == (2, 7)
+
+
+@pytest.fixture
+def published_weights_without_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh_state(weights: torchvision.models.WeightsEnum, **_options: object) -> dict[str, torch.Tensor]:
+        name = type(weights).__name__.removesuffix("_Weights").lower()
+        return torchvision.models.get_model(name).state_dict()
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", fresh_state)
+
+
+@pytest.mark.usefixtures("published_weights_without_download")
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
+def test_pretrained_model_gets_a_new_last_layer(name: str) -> None:
+    model = torchvision_model(name, num_classes=7, weights="DEFAULT").eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 64, 64)).shape == (1, 7)
+
+
+def test_pretrained_model_refuses_other_channels() -> None:
+    with pytest.raises(ValueError, match="in_channels=1 is not allowed with weights='DEFAULT'"):
+        torchvision_model("alexnet", num_classes=10, in_channels=1, weights="DEFAULT")
