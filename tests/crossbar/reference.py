@@ -17,8 +17,8 @@ def row_groups_of_matrix(rows: int, geometry: CrossbarGeometry) -> list[list[int
     groups = []
     for top in range(0, rows, geometry.rows):
         bottom = min(top + geometry.rows, rows)
-        for first in range(top, bottom, geometry.active_rows):
-            groups.append(list(range(first, min(first + geometry.active_rows, bottom))))
+        starts = range(top, bottom, geometry.active_rows)
+        groups += [list(range(first, min(first + geometry.active_rows, bottom))) for first in starts]
     return groups
 
 

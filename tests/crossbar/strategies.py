@@ -1,16 +1,19 @@
 """Random geometries and layers for property tests: small enough for nested loops, ragged everywhere."""
 
+from typing import get_args
+
 import torch
 from hypothesis import strategies as st
 
-from cimlab.crossbar.geometry import CrossbarGeometry
-from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.geometry import CrossbarGeometry, MuxControl, SignedEncoding
+from cimlab.crossbar.matrix import CrossbarMatrix, RowOrder
 
 
 @st.composite
 def geometries(draw: st.DrawFn) -> CrossbarGeometry:
     """Legal geometries, built from the operation unit outwards so that none has to be thrown away."""
-    encoding = draw(st.sampled_from(["differential", "offset", "twos_complement"]))
+    encoding: SignedEncoding = draw(st.sampled_from(get_args(SignedEncoding)))
+    mux_control: MuxControl = draw(st.sampled_from(get_args(MuxControl)))
     weight_bits, cell_bits = draw(st.integers(2, 5)), draw(st.integers(1, 4))
     magnitude = weight_bits - 1 if encoding == "differential" else weight_bits
     k = -(-magnitude // cell_bits) * (2 if encoding == "differential" else 1)
@@ -21,7 +24,7 @@ def geometries(draw: st.DrawFn) -> CrossbarGeometry:
         cols=k * n * columns_per_adc,
         active_rows=draw(st.integers(1, rows)),
         columns_per_adc=columns_per_adc,
-        mux_control=draw(st.sampled_from(["lockstep", "independent"])),
+        mux_control=mux_control,
         weight_bits=weight_bits,
         cell_bits=cell_bits,
         signed_encoding=encoding,
@@ -33,7 +36,7 @@ def geometries(draw: st.DrawFn) -> CrossbarGeometry:
 @st.composite
 def matrices(draw: st.DrawFn, name: str = "layer") -> CrossbarMatrix:
     """Linear, plain, grouped and depthwise layers of up to a few hundred weights."""
-    row_order = draw(st.sampled_from(["channel_major", "kernel_major"]))
+    row_order: RowOrder = draw(st.sampled_from(get_args(RowOrder)))
     products = draw(st.integers(1, 5))
     if draw(st.booleans()):
         shape = (draw(st.integers(1, 14)), draw(st.integers(1, 24)))

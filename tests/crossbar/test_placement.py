@@ -68,7 +68,9 @@ def test_every_count_equals_the_slow_twin(data: st.DataObject) -> None:
 def test_the_dense_placement_equals_a_full_mask_without_an_index(data: st.DataObject) -> None:
     geometry, matrix = data.draw(geometries()), data.draw(matrices())
     mask = [[[True] * matrix.cols] * matrix.rows] * matrix.groups
-    expected = reference.count(mask, geometry, matrix.products, [0] * matrix.rows, [0] * matrix.cols, "in_place")
+    expected = reference.count(
+        mask, geometry, matrix.products, [0] * matrix.rows, [0] * matrix.cols, "in_place"
+    )
     counted = asdict(place_dense(matrix, geometry).counts)
     assert counted == {name: expected[name] for name in counted}
     assert counted["index_bits"] == 0
@@ -223,7 +225,9 @@ def test_an_empty_layer_takes_no_array_and_no_step() -> None:
     assert counts == Counts(weights=15, index_bits=9)
 
 
-@pytest.mark.parametrize(("rows", "bits"), [(1, 16), (2, 17), (3, 18), (4, 18), (576, 26), (1024, 26), (1025, 27)])
+@pytest.mark.parametrize(
+    ("rows", "bits"), [(1, 16), (2, 17), (3, 18), (4, 18), (576, 26), (1024, 26), (1025, 27)]
+)
 def test_the_accumulator_holds_the_largest_sum(rows: int, bits: int) -> None:
     """8-bit inputs and weights: 16 bits a product and ceil(log2 rows) for the sum."""
     assert accumulator_bits(rows, CrossbarGeometry()) == bits
