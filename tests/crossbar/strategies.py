@@ -10,8 +10,11 @@ from cimlab.crossbar.matrix import CrossbarMatrix, RowOrder
 
 
 @st.composite
-def geometries(draw: st.DrawFn) -> CrossbarGeometry:
-    """Legal geometries, built from the operation unit outwards so that none has to be thrown away."""
+def geometries(draw: st.DrawFn, row_unit: int = 1) -> CrossbarGeometry:
+    """Legal geometries, built from the operation unit outwards so that none has to be thrown away.
+
+    Rows and active rows are multiples of `row_unit`.
+    """
     encoding: SignedEncoding = draw(st.sampled_from(get_args(SignedEncoding)))
     mux_control: MuxControl = draw(st.sampled_from(get_args(MuxControl)))
     weight_bits, cell_bits = draw(st.integers(2, 5)), draw(st.integers(1, 4))
@@ -20,9 +23,9 @@ def geometries(draw: st.DrawFn) -> CrossbarGeometry:
     columns_per_adc, n = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     rows, input_bits = draw(st.integers(1, 9)), draw(st.integers(1, 8))
     return CrossbarGeometry(
-        rows=rows,
+        rows=rows * row_unit,
         cols=k * n * columns_per_adc,
-        active_rows=draw(st.integers(1, rows)),
+        active_rows=draw(st.integers(1, rows)) * row_unit,
         columns_per_adc=columns_per_adc,
         mux_control=mux_control,
         weight_bits=weight_bits,
