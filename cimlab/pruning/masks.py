@@ -70,11 +70,11 @@ def make_masks(
     candidates, spreads = [], []
     for matrix in matrices:
         weight = layer_weight(network, matrix.name)
-        if not torch.isfinite(weight).all():
+        if not _all_finite(weight):
             raise PruningError(f"weights of layer {matrix.name} are not finite; the network can't be pruned")
         values = matrix.to_matrix(weight.float())
         gradients = None if importance is None else matrix.to_matrix(importance[matrix.name])
-        if gradients is not None and not torch.isfinite(gradients).all():
+        if gradients is not None and not _all_finite(gradients):
             raise PruningError(
                 f"gradients of layer {matrix.name} are not finite; the network can't be pruned"
             )
@@ -97,6 +97,11 @@ def make_masks(
         mask = matrix.to_weight(grid.spread(kept))
         masks[matrix.name] = mask if before is None else mask & before[matrix.name]
     return masks
+
+
+def _all_finite(values: Float[Tensor, "..."]) -> bool:
+    """Whether no value is NaN or infinite, in one pass: extremes are NaN where any value is."""
+    return bool(torch.isfinite(torch.stack(torch.aminmax(values))).all())
 
 
 def _without_gaps(tiers: Int[Tensor, "groups urows ucols"]) -> Int[Tensor, "groups urows ucols"]:

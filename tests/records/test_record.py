@@ -99,7 +99,7 @@ def test_a_failed_write_leaves_the_old_record_and_no_rest(
 ) -> None:
     example(seed=1).write(path)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     if step == "fsync":
