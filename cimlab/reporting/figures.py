@@ -30,7 +30,12 @@ def accuracy_figure(records: list[RunRecord], path: Path) -> Path:
     """Retrained test accuracy against weights left, and against operation-unit steps left; one line a granularity.
 
     Points are means over seeds; bars are their range.
+
+    Raises:
+        ValueError: there are no records.
     """
+    if not records:
+        raise ValueError(f"no records to draw {path.name} from; train first, or name another folder")
     import matplotlib
 
     matplotlib.use("Agg")
