@@ -39,8 +39,10 @@ def stream(seed: int, group: int, row_group: int, physical: int, cycle: int) -> 
     return int(state)
 
 
-def normal(seed: int, products: int, cols: Int[Tensor, " cols"]) -> Float[Tensor, "products cols"]:
-    """Standard normal numbers for the conversions of one read."""
-    product = torch.arange(products)[:, None]
+def normal(
+    seed: int, first: int, products: int, cols: Int[Tensor, " cols"]
+) -> Float[Tensor, "products cols"]:
+    """Standard normal numbers for the conversions of products first, first + 1, ... in one kind of read."""
+    product = torch.arange(first, first + products)[:, None]
     h = mixed(mixed(product + seed) ^ (cols * 0x9E3779B1))
     return torch.from_numpy(normal_quantiles())[h >> (32 - TABLE_BITS)]

@@ -24,11 +24,13 @@ class Patches:
         values: the padded images, flat, int32.
         base: where the patch of each product (image by image, pixel by pixel) starts.
         offset: how far from there each row of each group is.
+        first: products that the arrays have computed before these; read noise counts on from there.
     """
 
     values: Int[Tensor, " pixels"]
     base: Int[Tensor, " products"]
     offset: Int[Tensor, "groups rows"]
+    first: int = 0
 
     def matrix(self, group: int) -> Int[Tensor, "products rows"]:
         """The im2col matrix of one group."""

@@ -113,6 +113,7 @@ def conductance(patches: Patches, layout: ConductanceProgram) -> Int[Tensor, "gr
             np.float32(program.noise_levels),
             layout.seeds[group],
             noise.normal_quantiles(),
+            patches.first,
             total[group].numpy(),
         )
     return total
@@ -121,7 +122,7 @@ def conductance(patches: Patches, layout: ConductanceProgram) -> Int[Tensor, "gr
 @njit(parallel=True, cache=True, nogil=True)
 def _run(
     values, base, offset, row_start, entry_start, column, cells, cells_start, driven, scale, shift,
-    coefficients, cycles, dac, top, noise_levels, seeds, quantiles, total,
+    coefficients, cycles, dac, top, noise_levels, seeds, quantiles, counted, total,
 ):  # fmt: skip
     k = len(coefficients)
     widest = np.diff(entry_start).max() * k
@@ -150,7 +151,7 @@ def _run(
                                 for e in range(entries):
                                     power[e] += level * level * driven[at + e]
                     if noise_levels:
-                        _add_noise(sums, power, product, column[entry_start[g] :], entries, k,
+                        _add_noise(sums, power, product + counted, column[entry_start[g] :], entries, k,
                                    noise_levels, seeds[g, :, cycle], quantiles)  # fmt: skip
                     _convert(sums, scale, shift, entry_start[g], entries, k, top, cycle * dac, codes)
                 for e in range(entries):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -25,6 +27,6 @@ def exact(patches: Patches, program: ArrayProgram) -> Int[Tensor, "groups cols p
     for group, matrix in enumerate(matrices):
         for start in range(0, products, BLOCK):
             block = slice(start, start + BLOCK)
-            part = Patches(patches.values, patches.base[block], patches.offset)
+            part = replace(patches, base=patches.base[block])
             total[group, :, block] = (part.matrix(group).to(number) @ matrix).T
     return total

@@ -122,28 +122,28 @@ def _entries(
 def fixed_point(converter: Converter, sliced: SlicedMatrix) -> tuple[int, int, int] | None:
     """(factor, offset, shift) with code = min((S factor + offset) >> shift, top) for every possible S, all in 16 bits.
 
-    None where there are none: ADCs that differ, or sums of codes that need more than 16 bits.
+    For a given factor and shift, each S with its code bounds the offset from both sides. None where no offset
+    is left, where ADCs differ, or where sums of codes need more than 16 bits.
     """
-    geometry, largest = sliced.geometry, sliced.largest_sum
-    sums = torch.arange(largest + 1)
-    if not converter.uniform:
+    if not converter.uniform or converter.top >= 2**16:
         return None
+    geometry = sliced.geometry
+    sums = torch.arange(sliced.largest_sum + 1)
     codes = converter.codes(sums, converter.scale, converter.offset).long().numpy()
     cycles = sum(2 ** (t * geometry.dac_bits) for t in range(geometry.input_cycles))
-    if converter.top >= 2**16 or codes.max() * cycles >= 2**16:
+    if codes.max() * cycles >= 2**16:
         return None
-    s = np.arange(largest + 1)
+    s = np.arange(sliced.largest_sum + 1)
+    clipped = codes == converter.top
     for shift in range(15, -1, -1):
-        ideal = 2**shift / converter.step
-        if int(ideal) * largest >= 2**16:
-            continue
-        for factor in {int(ideal), int(ideal) + 1}:
-            for offset in range(2**shift // 2 - factor, 2**shift // 2 + factor + 1):
-                raised = s * factor + offset
-                if offset < 0 or raised[-1] >= 2**16:
-                    continue
-                if np.array_equal(np.minimum(raised >> shift, converter.top), codes):
-                    return factor, offset, shift
+        for factor in (int(2**shift / converter.step), int(2**shift / converter.step) + 1):
+            low = max(0, int((codes * 2**shift - s * factor).max()))
+            above = ((codes + 1) * 2**shift - s * factor)[~clipped]
+            high = 2**16 - int(s[-1]) * factor
+            if len(above):
+                high = min(high, int(above.min()))
+            if low < high:
+                return factor, low, shift
     return None
 
 

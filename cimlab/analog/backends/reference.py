@@ -28,7 +28,7 @@ def reference(patches: Patches, program: ArrayProgram) -> Int[Tensor, "groups co
             digits = patches.matrix(group)[:, rows] >> (cycle * dac) & (2**dac - 1)
             power = digits.double().square() @ sliced.driven[group, rows].double()
             seed = noise.stream(program.noise_seed, group, row_group, physical, cycle)
-            drawn = noise.normal(seed, products, torch.arange(cols))
+            drawn = noise.normal(seed, patches.first, products, torch.arange(cols))
             sums = sums + power.float().sqrt() * program.noise_levels * drawn
         place = group, row_group, physical
         codes = converter.codes(sums, scale[place], offset[place]).long()
