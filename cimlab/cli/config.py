@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -18,6 +18,8 @@ from pydantic.dataclasses import dataclass
 from cimlab.cli.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
+
+Schema = TypeVar("Schema")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -65,16 +67,20 @@ def plain_config(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def check(config: DictConfig) -> TrainConfig:
+def check(config: DictConfig, schema: type[Schema]) -> Schema:
     """The composed configuration as typed objects.
+
+    Args:
+        config: what Hydra composed.
+        schema: the dataclass of the command.
 
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value; one line.
     """
     plain = plain_config(config)
-    _refuse_unknown(TrainConfig, plain, "")
+    _refuse_unknown(schema, schema, plain, "")
     try:
-        return TypeAdapter(TrainConfig).validate_python(plain)
+        return TypeAdapter(schema).validate_python(plain)
     except ValidationError as problem:
         first = problem.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -84,24 +90,24 @@ def check(config: DictConfig) -> TrainConfig:
         refuse(key, first["input"], message[:1].lower() + message[1:])
 
 
-def _refuse_unknown(schema: type, plain: dict, path: str) -> None:
+def _refuse_unknown(top: type, schema: type, plain: dict, path: str) -> None:
     hints = get_type_hints(schema)
     for key, value in plain.items():
         if key not in hints:
-            raise ConfigError(unknown_key(f"{path}{key}"))
+            raise ConfigError(unknown_key(top, f"{path}{key}"))
         if is_dataclass(hints[key]) and isinstance(value, dict):
-            _refuse_unknown(hints[key], value, f"{path}{key}.")
+            _refuse_unknown(top, hints[key], value, f"{path}{key}.")
 
 
-def unknown_key(path: str) -> str:
+def unknown_key(schema: type, path: str) -> str:
     """What to say of a key that nothing reads: the keys that are there, the nearest first."""
     *parents, last = path.lstrip("+~").split(".")
-    schema: Any = TrainConfig
+    here: Any = schema
     for parent in parents:
-        schema = get_type_hints(schema).get(parent) if is_dataclass(schema) else None
-    if not is_dataclass(schema):
-        return f"unknown key {path}; cimlab train --help lists all keys"
-    names = [field.name for field in fields(schema)]
+        here = get_type_hints(here).get(parent) if is_dataclass(here) else None
+    if not is_dataclass(here):
+        return f"unknown key {path}; the command's --help lists all keys"
+    names = [field.name for field in fields(here)]
     near = difflib.get_close_matches(last, names, n=1)
     hint = f"did you mean {'.'.join([*parents, near[0]])}? " if near else ""
     return f"unknown key {path}; {hint}allowed: {', '.join(names)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 from typing import NoReturn
@@ -41,32 +40,20 @@ def exit_code(problem: BaseException) -> int:
     """2 where the request was refused, 1 where it failed."""
     if isinstance(problem, SweepError):
         return problem.code
-    return USAGE if isinstance(problem, ConfigError) or _is_hydra(problem) else FAILURE
+    return USAGE if isinstance(problem, ConfigError) else FAILURE
 
 
 def describe(problem: BaseException) -> str:
     """The problem in one line."""
     text = " ".join(str(problem).split())
-    if _is_hydra(problem):
-        return _hydra_line(text)
     if isinstance(problem, ConfigError | OutputError | SweepError) or type(problem).__name__ in FAILURES:
         return text
     return f"unexpected {type(problem).__name__}: {text} (CIMLAB_DEBUG=1 shows where)"
 
 
-def _is_hydra(problem: BaseException) -> bool:
-    return any(base.__module__.split(".")[0] in ("hydra", "omegaconf") for base in type(problem).__mro__)
-
-
-def _hydra_line(text: str) -> str:
-    """Hydra's multi-line advice, made to fit what is allowed here (a key can't be added with +)."""
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown and ("not in struct" in text or "not in" in text):
-        from cimlab.cli.config import unknown_key
-
-        return unknown_key(unknown.group(1))
-    text = text.replace("Available options in", "choices for")
-    return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]
+def unwritable(folder: object, problem: OSError) -> str:
+    """What to say of a folder that can't be written."""
+    return f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
 
 
 def refuse(key: str, value: object, allowed: str) -> NoReturn:

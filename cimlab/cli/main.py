@@ -26,7 +26,10 @@ commands:
 CIMLAB_DEBUG=1 shows tracebacks.
 """
 
-COMMANDS = ("train", "completion")
+COMPOSED = ("train",)
+"""Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
+
+COMMANDS = (*COMPOSED, "completion")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -44,9 +47,9 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"cimlab {__version__}")
             sys.exit(0)
         case ["completion", shell] if shell in ("bash", "zsh", "fish"):
-            sys.exit(_guarded(["-sc", f"install={shell}"]))
-        case ["train", *rest]:
-            sys.exit(_guarded(rest))
+            sys.exit(_guarded("train", ["-sc", f"install={shell}"]))
+        case [command, *rest] if command in COMPOSED:
+            sys.exit(_guarded(command, rest))
     asked = (
         "completion takes bash, zsh or fish" if words[0] == "completion" else f"unknown command {words[0]!r}"
     )
@@ -58,27 +61,30 @@ def _completion_words(words: list[str]) -> list[str]:
     """The shell asks Hydra about a line without the command's name; the name itself is completed here."""
     line = os.environ["COMP_LINE"]
     parts = line.split(maxsplit=2)
-    if len(parts) < 2 or parts[1] not in COMMANDS or line.endswith(parts[1]):
+    if len(parts) < 2 or parts[1] not in COMPOSED or line.endswith(parts[1]):
         start = parts[1] if len(parts) > 1 else ""
         print("\n".join(name for name in COMMANDS if name.startswith(start)))
         sys.exit(0)
     rest = parts[2] if len(parts) > 2 else ""
     os.environ["COMP_LINE"] = f"{parts[0]} {rest}"
     os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
-    return ["train", *words]
+    return [parts[1], *words]
 
 
-def _guarded(words: list[str]) -> int:
-    """Run the Hydra application; one clear line and an exit code for whatever goes wrong."""
+def _guarded(command: str, words: list[str]) -> int:
+    """Run a command; one clear line and an exit code for whatever goes wrong."""
+    from importlib import import_module
+
     from cimlab.cli import errors
 
     try:
-        from cimlab.cli.train import run
-
-        return run(words)
+        return import_module(f"cimlab.cli.{command}").run(words)
     except KeyboardInterrupt:
         print("\ncimlab: stopped; the same command goes on from the last whole epoch", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     except Exception as problem:  # every error a person can meet ends here, as a line

@@ -6,16 +6,16 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra import main as hydra_main
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cimlab.cli import errors
+from cimlab.cli import application, errors
 from cimlab.cli.config import TrainConfig, check, plain_config
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, content_hash, write_atomically
+
+if TYPE_CHECKING:
+    from cimlab.training.experiment import Experiment
 
 SHAPES_RESULT = (
     "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "prune", "mapping",
@@ -38,86 +38,49 @@ GROUPS = (
 )
 
 
-def conf_dir() -> Path:
-    """conf/: inside the package when installed, at the top of the repository otherwise."""
-    installed = Path(__file__).parents[1] / "conf"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
-
-
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
-    sweep = _Sweep()
-    sys.argv = ["cimlab", *words]
-    try:
-        hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(sweep.job)()
-    finally:
-        sweep.show()
-    return 0
+    return application.run(application.Command("train", TrainConfig, train, show), words)
 
 
-class _Sweep:
-    """The runs of one command, one or many: a failure is told at once and stops none of the others."""
+def show(records: list[RunRecord], config: DictConfig, many: bool) -> None:
+    """The closing summary: one run as a table of its own, several side by side with a plot."""
+    from rich.console import Console
 
-    def __init__(self) -> None:
-        self.records: list[RunRecord] = []
-        self.output_dir = Path()
-        self.many = False
+    from cimlab.reporting.figures import accuracy_figure
+    from cimlab.reporting.tables import comparison_table, run_table
 
-    def job(self, config: DictConfig) -> None:
-        """One run, as Hydra calls it."""
-        hydra = HydraConfig.get()
-        self.many = hydra.mode == RunMode.MULTIRUN
-        if self.many:
-            print(f"\nrun {hydra.job.num + 1}: {hydra.job.override_dirname.replace(',', '  ')}", flush=True)
-        try:
-            record = train(config, dict(hydra.runtime.choices))
-        except Exception as problem:
-            if self.many:
-                errors.report(problem)
-                raise errors.SweepError("some runs failed, see above", errors.exit_code(problem)) from problem
-            raise
-        self.output_dir = Path(config.paths.output_dir)
-        self.records.append(record)
-
-    def show(self) -> None:
-        """The closing summary."""
-        if not self.records:
-            return
-        from rich.console import Console
-
-        from cimlab.reporting.figures import accuracy_figure
-        from cimlab.reporting.tables import comparison_table, run_table
-
-        console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print()
-        if not self.many:
-            console.print(run_table(self.records[0]))
-            return
-        console.print(comparison_table(self.records))
-        figure = accuracy_figure(self.records, self.output_dir / "accuracy.png")
-        console.print(f"plot: {figure}", highlight=False, soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print()
+    if not many:
+        console.print(run_table(records[0]))
+        return
+    console.print(comparison_table(records))
+    figure = accuracy_figure(records, Path(config.paths.output_dir) / "accuracy.png")
+    console.print(f"plot: {figure}", highlight=False, soft_wrap=True)
 
 
-def train(config: DictConfig, all_choices: dict[str, Any]) -> RunRecord:
+def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
     """One run from a composed configuration.
 
     Raises:
         ConfigError and the failures of `cimlab.training`, each one line.
     """
-    checked = check(config)
+    checked = check(config, TrainConfig)
     plain = plain_config(config)
-    choices = {group: str(all_choices[group]) for group in GROUPS if all_choices.get(group)}
+    choices = {group: all_choices[group] for group in GROUPS}
     run, dense_run = _identities(plain, checked)
     name = f"{choices['model']}-{choices['data']}-{choices['granularity']}-{checked.prune.remaining:g}-s{checked.seed}"
     run_dir = Path(checked.paths.output_dir) / f"{name}-{run[:8]}"
     record_file = run_dir / RECORD_FILE
     done = None if checked.rerun else _existing(record_file)
     if done is None:
+        experiment = _assemble(checked, plain, choices, run, dense_run, name, run_dir)
         _require_writable(run_dir)
-        _require_writable(Path(checked.paths.dense_dir))
+        _require_writable(experiment.dense_dir)
+        experiment.data.prepare_data()
         write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-        done = _run(checked, plain, choices, run, dense_run, name, run_dir)
+        done = _run(experiment)
     else:
         print(f"already done at commit {done.code['git_commit']}; rerun=true runs it again")
     print(f"record: {record_file}", flush=True)
@@ -179,12 +142,10 @@ def _require_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as problem:
-        raise errors.OutputError(
-            f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
-        ) from problem
+        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
 
 
-def _run(
+def _assemble(
     config: TrainConfig,
     plain: dict[str, Any],
     choices: dict[str, str],
@@ -192,12 +153,13 @@ def _run(
     dense_run: str,
     name: str,
     run_dir: Path,
-) -> RunRecord:
-    """Instantiate the parts (torch is imported from here on) and run the experiment."""
+) -> Experiment:
+    """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
+    from torch import nn
+
     from cimlab.cli.components import Component
-    from cimlab.pruning.allocation import PruningError
     from cimlab.pruning.masks import PruningRule
-    from cimlab.training.experiment import Experiment, run_experiment
+    from cimlab.training.experiment import Experiment
 
     def part(key: str, given: tuple[str, ...] = ()) -> Component:
         return Component(key, getattr(config, key), config.extensions, given)
@@ -207,12 +169,14 @@ def _run(
     rule = PruningRule(part("granularity").build(), part("saliency").build(), config.geometry)
     schedule = part("schedule").build()
     data = part("data").build()
-    data.prepare_data()
+    optimizer.build(
+        nn.Linear(1, 1).parameters()
+    )  # an impossible learning rate is refused here, not after loading
 
     def build_network() -> Any:
         return model.build(num_classes=data.num_classes, in_channels=data.in_channels)
 
-    experiment = Experiment(
+    return Experiment(
         build_network=build_network,
         data=data,
         rule=rule,
@@ -233,6 +197,12 @@ def _run(
         config=plain,
         choices=choices,
     )
+
+
+def _run(experiment: Experiment) -> RunRecord:
+    from cimlab.pruning.allocation import PruningError
+    from cimlab.training.experiment import run_experiment
+
     try:
         return run_experiment(experiment)
     except PruningError as problem:
