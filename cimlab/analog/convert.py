@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
@@ -12,16 +11,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cimlab.analog.adcs.base import AdcModel
-from cimlab.analog.backends.choose import BackendName
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fold import fold_batch_norms
 from cimlab.analog.layers import AnalogConv2d, AnalogLayer, AnalogLinear
 from cimlab.analog.layers import Mapping as LayerMapping
-from cimlab.analog.quantise import RangeObserver, RangeRule, WeightScale, quantise_weights
+from cimlab.analog.quantise import RangeObserver, quantise_weights
+from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
-from cimlab.crossbar.matrix import MAPPED_LAYERS, CrossbarMatrix, RowOrder
+from cimlab.crossbar.matrix import MAPPED_LAYERS, CrossbarMatrix
 
 Masks = Mapping[str, Bool[Tensor, "..."]]
 Images = Float[Tensor, "batch channels height width"]
@@ -33,31 +32,6 @@ _DIGITAL = (
     nn.PReLU,
 )
 """Layers with parameters that every accelerator computes digitally."""
-
-
-@dataclass(frozen=True)
-class AnalogSettings:
-    """How a network is turned into integers.
-
-    Args:
-        weight_scale: one step size for a whole layer, or one for every output.
-        activation_range: rule for the range of a layer's inputs.
-        percentile: fraction of a layer's inputs inside its range, for that rule.
-        digital: names or glob patterns of layers that stay digital and in floating point.
-        backend: how codes are computed; `auto` takes the fastest that gives the right ones.
-        row_order: order of a convolution's rows on the wordlines.
-    """
-
-    weight_scale: WeightScale = "per_channel"
-    activation_range: RangeRule = "mse"
-    percentile: float = 0.9999
-    digital: tuple[str, ...] = ()
-    backend: BackendName = "auto"
-    row_order: RowOrder = "channel_major"
-
-    def __post_init__(self) -> None:
-        if not 0.5 < self.percentile <= 1:
-            raise ValueError(f"percentile={self.percentile} must be above 0.5 and at most 1")
 
 
 def mapped_layers(network: nn.Module, settings: AnalogSettings) -> dict[str, nn.Conv2d | nn.Linear]:
@@ -169,7 +143,9 @@ def _observe(
 def _calibrate_adcs(network: nn.Module, batches: Iterable[Images]) -> None:
     """Histograms of partial sums on the first batch, every layer fed by ideal ones before it."""
     hooks = [
-        layer.register_forward_pre_hook(lambda module, inputs: module.watch_partial_sums(module.integers(inputs[0])))
+        layer.register_forward_pre_hook(
+            lambda module, inputs: module.watch_partial_sums(module.integers(inputs[0]))
+        )
         for layer in analog_layers(network).values()
     ]
     try:

@@ -12,22 +12,26 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cimlab.analog.adcs.base import AdcModel
 from cimlab.analog.adcs.ideal import IdealAdc
-from cimlab.analog.backends.choose import BackendName, prepare
+from cimlab.analog.backends.choose import prepare
 from cimlab.analog.backends.exact import BLOCK
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches, conv_patches, linear_patches
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.quantise import InputQuantiser
+from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import SlicedMatrix
 from cimlab.crossbar.matrix import CrossbarMatrix
 
 HISTOGRAM_PRODUCTS = 512
 """Products of a batch whose partial sums set the ADC range of a layer: 10^5 to 10^8 conversions."""
+
+
+CHUNK_VALUES = 1 << 24
+"""Outputs that a convolution computes at a time: bounds what it needs beside its input and output to 0.3 GB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +121,18 @@ class AnalogLayer(nn.Module):
         patches = replace(self.patches(q), first=self.reads)
         self.reads += len(patches.base)
         codes = self._run(patches).flatten(0, 1)
-        scale = (mapping.weight_step * mapping.quantiser.scale).double()
-        zero = mapping.quantiser.zero * sliced.weights.long().sum(1).flatten()
-        constant = -scale * zero
-        if self.original.bias is not None:
-            constant = constant + self.original.bias.double()
-        y = codes.float().mul_((scale * self.program.converter.step).float()[:, None])
-        y += constant.float()[:, None]
-        per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients) 
+        scale = (mapping.weight_step * mapping.quantiser.scale).float()[:, None]
+        zero = mapping.quantiser.zero * sliced.weights.sum(1).flatten()[:, None]
+        if self.program.converter.step == 1:  # integers to the end: no rounding before the scale
+            y = (codes - zero if mapping.quantiser.zero else codes).float()
+        else:
+            y = codes.float().mul_(self.program.converter.step).sub_(zero)
+        per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
         if per_driven_cell:
-            y -= (scale * per_driven_cell).float()[:, None] * self._driven_inputs(patches)
+            y -= per_driven_cell * self._driven_inputs(patches)
+        y *= scale
+        if self.original.bias is not None:
+            y += self.original.bias[:, None]
         return y
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
@@ -156,17 +162,25 @@ class AnalogConv2d(AnalogLayer):
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch out height width"]:
-        q = self.integers(x)
-        size = functional.conv2d(
-            torch.empty(q.shape, device="meta"),
-            torch.empty(self.original.weight.shape, device="meta"),
-            None,
-            self.original.stride,
-            self.original.padding,
-            self.original.dilation,
-            self.original.groups,
-        ).shape[2:]
-        return self.compute(q).unflatten(1, (len(x), *size)).transpose(0, 1).contiguous()
+        height, width = self._output_size(x)
+        y = x.new_empty(len(x), self.original.out_channels, height, width)
+        images = max(1, CHUNK_VALUES // y[0].numel())
+        for inputs, outputs in zip(x.split(images), y.split(images), strict=True):
+            result = self.compute(self.integers(inputs))
+            outputs.copy_(result.unflatten(1, (len(inputs), height, width)).transpose(0, 1))
+        return y
+
+    def _output_size(self, x: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
+        layer = self.original
+        left, right, top, bottom = layer._reversed_padding_repeated_twice
+        padded = (x.shape[2] + top + bottom, x.shape[3] + left + right)
+        height, width = (
+            (size - dilation * (kernel - 1) - 1) // stride + 1
+            for size, dilation, kernel, stride in zip(
+                padded, layer.dilation, layer.kernel_size, layer.stride, strict=True
+            )
+        )
+        return height, width
 
 
 class AnalogLinear(AnalogLayer):

@@ -35,7 +35,8 @@ class ArrayProgram:
     @property
     def is_exact(self) -> bool:
         """The result is the integer matrix product, whatever the inputs."""
-        return self.cells is None and self.converter.is_lossless(self.sliced.largest_sum)
+        ideal = self.cells is None and not self.noise_levels
+        return ideal and self.converter.is_lossless(self.sliced.largest_sum)
 
     def values(self) -> Float[Tensor, "groups physical rows cols"]:
         """Cell values in levels, ideal or not."""

@@ -9,16 +9,13 @@ negative part would double them (Jacob et al., CVPR 2018, equations 1 to 7).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cimlab.analog.errors import AnalogError
-
-RangeRule = Literal["max", "percentile", "mse"]
-WeightScale = Literal["per_tensor", "per_channel"]
+from cimlab.analog.settings import RangeRule, WeightScale
 
 SAMPLE = 1 << 16
 """Values of a layer kept for percentile and MSE ranges: the 99.99th percentile still rests on 7 of them a batch."""

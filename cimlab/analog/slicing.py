@@ -24,6 +24,7 @@ class SlicedMatrix:
     Args:
         geometry: the array.
         weights: the signed integers that the cells encode; 0 where nothing is kept.
+        kept: the weight was left by pruning, even if its integer is 0.
         levels: cell levels by physical column of a logical one, 0 where a cell takes no part.
         coefficients: what one code of each physical column counts in the shift-and-add.
         bias: what every driven cell adds to its weight (offset encoding), removed digitally.
@@ -34,6 +35,7 @@ class SlicedMatrix:
 
     geometry: CrossbarGeometry
     weights: Int[Tensor, "groups rows cols"]
+    kept: Bool[Tensor, "groups rows cols"]
     levels: UInt8[Tensor, "groups physical rows cols"]
     coefficients: tuple[int, ...]
     bias: int
@@ -92,7 +94,7 @@ def slice_weights(
     digits = [m >> (s * cell) & (2**cell - 1) for m in magnitudes for s in range(slices)]
     levels = (torch.stack(digits, 1) * driven[:, None]).to(torch.uint8)
     return SlicedMatrix(
-        geometry, weights, levels, tuple(coefficients), bias, driven, converted, row_group_of
+        geometry, weights, kept, levels, tuple(coefficients), bias, driven, converted, row_group_of
     )
 
 

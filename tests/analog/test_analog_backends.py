@@ -170,7 +170,9 @@ def test_read_noise_is_the_same_in_every_backend(layer) -> None:
 
 @pytest.mark.parametrize("active_rows", [9, 16, 64, 128])
 @pytest.mark.parametrize("adc_bits", [3, 4, 5, 6, 7, 8, None])
-def test_sixteen_bit_arithmetic_gives_every_code_or_is_not_used(active_rows: int, adc_bits: int | None) -> None:
+def test_sixteen_bit_arithmetic_gives_every_code_or_is_not_used(
+    active_rows: int, adc_bits: int | None
+) -> None:
     geometry = CrossbarGeometry(active_rows=active_rows, adc_bits=adc_bits)
     weights = torch.full((1, 128, 1), 3, dtype=torch.int32)
     program = program_of(geometry, weights, torch.ones(1, 128, 1, dtype=torch.bool))
@@ -180,7 +182,9 @@ def test_sixteen_bit_arithmetic_gives_every_code_or_is_not_used(active_rows: int
     if found is not None:
         factor, offset, shift = found
         for s in range(program.sliced.largest_sum + 1):
-            code = min(math.floor(np.float32(s) * program.converter.scale.item() + 0.5), program.converter.top)
+            code = min(
+                math.floor(np.float32(s) * program.converter.scale.item() + 0.5), program.converter.top
+            )
             assert min((s * factor + offset) >> shift, program.converter.top) == code
             assert s * factor + offset < 2**16
 

@@ -10,11 +10,12 @@ from cimlab.analog.adcs.full_scale import FullScaleAdc
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.adcs.mse import MseAdc
 from cimlab.analog.adcs.percentile import PercentileAdc
-from cimlab.analog.convert import AnalogSettings, analog_layers, convert, program_draw
+from cimlab.analog.convert import analog_layers, convert, program_draw
 from cimlab.analog.devices.base import Device
 from cimlab.analog.devices.programming_variation import ProgrammingVariation
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fold import fold_batch_norms
+from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import place_network
@@ -98,9 +99,7 @@ def test_a_converted_convolution_is_the_convolution_of_its_integers(case, signed
     images = images if signed else images.abs()
     mask = torch.rand(layer.weight.shape) < 0.6
     mask.view(-1)[0] = True
-    geometry = CrossbarGeometry(
-        rows=16, active_rows=8, cols=64, columns_per_adc=4, signed_encoding=encoding
-    )
+    geometry = CrossbarGeometry(rows=16, active_rows=8, cols=64, columns_per_adc=4, signed_encoding=encoding)
     network = nn.Sequential(layer)
     rule = AnalogSettings(row_order=order, activation_range="max")
     converted = convert(network, {"0": mask}, geometry, rule, IdealAdc(), [images])
@@ -115,7 +114,7 @@ def test_a_converted_convolution_is_the_convolution_of_its_integers(case, signed
     expected = product * (mapping.weight_step * quantiser.scale).double().view(-1, 1, 1)
     if layer.bias is not None:
         expected = expected + layer.bias.double().view(-1, 1, 1)
-    torch.testing.assert_close(converted(images).double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(converted(images).double(), expected, rtol=1e-6, atol=1e-5)
 
 
 def test_eight_bits_and_lossless_adcs_keep_the_classes() -> None:
@@ -139,9 +138,7 @@ def test_the_arrays_read_exactly_the_cells_and_conversions_that_placement_counts
         units = torch.rand(m.groups, grid.unit_rows, grid.unit_cols, generator=generator) < 0.3
         weights = torch.rand(m.groups, m.rows, m.cols, generator=generator) < 0.4
         masks[m.name] = m.to_weight(grid.spread(units) & weights)
-    converted = convert(
-        network, masks, geometry, AnalogSettings(), IdealAdc(), [torch.randn(2, 3, 8, 8)]
-    )
+    converted = convert(network, masks, geometry, AnalogSettings(), IdealAdc(), [torch.randn(2, 3, 8, 8)])
     layers = analog_layers(converted)
 
     def whole(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
@@ -168,7 +165,7 @@ def test_more_adc_bits_bring_the_outputs_nearer_to_the_lossless_ones(adc) -> Non
         return converted(images)
 
     lossless = outputs(None)
-    errors = [float((outputs(bits) - lossless).norm()) for bits in (2, 4, 6)]
+    errors = [float((outputs(bits) - lossless).norm()) for bits in (3, 5, 7)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < errors[0] / 2
 
@@ -212,7 +209,7 @@ def test_a_network_that_cannot_be_mapped_is_refused_by_name(network, change: dic
 
 def test_a_layer_left_digital_is_untouched() -> None:
     network = settled(digits_cnn(num_classes=10, in_channels=1))
-    rule = AnalogSettings(digital=("0", "11"))
+    rule = AnalogSettings(digital=("0", "12"))
     converted = convert(network, {}, CrossbarGeometry(), rule, IdealAdc(), [torch.rand(1, 1, 8, 8)])
     assert isinstance(converted.get_submodule("0"), nn.Conv2d)
     assert set(analog_layers(converted)) == {"3", "7"}

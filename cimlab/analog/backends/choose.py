@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 from jaxtyping import Int
 from torch import Tensor
@@ -16,8 +15,8 @@ from cimlab.analog.backends.reference import reference
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches
 from cimlab.analog.program import ArrayProgram
+from cimlab.analog.settings import BackendName
 
-BackendName = Literal["auto", "exact", "packed", "conductance", "reference"]
 Run = Callable[[Patches], Int[Tensor, "groups cols products"]]
 """Shifted and added codes of a batch: sum over row groups, cycles and slices of 2^(t dac_bits) c_s code."""
 

@@ -25,7 +25,9 @@ _HALF32, _HALF_FLOAT = ir.VectorType(_I32, LANES // 2), ir.VectorType(ir.FloatTy
 
 
 @intrinsic
-def convert_narrow(typingctx, cycles, dac, cells, planes, weights, words, factor, offset, shift, top, out, coefficient):
+def convert_narrow(
+    typingctx, cycles, dac, cells, planes, weights, words, factor, offset, shift, top, out, coefficient
+):
     """out[lane] += coefficient * sum_t 2^(t dac) code_t, code = min((S * factor + offset) >> shift, top).
 
     All in 16 bits: the caller has checked that neither S * factor + offset nor the sum of codes overflows.
@@ -139,7 +141,9 @@ def _halves(builder: ir.IRBuilder, vector: Any) -> list[Any]:
 def _splat(builder: ir.IRBuilder, value: Any, vector: ir.VectorType) -> Any:
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
+    return builder.shuffle_vector(
+        first, undefined, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count)
+    )
 
 
 @intrinsic

@@ -194,7 +194,16 @@ def _run(
         for block in range(chunk * CHUNK, min(blocks, (chunk + 1) * CHUNK)):
             first = block * LANES
             filled = min(LANES, len(base) - first)
-            _pack_inputs(planes, values, base[first : first + filled], offset, word_start, row_start, entry_start, inputs)
+            _pack_inputs(
+                planes,
+                values,
+                base[first : first + filled],
+                offset,
+                word_start,
+                row_start,
+                entry_start,
+                inputs,
+            )
             sums[:] = 0
             for g in range(len(entry_start) - 1):
                 words = word_start[g + 1] - word_start[g]
