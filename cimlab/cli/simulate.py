@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cimlab.analog.devices.base import Device
     from cimlab.data.base import ImageDataModule
 
-GROUPS = ("model", "data", "geometry", "adc", "device")
+GROUPS = ("model", "data", "geometry", "adc")
 SHAPES_RESULT = (
     "model", "data", "geometry", "adc", "device", "analog", "seed", "draws", "images", "calibration_batches",
 )  # fmt: skip
@@ -102,7 +102,7 @@ def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecor
     if checked.checkpoint is None:
         errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
     plain = plain_config(config)
-    choices = {group: all_choices[group] for group in GROUPS}
+    choices = {group: all_choices[group] for group in GROUPS} | {"device": _device_name(checked.device)}
     shapes = {key: plain[key] for key in SHAPES_RESULT}
     shapes["data"] = {k: v for k, v in plain["data"].items() if k not in ("data_dir", "download")}
     simulation = content_hash(shapes | {"checkpoint": application.file_hash(Path(checked.checkpoint))})
@@ -118,6 +118,11 @@ def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecor
         print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
     print(f"record: {folder / SIMULATION_FILE}", flush=True)
     return record
+
+
+def _device_name(device: dict[str, Any]) -> str:
+    """The non-idealities that are on; Hydra doesn't tell the choices of a group that takes several."""
+    return "+".join(sorted(key for key, value in device.items() if value)) or "ideal"
 
 
 def _existing(path: Path) -> SimulationRecord | None:
