@@ -84,8 +84,8 @@ def run(command: Command, words: list[str]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
-    many = [word for word in words if word in ("-m", "--multirun")]
-    sys.argv = ["cimlab", *many, *(word for word in words if word not in many)]  # Hydra wants it before the keys
+    # Hydra wants -m before the keys, people write it anywhere
+    sys.argv = ["cimlab", *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:
