@@ -207,9 +207,7 @@ def _arrays_for_stacked_groups(
     full_slots, short_height = divmod(geometry.rows, geometry.active_rows)
     tall = segments[:, heights > short_height].sum(1, dtype=np.int64)
     stacked = segments.sum(1, dtype=np.int64)
-    return np.maximum(
-        ceil_div(tall, full_slots), ceil_div(stacked, full_slots + (1 if short_height else 0))
-    )
+    return np.maximum(ceil_div(tall, full_slots), ceil_div(stacked, full_slots + (1 if short_height else 0)))
 
 
 def ceil_div(numbers: Int[np.ndarray, "..."], divisor: int) -> Int[np.ndarray, "..."]:
