@@ -143,11 +143,11 @@ class TableAdc(AdcModel):
                 require_numbers(where, row[key], above=0)
 
     def notes(self, bits: int, node_m: float) -> list[str]:
-        moved = [] if math.isclose(node_m, self.node_m) else [
-            f"{self.name} is a table at {self.node_m * 1e9:g} nm, carried to {node_m * 1e9:g} nm by "
-            f"energy ~ node^{self.energy_node_exponent:g}, area ~ node^{self.area_node_exponent:g} ({self.scaling_source})"
-        ]  # fmt: skip
-        return super().notes(bits, node_m) + moved
+        moved = (
+            f"{self.name} is a table at {self.node_m * 1e9:g} nm, carried to {node_m * 1e9:g} nm by energy ~ node^"
+            f"{self.energy_node_exponent:g}, area ~ node^{self.area_node_exponent:g} ({self.scaling_source})"
+        )
+        return super().notes(bits, node_m) + ([] if math.isclose(node_m, self.node_m) else [moved])
 
     def fastest_hz(self, bits: Values) -> Results:
         return self.table_rate_hz + 0.0 * np.asarray(bits, dtype=float)

@@ -53,14 +53,15 @@ class HardwareReport:
     notes: tuple[str, ...]
 
     @property
-    def leakage_j(self) -> Float[np.ndarray, "layers components"]:
-        """Leakage over the time of a batch, shared by its images."""
-        return self.leakage_w * (self.timing.batch_s / self.batch)
+    def energy_components(self) -> tuple[str, ...]:
+        """Columns of `energy_j`."""
+        return (*self.components, "leakage")
 
     @property
-    def energy_j(self) -> Float[np.ndarray, "layers components"]:
-        """Energy per image, actions and leakage."""
-        return self.dynamic_j + self.leakage_j
+    def energy_j(self) -> Float[np.ndarray, "layers energy_components"]:
+        """Energy per image: actions by component, and leakage over a batch's time shared by its images."""
+        leakage_j = self.leakage_w.sum(1) * (self.timing.batch_s / self.batch)
+        return np.column_stack([self.dynamic_j, leakage_j])
 
     @property
     def total_energy_j(self) -> float:
@@ -84,7 +85,7 @@ class HardwareReport:
 
     @property
     def energy_by_component(self) -> dict[str, float]:
-        return dict(zip(self.components, self.energy_j.sum(0).tolist(), strict=True))
+        return dict(zip(self.energy_components, self.energy_j.sum(0).tolist(), strict=True))
 
     @property
     def area_by_component(self) -> dict[str, float]:
@@ -142,7 +143,7 @@ class HardwareReport:
                 "array_balance": float(self.array_balance[i]),
                 **{
                     f"energy_j/{component}": float(value)
-                    for component, value in zip(self.components, self.energy_j[i], strict=True)
+                    for component, value in zip(self.energy_components, self.energy_j[i], strict=True)
                 },
                 **{
                     f"area_m2/{component}": float(value)

@@ -183,17 +183,8 @@ class _Reader:
         self.where = where
 
     def technology(self) -> Technology:
-        known = {
-            "name",
-            "node_m",
-            "components",
-            "device",
-            "timing_margin",
-            "layout_factor",
-            "limits",
-            "scaling",
-            "notes",
-        }
+        known = {"name", "node_m", "notes", "limits", "scaling", "timing_margin", "layout_factor"}
+        known |= {"device", "components"}
         self._refuse_foreign("", self.content, known)
         components = self._mapping("components", self.content)
         self._refuse_foreign("components.", components, set(COMPONENTS) - {"adc"})
@@ -251,8 +242,8 @@ class _Reader:
         self, key: str, content: Any, above: float | None = None, scaled: str | None = None
     ) -> Quantity:
         if not isinstance(content, Mapping):
-            missing = "is missing" if content is None else f"={content} has no source"
-            raise HardwareError(f"{self.where}: {key} {missing}; give {{value: ..., source: ...}}")
+            missing = " is missing" if content is None else f"={content} has no source"
+            raise HardwareError(f"{self.where}: {key}{missing}; give {{value: ..., source: ...}}")
         self._refuse_foreign(f"{key}.", content, {"value", "source", "node_m"})
         value = self._number(f"{key}.value", content.get("value"), above)
         source = content.get("source")
@@ -308,10 +299,6 @@ class _Reader:
         return found
 
     def _number(self, key: str, value: Any, above: float | None = None) -> float:
-        if value is None:
-            raise HardwareError(
-                f"{self.where}: {key} is missing; give a number {'from 0' if above is None else 'above 0'}"
-            )
         require_numbers(f"{self.where}: {key}", value, above=above)
         return float(value)
 
