@@ -194,7 +194,8 @@ def test_independent_adcs_count_a_layer_whose_columns_end_inside_an_array() -> N
 
 
 @pytest.mark.parametrize(
-    ("rows", "bounds"), [(10, [0, 3, 6, 8, 10]), (8, [0, 3, 6, 8]), (2, [0, 2]), (16, [0, 3, 6, 8, 11, 14, 16])]
+    ("rows", "bounds"),
+    [(10, [0, 3, 6, 8, 10]), (8, [0, 3, 6, 8]), (2, [0, 2]), (16, [0, 3, 6, 8, 11, 14, 16])],
 )
 def test_row_groups_start_afresh_at_every_array(rows: int, bounds: list[int]) -> None:
     geometry = CrossbarGeometry(rows=8, cols=128, active_rows=3)

@@ -32,7 +32,8 @@ SMALL = CrossbarGeometry(rows=16, cols=32, active_rows=8, columns_per_adc=2, inp
 def units_of(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
     m, n = geometry.operation_unit
     return UnitGrid(
-        aligned_segments(matrix.rows, geometry.rows, m), aligned_segments(matrix.cols, geometry.logical_cols, n)
+        aligned_segments(matrix.rows, geometry.rows, m),
+        aligned_segments(matrix.cols, geometry.logical_cols, n),
     )
 
 
@@ -125,7 +126,9 @@ def test_pruning_support_is_charged_on_its_own_lines() -> None:
     energy = priced.energy_by_component
     assert energy["index_memory"] == pytest.approx(4 * 2 * 3 * 13.3e-15)
     assert energy["input_selection"] == pytest.approx(counts.wordline_drives * 2.94e-15)
-    assert energy["output_alignment"] == pytest.approx(counts.adc_conversions * SMALL.lossless_adc_bits * 2.94e-15)
+    assert energy["output_alignment"] == pytest.approx(
+        counts.adc_conversions * SMALL.lossless_adc_bits * 2.94e-15
+    )
     assert priced.area_by_component["index_memory"] == pytest.approx(4 * 0.12817e-12)
     assert priced.area_by_component["input_selection"] == pytest.approx(16 * 2.9e-12)
     assert priced.support_energy_j == pytest.approx(sum(energy[name] for name in SUPPORT))
@@ -258,7 +261,8 @@ def test_totals_are_the_sums_of_layers_and_of_components(
 ) -> None:
     matrices = [replace(matrix, name=f"layer{i}") for i, (matrix, _) in enumerate(network)]
     kept = {
-        m.name: m.to_weight(units_of(m, SMALL).spread(units)) for m, (_, units) in zip(matrices, network, strict=True)
+        m.name: m.to_weight(units_of(m, SMALL).spread(units))
+        for m, (_, units) in zip(matrices, network, strict=True)
     }
     model = load(*names)
     model = replace(model, chip=replace(model.chip, max_arrays=capacity, bitlines_per_conversion_slot=1))
@@ -318,7 +322,12 @@ def test_a_report_names_technology_adc_model_and_what_was_assumed() -> None:
     )
     assert (priced.technology, priced.adc_model, priced.adc_bits) == ("neurosim22_rram", "isaac_table", 3)
     notes = " | ".join(priced.notes)
-    for part in ("scaled to 22 nm", "carried to 22 nm", "4-bit ADC is charged", "input bit density assumed: 0.5"):
+    for part in (
+        "scaled to 22 nm",
+        "carried to 22 nm",
+        "4-bit ADC is charged",
+        "input bit density assumed: 0.5",
+    ):
         assert part in notes
 
 

@@ -95,7 +95,9 @@ def test_a_slip_in_a_technology_names_file_and_key(key: str, value: Any, complai
 @pytest.mark.parametrize("name", TECHNOLOGIES)
 def test_a_geometry_beyond_the_figures_is_refused(name: str) -> None:
     technology = load_technology(name)
-    with pytest.raises(HardwareError, match=rf"{name} can't build geometry.dac_bits=2: its figures cover 1 to 1"):
+    with pytest.raises(
+        HardwareError, match=rf"{name} can't build geometry.dac_bits=2: its figures cover 1 to 1"
+    ):
         technology.check(CrossbarGeometry(dac_bits=2))
     with pytest.raises(HardwareError, match=r"geometry.rows=4"):
         technology.check(CrossbarGeometry(rows=4, active_rows=4))
