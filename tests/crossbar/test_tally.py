@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ TOTALS = ("columns", "cells", "drives", "held_cells", "held_drives", "partial_su
 @st.composite
 def geometries(draw: st.DrawFn, mux: tuple[str, ...] = ("lockstep", "independent")) -> CrossbarGeometry:
     while True:
-        fields = {
+        fields: dict[str, Any] = {
             "rows": draw(st.sampled_from([8, 12, 16, 30])),
             "cols": draw(st.sampled_from([8, 16, 32, 64])),
             "active_rows": draw(st.sampled_from([1, 3, 4, 8])),

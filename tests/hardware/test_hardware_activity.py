@@ -1,5 +1,7 @@
 """What cells and inputs hold: exact from quantised weights, measured on images, and felt by the read energy alone."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,7 +44,7 @@ def slow_level(weight: float, largest: float, geometry: CrossbarGeometry) -> flo
     st.sampled_from([(8, 1, 8), (8, 2, 4), (8, 4, 2), (4, 1, 4)]),
 )
 def test_cell_levels_are_the_digits_of_the_quantised_weights(
-    values: list[int], encoding: str, bits: tuple[int, int, int]
+    values: list[int], encoding: Any, bits: tuple[int, int, int]
 ) -> None:
     geometry = CrossbarGeometry(
         cols=840, columns_per_adc=1, weight_bits=bits[0], cell_bits=bits[1], signed_encoding=encoding

@@ -24,7 +24,7 @@ def test_murmann_gives_the_published_spot_values() -> None:
     assert model.energy_j(8, 22e-9, 1e9) == pytest.approx(0.85e-12, rel=6e-3)
     assert model.energy_j(8, 65e-9, 1e9) == pytest.approx(6.5e-12, rel=6e-3)
     assert model.area_m2(8, 22e-9, 1e9) == pytest.approx(3334e-12, rel=6e-4)
-    assert model.energy_j([9, 10], 32e-9, 1e8) == pytest.approx([2.34e-12, 3.31e-12], rel=3e-3)
+    assert model.energy_j(np.array([9, 10]), 32e-9, 1e8) == pytest.approx([2.34e-12, 3.31e-12], rel=3e-3)
 
 
 @pytest.mark.skipif(
@@ -82,7 +82,7 @@ def test_sar_gives_neurosims_measured_values() -> None:
     for node in energy_fj:
         assert model.energy_j(five, node) * 1e15 == pytest.approx(energy_fj[node], rel=2e-3)
         assert model.area_m2(five, node) * 1e12 == pytest.approx(area_um2[node], rel=2e-3)
-    assert model.energy_j([9, 10], 32e-9) * 1e12 == pytest.approx([0.191, 0.222], rel=3e-3)
+    assert model.energy_j(np.array([9, 10]), 32e-9) * 1e12 == pytest.approx([0.191, 0.222], rel=3e-3)
     assert model.latency_s(five, 22e-9) * 1e9 == pytest.approx([5, 6, 7, 8, 9])
 
 

@@ -61,8 +61,12 @@ def pruned_layers(draw: st.DrawFn) -> tuple[CrossbarMatrix, Tensor]:
 
 
 def report(
-    model: CostModel, matrix: CrossbarMatrix, units: Tensor, geometry: CrossbarGeometry = SMALL, grid: UnitGrid | None = None
-) -> HardwareReport:  # fmt: skip
+    model: CostModel,
+    matrix: CrossbarMatrix,
+    units: Tensor,
+    geometry: CrossbarGeometry = SMALL,
+    grid: UnitGrid | None = None,
+) -> HardwareReport:
     grid = grid or units_of(matrix, geometry)
     placement = place(matrix, grid.spread(units), geometry, grid)
     return model.report([PlacedLayer(matrix, placement, Activity())], geometry)
@@ -117,7 +121,7 @@ def test_the_same_array_priced_by_hand() -> None:
 
 
 def test_pruning_support_is_charged_on_its_own_lines() -> None:
-    """One of 4 units pruned: 4 bits read in each of 2 cycles and 3 products; selection and alignment follow the work."""
+    """One of 4 units pruned: 4 bits read in each of 2 cycles and 3 products; muxes follow the work."""
     matrix = CrossbarMatrix("layer", (4, 16), 1, 3)
     units = torch.tensor([[[True, True], [True, False]]])
     priced = report(load(), matrix, units)
@@ -224,7 +228,7 @@ def test_a_network_pruned_to_one_unit_costs_what_one_unit_costs(
     alone = torch.zeros_like(units)
     u, v = divmod(choice % units.numel(), grid.unit_cols)
     alone[0, u, v] = True
-    height, width = grid.sizes()[u, v].item() // int((grid.col_of == v).sum()), int((grid.col_of == v).sum())
+    height, width = int((grid.row_of == u).sum()), int((grid.col_of == v).sum())
     unit = CrossbarMatrix("unit", (width, height), 1, matrix.products)
     left = report(load(*names), matrix, alone)
     one = load(*names).report([PlacedLayer(unit, place_dense(unit, SMALL), Activity())], SMALL)

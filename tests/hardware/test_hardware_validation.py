@@ -8,7 +8,8 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "validation"
 spec = importlib.util.spec_from_file_location("validate", FOLDER / "validate.py")
-assert spec and spec.loader
+assert spec is not None
+assert spec.loader is not None
 validate = importlib.util.module_from_spec(spec)
 sys.modules["validate"] = validate
 spec.loader.exec_module(validate)
