@@ -53,6 +53,7 @@ def run(command: Command, words: list[str]) -> int:
     Raises:
         ConfigError: Hydra or the schema refuses the configuration.
         SweepError: some runs of a multirun failed.
+        OutputError: Hydra can't make the folder of a multirun.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
@@ -62,6 +63,8 @@ def run(command: Command, words: list[str]) -> int:
     except Exception as problem:
         if _is_hydra(problem):
             raise errors.ConfigError(_hydra_line(problem, command)) from problem
+        if isinstance(problem, OSError):
+            raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem
         raise
     finally:
         runs.show()

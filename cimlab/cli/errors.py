@@ -51,6 +51,11 @@ def describe(problem: BaseException) -> str:
     return f"unexpected {type(problem).__name__}: {text} (CIMLAB_DEBUG=1 shows where)"
 
 
+def unwritable(folder: object, problem: OSError) -> str:
+    """What to say of a folder that can't be written."""
+    return f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
+
+
 def refuse(key: str, value: object, allowed: str) -> NoReturn:
     """Raise the one-line refusal of a setting."""
     raise ConfigError(f"{key}={value}: {allowed}")

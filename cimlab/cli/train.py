@@ -6,13 +6,16 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from cimlab.cli import application, errors
 from cimlab.cli.config import TrainConfig, check, plain_config
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, content_hash, write_atomically
+
+if TYPE_CHECKING:
+    from cimlab.training.experiment import Experiment
 
 SHAPES_RESULT = (
     "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "prune", "mapping",
@@ -72,10 +75,12 @@ def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
     record_file = run_dir / RECORD_FILE
     done = None if checked.rerun else _existing(record_file)
     if done is None:
+        experiment = _assemble(checked, plain, choices, run, dense_run, name, run_dir)
         _require_writable(run_dir)
-        _require_writable(Path(checked.paths.dense_dir))
+        _require_writable(experiment.dense_dir)
+        experiment.data.prepare_data()
         write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-        done = _run(checked, plain, choices, run, dense_run, name, run_dir)
+        done = _run(experiment)
     else:
         print(f"already done at commit {done.code['git_commit']}; rerun=true runs it again")
     print(f"record: {record_file}", flush=True)
@@ -137,12 +142,10 @@ def _require_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as problem:
-        raise errors.OutputError(
-            f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
-        ) from problem
+        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
 
 
-def _run(
+def _assemble(
     config: TrainConfig,
     plain: dict[str, Any],
     choices: dict[str, str],
@@ -150,12 +153,13 @@ def _run(
     dense_run: str,
     name: str,
     run_dir: Path,
-) -> RunRecord:
-    """Instantiate the parts (torch is imported from here on) and run the experiment."""
+) -> Experiment:
+    """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
+    from torch import nn
+
     from cimlab.cli.components import Component
-    from cimlab.pruning.allocation import PruningError
     from cimlab.pruning.masks import PruningRule
-    from cimlab.training.experiment import Experiment, run_experiment
+    from cimlab.training.experiment import Experiment
 
     def part(key: str, given: tuple[str, ...] = ()) -> Component:
         return Component(key, getattr(config, key), config.extensions, given)
@@ -165,12 +169,14 @@ def _run(
     rule = PruningRule(part("granularity").build(), part("saliency").build(), config.geometry)
     schedule = part("schedule").build()
     data = part("data").build()
-    data.prepare_data()
+    optimizer.build(
+        nn.Linear(1, 1).parameters()
+    )  # an impossible learning rate is refused here, not after loading
 
     def build_network() -> Any:
         return model.build(num_classes=data.num_classes, in_channels=data.in_channels)
 
-    experiment = Experiment(
+    return Experiment(
         build_network=build_network,
         data=data,
         rule=rule,
@@ -191,6 +197,12 @@ def _run(
         config=plain,
         choices=choices,
     )
+
+
+def _run(experiment: Experiment) -> RunRecord:
+    from cimlab.pruning.allocation import PruningError
+    from cimlab.training.experiment import run_experiment
+
     try:
         return run_experiment(experiment)
     except PruningError as problem:

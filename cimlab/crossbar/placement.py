@@ -109,7 +109,7 @@ def place_mask(
     """`place` for a mask whose reductions are kept from one geometry to the next."""
     work = mask.work(geometry)
     stripes = work.arrays_per_stripe if mode == "in_place" else _stripes_compacted(mask, geometry, index)
-    index_storage = _index_bits(index, mask.units_kept(index), matrix, geometry, mode)
+    index_storage = _index_bits(index, int(mask.units(index).sum(dtype=np.int64)), matrix, geometry, mode)
     return _placement(matrix, work, geometry, mask.weights_left, stripes, index_storage)
 
 
@@ -163,7 +163,7 @@ def index_bits(
     single row group the list still needs one bit a kept unit.
     """
     units = kept.shape[0] * index.unit_rows * index.unit_cols
-    units_kept = LayerMask.of(kept).units_kept(index)
+    units_kept = int(LayerMask.of(kept).units(index).sum(dtype=np.int64))
     return _smaller_index(units, units_kept, row_groups, mode)
 
 
@@ -186,7 +186,10 @@ def _stripes_compacted(
     """As many arrays as the stacked units need: each column stripe is as high as its highest column."""
     _, rows, cols = mask.kept.shape
     if int(torch.bincount(index.row_of).max()) < geometry.active_rows:
-        needed = ceil_div(mask.kept.sum(1, dtype=np.int64), geometry.rows)
+        # units move up whole: a column is as high as the units that hold anything in it
+        heights = np.bincount(index.row_of.numpy())
+        stacked = np.einsum("u,guv->gv", heights, mask.units(index).astype(np.int64))
+        needed = ceil_div(stacked[:, index.col_of.numpy()], geometry.rows)
     else:
         bounds = row_group_bounds(rows, geometry)
         needed = _arrays_for_stacked_groups(mask.segments(bounds, geometry), np.diff(bounds), geometry)

@@ -144,9 +144,9 @@ class LayerMask:
         """1 where a logical column has a kept weight in a row group."""
         return self._cached(("segments", *_cut(geometry)), lambda: _or_rows(self.kept, bounds))
 
-    def units_kept(self, grid: UnitGrid) -> int:
-        """Units of the grid that hold a kept weight."""
-        return _count_units(
+    def units(self, grid: UnitGrid) -> UInt8[np.ndarray, "groups unit_rows unit_cols"]:
+        """1 where a unit of the grid holds a kept weight."""
+        return _any_in_unit(
             self.kept, grid.row_of.numpy(), grid.col_of.numpy(), grid.unit_rows, grid.unit_cols
         )
 
@@ -287,9 +287,9 @@ def _tally_independent(kept, segments, bounds, n, columns_per_adc):  # pragma: n
 
 
 @njit(cache=True, nogil=True)
-def _count_units(kept, row_of, col_of, unit_rows, unit_cols):  # pragma: no cover - compiled
+def _any_in_unit(kept, row_of, col_of, unit_rows, unit_cols):  # pragma: no cover - compiled
     groups, rows, cols = kept.shape
-    found = 0
+    units = np.zeros((groups, unit_rows, unit_cols), np.uint8)
     for p in range(groups):
         by_row = np.zeros((unit_rows, cols), np.uint8)
         for r in range(rows):
@@ -297,8 +297,6 @@ def _count_units(kept, row_of, col_of, unit_rows, unit_cols):  # pragma: no cove
             for c in range(cols):
                 by_row[u, c] |= kept[p, r, c]
         for u in range(unit_rows):
-            units = np.zeros(unit_cols, np.uint8)
             for c in range(cols):
-                units[col_of[c]] |= by_row[u, c]
-            found += units.sum()
-    return found
+                units[p, u, col_of[c]] |= by_row[u, c]
+    return units

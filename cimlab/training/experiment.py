@@ -91,7 +91,7 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         PruningError, CheckpointError, DataError, TrainingError, RecordError: one line each; earlier results
             stay as they are.
     """
-    _quiet_lightning()
+    quiet_lightning()
     if experiment.trainer.threads:
         torch.set_num_threads(experiment.trainer.threads)
     pl.seed_everything(experiment.seed, verbose=False)
@@ -392,7 +392,7 @@ def _flat(record: RunRecord) -> dict[str, float]:
     return flat | {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
 
 
-def _quiet_lightning() -> None:
+def quiet_lightning() -> None:
     """Lightning's hints are for those who write training loops, not for those who run ours."""
     import logging
 

@@ -124,7 +124,7 @@ def sweep(model: CostModel) -> None:
         f"peak memory {peak_gib:.2f} GiB"
     )
     print(
-        f"  processor time a geometry: {1e3 * shared_s / GEOMETRIES:.1f} ms, {1e3 * alone_s:.1f} ms with nothing shared: "
+        f"  processor time a geometry: {1e3 * shared_s / GEOMETRIES:.1f} ms, alone {1e3 * alone_s:.1f} ms: "
         f"{alone_s * GEOMETRIES / shared_s:.1f} x"
     )
     print(f"  energy over dense: {min(ratios):.3f} to {max(ratios):.3f}")

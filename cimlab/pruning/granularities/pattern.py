@@ -8,6 +8,7 @@ from torch import Tensor
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
+from cimlab.pruning.allocation import PruningError
 from cimlab.pruning.granularities.base import Granularity, balanced_tiers, block_units
 
 
@@ -19,7 +20,8 @@ class Pattern(Granularity):
         m: weights of one group, inside a column segment.
 
     Raises:
-        ValueError: m is below 2, or does not divide active_rows and rows.
+        ValueError: m is below 2.
+        PruningError: m does not divide active_rows and rows.
     """
 
     m: int = 4
@@ -31,7 +33,9 @@ class Pattern(Granularity):
     def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
         for name in ("active_rows", "rows"):
             if getattr(geometry, name) % self.m:
-                raise ValueError(f"pattern m={self.m} must divide geometry.{name}={getattr(geometry, name)}")
+                raise PruningError(
+                    f"pattern m={self.m} must divide geometry.{name}={getattr(geometry, name)}"
+                )
         return block_units(matrix, geometry, 1, 1)
 
     def tiers(

@@ -1,0 +1,128 @@
+"""Every YAML composes to something that can be built, and nothing unknown or impossible passes the gate."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Cimlab, one_line
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from cimlab.cli.application import conf_dir
+from cimlab.cli.components import Component
+from cimlab.cli.config import TrainConfig, check
+from cimlab.cli.errors import ConfigError
+from cimlab.cli.train import GROUPS
+
+GIVEN = {"model": ("num_classes", "in_channels"), "optimizer": ("params",)}
+COMPONENTS = ("model", "data", "granularity", "saliency", "schedule", "optimizer")
+
+
+def compose_train(*overrides: str) -> TrainConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return check(compose("train", list(overrides)), TrainConfig)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in choices(group)])
+def test_every_choice_composes_and_its_part_accepts_the_values(choice: str) -> None:
+    config = compose_train(choice)
+    group = choice.split("=")[0]
+    if group in COMPONENTS:
+        part = Component(group, getattr(config, group), [], GIVEN.get(group, ()))
+        if group not in GIVEN:
+            part.build()
+
+
+def test_every_choice_says_in_its_first_line_what_it_is() -> None:
+    for path in conf_dir().glob("*/*.yaml"):
+        assert path.read_text().startswith("# "), path
+
+
+REFUSED = [
+    # unknown keys: replaced, added with +, force-added with ++
+    (["geometry.row=1"], "unknown key geometry.row; did you mean geometry.rows?"),
+    (["+extra=1"], "unknown key extra"),
+    (["++prune.remainin=0.5"], "unknown key prune.remainin; did you mean prune.remaining?"),
+    (["+model.depth=20"], "unknown key model.depth"),
+    (["+optimizer.momentun=0.9"], "unknown key optimizer.momentun"),
+    # wrong types
+    (["geometry.rows=abc"], "geometry.rows=abc"),
+    (["prune.remaining=a lot"], "prune.remaining=a lot"),
+    (["seed=-1"], "seed=-1"),
+    (["optimizer.lr=fast"], "optimizer.lr=fast"),
+    (["trainer.precision=8-bit"], "trainer.precision=8-bit"),
+    # impossible values, impossible geometry
+    (["prune.remaining=0"], "prune.remaining=0: input should be greater than 0"),
+    (["prune.remaining=1.5"], "prune.remaining=1.5: input should be less than or equal to 1"),
+    (["geometry.adc_bits=0"], "adc_bits=0 must be from 1 to 24"),
+    (["geometry.columns_per_adc=64"], "use columns_per_adc in [1, 2, 4, 8, 16]"),
+    (["geometry.cols=100"], "columns_per_adc=8 does not divide cols=100; use one of"),
+    (["geometry.active_rows=256"], "active_rows=256 is more than rows=128"),
+    (["schedule.epochs=0"], "schedule.epochs=0 must be 1 or more"),
+    (["schedule=iterative", "schedule.prune_rounds=99"], "schedule.prune_rounds=99"),
+    (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1.0"),
+    (["data.batch_size=0"], "batch_size=0"),
+    (["granularity=pattern", "granularity.m=1"], "pattern m=1 must be 2 or more"),
+    # unknown choices
+    (["granularity=nope"], "array_column"),
+    (["model=nope"], "resnet20"),
+    # code that a configuration may not call
+    (["model._target_=os.system"], "name other packages in extensions"),
+    (["checkpoint=no/such/file.pt"], "give an existing file"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), REFUSED)
+def test_a_bad_setting_is_refused_in_one_line_and_writes_nothing(
+    words: list[str], expected: str, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    answer = cimlab("train", f"paths.output_dir={output}", *words)
+    assert answer.code == 2
+    assert expected in one_line(answer.err)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "rows: 128\nactive_wors: 16\n",
+            "unknown key geometry.active_wors; did you mean geometry.active_rows?",
+        ),
+        ("rows: many\n", "geometry.rows=many"),
+        ("rows: 8\nactive_rows: 16\n", "active_rows=16 is more than rows=8"),
+    ],
+)
+def test_a_mistake_inside_a_yaml_file_is_refused_like_one_on_the_command_line(
+    text: str, expected: str, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    (tmp_path / "geometry").mkdir()
+    (tmp_path / "geometry" / "mine.yaml").write_text(text)
+    answer = cimlab("train", f"hydra.searchpath=[file://{tmp_path}]", "geometry=mine")
+    assert answer.code == 2
+    assert expected in one_line(answer.err)
+
+
+def test_a_target_of_another_package_needs_to_be_named_in_extensions() -> None:
+    node = {"_target_": "math.sqrt"}
+    with pytest.raises(ConfigError, match="extensions"):
+        Component("model", node, [])
+    assert Component("model", node, ["math"]).build(9.0) == 3.0
+
+
+def test_every_setting_has_a_default_in_conf() -> None:
+    """A key of the schema that no YAML shows would be invisible in --help."""
+    from dataclasses import fields, is_dataclass
+    from typing import get_type_hints
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        shown = OmegaConf.to_container(compose("train"))
+    assert isinstance(shown, dict)
+    for name, kind in get_type_hints(TrainConfig).items():
+        assert name in shown
+        if is_dataclass(kind):
+            assert {field.name for field in fields(kind)} == set(shown[name]), name

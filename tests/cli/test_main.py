@@ -1,0 +1,93 @@
+"""The console script: quick answers, lazy imports, exit codes, completion."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import Cimlab, one_line
+
+from cimlab import __version__
+
+HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb", "matplotlib")
+
+
+def imported_after(*words: str) -> set[str]:
+    """Which heavy packages a fresh process has imported when the command has ended."""
+    program = (
+        "import sys\nfrom cimlab.cli.main import main\n"
+        f"try:\n    main({list(words)!r})\nexcept SystemExit:\n    pass\n"
+        f"print('IMPORTED', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    return set(answer.stdout.strip().splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["train", "geometry.rows=abc"], ["train", "+nonsense=1"]]
+)
+def test_help_and_refusals_import_nothing_heavy(words: list[str]) -> None:
+    assert imported_after(*words) == set()
+
+
+def test_help_lists_the_commands(cimlab: Cimlab) -> None:
+    answer = cimlab("--help")
+    assert answer.code == 0
+    assert "cimlab COMMAND" in answer.out
+    assert "train" in answer.out
+
+
+def test_version_is_that_of_the_package(cimlab: Cimlab) -> None:
+    assert cimlab("--version").out == f"cimlab {__version__}\n"
+
+
+def test_an_unknown_command_is_refused_with_the_known_ones(cimlab: Cimlab) -> None:
+    answer = cimlab("trian")
+    assert answer.code == 2
+    assert "train" in one_line(answer.err)
+
+
+def test_python_dash_m_is_the_same_command() -> None:
+    answer = subprocess.run([sys.executable, "-m", "cimlab", "--version"], capture_output=True, text=True)
+    assert answer.stdout == f"cimlab {__version__}\n"
+
+
+def test_train_help_lists_every_choice_of_every_group(cimlab: Cimlab) -> None:
+    from cimlab.cli.application import conf_dir
+
+    answer = cimlab("train", "--help")
+    for folder in conf_dir().iterdir():
+        if folder.is_dir() and f"{folder.name}: " in answer.out:
+            listed = next(line for line in answer.out.splitlines() if line.startswith(f"{folder.name}: "))
+            for choice in folder.glob("*.yaml"):
+                assert choice.stem in listed.removeprefix(f"{folder.name}: ").split(", ")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cimlab tr", "train"),
+        ("cimlab train granularity=ope", "granularity=operation_unit"),
+        ("cimlab train geometry.active_r", "geometry.active_rows="),
+    ],
+)
+def test_the_shell_completes_commands_groups_and_keys(line: str, expected: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "cimlab", "-sc", "query=bash"],
+        capture_output=True,
+        text=True,
+        env={"COMP_LINE": line, "COMP_POINT": str(len(line)), "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert expected in answer.stdout.split(), answer
+
+
+def test_the_completion_script_is_for_cimlab(cimlab: Cimlab) -> None:
+    answer = cimlab("completion", "bash")
+    assert answer.code == 0
+    assert "complete -o nospace -o default -F hydra_bash_completion cimlab" in answer.out
+
+
+def test_a_traceback_is_shown_only_on_request(cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Traceback" not in cimlab("train", "prune.remaining=7").err
+    monkeypatch.setenv("CIMLAB_DEBUG", "1")
+    assert "Traceback" in cimlab("train", "prune.remaining=7").err

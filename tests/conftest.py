@@ -1,0 +1,55 @@
+"""What many tests need: the command run in this process, and the smallest experiment that is still a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from cimlab.cli.main import main
+
+
+class Answer(NamedTuple):
+    """What a command left behind: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cimlab = Callable[..., Answer]
+
+
+@pytest.fixture
+def cimlab(capsys: pytest.CaptureFixture[str]) -> Cimlab:
+    """`cimlab WORDS ...` in this process."""
+
+    def run(*words: str) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(list(words))
+        captured = capsys.readouterr()
+        return Answer(int(end.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def train(cimlab: Cimlab, tmp_path: Path) -> Cimlab:
+    """`cimlab train` on digits, one dense and one retraining epoch unless told otherwise, into tmp_path."""
+
+    def run(*words: str) -> Answer:
+        small = ("recipe.epochs=1", "schedule.epochs=1", "trainer.threads=1", "tracker=none")
+        return cimlab("train", *small, f"paths.output_dir={tmp_path}", *words)
+
+    return run
+
+
+def one_line(text: str) -> str:
+    """The single line of an error message, checked to be single and no traceback."""
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    assert lines[0].startswith("cimlab: "), text
+    return lines[0]
