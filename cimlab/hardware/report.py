@@ -110,6 +110,7 @@ class HardwareReport:
         """The network's figures under stable names."""
         return {
             "energy_j": self.total_energy_j,
+            "dynamic_j": float(self.dynamic_j.sum()),
             "latency_s": self.timing.latency_s,
             "images_per_s": self.timing.images_per_s,
             "area_m2": self.total_area_m2,
