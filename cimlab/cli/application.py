@@ -61,8 +61,8 @@ def run(command: Command, words: list[str]) -> int:
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:
-        if _is_hydra(problem):
-            raise errors.ConfigError(_hydra_line(problem, command)) from problem
+        if is_hydra(problem):
+            raise errors.ConfigError(hydra_line(problem, command.schema)) from problem
         if isinstance(problem, OSError):
             raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem
         raise
@@ -117,15 +117,16 @@ class _Runs:
             raise errors.SweepError(f"{len(self.failures)} of {runs} runs failed, see above", code)
 
 
-def _is_hydra(problem: BaseException) -> bool:
+def is_hydra(problem: BaseException) -> bool:
+    """Whether Hydra or OmegaConf raised it, about the configuration."""
     return any(base.__module__.split(".")[0] in ("hydra", "omegaconf") for base in type(problem).__mro__)
 
 
-def _hydra_line(problem: BaseException, command: Command) -> str:
+def hydra_line(problem: BaseException, schema: type) -> str:
     """Hydra's multi-line advice, made to fit what is allowed here (a key can't be added with +)."""
     text = " ".join(str(problem).split())
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and "To append" in text:
-        return unknown_key(command.schema, unknown.group(1))
+        return unknown_key(schema, unknown.group(1))
     text = text.replace("Available options in", "choices for")
     return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]

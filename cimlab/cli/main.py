@@ -16,6 +16,7 @@ usage: cimlab COMMAND [KEY=VALUE ...]
 
 commands:
   train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
+  sweep        run every point of an experiment file once; goes on where it stopped
   completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
 
   cimlab train                                              a small CNN on digits, in seconds
@@ -29,7 +30,10 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train",)
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-COMMANDS = (*COMPOSED, "completion")
+PLAIN = ("sweep",)
+"""Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
+
+COMMANDS = (*COMPOSED, *PLAIN, "completion")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(0)
         case ["completion", shell] if shell in ("bash", "zsh", "fish"):
             sys.exit(_guarded("train", ["-sc", f"install={shell}"]))
-        case [command, *rest] if command in COMPOSED:
+        case [command, *rest] if command in (*COMPOSED, *PLAIN):
             sys.exit(_guarded(command, rest))
     asked = (
         "completion takes bash, zsh or fish" if words[0] == "completion" else f"unknown command {words[0]!r}"
