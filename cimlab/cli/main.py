@@ -17,6 +17,9 @@ usage: cimlab COMMAND [KEY=VALUE ...]
 commands:
   train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
   sweep        run every point of an experiment file once; goes on where it stopped
+  runs         what was run, runs and failed: a table to filter and sort
+  dashboard    the same as a local web page, with curves
+  search       let Optuna choose: accuracy against hardware cost
   completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
 
   cimlab train                                              a small CNN on digits, in seconds
@@ -30,7 +33,7 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train",)
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-PLAIN = ("sweep",)
+PLAIN = ("sweep", "runs", "dashboard", "search")
 """Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
 
 COMMANDS = (*COMPOSED, *PLAIN, "completion")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from cimlab.cli import errors
 from cimlab.cli.errors import ConfigError
+from cimlab.cli.options import Options, Parser, at_least_one
 
 UNFINISHED = 3
 HELP = """\
@@ -47,7 +47,7 @@ def run(words: list[str]) -> int:
     return _run(plan, path, started, asked)
 
 
-def _run(plan, path: Path, started: float, asked: argparse.Namespace) -> int:
+def _run(plan, path: Path, started: float, asked: Options) -> int:
     from rich.console import Console
 
     from cimlab.cli.grid.engines import default_jobs, engine, run_elsewhere
@@ -140,13 +140,8 @@ def _announce(plan, seconds: float) -> None:
     sys.stdout.flush()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cimlab sweep",
-        description=__doc__,
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> Parser:
+    parser = Parser("sweep", __doc__, HELP)
     parser.add_argument("file", help="an experiment file, e.g. experiments/headline.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
     parser.add_argument(
@@ -157,7 +152,9 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="list the points in running order; run nothing"
     )
     parser.add_argument(
-        "--jobs", type=int, help="points at a time (more than one: joblib, unless a launcher is named)"
+        "--jobs",
+        type=at_least_one,
+        help="points at a time (more than one: joblib, unless a launcher is named)",
     )
     parser.add_argument(
         "--launcher",

@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -43,7 +43,7 @@ class Holder:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, wait: bool = False) -> Iterator[int]:
+def claimed(folder: Path, wait: bool = False) -> Generator[int]:
     """Hold the folder; gives how many holders in a row died before this one.
 
     Args:

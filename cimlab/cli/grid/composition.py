@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +113,7 @@ def read_grid(path: Path, overrides: Sequence[str]) -> Grid:
 
 
 @contextmanager
-def _hydra(path: Path) -> Iterator[tuple[str, ...]]:
+def _hydra(path: Path) -> Generator[tuple[str, ...]]:
     """Hydra with the file as the choice of a group; gives the overrides that choose it."""
     with tempfile.TemporaryDirectory() as folder:
         group = Path(folder) / "experiments"
@@ -204,13 +204,16 @@ class _Composer:
             raise ConfigError(f"{located(self.path, line, words)}{line}") from problem
 
     def _parse(self, words: Sequence[str]) -> list[Override]:
+        return [self._parse_one(word) for word in words]
+
+    def _parse_one(self, word: str) -> Override:
         try:
-            return OverridesParser.create().parse_overrides(list(words))
+            return OverridesParser.create().parse_override(word)
         except Exception as problem:
             if not is_hydra(problem):
                 raise
-            line = " ".join(str(problem).split()).split(" See https")[0]
-            raise ConfigError(f"{located(self.path, line, words)}{line}") from problem
+            line = f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}"
+            raise ConfigError(f"{located(self.path, line, [word])}{line}") from problem
 
     def _words(self, key: str, override: Override) -> tuple[str, ...]:
         if not override.is_sweep_override():
@@ -219,14 +222,14 @@ class _Composer:
         return tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
 
 
-def located(path: Path, message: str, words: Sequence[str] = ()) -> str:
-    """`FILE:LINE: ` of the axis that a message is about, or only `FILE: `."""
-    keys = [word.lstrip("+~").split("=", 1)[0] for word in words]
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        key, colon, _ = text.strip().partition(":")
-        if colon and key and re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", message):
-            in_axes = key in keys or "." in key
-            if in_axes or not keys:
+def located(path: Path, message: str, words: Sequence[str]) -> str:
+    """`FILE:LINE: ` of the axis among the words that a message is about, or only `FILE: `."""
+    asked = {word.lstrip("+~").split("=", 1)[0] for word in words}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    keys = [text.partition(":")[0].strip(" '\"+~") for text in lines]
+    for part in (lambda key: key, lambda key: key.rsplit(".", 1)[-1]):
+        for number, key in enumerate(keys, start=1):
+            if key in asked and re.search(rf"(?<![\w.]){re.escape(part(key))}(?![\w.])", message):
                 return f"{path}:{number}: "
     return f"{path}: "
 

@@ -77,7 +77,7 @@ class Watch:
             else:
                 left.append(point)
                 if _held(run_dir):
-                    running.append(point.name + _epoch(run_dir))
+                    running.append(self._label(point) + _epoch(run_dir))
         self.left, self.running = left, running
 
     def seconds_left(self) -> float | None:
@@ -93,15 +93,15 @@ class Watch:
             pause = max(0.5, (time.monotonic() - started) / LOOK_SHARE)
 
     def _tell(self, point: Point, what: str) -> None:
-        if self._live is None:
-            ended = len(self.plan.points) - len(self.left)
-            self.console.print(
-                f"{point.name}  {what}  ({len(self.plan.done) + len(self.done)} of {len(self.plan.points)} done, "
-                f"{len(self.failed)} failed{_time_left(self.seconds_left() if ended else None)})",
-                highlight=False,
-                soft_wrap=True,
-                markup=False,
-            )
+        if self._live is not None:
+            return
+        done, total = len(self.plan.done) + len(self.done), len(self.plan.points)
+        state = f"{done} of {total} done, {len(self.failed)} failed{_time_left(self.seconds_left())}"
+        line = f"{self._label(point)}  {what}  ({state})"
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _label(self, point: Point) -> str:
+        return " ".join(self.plan.grid.words(point.place)) or point.name
 
     def _shown(self) -> Group:
         done = len(self.plan.done) + len(self.done)

@@ -8,7 +8,7 @@ import errno
 import io
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +74,7 @@ def work(plan: Plan, session: Session) -> None:
 
 
 @contextlib.contextmanager
-def stoppable(deadline: float | None) -> Iterator[None]:
+def stoppable(deadline: float | None) -> Generator[None]:
     """Within, SIGINT, SIGTERM and the deadline raise Stop; a second signal while stopping is the usual one."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
@@ -138,7 +138,7 @@ def _leave_failure(point: Point, problem: Exception) -> None:
 
 
 @contextlib.contextmanager
-def _output_to(path: Path) -> Iterator[None]:
+def _output_to(path: Path) -> Generator[None]:
     """What the run prints goes into its folder; what it printed before it had one (a refusal) is dropped."""
     early = _Late(path)
     with contextlib.redirect_stdout(early), contextlib.redirect_stderr(early):
