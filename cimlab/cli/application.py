@@ -80,8 +80,9 @@ def run(command: Command, words: list[str]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
-    many = any(word in ("-m", "--multirun") for word in words)
-    sys.argv = ["cimlab", *words, *([OUTCOMES] if many else [])]
+    many = [word for word in words if word in ("-m", "--multirun")]
+    rest = [word for word in words if word not in many]
+    sys.argv = ["cimlab", *many, *rest, *([OUTCOMES] if many else [])]  # Hydra wants -m before the keys
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import ceil
-from typing import Literal
+from typing import Literal, get_args
+
+MuxControl = Literal["lockstep", "independent"]
+SignedEncoding = Literal["differential", "offset", "twos_complement"]
 
 
 class GeometryError(ValueError):
@@ -50,15 +53,16 @@ class CrossbarGeometry:
     cols: int = 128
     active_rows: int = 16
     columns_per_adc: int = 8
-    mux_control: Literal["lockstep", "independent"] = "lockstep"
+    mux_control: MuxControl = "lockstep"
     weight_bits: int = 8
     cell_bits: int = 2
-    signed_encoding: Literal["differential", "offset", "twos_complement"] = "differential"
+    signed_encoding: SignedEncoding = "differential"
     input_bits: int = 8
     dac_bits: int = 1
     adc_bits: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._check_ranges()
         if self.active_rows > self.rows:
             raise GeometryError(
@@ -79,13 +83,19 @@ class CrossbarGeometry:
             mend = (
                 f"use columns_per_adc in {legal}"
                 if legal
-                else f"use cols of {self.columns_per_weight} or more"
+                else f"use cols that are a multiple of {self.columns_per_weight}"
             )
             raise GeometryError(
                 f"cols={self.cols} / columns_per_adc={self.columns_per_adc} reads {self.columns_read} bitlines a "
                 f"step, not a whole multiple of the {self.columns_per_weight} that one weight needs "
                 f"(weight_bits={self.weight_bits}, cell_bits={self.cell_bits}, {self.signed_encoding}); {mend}"
             )
+
+    def _check_choices(self) -> None:
+        for name, choices in (("mux_control", MuxControl), ("signed_encoding", SignedEncoding)):
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise GeometryError(f"{name}={value!r} must be one of {', '.join(get_args(choices))}")
 
     def _check_ranges(self) -> None:
         """Upper ends are far beyond any published macro; they catch slips such as bytes given for bits."""
@@ -104,6 +114,8 @@ class CrossbarGeometry:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in ranges and value is not None:
+                if not isinstance(value, int) or isinstance(value, bool):
+                    raise GeometryError(f"{field.name}={value!r} must be a whole number")
                 low, high = ranges[field.name]
                 if not low <= value <= high:
                     raise GeometryError(f"{field.name}={value} must be from {low} to {high}")

@@ -136,11 +136,11 @@ def place(
     kept = kept.cpu()
     cut = _Cut.of(matrix.rows, matrix.cols, geometry)
     segments = segment_sum(kept.int(), cut.row_group_of, cut.row_groups, 1) > 0
+    in_order = (kept, segments, cut)
     if geometry.mux_control == "independent":
-        executed = _Executed.of(*_step_in_own_order(kept, segments, cut, geometry))
-    else:
-        executed = _Executed.of(kept, segments, cut)
-    steps = cut.to_arrays((executed.columns > 0).long()) * geometry.input_cycles
+        in_order = _step_in_own_order(kept, segments, cut, geometry)
+    executed = _Executed.of(*in_order)
+    steps = in_order[2].to_arrays((executed.columns > 0).long()) * geometry.input_cycles
     arrays = _arrays(kept, segments, cut, geometry, index, mode)
     k, per_image = geometry.columns_per_weight, geometry.input_cycles * matrix.products
     conversions = int(executed.columns.sum()) * k * per_image
@@ -248,7 +248,8 @@ def _arrays(
         return int((cut.to_arrays(segment_sum(segments.long(), cut.step_of, cut.steps, 2)) > 0).sum())
     heights = torch.bincount(index.row_of)
     if int(heights.max()) < geometry.active_rows:
-        needed = ceil_div(kept.sum(1), geometry.rows)
+        units_kept = index.reduce(kept.int()) > 0
+        needed = ceil_div(index.spread(units_kept).sum(1), geometry.rows)
     else:
         needed = _arrays_for_stacked_groups(segments, cut, geometry)
     ragged = cut.array_cols * geometry.logical_cols - needed.shape[1]

@@ -32,8 +32,8 @@ def segment_sum(
 ) -> Shaped[Tensor, "..."]:
     """Sum `values` along `dim` (>= 0) over entries of equal label; that axis shrinks to `segments` long."""
     length = values.shape[dim]
-    if segments == length:
-        return values  # every entry is its own segment
+    if _is_identity(labels, segments):
+        return values
     if segments == 1:
         return values.sum(dim, keepdim=True, dtype=values.dtype)
     if length % segments == 0 and torch.equal(labels, torch.arange(length) // (length // segments)):
@@ -41,6 +41,11 @@ def segment_sum(
     shape = list(values.shape)
     shape[dim] = segments
     return values.new_zeros(shape).index_add_(dim, labels.to(values.device), values)
+
+
+def _is_identity(labels: Int[Tensor, " length"], segments: int) -> bool:
+    """Whether every entry is its own segment, in order."""
+    return segments == len(labels) and torch.equal(labels, torch.arange(segments))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,5 +83,7 @@ class UnitGrid:
         self, units: Shaped[Tensor, "groups unit_rows unit_cols"]
     ) -> Shaped[Tensor, "groups rows cols"]:
         """Give every weight its unit's value."""
-        rows = units if self.unit_rows == len(self.row_of) else units[:, self.row_of.to(units.device)]
-        return rows if self.unit_cols == len(self.col_of) else rows[:, :, self.col_of.to(units.device)]
+        by_rows = _is_identity(self.row_of, self.unit_rows)
+        by_cols = _is_identity(self.col_of, self.unit_cols)
+        rows = units if by_rows else units[:, self.row_of.to(units.device)]
+        return rows if by_cols else rows[:, :, self.col_of.to(units.device)]

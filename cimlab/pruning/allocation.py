@@ -70,25 +70,28 @@ def keep_highest(
     at a time), because a sort of 11 M scores would take longer than a training step.
     """
     bits = (scores.float() + 0.0).view(torch.int32)  # adding 0 makes -0 equal to 0
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # integers in the order of the floats
-    above, left = torch.zeros_like(ordered, dtype=torch.bool), budget
-    contested = torch.arange(len(ordered), device=scores.device)
-    for digit in ((ordered >> 16) + 2**15, ordered & 0xFFFF):
-        digits, weights = digit[contested], sizes[contested]
-        histogram = torch.zeros(2**16, dtype=torch.long, device=scores.device).index_add_(
-            0, digits.long(), weights
-        )
-        from_top = histogram.flip(0).cumsum(0)
-        bins_whole = int((from_top <= left).sum())
-        if bins_whole == 2**16:
-            above[contested] = True
-            return above
-        left -= int(from_top[bins_whole - 1]) if bins_whole else 0
-        edge = 2**16 - 1 - bins_whole
-        above[contested[digits > edge]] = True
-        contested = contested[digits == edge]
-    above[contested[sizes[contested].cumsum(0) <= left]] = True
-    return above
+    ordered = (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits)  # integers in the order of the floats
+    upper = (ordered >> 16).add_(2**15)
+    edge, left = _last_digit_that_fits(upper, sizes, budget)
+    kept = upper > edge
+    contested = (upper == edge).nonzero().squeeze(1)
+    lower, contested_sizes = ordered[contested] & 0xFFFF, sizes[contested]
+    edge, left = _last_digit_that_fits(lower, contested_sizes, left)
+    kept[contested[lower > edge]] = True
+    equal = lower == edge
+    kept[contested[equal][contested_sizes[equal].cumsum(0) <= left]] = True
+    return kept
+
+
+def _last_digit_that_fits(
+    digits: Int[Tensor, " units"], sizes: Int[Tensor, " units"], budget: int
+) -> tuple[int, int]:
+    """The largest 16-bit digit whose units do not all fit (-1 if all do), and the budget left for them."""
+    histogram = torch.zeros(2**16, dtype=torch.long, device=digits.device).index_add_(0, digits, sizes)
+    from_top = histogram.flip(0).cumsum(0)
+    whole = int((from_top <= budget).sum())
+    spent = int(from_top[whole - 1]) if whole else 0
+    return 2**16 - 1 - whole, budget - spent
 
 
 def allocate(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " units"]]:
@@ -128,13 +131,14 @@ def _global(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " uni
     """One threshold over all layers; units that the floor protects come first."""
     scores, sizes = torch.cat([c.scores for c in layers]), torch.cat([c.sizes for c in layers])
     allowed = floor(budget.remaining * sum(c.weights for c in layers) + 1e-9)
-    kept = torch.zeros_like(scores, dtype=torch.bool)
     if budget.layer_floor > 0:
         kept = torch.cat([_keep_in_layer(c, budget.layer_floor) | _best_unit(c) for c in layers])
-    free = (~kept).nonzero().squeeze(1)
-    spent = int(sizes[kept].sum())
-    if allowed > spent:
-        kept[free] = keep_highest(scores[free], sizes[free], allowed - spent)
+        allowed -= int(sizes[kept].sum())
+        sizes = sizes.masked_fill(kept, 0)  # paid for already
+    else:
+        kept = torch.zeros_like(scores, dtype=torch.bool)
+    if allowed > 0:
+        kept |= keep_highest(scores, sizes, allowed)
     return list(kept.split([len(c.scores) for c in layers]))
 
 

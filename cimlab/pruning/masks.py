@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -65,15 +65,19 @@ def make_masks(
         importance: |w dL/dw| by layer, in the weight's shape, for saliencies that need gradients.
 
     Raises:
-        PruningError: weights are not finite, or a layer would lose all its weights.
+        PruningError: weights or gradients are not finite, or a layer would lose all its weights.
     """
     candidates, spreads = [], []
     for matrix in matrices:
         weight = layer_weight(network, matrix.name)
-        if not torch.isfinite(weight).all():
+        if not _all_finite(weight):
             raise PruningError(f"weights of layer {matrix.name} are not finite; the network can't be pruned")
         values = matrix.to_matrix(weight.float())
         gradients = None if importance is None else matrix.to_matrix(importance[matrix.name])
+        if gradients is not None and not _all_finite(gradients):
+            raise PruningError(
+                f"gradients of layer {matrix.name} are not finite; the network can't be pruned"
+            )
         grid = rule.granularity.units(matrix, rule.geometry)
         scores = rule.saliency.unit_scores(values, gradients, grid, generator)
         sizes = grid.sizes().to(scores.device).expand_as(scores)
@@ -84,6 +88,7 @@ def make_masks(
         if tiers is None:
             candidates.append(Candidates(matrix, scores.flatten(), sizes.flatten()))
         else:
+            tiers = _without_gaps(tiers)
             candidates.append(_tied(matrix, scores, sizes, tiers))
         spreads.append((matrix, grid, tiers, scores.shape))
     masks = {}
@@ -92,6 +97,17 @@ def make_masks(
         mask = matrix.to_weight(grid.spread(kept))
         masks[matrix.name] = mask if before is None else mask & before[matrix.name]
     return masks
+
+
+def _all_finite(values: Float[Tensor, "..."]) -> bool:
+    """Whether no value is NaN or infinite, in one pass: extremes are NaN where any value is."""
+    return bool(torch.isfinite(torch.stack(torch.aminmax(values))).all())
+
+
+def _without_gaps(tiers: Int[Tensor, "groups urows ucols"]) -> Int[Tensor, "groups urows ucols"]:
+    """Tiers numbered 0, 1, ... in the same order; where all balance groups are ragged, some have no unit."""
+    in_use = torch.bincount(tiers.flatten()) > 0
+    return tiers if in_use.all() else (in_use.cumsum(0) - 1)[tiers]
 
 
 def _tied(matrix: CrossbarMatrix, scores: Tensor, sizes: Tensor, tiers: Tensor) -> Candidates:

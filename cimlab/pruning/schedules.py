@@ -96,7 +96,7 @@ class Iterative(Schedule):
 
 @dataclass(frozen=True)
 class Gradual(Schedule):
-    """Prune a little at a time along a cubic: s(t) = s_f (1 - (1 - t)^3) (Zhu and Gupta, arXiv:1710.01878).
+    """Prune a little at a time along a cubic: s(t) = s_f (1 - (1 - t)^3) (Zhu and Gupta, arXiv:1710.01878, eq. 1).
 
     Args:
         prune_events: number of prune events.
@@ -117,6 +117,6 @@ class Gradual(Schedule):
         last = max(self.prune_events - 1, 1)
         ramp = [(i + 1) / self.prune_events for i in range(self.prune_events)]
         return [
-            PruneEvent(self.prune_share * i / last, 1 - (1 - remaining) * (1 - (1 - t) ** 3))
+            PruneEvent(self.prune_share * i / last, remaining + (1 - remaining) * (1 - t) ** 3)
             for i, t in enumerate(ramp)
         ]

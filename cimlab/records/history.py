@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add one row."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    """Add one row, on a line of its own even where a killed run left half a line behind."""
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(json.dumps(row).encode() + b"\n")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -18,10 +23,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     if not path.exists():
         return []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        rows[row["phase"], row["epoch"]] = row
+        if isinstance(row, dict) and {"phase", "epoch"} <= row.keys():
+            rows[row["phase"], row["epoch"]] = row
     return list(rows.values())

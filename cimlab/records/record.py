@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as problem:
-        part.unlink(missing_ok=True)
         raise RecordError(
             f"can't write {path} ({problem.strerror or problem}); check paths.output_dir"
         ) from problem
+    finally:
+        with suppress(OSError):  # gone if all went well; out of reach if the folder is
+            part.unlink()

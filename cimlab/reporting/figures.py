@@ -17,16 +17,25 @@ ORDER = (
 
 
 def granularity_style(name: str) -> dict[str, str]:
-    """The same colour and marker for a granularity in every figure."""
+    """The same colour, line and marker for a granularity in every figure; no two granularities share all three."""
     place = ORDER.index(name) if name in ORDER else len(ORDER)
-    return {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
+    return {
+        "color": PALETTE[place % len(PALETTE)],
+        "linestyle": "-" if place < len(PALETTE) else "--",
+        "marker": MARKERS[place % len(MARKERS)],
+    }
 
 
 def accuracy_figure(records: list[RunRecord], path: Path) -> Path:
     """Retrained test accuracy against weights left, and against operation-unit steps left; one line a granularity.
 
     Points are means over seeds; bars are their range.
+
+    Raises:
+        ValueError: there are no records.
     """
+    if not records:
+        raise ValueError(f"no records to draw {path.name} from; train first, or name another folder")
     import matplotlib
 
     matplotlib.use("Agg")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import cos, pi
+from math import cos, floor, pi
 
 from cimlab.pruning.schedules import Schedule
 from cimlab.training.settings import Recipe
 
 RateCurve = Callable[[float], float]
+
+ROUNDING = 1e-9  # step / steps * rounds may fall short of a whole number by rounding alone
 
 
 def dense_curve(recipe: Recipe) -> RateCurve:
@@ -40,7 +42,8 @@ def retrain_curve(recipe: Recipe, schedule: Schedule) -> RateCurve:
     tail = min(1.0, round_epochs / recipe.epochs)
 
     def curve(progress: float) -> float:
-        in_round = progress * schedule.rounds % 1.0 if progress < 1.0 else 1.0
+        rounds_done = min(floor(progress * schedule.rounds + ROUNDING), schedule.rounds - 1)
+        in_round = max(0.0, progress * schedule.rounds - rounds_done)
         match schedule.rate:
             case "restart":
                 return schedule.peak_scale * dense(in_round)

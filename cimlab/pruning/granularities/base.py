@@ -62,18 +62,19 @@ def balanced_tiers(scores: Float[Tensor, "..."], dim: int, members: int, stride:
     [3, 0, 2, 1, 2, 0]
     """
     length = scores.shape[dim]
-    moved = scores.movedim(dim, -1)
     span = members * stride
+    moved = scores.movedim(dim, -1)
     padded = torch.nn.functional.pad(moved, (0, ceil(length / span) * span - length), value=-torch.inf)
-    there = torch.nn.functional.pad(
-        torch.ones(length, dtype=torch.long, device=scores.device), (0, padded.shape[-1] - length)
-    )
     groups = padded.unflatten(-1, (-1, members, stride))
-    sizes = there.view(-1, members, stride).sum(1, keepdim=True).clamp(min=1)
-    rank = torch.zeros_like(groups, dtype=torch.long)
-    place = torch.arange(members, device=scores.device).view(members, 1)
-    for other in range(members):
-        rival = groups[..., other : other + 1, :]
-        rank += (rival > groups) | ((rival == groups) & (place > other))
-    tiers = (rank * members // sizes).flatten(-3)[..., :length]
-    return tiers.movedim(-1, dim)
+    rank = torch.zeros_like(groups, dtype=torch.int32)
+    for place in range(
+        members
+    ):  # a member's rank is the number of rivals above it; of equals, the earlier wins
+        rival = groups[..., place : place + 1, :]
+        rank[..., : place + 1, :] += rival > groups[..., : place + 1, :]
+        rank[..., place + 1 :, :] += rival >= groups[..., place + 1 :, :]
+    if length % span:
+        there = (torch.arange(padded.shape[-1], device=scores.device) < length).int()
+        sizes = there.view(-1, members, stride).sum(1, keepdim=True).clamp(min=1)
+        rank = rank * members // sizes
+    return rank.flatten(-3)[..., :length].movedim(-1, dim)

@@ -1,0 +1,54 @@
+"""Random geometries and layers for property tests: small enough for nested loops, ragged everywhere."""
+
+from typing import get_args
+
+import torch
+from hypothesis import strategies as st
+
+from cimlab.crossbar.geometry import CrossbarGeometry, MuxControl, SignedEncoding
+from cimlab.crossbar.matrix import CrossbarMatrix, RowOrder
+
+
+@st.composite
+def geometries(draw: st.DrawFn, row_unit: int = 1) -> CrossbarGeometry:
+    """Legal geometries, built from the operation unit outwards so that none has to be thrown away.
+
+    Rows and active rows are multiples of `row_unit`.
+    """
+    encoding: SignedEncoding = draw(st.sampled_from(get_args(SignedEncoding)))
+    mux_control: MuxControl = draw(st.sampled_from(get_args(MuxControl)))
+    weight_bits, cell_bits = draw(st.integers(2, 5)), draw(st.integers(1, 4))
+    magnitude = weight_bits - 1 if encoding == "differential" else weight_bits
+    k = -(-magnitude // cell_bits) * (2 if encoding == "differential" else 1)
+    columns_per_adc, n = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    rows, input_bits = draw(st.integers(1, 9)), draw(st.integers(1, 8))
+    return CrossbarGeometry(
+        rows=rows * row_unit,
+        cols=k * n * columns_per_adc,
+        active_rows=draw(st.integers(1, rows)) * row_unit,
+        columns_per_adc=columns_per_adc,
+        mux_control=mux_control,
+        weight_bits=weight_bits,
+        cell_bits=cell_bits,
+        signed_encoding=encoding,
+        input_bits=input_bits,
+        dac_bits=draw(st.integers(1, input_bits)),
+    )
+
+
+@st.composite
+def matrices(draw: st.DrawFn, name: str = "layer") -> CrossbarMatrix:
+    """Linear, plain, grouped and depthwise layers of up to a few hundred weights."""
+    row_order: RowOrder = draw(st.sampled_from(get_args(RowOrder)))
+    products = draw(st.integers(1, 5))
+    if draw(st.booleans()):
+        shape = (draw(st.integers(1, 14)), draw(st.integers(1, 24)))
+        return CrossbarMatrix(name, shape, 1, products, row_order)
+    groups, cols = draw(st.integers(1, 3)), draw(st.integers(1, 8))
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    shape = (groups * cols, draw(st.integers(1, 5)), *kernel)
+    return CrossbarMatrix(name, shape, groups, products, row_order)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

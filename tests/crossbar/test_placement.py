@@ -1,0 +1,244 @@
+"""Every count of a placement equals the slow twin's, and the numbers of examples worked by hand."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import (
+    Counts,
+    PlacementMode,
+    accumulator_bits,
+    place,
+    place_dense,
+    place_network,
+)
+from cimlab.crossbar.units import UnitGrid, aligned_segments
+from tests.crossbar import reference
+from tests.crossbar.strategies import generator, geometries, matrices
+
+
+def column_segment_index(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+    return UnitGrid(
+        aligned_segments(matrix.rows, geometry.rows, geometry.active_rows), torch.arange(matrix.cols)
+    )
+
+
+@st.composite
+def indices(draw: st.DrawFn, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+    """Any way of cutting: aligned to arrays, by input channel, or in labels that lie scattered."""
+    height, width = draw(st.integers(1, 10)), draw(st.integers(1, 6))
+    rows = aligned_segments(matrix.rows, geometry.rows, height)
+    cols = aligned_segments(matrix.cols, geometry.logical_cols, width)
+    return UnitGrid(draw(st.sampled_from([rows, matrix.channel_of_row()])), cols)
+
+
+@st.composite
+def masks(draw: st.DrawFn, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> torch.Tensor:
+    """Masks of any density, of single weights or of whole blocks, the empty and the full one among them."""
+    density = draw(st.sampled_from([0.0, 0.05, 0.3, 0.7, 1.0]))
+    height, width = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    grid = UnitGrid(
+        aligned_segments(matrix.rows, geometry.rows, height),
+        aligned_segments(matrix.cols, geometry.logical_cols, width),
+    )
+    shape = (matrix.groups, grid.unit_rows, grid.unit_cols)
+    return grid.spread(torch.rand(shape, generator=generator(draw(st.integers(0, 2**31)))) < density)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_every_count_equals_the_slow_twin(data: st.DataObject) -> None:
+    geometry, matrix = data.draw(geometries()), data.draw(matrices())
+    mask = data.draw(masks(matrix, geometry))
+    index = data.draw(indices(matrix, geometry))
+    mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
+    counted = asdict(place(matrix, mask, geometry, index, mode).counts)
+    row_of, col_of = index.row_of.tolist(), index.col_of.tolist()
+    expected = reference.count(mask.tolist(), geometry, matrix.products, row_of, col_of, mode)
+    assert counted == {name: expected[name] for name in counted}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_the_dense_placement_equals_a_full_mask_without_an_index(data: st.DataObject) -> None:
+    geometry, matrix = data.draw(geometries()), data.draw(matrices())
+    mask = [[[True] * matrix.cols] * matrix.rows] * matrix.groups
+    expected = reference.count(
+        mask, geometry, matrix.products, [0] * matrix.rows, [0] * matrix.cols, "in_place"
+    )
+    counted = asdict(place_dense(matrix, geometry).counts)
+    assert counted == {name: expected[name] for name in counted}
+    assert counted["index_bits"] == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_steps_by_array_add_up_to_the_layer_s(data: st.DataObject) -> None:
+    geometry, matrix = data.draw(geometries()), data.draw(matrices())
+    mask = data.draw(masks(matrix, geometry))
+    placement = place(matrix, mask, geometry, column_segment_index(matrix, geometry))
+    assert int(placement.steps_per_array.sum()) * matrix.products == placement.counts.steps
+    assert int(placement.steps_per_array.max()) * matrix.products == placement.counts.critical_steps
+    assert int((placement.steps_per_array > 0).sum()) == placement.counts.arrays
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_pruning_more_never_costs_more(data: st.DataObject) -> None:
+    geometry, matrix = data.draw(geometries()), data.draw(matrices())
+    mask = data.draw(masks(matrix, geometry))
+    fewer = mask & data.draw(masks(matrix, geometry))
+    index = column_segment_index(matrix, geometry)
+    before, after = (asdict(place(matrix, m, geometry, index).counts) for m in (mask, fewer))
+    grows = {"index_bits"}  # none at all for a whole matrix, a bit a unit as soon as one is missing
+    if geometry.mux_control == "independent":
+        # losing a segment pairs the columns behind it with other partners, whose rows may unite worse
+        grows |= {"cell_reads", "wordline_drives"}
+    assert not [name for name in before if name not in grows and after[name] > before[name]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_independent_adcs_never_take_more_steps_than_lockstep(data: st.DataObject) -> None:
+    lockstep = replace(data.draw(geometries()), mux_control="lockstep")
+    matrix = data.draw(matrices())
+    mask, index = data.draw(masks(matrix, lockstep)), column_segment_index(matrix, lockstep)
+    together = place(matrix, mask, lockstep, index).counts
+    alone = place(matrix, mask, replace(lockstep, mux_control="independent"), index).counts
+    assert alone.steps <= together.steps
+    assert alone.adc_conversions == together.adc_conversions
+
+
+# k = 2 columns a weight (1 slice, differential), n = 4 / 2 / 2 = 1, T = 2: an array of 4 x 2 weights
+SMALL = CrossbarGeometry(
+    rows=4, cols=4, active_rows=2, columns_per_adc=2, weight_bits=3, cell_bits=2, input_bits=2, dac_bits=1
+)
+BY_HAND = torch.tensor(
+    [
+        [1, 0, 0],  # array row 0, row group 0
+        [0, 0, 0],
+        [0, 0, 0],  # row group 1: empty
+        [0, 0, 0],
+        [1, 1, 0],  # array row 1, row group 2 (ragged)
+    ],
+    dtype=torch.bool,
+).unsqueeze(0)
+
+
+def test_counts_of_a_matrix_worked_by_hand() -> None:
+    """Arrays of 4 x 2 weights over 5 x 3: two rows and two columns of arrays, of which the right ones are empty.
+
+    Steps (row group, mux position): (0, column 0), (2, column 0), (2, column 1) = 3, each one row and one column.
+    """
+    matrix = CrossbarMatrix("fc", (3, 5), products=10)
+    counts = place(matrix, BY_HAND, SMALL, column_segment_index(matrix, SMALL)).counts
+    assert counts == Counts(
+        weights=15,
+        weights_left=3,
+        arrays=2,  # 2 x 2, less the two empty ones of column 2
+        cells=2 * 16,
+        steps=3 * 2 * 10,  # 3 steps, T = 2, 10 products
+        critical_steps=2 * 2 * 10,  # the lower array takes 2 of the 3
+        cell_reads=3 * 1 * 1 * 2 * 2 * 10,  # 3 steps x 1 row x 1 column x k = 2, T = 2, 10 products
+        adc_conversions=3 * 2 * 2 * 10,  # 3 kept segments x k = 2, T = 2, 10 products
+        wordline_drives=3 * 2 * 10,
+        partial_sum_adds=(2 - 1) * 10,  # column 0 joins row groups 0 and 2; column 1 has one, column 2 none
+        input_buffer_bits=2 * 2 * 10,  # rows 0 and 4 x 2 bits
+        output_buffer_bits=2 * (2 + 3 + 3) * 10,  # 2 columns x (input 2 + weight 3 + ceil(log2 5) = 3) bits
+        index_bits=9,  # 3 row groups x 3 columns
+    )
+
+
+def test_compaction_stacks_kept_row_groups_and_lists_them() -> None:
+    """Column 0 keeps row groups 0 and 2, which fit the two slots of one array; 3 kept units x ceil(log2 3) bits."""
+    matrix = CrossbarMatrix("fc", (3, 5), products=10)
+    index = column_segment_index(matrix, SMALL)
+    in_place = place(matrix, BY_HAND, SMALL, index).counts
+    compacted = place(matrix, BY_HAND, SMALL, index, "compacted").counts
+    assert compacted == replace(in_place, arrays=1, cells=16, index_bits=3 * 2)
+
+
+def test_a_whole_operation_unit_takes_a_step_with_it() -> None:
+    """m x n = 2 x 2: eight rows are four row groups, four columns two mux positions; one unit of eight goes."""
+    geometry = CrossbarGeometry(
+        rows=8, cols=8, active_rows=2, columns_per_adc=2, weight_bits=3, cell_bits=2, input_bits=1
+    )
+    assert geometry.operation_unit == (2, 2)
+    matrix = CrossbarMatrix("fc", (4, 8))
+    kept = torch.ones(1, 8, 4, dtype=torch.bool)
+    kept[0, 2:4, 0:2] = False
+    units = UnitGrid(aligned_segments(8, 8, 2), aligned_segments(4, 4, 2))
+    dense, pruned = place_dense(matrix, geometry).counts, place(matrix, kept, geometry, units).counts
+    assert (dense.steps, pruned.steps) == (8, 7)
+    assert dense.cell_reads - pruned.cell_reads == 2 * 2 * 2  # 2 rows x 2 weights x k = 2
+    assert dense.adc_conversions - pruned.adc_conversions == 2 * 2  # 2 columns x k = 2
+    assert dense.wordline_drives - pruned.wordline_drives == 2
+    assert pruned.index_bits == 8
+
+
+def test_independent_adcs_wait_for_the_busiest_one_only() -> None:
+    """Two ADCs of three columns each (even and odd); kept are columns 0, 2, 5: two for one ADC, one for the other.
+
+    Lockstep takes the mux positions of columns (0, 1), (2, 3), (4, 5): three steps. Independent ADCs take two.
+    """
+    lockstep = CrossbarGeometry(
+        rows=2, cols=12, active_rows=2, columns_per_adc=3, weight_bits=3, cell_bits=2, input_bits=1
+    )
+    matrix = CrossbarMatrix("fc", (6, 2))
+    kept = torch.zeros(1, 2, 6, dtype=torch.bool)
+    kept[0, 1, [0, 5]] = True
+    kept[0, 0, 2] = True
+    index = column_segment_index(matrix, lockstep)
+    together = place(matrix, kept, lockstep, index).counts
+    alone = place(matrix, kept, replace(lockstep, mux_control="independent"), index).counts
+    assert (together.steps, alone.steps) == (3, 2)
+    # first step: columns 0 and 5 with row 1 driven (1 x 2 weights), second: column 2 with row 0; k = 2
+    assert (together.cell_reads, alone.cell_reads) == (3 * 2, (2 + 1) * 2)
+    assert (together.wordline_drives, alone.wordline_drives) == (3, 1 + 1)
+
+
+def test_a_short_slot_takes_only_a_short_row_group() -> None:
+    """Arrays of 5 rows hold two row groups of 2 and one of 1; three tall groups of a column need a second array."""
+    geometry = replace(SMALL, rows=5)
+    matrix = CrossbarMatrix("fc", (1, 10))  # row groups of 2, 2, 1 | 2, 2, 1 rows
+    index = column_segment_index(matrix, geometry)
+
+    def arrays(groups: list[int]) -> int:
+        kept = torch.isin(index.row_of, torch.tensor(groups)).view(1, 10, 1)
+        return place(matrix, kept, geometry, index, "compacted").counts.arrays
+
+    assert arrays([0, 1, 2]) == 1  # 2 + 2 + 1 rows
+    assert arrays([0, 3, 5]) == 1
+    assert arrays([0, 1, 3]) == 2  # three tall groups, two tall slots
+    assert arrays([2, 5]) == 1  # short groups fit anywhere
+
+
+def test_an_empty_layer_takes_no_array_and_no_step() -> None:
+    matrix = CrossbarMatrix("fc", (3, 5))
+    nothing = torch.zeros(1, 5, 3, dtype=torch.bool)
+    counts = place(matrix, nothing, SMALL, column_segment_index(matrix, SMALL)).counts
+    assert counts == Counts(weights=15, index_bits=9)
+
+
+@pytest.mark.parametrize(
+    ("rows", "bits"), [(1, 16), (2, 17), (3, 18), (4, 18), (576, 26), (1024, 26), (1025, 27)]
+)
+def test_the_accumulator_holds_the_largest_sum(rows: int, bits: int) -> None:
+    """8-bit inputs and weights: 16 bits a product and ceil(log2 rows) for the sum."""
+    assert accumulator_bits(rows, CrossbarGeometry()) == bits
+
+
+def test_a_network_is_the_sum_of_its_layers_and_unmasked_layers_stay_whole() -> None:
+    layers = [CrossbarMatrix("a", (3, 5), products=4), CrossbarMatrix("b", (4, 2, 3, 3), products=7)]
+    mask = layers[0].to_weight(BY_HAND)
+    network = place_network(layers, {"a": mask}, SMALL, column_segment_index)
+    alone = place(layers[0], BY_HAND, SMALL, column_segment_index(layers[0], SMALL)).counts
+    dense = place_dense(layers[1], SMALL).counts
+    assert network.total == alone + dense
+    assert network.dense_total == place_dense(layers[0], SMALL).counts + dense
+    assert network.total.weights_left == 3 + 4 * 18

@@ -1,0 +1,103 @@
+"""Golden tables: what is printed for a small fixed set of records, cell by cell."""
+
+import pytest
+from rich.table import Table
+
+from cimlab.reporting.tables import comparison_table, percent, run_table
+from tests.records.examples import example
+
+
+def rows(table: Table) -> list[list[str]]:
+    columns = [list(map(str, column.cells)) for column in table.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def headings(table: Table) -> list[str]:
+    return [str(column.header) for column in table.columns]
+
+
+def test_one_run_beside_its_dense_network() -> None:
+    table = run_table(example())
+    assert table.title == "digits_cnn-digits-operation_unit-0.25-s0"
+    assert headings(table) == ["", "dense", "pruned", "retrained"]
+    assert rows(table) == [
+        ["test accuracy", "98.00 %", "50.00 %", "92.50 %"],
+        ["weights", "1,000", "", "250"],
+        ["compression", "1.00 x", "", "4.00 x"],
+        ["arrays", "10", "", "8  (-20.00 %)"],
+        ["steps", "4,000", "", "1,000  (-75.00 %)"],
+        ["adc conversions", "64,000", "", "64,000"],
+        ["cell reads", "90,000", "", "90,000"],
+        ["wordline drives", "50,000", "", "50,000"],
+        ["index bits", "0", "", "128"],
+        ["utilisation", "", "", "12.50 %"],
+    ]
+
+
+def test_a_comparison_goes_from_many_weights_to_few_and_the_best_first() -> None:
+    records = [
+        example("weight", 0.1),
+        example("weight", 0.25),
+        example(seed=1),
+        example(remaining=0.1),
+        example(),
+    ]
+    table = comparison_table(records)
+    assert headings(table) == [
+        "granularity", "asked", "left", "compression", "dense", "pruned", "retrained", "arrays",
+        "OU steps saved", "seed",
+    ]  # fmt: skip
+    assert rows(table) == [
+        [
+            "operation_unit",
+            "25.00 %",
+            "25.00 %",
+            "4.00 x",
+            "98.10 %",
+            "50.00 %",
+            "92.60 %",
+            "8",
+            "75.00 %",
+            "1",
+        ],
+        ["weight", "25.00 %", "25.00 %", "4.00 x", "98.00 %", "50.00 %", "92.50 %", "10", "0.00 %", "0"],
+        [
+            "operation_unit",
+            "25.00 %",
+            "25.00 %",
+            "4.00 x",
+            "98.00 %",
+            "50.00 %",
+            "92.50 %",
+            "8",
+            "75.00 %",
+            "0",
+        ],
+        ["weight", "10.00 %", "10.00 %", "10.00 x", "98.00 %", "50.00 %", "91.00 %", "10", "0.00 %", "0"],
+        [
+            "operation_unit",
+            "10.00 %",
+            "10.00 %",
+            "10.00 x",
+            "98.00 %",
+            "50.00 %",
+            "91.00 %",
+            "8",
+            "90.00 %",
+            "0",
+        ],
+    ]
+
+
+def test_the_order_of_the_records_does_not_matter_where_runs_differ() -> None:
+    records = [example(remaining=remaining, seed=seed) for remaining in (0.5, 0.1) for seed in (0, 1)]
+    assert rows(comparison_table(records)) == rows(comparison_table(records[::-1]))
+
+
+def test_a_comparison_of_nothing_is_an_empty_table() -> None:
+    assert rows(comparison_table([])) == []
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0, "0.00 %"), (0.12345, "12.35 %"), (1, "100.00 %")])
+def test_fractions_are_shown_in_percent(value: float, text: str) -> None:
+    assert percent(value) == text
