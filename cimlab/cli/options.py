@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import NoReturn
 
 from cimlab.cli.errors import ConfigError
@@ -32,12 +33,24 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message} ({self.prog} --help shows every option)")
 
 
+def seconds(text: str) -> float:
+    """90, 90s, 9m or 1.5h.
+
+    Raises:
+        ArgumentTypeError: something else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: give a number above 0 with s, m or h, e.g. 9m")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def at_least_one(text: str) -> int:
     """A count.
 
     Raises:
-        ConfigError: it is none.
+        ArgumentTypeError: it is none.
     """
     if not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"{text}: give a whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number of 1 or more")
     return int(text)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from pathlib import Path
 
 from cimlab.cli import errors
-from cimlab.cli.errors import ConfigError
-from cimlab.cli.options import Options, Parser, at_least_one
+from cimlab.cli.options import Options, Parser, at_least_one, seconds
 
 UNFINISHED = 3
 HELP = """\
@@ -115,7 +113,7 @@ def _summary(plan) -> None:
         show_many(records, plan.output_dir / f"{plan.grid.name}.png")
 
 
-def _announce(plan, seconds: float) -> None:
+def _announce(plan, took_s: float) -> None:
     grid = plan.grid
     axes = "  ".join(f"{'+'.join(axis.keys)} ({len(axis.settings)})" for axis in grid.axes)
     note = grid.first["config"].get("experiment")
@@ -124,7 +122,7 @@ def _announce(plan, seconds: float) -> None:
     same = f", {len(plan.points)} of them different" if len(plan.points) < len(grid) else ""
     dense = len({point.dense_run for point in plan.points})
     print(
-        f"{grid.name}: {len(grid)} points{same}, {dense} dense trainings; axes {axes or 'none'} ({seconds:.1f} s)"
+        f"{grid.name}: {len(grid)} points{same}, {dense} dense trainings; axes {axes or 'none'} ({took_s:.1f} s)"
     )
     for line in plan.damaged:
         print(f"cimlab: {line.replace('delete it and run again', 'its point runs again')}", file=sys.stderr)
@@ -145,7 +143,7 @@ def _parser() -> Parser:
     parser.add_argument("file", help="an experiment file, e.g. experiments/headline.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
     parser.add_argument(
-        "--time-budget", type=seconds_of, metavar="9m", help="stop cleanly after so long (s, m, h)"
+        "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
     )
     parser.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
     parser.add_argument(
@@ -162,15 +160,3 @@ def _parser() -> Parser:
         help="where points run; the same as hydra/launcher=NAME, and hydra.launcher.KEY=VALUE sets it up",
     )
     return parser
-
-
-def seconds_of(text: str) -> float:
-    """90, 90s, 9m or 1.5h as seconds.
-
-    Raises:
-        ConfigError: something else.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not match or float(match[1]) == 0:
-        raise ConfigError(f"--time-budget={text}: give a number above 0 with s, m or h, e.g. 9m")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Cimlab, one_line
 
-from cimlab.cli.sweep import seconds_of
+from cimlab.cli.options import seconds
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 SMALL = ("recipe.epochs=1", "schedule.epochs=2", "trainer.threads=1", "tracker=none")
@@ -151,10 +151,10 @@ def test_a_time_budget_stops_cleanly_and_the_same_command_goes_on(sweep: Cimlab,
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--time-budget=soon",), "--time-budget=soon"),
+        (("--time-budget=soon",), "argument --time-budget: soon: give a number"),
         (("hydra/launcher=nope",), "hydra/launcher"),
         (("prune.remainin=0.5",), "did you mean prune.remaining?"),
-        (("--jobs=0",), "--jobs=0"),
+        (("--jobs=0",), "argument --jobs: 0: give a whole number"),
         (("--no-such-option",), "--no-such-option"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_bad_word_is_refused_in_one_line(
 
 
 def test_times_are_read_as_people_write_them() -> None:
-    assert [seconds_of(text) for text in ("90", "90s", "9m", "1.5h")] == [90, 90, 540, 5400]
+    assert [seconds(text) for text in ("90", "90s", "9m", "1.5h")] == [90, 90, 540, 5400]
 
 
 def test_a_grid_killed_twice_goes_on_to_the_same_records(sweep: Cimlab, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ Leaf = tuple[str, ...]
 Place = tuple[int, ...]
 Document = dict[str, Any]
 """`config` and `choices` of one composed point, in plain containers, references resolved."""
+
+Compose = Callable[[Sequence[str]], Document]
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,31 @@ def read_grid(path: Path, overrides: Sequence[str]) -> Grid:
     Raises:
         ConfigError: the file, an axis or a value is unknown or malformed; names the line of the file.
     """
+    _refuse_unreadable(path)
+    with _hydra(path) as base:
+        return _Composer(path, base, overrides).grid()
+
+
+@contextmanager
+def experiment(path: Path, overrides: Sequence[str]) -> Generator[tuple[dict[str, str], Compose]]:
+    """The axes of an experiment file as they are written, and what composes one point from its overrides.
+
+    Raises:
+        ConfigError: as `read_grid`.
+    """
+    _refuse_unreadable(path)
+    with _hydra(path) as base:
+        composer = _Composer(path, base, overrides)
+        yield composer.written, lambda words: _document(composer.compose(words))
+
+
+def _refuse_unreadable(path: Path) -> None:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist; give an experiment file, e.g. experiments/headline.yaml")
     if not re.fullmatch(r"[\w-]+\.ya?ml", path.name):
         raise ConfigError(
             f"{path.name}: name an experiment file with letters, digits, - and _, ending in .yaml"
         )
-    with _hydra(path) as base:
-        composer = _Composer(path, base, overrides)
-        return composer.grid()
 
 
 @contextmanager
@@ -130,17 +148,18 @@ class _Composer:
         self.path = path
         self.base = base
         given = self._parse(overrides)
-        params = self._compose(()).hydra.sweeper.params or {}
-        axes = dict(zip(params, self._parse([f"{k}={v}" for k, v in params.items()]), strict=True))
+        params = self.compose(()).hydra.sweeper.params or {}
+        written = {str(key).lstrip("+~"): f"{key}={value}" for key, value in params.items()}
         for override in given:
-            axes.pop(override.key_or_group, None)
-        axes |= {o.key_or_group: o for o in given if o.is_sweep_override()}
+            written.pop(override.key_or_group, None)
+        written |= {o.key_or_group: o.input_line or "" for o in given if o.is_sweep_override()}
+        self.written = written
         self.base = (*base, *(o.input_line or "" for o in given if not o.is_sweep_override()))
-        self.axes = [self._words(key, override) for key, override in axes.items()]
 
     def grid(self) -> Grid:
+        self.axes = [self._words(override) for override in self._parse(list(self.written.values()))]
         first_words = [words[0] for words in self.axes]
-        config = self._compose(first_words)
+        config = self.compose(first_words)
         self.first, self.raw = _document(config), _leaves(_plain(config, resolve=False))
         groups = [[i] for i in range(len(self.axes))]
         if not _only_simple_references(self.raw):
@@ -155,7 +174,7 @@ class _Composer:
         assert isinstance(launcher, dict)
         grid = Grid(self.path.stem, self.first, tuple(axes), {str(k): v for k, v in launcher.items()})
         last = tuple(len(axis.settings) - 1 for axis in axes)
-        if grid.document(last) != _document(self._compose(grid.words(last))):
+        if grid.document(last) != _document(self.compose(grid.words(last))):
             raise AssertionError(
                 f"{self.path}: a point differs from Hydra's own composition; please report it"
             )
@@ -172,7 +191,7 @@ class _Composer:
         config = self._updated(first, words)
         if config is None:
             others = [axis[0] for i, axis in enumerate(self.axes) if i not in group]
-            config = self._compose([*others, *words])
+            config = self.compose([*others, *words])
         before, after = _leaves(self.first), _leaves(_document(config))
         raw = _leaves(_plain(config, resolve=False))
         return Setting(
@@ -194,7 +213,7 @@ class _Composer:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         return config
 
-    def _compose(self, words: Sequence[str]) -> DictConfig:
+    def compose(self, words: Sequence[str]) -> DictConfig:
         try:
             return compose("train", [*self.base, *words], return_hydra_config=True)
         except Exception as problem:
@@ -215,7 +234,7 @@ class _Composer:
             line = f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}"
             raise ConfigError(f"{located(self.path, line, [word])}{line}") from problem
 
-    def _words(self, key: str, override: Override) -> tuple[str, ...]:
+    def _words(self, override: Override) -> tuple[str, ...]:
         if not override.is_sweep_override():
             return (override.input_line or "",)
         prefix = (override.input_line or "").split("=", 1)[0]
@@ -223,14 +242,20 @@ class _Composer:
 
 
 def located(path: Path, message: str, words: Sequence[str]) -> str:
-    """`FILE:LINE: ` of the axis among the words that a message is about, or only `FILE: `."""
-    asked = {word.lstrip("+~").split("=", 1)[0] for word in words}
+    """`FILE:LINE: ` of the axis among the words that a message is about, or only `FILE: `.
+
+    A message that repeats key=value is about it, else one that names the key, else one that names its last part.
+    """
+    asked = dict(word.lstrip("+~").split("=", 1) for word in words)
     lines = path.read_text(encoding="utf-8").splitlines()
-    keys = [text.partition(":")[0].strip(" '\"+~") for text in lines]
-    for part in (lambda key: key, lambda key: key.rsplit(".", 1)[-1]):
-        for number, key in enumerate(keys, start=1):
-            if key in asked and re.search(rf"(?<![\w.]){re.escape(part(key))}(?![\w.])", message):
-                return f"{path}:{number}: "
+    keys = [(number, text.partition(":")[0].strip(" '\"+~")) for number, text in enumerate(lines, start=1)]
+    for pattern in ("{key}={value}", "{last}={value}", "{key}", "{last}"):
+        for number, key in keys:
+            if key in asked:
+                parts = {"key": key, "last": key.rsplit(".", 1)[-1], "value": asked[key]}
+                text = pattern.format(**{name: re.escape(part) for name, part in parts.items()})
+                if re.search(rf"(?<![\w.]){text}(?![\w.])", message):
+                    return f"{path}:{number}: "
     return f"{path}: "
 
 

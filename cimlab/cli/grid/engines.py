@@ -6,20 +6,24 @@ as many times as there are jobs, and the workers share the points among themselv
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from cimlab.cli.errors import ConfigError
+from cimlab.cli.errors import ConfigError, OutputError
 from cimlab.cli.grid.planning import Plan
 from cimlab.cli.grid.worker import DEATHS, NO_SPACE, DiskFull, Session, Stop, stoppable, work
 from cimlab.cli.processors import cores
 
 LOG_FOLDER = ".submitit"
+ASK_SLURM_S, SLURM_TRIES = 5.0, 12
+STOP_S = 60.0
 LOOK_S = 1.0  # the view may be this far behind
 LAUNCHERS = {
     "BasicLauncher": "basic",
@@ -100,7 +104,7 @@ class JoblibWorkers:
                 os.kill(int(mark.name), signal.SIGTERM)
             except ProcessLookupError:
                 mark.unlink(missing_ok=True)
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=STOP_S)
 
     def ends(self) -> list[str]:
         return self.lines
@@ -115,29 +119,56 @@ class SubmititWorkers:
         timeouts = {"slurm_max_num_timeout": launcher["max_num_timeout"]} if cluster == "slurm" else {}
         executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster, **timeouts)
         executor.update_parameters(**_submitit_parameters(launcher, cluster))
+        self.cluster = cluster
+        self._asked, self._queued = -math.inf, set[str]()
         with executor.batch():
             self.submitted = [executor.submit(job) for _ in range(jobs)]
 
     def alive(self) -> bool:
-        return not all(job.done() for job in self.submitted)
+        return bool(self._unfinished())
+
+    def _unfinished(self) -> list[Any]:
+        """Jobs that have no result and may still get one."""
+        waiting = [job for job in self.submitted if not job.paths.result_pickle.exists()]
+        if not waiting or self.cluster == "local":
+            return [job for job in waiting if not job.done()]
+        if time.monotonic() > self._asked + ASK_SLURM_S:
+            self._asked = time.monotonic()
+            self._queued = _queued()
+        return [job for job in waiting if job.job_id in self._queued]
 
     def stop(self) -> None:
-        for job in self.submitted:
-            if not job.done():
-                job.cancel(check=False)
-        end = time.time() + 60
-        while self.alive() and time.time() < end:
+        for job in self._unfinished():
+            job.cancel(check=False)
+        end = time.monotonic() + STOP_S
+        while self.alive() and time.monotonic() < end:
             time.sleep(0.5)
 
     def ends(self) -> list[str]:
-        lines = []
-        for job in self.submitted:
-            if not job.done():
-                continue
-            problem = job.exception()
-            end = f"job {job.job_id} died; its log is {job.paths.stderr}" if problem else job.result()
-            lines += [end] if end else []
-        return lines
+        done = [job for job in self.submitted if job.paths.result_pickle.exists()]
+        dead = [job for job in self.submitted if job not in done]
+        lines = [f"job {job.job_id} died; its log is {job.paths.stderr}" for job in dead]
+        lines += [
+            f"job {job.job_id} failed; its log is {job.paths.stderr}" for job in done if job.exception()
+        ]
+        return lines + [job.result() for job in done if not job.exception() and job.result()]
+
+
+def _queued() -> set[str]:
+    """Jobs that Slurm still has, each task of an array by itself; asked of squeue, which needs no accounting.
+
+    Raises:
+        OutputError: Slurm does not answer.
+    """
+    command = ["squeue", "--noheader", "--array", "--format=%i"]
+    for _ in range(SLURM_TRIES):
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        if answer.returncode == 0:
+            return set(answer.stdout.split())
+        time.sleep(ASK_SLURM_S)
+    raise OutputError(
+        f"squeue does not answer ({answer.stderr.strip()}); the jobs go on, the same command watches them"
+    )
 
 
 def _submitit_parameters(launcher: dict[str, Any], cluster: str) -> dict[str, Any]:

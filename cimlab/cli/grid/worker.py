@@ -8,6 +8,7 @@ import errno
 import io
 import signal
 import time
+import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,7 +104,7 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
     try:
         if died is not None and died.deaths + 1 >= DEATHS and not session.retry_failed:
             raise RuntimeError(f"its process died {died.deaths + 1} times in a row (out of memory?)")
-        with _output_to(run_dir / LOG_FILE):
+        with output_to(run_dir / LOG_FILE):
             perform(plan.planned(point))
     except ClaimError:
         return False
@@ -138,12 +139,15 @@ def _leave_failure(point: Point, problem: Exception) -> None:
 
 
 @contextlib.contextmanager
-def _output_to(path: Path) -> Generator[None]:
+def output_to(path: Path) -> Generator[None]:
     """What the run prints goes into its folder; what it printed before it had one (a refusal) is dropped."""
     early = _Late(path)
     with contextlib.redirect_stdout(early), contextlib.redirect_stderr(early):
         try:
             yield
+        except Exception:
+            traceback.print_exc()
+            raise
         finally:
             early.close()
 
