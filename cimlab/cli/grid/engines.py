@@ -6,8 +6,10 @@ as many times as there are jobs, and the workers share the points among themselv
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -100,10 +102,12 @@ class JoblibWorkers:
 
     def stop(self) -> None:
         for mark in self.job.pids.glob("[0-9]*"):
-            try:
-                os.kill(int(mark.name), signal.SIGTERM)
-            except ProcessLookupError:
-                mark.unlink(missing_ok=True)
+            pid = int(mark.name)
+            with contextlib.suppress(ProcessLookupError):
+                if (
+                    os.getpgid(pid) == os.getpgrp()
+                ):  # and not another process that was given a dead worker's number
+                    os.kill(pid, signal.SIGTERM)
         self._thread.join(timeout=STOP_S)
 
     def ends(self) -> list[str]:
@@ -201,20 +205,22 @@ def run_elsewhere(plan: Plan, session: Session, jobs: int, left: Callable[[], in
     job = Job(plan, session, pids)
     lines: list[str] = []
     fruitless = 0
-    with stoppable(session.deadline):
-        while left() and fruitless < DEATHS:
-            before, workers = left(), _start(job, jobs)
-            try:
-                while workers.alive():
-                    time.sleep(0.3)
-                time.sleep(LOOK_S)
-            except Stop:
-                workers.stop()
-                raise
-            lines += workers.ends()
-            if full := [line for line in lines if line.startswith(NO_SPACE)]:
-                raise DiskFull(full[0])
-            fruitless = fruitless + 1 if left() == before else 0
+    try:
+        with stoppable(session.deadline):
+            while left() and fruitless < DEATHS:
+                before, workers = left(), _start(job, jobs)
+                try:
+                    while workers.alive() and left():
+                        time.sleep(0.3)
+                    time.sleep(LOOK_S)
+                finally:
+                    lines += workers.ends() if left() else []
+                    workers.stop()
+                if full := [line for line in lines if line.startswith(NO_SPACE)]:
+                    raise DiskFull(full[0])
+                fruitless = fruitless + 1 if left() == before else 0
+    finally:
+        shutil.rmtree(pids, ignore_errors=True)
     return lines
 
 
