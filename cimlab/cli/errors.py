@@ -11,6 +11,7 @@ USAGE, FAILURE = 2, 1
 FAILURES = (
     "AnalogError",
     "CheckpointError",
+    "ClaimError",
     "DataError",
     "OutputError",
     "PruningError",

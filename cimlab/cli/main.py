@@ -18,6 +18,10 @@ commands:
   train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
   map          what a network costs on a chip: energy, latency, area, throughput; no training
   simulate     accuracy of a trained network on the analog arrays: ADCs, device variation, chip by chip
+  sweep        run every point of an experiment file once; goes on where it stopped
+  runs         what was run, runs and failed: a table to filter and sort
+  dashboard    the same as a local web page, with curves
+  search       let Optuna choose: accuracy against hardware cost
   completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
 
   cimlab train                                              a small CNN on digits, in seconds
@@ -33,7 +37,10 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train", "map", "simulate")
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-COMMANDS = (*COMPOSED, "completion")
+PLAIN = ("sweep", "runs", "dashboard", "search")
+"""Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
+
+COMMANDS = (*COMPOSED, *PLAIN, "completion")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(0)
         case ["completion", shell] if shell in ("bash", "zsh", "fish"):
             sys.exit(_guarded("train", ["-sc", f"install={shell}"]))
-        case [command, *rest] if command in COMPOSED:
+        case [command, *rest] if command in (*COMPOSED, *PLAIN):
             sys.exit(_guarded(command, rest))
     asked = (
         "completion takes bash, zsh or fish" if words[0] == "completion" else f"unknown command {words[0]!r}"
