@@ -9,6 +9,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from cimlab.analog.quantise import InputQuantiser
+from cimlab.analog.threads import follow_torch
 
 Padding = tuple[int, int, int, int]
 """Pixels left, right, above, below."""
@@ -22,6 +23,7 @@ def quantise_padded(
     planes, height, width = x.shape
     q = torch.empty(planes, height + top + bottom, width + left + right, dtype=torch.int32)
     scale, highest = np.float32(quantiser.scale), np.float32(2**quantiser.bits - 1)
+    follow_torch()
     nan = _quantise(x.numpy(), scale, np.float32(quantiser.zero), highest, top, left, q.numpy())
     return q, bool(nan)
 
@@ -36,6 +38,7 @@ def scale_and_add(
 ) -> None:
     """y = (step codes - subtract) factor + bias, in float64 until it is stored."""
     constants = (t.double().numpy() for t in (subtract, factor, bias))
+    follow_torch()
     _scale(codes.numpy(), step, *constants, y.numpy())
 
 

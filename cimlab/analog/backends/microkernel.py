@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+intrinsic: Any = extending.intrinsic
+"""Untyped, because numba's stub takes the typing context for an argument of the call."""
 
 LANES = 32
 LANE_ROWS = 16

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -28,6 +27,7 @@ from cimlab.analog.backends.microkernel import (
 from cimlab.analog.patches import Patches
 from cimlab.analog.program import ArrayProgram
 from cimlab.analog.slicing import SlicedMatrix
+from cimlab.analog.threads import follow_torch
 
 CHUNK = 8
 """Blocks that one thread takes at a time."""
@@ -90,7 +90,7 @@ def pack(program: ArrayProgram) -> PackedProgram:
     for group in range(len(planes)):
         for part, layout in zip(parts, _entries(planes[group], program, group, word_start), strict=True):
             part.append(layout)
-    shape = tuple((0,) * n for n in (geometry.input_cycles, geometry.dac_bits, geometry.cell_bits))
+    shape = (0,) * geometry.input_cycles, (0,) * geometry.dac_bits, (0,) * geometry.cell_bits
     fixed = fixed_point(program.converter, sliced)
     return PackedProgram(program, shape, word_start, row_start, *parts, fixed)
 
@@ -159,7 +159,7 @@ def packed(patches: Patches, layout: PackedProgram) -> Int[Tensor, "groups cols 
     sliced = layout.program.sliced
     groups, _, cols = sliced.converted.shape
     total = torch.zeros(groups, cols, len(patches.base), dtype=torch.int32)
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    follow_torch()
     coefficients = np.array(sliced.coefficients, dtype=np.int64)
     factor, start, shift = layout.fixed or (0, 0, 0)
     for group in range(groups):
