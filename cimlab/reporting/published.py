@@ -1,0 +1,121 @@
+"""Published figures beside ours: T3, the headline claim; T4, other work; T6, the hardware model's validation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cimlab.reporting.accuracy_tables import best, smallest_within
+from cimlab.reporting.studies import SKIPPED, Study, accuracy, left, loss
+from cimlab.reporting.table import NONE, Cell, Column, Table
+
+
+@dataclass(frozen=True)
+class Published:
+    """paper/published.yaml: the reproduced claim and the work beside it."""
+
+    remaining: float
+    compression: float
+    drop: float
+    work: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Published:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        claim = content["reproduced"]
+        return cls(claim["remaining"], claim["compression"], claim["accuracy_drop_points"], tuple(content["work"]))
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Our measurement beside the claim.
+
+    Args:
+        study: the main study it is from.
+        point: the granularity, of those whose zeros a crossbar skips, that loses least at the claimed fraction.
+        furthest: the point with fewest weights left that stays within the claimed loss; None if there is none.
+    """
+
+    study: Study
+    point: tuple[str, float]
+    furthest: tuple[str, float] | None
+
+
+def headline(mains: list[Study], published: Published) -> Headline | None:
+    """From the first main study that was run at the claimed fraction; None if none was."""
+    for study in mains:
+        found = best(study, SKIPPED, published.remaining)
+        if found:
+            within = [smallest_within(study, name, published.drop) for name in study.granularities]
+            reached = [point for point in within if point and point[0].split(" (")[0] in SKIPPED]
+            furthest = min(reached, key=lambda point: point[1]) if reached else None
+            return Headline(study, (found[0], published.remaining), furthest)
+    return None
+
+
+def headline_table(ours: Headline | None, published: Published) -> Table:
+    """T3: the claim and our measurement, quantity by quantity."""
+    columns = (Column("quantity", text=True), Column("published"), Column("cimlab"))
+    said = f"at most {published.drop:g}"
+    if ours is None:
+        measured: list[Cell] = [None] * 8
+    else:
+        study, point = ours.study, ours.point
+        measured = [
+            study.title, point[0], study.of(point, left),
+            study.of(point, lambda r: r.weights["compression"]), study.dense, study.of(point, accuracy),
+            study.of(point, loss), _furthest(ours),
+        ]  # fmt: skip
+    rows = [
+        ("network, data", "not named in the abstract"),
+        ("pruned unit", "follows the array's computation"),
+        ("weights left, of all (%)", 100 * published.remaining),
+        ("compression (x)", published.compression),
+        ("dense test accuracy (%)", "not quoted"),
+        ("pruned test accuracy (%)", "not quoted"),
+        ("loss (points)", said[8:]),
+        (f"most compression at loss ≤ {published.drop:g} (x)", published.compression),
+    ]
+    notes = () if ours is None else (f"Seeds: {len(ours.study.points[ours.point])}.",)
+    return Table(
+        "T3", "The headline claim, side by side", columns,
+        tuple((*row, cell) for row, cell in zip(rows, measured, strict=True)), notes,
+    )  # fmt: skip
+
+
+def _furthest(ours: Headline) -> Cell:
+    if ours.furthest is None:
+        return NONE
+    return ours.study.of(ours.furthest, lambda r: r.weights["compression"])
+
+
+def work_table(published: Published) -> Table:
+    """T4: other published work, quoted, with what makes it hard to compare."""
+    keys = ("method", "network", "compression", "accuracy_drop", "hardware", "conditions")
+    columns = tuple(Column(name.replace("_", " "), text=True) for name in ("source", *keys))
+    rows = tuple((w["label"], *(str(w[key]) for key in keys)) for w in published.work)
+    notes = ("Quoted from the abstracts; none of it was measured here.",)
+    return Table("T4", "Published work on pruning for crossbars, as quoted", columns, rows, notes)
+
+
+def validation_table(readme: Path) -> Table:
+    """T6: the hardware model against published designs, from the table that experiments/validation writes.
+
+    The table has no rows where the validation was not run.
+    """
+    columns = (
+        Column("case", text=True), Column("figure", text=True), Column("published", text=True),
+        Column("cimlab", text=True), Column("error", "%", 1), Column("allowed", text=True),
+    )  # fmt: skip
+    rows = []
+    if readme.is_file():
+        for line in readme.read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if line.startswith("|") and len(cells) == 6 and re.fullmatch(r"[+-][\d.]+ %", cells[4]):
+                rows.append((*cells[:4], float(cells[4].removesuffix(" %")), cells[5]))
+    notes = ("“reported”: shown, but not held to a bound; the reasons stand in experiments/validation.",)
+    return Table("T6", "The hardware model against published designs", columns, tuple(rows), notes)
