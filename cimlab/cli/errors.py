@@ -8,7 +8,9 @@ import traceback
 from typing import NoReturn
 
 USAGE, FAILURE = 2, 1
-FAILURES = ("CheckpointError", "DataError", "RecordError", "TrainingError", "PruningError", "OutputError")
+FAILURES = (
+    "CheckpointError", "DataError", "RecordError", "TrainingError", "PruningError", "OutputError", "ReportError",
+)  # fmt: skip
 """Names rather than classes, so that a mistake in a command is reported without importing torch."""
 
 

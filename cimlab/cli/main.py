@@ -16,6 +16,9 @@ usage: cimlab COMMAND [KEY=VALUE ...]
 
 commands:
   train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
+  report       tables and figures from records, as one HTML file that works offline
+  paper        the paper as PDF, every number in it from records
+  collect      copy records to paper/records, to be committed
   completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
 
   cimlab train                                              a small CNN on digits, in seconds
@@ -29,7 +32,10 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train",)
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-COMMANDS = (*COMPOSED, "completion")
+PLAIN = ("report", "paper", "collect")
+"""Commands that read files and need no configuration."""
+
+COMMANDS = (*COMPOSED, *PLAIN, "completion")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(0)
         case ["completion", shell] if shell in ("bash", "zsh", "fish"):
             sys.exit(_guarded("train", ["-sc", f"install={shell}"]))
-        case [command, *rest] if command in COMPOSED:
+        case [command, *rest] if command in (*COMPOSED, *PLAIN):
             sys.exit(_guarded(command, rest))
     asked = (
         "completion takes bash, zsh or fish" if words[0] == "completion" else f"unknown command {words[0]!r}"

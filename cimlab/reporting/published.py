@@ -16,7 +16,7 @@ from cimlab.reporting.table import NONE, Cell, Column, Table
 
 @dataclass(frozen=True)
 class Published:
-    """paper/published.yaml: the reproduced claim and the work beside it."""
+    """published.yaml beside this module: the reproduced claim and the work beside it."""
 
     remaining: float
     compression: float
@@ -24,7 +24,8 @@ class Published:
     work: tuple[dict[str, Any], ...]
 
     @classmethod
-    def read(cls, path: Path) -> Published:
+    def read(cls) -> Published:
+        path = Path(__file__).with_name("published.yaml")
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         claim = content["reproduced"]
         return cls(claim["remaining"], claim["compression"], claim["accuracy_drop_points"], tuple(content["work"]))

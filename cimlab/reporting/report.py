@@ -60,19 +60,14 @@ def make_report(folders: list[Path], repository: Path) -> Report:
     """Read every record below the folders and build the report.
 
     Args:
-        repository: holds experiments/ (what was planned, validation) and paper/published.yaml.
-
-    Raises:
-        ReportError: paper/published.yaml is missing.
+        repository: holds experiments/: what was planned, and how the hardware model was validated.
     """
     records, problems = store.load(*folders)
     simulations, damaged = store.load_simulations(*folders)
-    path = repository / "paper" / "published.yaml"
-    if not path.is_file():
-        raise ReportError(f"{path} is missing; run from a clone of cimlab")
     grids = read_grids(repository / "experiments")
     readme = repository / "experiments" / "validation" / "README.md"
-    return assemble(records, simulations, grids, Published.read(path), validation_table(readme), [*problems, *damaged])
+    validation = validation_table(readme)
+    return assemble(records, simulations, grids, Published.read(), validation, [*problems, *damaged])
 
 
 def assemble(
