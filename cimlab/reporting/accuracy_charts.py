@@ -7,9 +7,10 @@ from collections import defaultdict
 from typing import Any
 
 from cimlab.records.record import RunRecord, content_hash
-from cimlab.reporting.chart import WIDTH, Chart, Spec, by_granularity, chart, intervals, lines, log_percent, only, quantity
+from cimlab.reporting.chart import SHAPES, WIDTH, Chart, Spec, by_granularity, chart, intervals, lines, log_percent, only, quantity
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.studies import Study, accuracy, cells_per_weight, cost, left
+from cimlab.reporting.figures import ORDER, granularity_style
+from cimlab.reporting.studies import Study, accuracy, cells_per_weight, cost, left, loss, worded
 
 SHAPE_OF_UNIT = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_bits")
 
@@ -44,7 +45,7 @@ def accuracy_chart(study: Study | None) -> Chart:
         "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
         "encoding": {"y": y, "tooltip": [{"field": "accuracy", "title": "dense, %", "format": ".4~g"}]},
     }
-    layers = [dense, *intervals(x, study.granularities), *lines(x, y, study.granularities, columns=3)]
+    layers = [dense, *intervals(x, study.granularities, columns=3), *lines(x, y, study.granularities, columns=3)]
     notes = (f"{study.title}; dotted: dense network; {_seeds(study)}.",)
     return Chart("F1", title, chart(rows, width=WIDTH, height=210, layer=layers), notes=notes)
 
@@ -79,22 +80,24 @@ def unit_size_chart(studies: list[Study]) -> Chart:
     x = quantity("rows", "rows on at once", scale={"type": "log", "base": 2, "nice": False}, axis={"values": sorted({row["rows"] for row in rows})})  # fmt: skip
     colour = {
         "field": "columns", "type": "ordinal", "title": "weights read at once",
-        "scale": {"scheme": "viridis"}, "legend": {"orient": "bottom"},
+        "legend": {"orient": "bottom"},
     }  # fmt: skip
+    domain = sorted({row["columns"] for row in rows})
+    styles = [granularity_style(name) for name in ORDER[: len(domain)]]
+    shades = {"scale": {"domain": domain, "range": [style["color"] for style in styles]}}
+    marks = {"scale": {"domain": domain, "range": [SHAPES[style["marker"]] for style in styles]}}
+    si = {"format": "~s"}
     effort = (
-        [("energy", "energy per image (µJ)"), ("rate", "throughput (images/s)")]
+        [("energy", "energy per image (µJ)", {}), ("rate", "throughput (images/s)", si)]
         if priced
-        else [("conversions", "ADC conversions per image"), ("steps", "steps per image, busiest arrays")]
+        else [("conversions", "ADC conversions per image", si), ("steps", "steps per image, busiest arrays", si)]
     )
     panels = [
         {
-            "width": 165, "height": 150, "mark": {"type": "line", "point": {"size": 40}},
-            "encoding": {
-                "x": x, "y": quantity(field, label, axis={"format": "~s"} if field != "accuracy" else {}), "color": colour,
-                "shape": {"field": "columns", "type": "ordinal", "title": "weights read at once"},
-            },
+            "width": 165, "height": 150, "mark": {"type": "line", "point": {"size": 45, "filled": True, "opacity": 1}},
+            "encoding": {"x": x, "y": quantity(field, label, axis=axis), "color": colour | shades, "shape": colour | marks},
         }
-        for field, label in [("accuracy", "test accuracy (%)"), *effort]
+        for field, label, axis in [("loss", "loss of accuracy (points)", {}), *effort]
     ]  # fmt: skip
     notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept.",)
     return Chart("F2", title, chart(rows, hconcat=panels), wide=True, notes=notes)
@@ -105,7 +108,7 @@ def _unit_row(study: Study, point: tuple[str, float], priced: bool) -> dict[str,
     row = {
         "rows": geometry["active_rows"],
         "columns": geometry["cols"] // (geometry["columns_per_adc"] * cells_per_weight(geometry)),
-        "accuracy": mean(study.of(point, accuracy)),
+        "loss": mean(study.of(point, loss)),
         "conversions": mean(study.of(point, lambda r: r.hardware["total"]["adc_conversions"])),
         "steps": mean(study.of(point, lambda r: r.hardware["total"]["critical_steps"])),
     }
@@ -121,15 +124,26 @@ def analog_chart(simulations: list[dict[str, Any]]) -> Chart:
     if not simulations:
         return Chart("F5", title, None, "no network was simulated on the analog array (cimlab simulate)")
     rows = [_simulation_row(content) for content in simulations]
-    x = {"field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": sorted({r["adc"] for r in rows}, key=_bits)}
+    order = sorted({row["adc"] for row in rows}, key=_bits)
+    axis = {"labelAngle": 0}
+    x = {"field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": axis}
     y = quantity("accuracy", "test accuracy (%)")
-    shown = {"orient": "bottom", "title": None, "columns": 2}
+    names = list(dict.fromkeys(row["series"] for row in rows))
+    styles = [granularity_style(name) for name in (*ORDER, *ORDER)[: len(names)]]
+
+    def series(values: list) -> Spec:
+        shown = {"orient": "bottom", "title": None, "columns": 1, "symbolSize": 60, "labelLimit": 300}
+        return {"field": "series", "type": "nominal", "scale": {"domain": names, "range": values}, "legend": shown}
+
+    colour = series([style["color"] for style in styles])
+    dash = series([[1, 0] if i % 2 else [4, 3] for i in range(len(names))])
+    shape = series([SHAPES[style["marker"]] for style in styles])
     spec = chart(
         rows, width=WIDTH, height=190,
         layer=[
-            {"mark": {"type": "line", "strokeWidth": 1.3}, "encoding": {"x": x, "y": y, "color": {"field": "device", "legend": shown}, "strokeDash": {"field": "weights", "legend": shown}}},
-            {"mark": {"type": "point", "filled": True, "size": 45}, "encoding": {"x": x, "y": y, "color": {"field": "device"}, "shape": {"field": "weights", "legend": shown}}},
-            {"transform": [{"filter": "isValid(datum.low)"}], "mark": {"type": "rule"}, "encoding": {"x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, "color": {"field": "device"}}},
+            {"mark": {"type": "line", "strokeWidth": 1.3}, "encoding": {"x": x, "y": y, "color": colour, "strokeDash": dash}},
+            {"mark": {"type": "point", "filled": True, "size": 45}, "encoding": {"x": x, "y": y, "color": colour, "shape": shape}},
+            {"transform": [{"filter": "isValid(datum.low)"}], "mark": {"type": "rule"}, "encoding": {"x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, "color": colour}},
         ],
     )  # fmt: skip
     return Chart("F5", title, spec, notes=("Bars: 95 % interval over simulated chips.",))
@@ -145,10 +159,11 @@ def _simulation_row(content: dict[str, Any]) -> dict[str, Any]:
     device = content["choices"].get("device", "ideal")
     share = weights["left"] / weights["total"]
     low, high = found["interval"] or (None, None)
+    kept = "dense" if share == 1 else f"{100 * share:.0f} % left"
+    devices = ", ".join(map(worded, device)) if isinstance(device, list) else worded(str(device))
     return {
         "adc": "lossless" if bits is None else str(bits), "accuracy": 100 * found["mean"],
-        "device": ", ".join(device) if isinstance(device, list) else str(device),
-        "weights": f"{content['choices']['model']}, {'dense' if share > 0.999 else f'{100 * share:.0f} % left'}",
+        "series": f"{worded(content['choices']['model'])}, {kept}, {devices}",
         **({"low": 100 * low, "high": 100 * high} if low is not None and high is not None else {}),
     }  # fmt: skip
 

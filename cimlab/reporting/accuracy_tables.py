@@ -6,7 +6,7 @@ from typing import Any
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.grid import Grid, planned
-from cimlab.reporting.studies import Study, accuracy, base, differences, left, loss, place
+from cimlab.reporting.studies import Study, accuracy, base, differences, left, loss, place, worded
 from cimlab.reporting.table import Cell, Column, Table
 
 
@@ -26,7 +26,7 @@ def axes_of(study: Study, grids: list[Grid]) -> tuple[list[str], list[float]]:
     """Granularities and asked fractions that were run or planned."""
     plan = planned(grids, study.model, study.data, ("granularity", "prune.remaining"))
     run = {base(name) for name in study.granularities}
-    names = [*study.granularities, *(name for name in plan["granularity"] if name not in run)]
+    names = [*study.granularities, *(worded(name) for name in plan["granularity"] if name not in run)]
     fractions = {*study.remaining, *map(float, plan["prune.remaining"])}
     return sorted(names, key=place), sorted(fractions, reverse=True)
 
@@ -64,7 +64,7 @@ def runs_table(found: list[Study]) -> Table:
                 for key in ("steps", "adc_conversions", "arrays")
             ]
             rows.append((
-                study.model, study.data, name, 100 * fraction, study.of(point, left),
+                worded(study.model), worded(study.data), name, 100 * fraction, study.of(point, left),
                 study.of(point, lambda r: r.weights["compression"]),
                 study.of(point, lambda r: accuracy(r, "dense")), study.of(point, accuracy),
                 study.of(point, loss), *ratios, float(len(runs)),
@@ -85,8 +85,10 @@ def ablation_table(found: list[Study], mains: list[Study]) -> Table:
         main = by_title[study.title]
         if study is main:
             continue
-        pairs = differences(study, main).items()
-        changed = "; ".join(f"{key}: {_said(own)}, not {_said(theirs)}" for key, (own, theirs) in pairs)
+        pairs = differences(study, main)
+        if all(key.startswith("geometry.") for key in pairs):  # another accelerator, not another method: see F2
+            continue
+        changed = "; ".join(f"{key}: {_said(own)}, not {_said(theirs)}" for key, (own, theirs) in pairs.items())
         for (name, fraction), _ in study.points.items():
             own, theirs = study.of((name, fraction), accuracy), main.of((name, fraction), accuracy)
             change = own.mean - theirs.mean if own and theirs else None

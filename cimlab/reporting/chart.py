@@ -92,11 +92,11 @@ def log_percent(field: str, title: str, values: Iterable[float]) -> Spec:
     return quantity(field, title, scale=scale, axis={"values": ticks, "format": "~g"})
 
 
-def by_granularity(names: Iterable[str], columns: int = 4, legend: bool = True) -> Spec:
+def by_granularity(names: Iterable[str], columns: int = 4) -> Spec:
     """Colour, dash and shape channels of the granularities, with one joint legend below the figure."""
     domain = sorted(set(names), key=place)
     styles = [granularity_style(base(name)) for name in domain]
-    shown = {"orient": "bottom", "columns": columns, "title": None, "symbolSize": 60} if legend else None
+    shown = {"orient": "bottom", "columns": columns, "title": None, "symbolSize": 60, "symbolOpacity": 1}
 
     def channel(values: list[Any]) -> Spec:
         scale = {"domain": domain, "range": values}
@@ -113,9 +113,9 @@ def only(channels: Spec, *names: str) -> Spec:
     return {name: channels[name] for name in names}
 
 
-def lines(x: Spec, y: Spec, names: Iterable[str], columns: int = 4, legend: bool = True) -> list[Spec]:
+def lines(x: Spec, y: Spec, names: Iterable[str], columns: int = 4) -> list[Spec]:
     """Layers of a line with markers for each granularity."""
-    style = by_granularity(names, columns, legend)
+    style = by_granularity(names, columns)
     tooltip = [
         {"field": "granularity"},
         {"field": x["field"], "title": x["title"], "format": ".4~g"},
@@ -130,9 +130,9 @@ def lines(x: Spec, y: Spec, names: Iterable[str], columns: int = 4, legend: bool
     ]  # fmt: skip
 
 
-def intervals(x: Spec, names: Iterable[str]) -> list[Spec]:
+def intervals(x: Spec, names: Iterable[str], columns: int = 4) -> list[Spec]:
     """Layers of a band between `low` and `high` where there are such fields (three seeds or more), and of bars."""
-    style = only(by_granularity(names, legend=False), "color")
+    style = only(by_granularity(names, columns), "color")
     edges = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
     known = [{"filter": "isValid(datum.low)"}]
     return [

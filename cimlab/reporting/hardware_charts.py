@@ -100,7 +100,8 @@ def speed_chart(study: Study | None) -> Chart:
     edges = [min(row["left"] for row in rows), 100]
     ideal: Spec = {
         "data": {"values": [{"left": edge, "real": 100 / edge} for edge in edges]},
-        "mark": {"type": "line", "color": "#888888", "strokeDash": [2, 2]}, "encoding": {"x": x, "y": y},
+        "mark": {"type": "line", "color": "#888888", "strokeDash": [2, 2], "clip": True},
+        "encoding": {"x": x, "y": y},
     }  # fmt: skip
     names = study.granularities
     waiting = quantity("wait", "time of the busiest over evenly shared time")
@@ -163,7 +164,7 @@ def _heat(field: str, label: str, names: list[str], layers: list[str], legend: b
         "encoding": {
             "x": {"field": "granularity", "type": "nominal", "sort": sorted(names, key=place), "title": None, "axis": {"labelAngle": -50}},
             "y": {"field": "layer", "type": "nominal", "sort": layers, "title": None, "axis": {"labelLimit": 110, "labelFontSize": 8}},
-            "color": {"field": field, "type": "quantitative", "title": None, "scale": {"scheme": "viridis", "reverse": False}, "legend": {"gradientLength": 90, "gradientThickness": 8} if legend else None},
+            "color": {"field": field, "type": "quantitative", "title": None, "scale": {"type": "sqrt", "scheme": "viridis"}, "legend": {"gradientLength": 90, "gradientThickness": 8} if legend else None},
             "tooltip": [{"field": "layer"}, {"field": "granularity"}, {"field": field, "title": label, "format": ".4~g"}],
         },
     }  # fmt: skip

@@ -40,12 +40,13 @@ def hardware_table(study: Study, allowed_loss: float) -> Table:
         rows.append((equal_loss, name, *cells))
     columns = (
         Column("at equal", text=True), Column("granularity", text=True),
-        Column("left", "%", 1), Column("loss", "points"),
-        *(Column(heading, "/ dense", 3) for heading, _ in COUNTS), Column("index", "kbit", 1),
-        *(Column(heading, "/ dense", 3) for heading, _ in COSTS),
+        Column("left", "%", 1, spread=False), Column("loss", "points"),
+        *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COUNTS),
+        Column("index", "kbit", 1, spread=False),
+        *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COSTS),
     )  # fmt: skip
     notes = (
-        f"{study.title}. Ratios to the unpruned network on the same arrays; in place unless the settings say otherwise.",
+        f"{study.title}. Ratios are to the unpruned network on the same arrays; in place unless the settings say otherwise.",
         f"“{NONE}”: no point that was run loses so little.",
         *pricing_notes(study.records),
     )

@@ -12,7 +12,7 @@ from cimlab.reporting.grid import Grid
 from cimlab.reporting.provenance import commit, machine
 from cimlab.reporting.published import Headline, Published
 from cimlab.reporting.studies import (
-    CLASSIC, SKIPPED, Study, accuracy, base, cells_per_weight, cost, left, loss,
+    CLASSIC, SKIPPED, Study, accuracy, cells_per_weight, cost, left, loss, worded,
 )  # fmt: skip
 from cimlab.reporting.table import Table
 
@@ -61,7 +61,7 @@ def _study(study: Study, published: Published) -> dict[str, Any]:
     fine, classic = best(study, SKIPPED, at), best(study, CLASSIC, at)
     weight = study.of(("weight", at), loss)
     return {
-        "title": study.title, "model": study.model, "data": study.data, "points": str(len(study.points)),
+        "title": study.title, "model": worded(study.model), "data": worded(study.data), "points": str(len(study.points)),
         "seeds": str(study.seeds), "one_seed": study.seeds == 1, "dense": _mean(study.dense.mean),
         "granularities": str(len(study.granularities)),
         "weights": f"{record.weights['total']:,.0f}", "prunable": f"{record.weights['prunable']:,.0f}",
@@ -104,7 +104,7 @@ def _point(study: Study, name: str, fraction: float) -> dict[str, Any]:
         return None if estimate is None else f"{estimate.mean:.{digits}f}"
 
     return {
-        "name": base(name).replace("_", " "), "asked": f"{100 * fraction:g}", "seeds": str(len(study.points[point])),
+        "name": name, "asked": f"{100 * fraction:g}", "seeds": str(len(study.points[point])),
         "accuracy": said(accuracy, 2), "loss": said(loss, 2), "left": said(left, 1),
         "compression": said(lambda r: r.weights["compression"], 2),
         "steps_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["steps"]), 1),

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cimlab.reporting.accuracy_tables import best, smallest_within
-from cimlab.reporting.studies import SKIPPED, Study, accuracy, left, loss
+from cimlab.reporting.studies import SKIPPED, Study, accuracy, base, left, loss
 from cimlab.reporting.table import NONE, Cell, Column, Table
 
 
@@ -52,7 +52,7 @@ def headline(mains: list[Study], published: Published) -> Headline | None:
         found = best(study, SKIPPED, published.remaining)
         if found:
             within = [smallest_within(study, name, published.drop) for name in study.granularities]
-            reached = [point for point in within if point and point[0].split(" (")[0] in SKIPPED]
+            reached = [point for point in within if point and base(point[0]) in SKIPPED]
             furthest = min(reached, key=lambda point: point[1]) if reached else None
             return Headline(study, (found[0], published.remaining), furthest)
     return None

@@ -22,6 +22,14 @@ DATA_ORDER = ("imagenet", "cifar100", "cifar10", "digits", "fake")
 """Harder first."""
 SKIPPED = ("row_segment", "column_segment", "balanced_segment", "operation_unit")
 """Granularities finer than an array whose zeros the crossbar skips (domain.md, section 3)."""
+SPELLED = {
+    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits_cnn": "digits CNN",
+    "resnet18": "ResNet-18", "resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "vgg8": "VGG-8",
+    "vgg8_half": "half-width VGG-8", "vgg11": "VGG-11", "vgg16": "VGG-16",
+}  # fmt: skip
+"""Names that are written otherwise than in conf/."""
+CLAIMED = 0.09
+"""The fraction of weights in the reproduced claim (Meng et al. 2022, abstract)."""
 CLASSIC = ("channel", "filter")
 """Classic structured pruning."""
 
@@ -59,15 +67,20 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def granularity(record: RunRecord) -> str:
-    """The granularity with the parameters that set it apart, e.g. `block (rows=16, cols=16)`."""
+    """The granularity in words, with the parameters that set it apart: `block (rows=16, cols=16)`."""
     own = record.config.get("granularity", {})
     parameters = ", ".join(f"{key}={value}" for key, value in own.items() if key != "_target_")
-    return record.choices["granularity"] + (f" ({parameters})" if parameters else "")
+    return worded(record.choices["granularity"]) + (f" ({parameters})" if parameters else "")
+
+
+def worded(name: str) -> str:
+    """A choice of conf/ as people read it."""
+    return SPELLED.get(name, name.replace("_", " "))
 
 
 def base(name: str) -> str:
-    """The granularity without its parameters."""
-    return name.split(" (")[0]
+    """The choice in conf/granularity that a granularity in words stands for."""
+    return name.split(" (")[0].replace(" ", "_")
 
 
 def place(name: str) -> tuple[int, str]:
@@ -97,7 +110,7 @@ class Study:
 
     @property
     def title(self) -> str:
-        return f"{self.model}, {self.data}"
+        return f"{worded(self.model)} on {worded(self.data)}"
 
     @property
     def records(self) -> list[RunRecord]:
@@ -113,9 +126,9 @@ class Study:
 
     @property
     def reference(self) -> float:
-        """The asked fraction that most granularities were run at; of several, the smallest."""
+        """The asked fraction that most granularities were run at; of several, the one nearest to the claim's."""
         counts = {fraction: sum(f == fraction for _, f in self.points) for fraction in self.remaining}
-        return min(counts, key=lambda fraction: (-counts[fraction], fraction))
+        return min(counts, key=lambda fraction: (-counts[fraction], abs(fraction - CLAIMED)))
 
     def of(self, point: Point, value: Callable[[RunRecord], float]) -> Estimate | None:
         """A quantity over the seeds of a point; None where it was not run."""

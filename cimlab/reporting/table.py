@@ -24,12 +24,14 @@ class Column:
         unit: of its numbers.
         digits: after the point, in what people read.
         text: holds words; aligned left.
+        spread: whether people see the spread over seeds; the CSV file always has it.
     """
 
     heading: str
     unit: str = ""
     digits: int = 2
     text: bool = False
+    spread: bool = True
 
     @property
     def label(self) -> str:
@@ -94,7 +96,7 @@ def _shown(cell: Cell, column: Column) -> str:
             return cell
         case Estimate():
             mean = f"{cell.mean:,.{column.digits}f}"
-            return mean if cell.spread is None else f"{mean} ± {cell.spread:.{column.digits}f}"
+            return mean if cell.spread is None or not column.spread else f"{mean} ± {cell.spread:.{column.digits}f}"
         case _:
             return f"{cell:,.{column.digits}f}"
 
