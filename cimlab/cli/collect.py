@@ -18,11 +18,15 @@ def run(words: list[str]) -> int:
     asked = parser.parse_args(words)
     if not re.fullmatch(r"\w[\w-]*", asked.name):
         raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
-    records, problems = store.load(*asked.folders)
-    for line in problems:
+    runs, problems = store.load(*asked.folders)
+    simulations, damaged = store.load_simulations(*asked.folders)
+    for line in (*problems, *damaged):
         print(f"note: {line}")
+    records = [*runs, *simulations]
     if not records:
-        raise ConfigError(f"no record below {', '.join(map(str, asked.folders))}; give the folders of finished runs")
+        raise ConfigError(
+            f"no record below {', '.join(map(str, asked.folders))}; give the folders of finished runs"
+        )
     for record in records:
         print(f"record: {store.publish(record, repository() / 'paper' / 'records' / asked.name)}")
     return 0

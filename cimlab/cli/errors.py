@@ -9,8 +9,15 @@ from typing import NoReturn
 
 USAGE, FAILURE = 2, 1
 FAILURES = (
-    "CheckpointError", "DataError", "RecordError", "TrainingError", "PruningError", "OutputError", "ReportError",
-)  # fmt: skip
+    "AnalogError",
+    "CheckpointError",
+    "DataError",
+    "OutputError",
+    "PruningError",
+    "RecordError",
+    "ReportError",
+    "TrainingError",
+)
 """Names rather than classes, so that a mistake in a command is reported without importing torch."""
 
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, content_hash
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
-SIMULATION_FILE = "simulation.json"
 COMMITTED = re.compile(r".+-[0-9a-f]{8}\.json")
 
 
@@ -35,28 +35,28 @@ def load(*folders: Path) -> tuple[list[RunRecord], list[str]]:
     return sorted(records, key=lambda record: record.name), problems
 
 
-def load_simulations(*folders: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Content of the records that `cimlab simulate` writes, sorted by name, and one line for each damaged one."""
-    found: dict[str, dict[str, Any]] = {}
+def load_simulations(*folders: Path) -> tuple[list[SimulationRecord], list[str]]:
+    """The records that `cimlab simulate` writes, one a simulation, sorted by name, and a line for each damaged one."""
+    found: dict[str, SimulationRecord] = {}
     problems = []
-    for path in _files(folders, SIMULATION_FILE):
-        if not _is_simulation(path):
+    for path in filter(_is_simulation, _files(folders, SIMULATION_FILE)):
+        try:
+            record = SimulationRecord.read(path)
+        except RecordError as problem:
+            problems.append(str(problem))
             continue
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("sha256", None) != content_hash(content):
-            problems.append(f"record {path} does not match its checksum; delete it and run again")
-            continue
-        found[content["simulation"]] = content
-    return sorted(found.values(), key=lambda content: str(content["name"])), problems
+        found[record.simulation] = record
+    return sorted(found.values(), key=lambda record: record.name), problems
 
 
-def publish(record: RunRecord, folder: Path) -> Path:
+def publish(record: RunRecord | SimulationRecord, folder: Path) -> Path:
     """Write a record to be committed: named by run and hash, every absolute path cut to its last part.
 
     Raises:
         RecordError: the folder can't be written.
     """
-    path = folder / f"{record.name}-{record.run[:8]}.json"
+    identity = record.run if isinstance(record, RunRecord) else record.simulation
+    path = folder / f"{record.name}-{identity[:8]}.json"
     replace(record, config=_without_folders(record.config)).write(path)
     return path
 

@@ -1,22 +1,30 @@
-"""Figures of accuracy: F1 against compression, F2 against the operation unit's size, F5 on the analog array, F7
-against energy."""
+"""Figures of accuracy: F1 against compression, F7 against energy."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
-from cimlab.records.record import RunRecord, content_hash
-from cimlab.reporting.chart import SHAPES, WIDTH, Chart, Spec, by_granularity, chart, intervals, lines, log_percent, only, quantity
+from cimlab.records.record import RunRecord
+from cimlab.reporting.chart import (
+    WIDTH,
+    Chart,
+    Spec,
+    by_granularity,
+    chart,
+    intervals,
+    lines,
+    log_percent,
+    only,
+    quantity,
+)  # fmt: skip
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.figures import ORDER, granularity_style
-from cimlab.reporting.studies import Study, accuracy, cells_per_weight, cost, left, loss, worded
-
-SHAPE_OF_UNIT = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_bits")
+from cimlab.reporting.studies import Study, accuracy, cost, left
 
 
-def mean(estimate: Estimate | None) -> float | None:
-    return None if estimate is None else estimate.mean
+def mean(estimate: Estimate | None) -> float:
+    """The mean of a point that was run."""
+    assert estimate is not None
+    return estimate.mean
 
 
 def interval(estimate: Estimate | None) -> dict[str, float]:
@@ -31,7 +39,7 @@ def accuracy_chart(study: Study | None) -> Chart:
     title = "Test accuracy against weights left, by pruned unit"
     if study is None:
         return Chart("F1", title, None, "no runs were recorded")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "granularity": name, "left": mean(study.of((name, fraction), left)),
             "accuracy": mean(found := study.of((name, fraction), accuracy)), **interval(found),
@@ -45,7 +53,11 @@ def accuracy_chart(study: Study | None) -> Chart:
         "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
         "encoding": {"y": y, "tooltip": [{"field": "accuracy", "title": "dense, %", "format": ".4~g"}]},
     }
-    layers = [dense, *intervals(x, study.granularities, columns=3), *lines(x, y, study.granularities, columns=3)]
+    layers = [
+        dense,
+        *intervals(x, study.granularities, columns=3),
+        *lines(x, y, study.granularities, columns=3),
+    ]
     notes = (f"{study.title}; dotted: dense network; {_seeds(study)}.",)
     return Chart("F1", title, chart(rows, width=WIDTH, height=210, layer=layers), notes=notes)
 
@@ -54,118 +66,6 @@ def _seeds(study: Study) -> str:
     if study.seeds == 1:
         return "one seed, no band"
     return f"means over up to {study.seeds} seeds, bands: 95 % interval where there are three or more"
-
-
-def families(studies: list[Study], loose: tuple[str, ...]) -> list[list[Study]]:
-    """Studies that differ in the loose settings alone, in groups of two or more."""
-    groups: dict[str, list[Study]] = defaultdict(list)
-    for study in studies:
-        fixed = {key: value for key, value in study.settings.items() if key not in loose}
-        groups[content_hash(fixed)].append(study)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def unit_size_chart(studies: list[Study]) -> Chart:
-    """F2: accuracy, energy and throughput against rows and columns of the operation unit, at fixed compression."""
-    title = "Effect of the operation unit's rows and columns, at fixed compression"
-    found = families(studies, SHAPE_OF_UNIT)
-    if not found:
-        return Chart("F2", title, None, "no two runs differ in the operation unit's size alone (experiments/operation_unit_size.yaml)")
-    family = max(found, key=len)
-    points = [point for study in family for point in study.points]
-    point = max(sorted(set(points)), key=points.count)
-    family = [study for study in family if point in study.points]
-    priced = all(cost(record) is not None for study in family for record in study.points[point])
-    rows = [_unit_row(study, point, priced) for study in family]
-    x = quantity("rows", "rows on at once", scale={"type": "log", "base": 2, "nice": False}, axis={"values": sorted({row["rows"] for row in rows})})  # fmt: skip
-    colour = {
-        "field": "columns", "type": "ordinal", "title": "weights read at once",
-        "legend": {"orient": "bottom"},
-    }  # fmt: skip
-    domain = sorted({row["columns"] for row in rows})
-    styles = [granularity_style(name) for name in ORDER[: len(domain)]]
-    shades = {"scale": {"domain": domain, "range": [style["color"] for style in styles]}}
-    marks = {"scale": {"domain": domain, "range": [SHAPES[style["marker"]] for style in styles]}}
-    si = {"format": "~s"}
-    effort = (
-        [("energy", "energy per image (µJ)", {}), ("rate", "throughput (images/s)", si)]
-        if priced
-        else [("conversions", "ADC conversions per image", si), ("steps", "steps per image, busiest arrays", si)]
-    )
-    panels = [
-        {
-            "width": 165, "height": 150, "mark": {"type": "line", "point": {"size": 45, "filled": True, "opacity": 1}},
-            "encoding": {"x": x, "y": quantity(field, label, axis=axis), "color": colour | shades, "shape": colour | marks},
-        }
-        for field, label, axis in [("loss", "loss of accuracy (points)", {}), *effort]
-    ]  # fmt: skip
-    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept.",)
-    return Chart("F2", title, chart(rows, hconcat=panels), wide=True, notes=notes)
-
-
-def _unit_row(study: Study, point: tuple[str, float], priced: bool) -> dict[str, Any]:
-    geometry = study.records[0].hardware["geometry"]
-    row = {
-        "rows": geometry["active_rows"],
-        "columns": geometry["cols"] // (geometry["columns_per_adc"] * cells_per_weight(geometry)),
-        "loss": mean(study.of(point, loss)),
-        "conversions": mean(study.of(point, lambda r: r.hardware["total"]["adc_conversions"])),
-        "steps": mean(study.of(point, lambda r: r.hardware["total"]["critical_steps"])),
-    }
-    if priced:
-        row["energy"] = mean(study.of(point, lambda r: 1e6 * r.hardware["cost"]["total"]["energy_j"]))
-        row["rate"] = mean(study.of(point, lambda r: r.hardware["cost"]["total"]["images_per_s"]))
-    return row
-
-
-def analog_chart(simulations: list[dict[str, Any]]) -> Chart:
-    """F5: accuracy on the analog array against ADC bits, and under device errors, dense and pruned."""
-    title = "Accuracy on the analog array against ADC resolution and device variation"
-    if not simulations:
-        return Chart("F5", title, None, "no network was simulated on the analog array (cimlab simulate)")
-    rows = [_simulation_row(content) for content in simulations]
-    order = sorted({row["adc"] for row in rows}, key=_bits)
-    axis = {"labelAngle": 0}
-    x = {"field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": axis}
-    y = quantity("accuracy", "test accuracy (%)")
-    names = list(dict.fromkeys(row["series"] for row in rows))
-    styles = [granularity_style(name) for name in (*ORDER, *ORDER)[: len(names)]]
-
-    def series(values: list) -> Spec:
-        shown = {"orient": "bottom", "title": None, "columns": 1, "symbolSize": 60, "labelLimit": 300}
-        return {"field": "series", "type": "nominal", "scale": {"domain": names, "range": values}, "legend": shown}
-
-    colour = series([style["color"] for style in styles])
-    dash = series([[1, 0] if i % 2 else [4, 3] for i in range(len(names))])
-    shape = series([SHAPES[style["marker"]] for style in styles])
-    spec = chart(
-        rows, width=WIDTH, height=190,
-        layer=[
-            {"mark": {"type": "line", "strokeWidth": 1.3}, "encoding": {"x": x, "y": y, "color": colour, "strokeDash": dash}},
-            {"mark": {"type": "point", "filled": True, "size": 45}, "encoding": {"x": x, "y": y, "color": colour, "shape": shape}},
-            {"transform": [{"filter": "isValid(datum.low)"}], "mark": {"type": "rule"}, "encoding": {"x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, "color": colour}},
-        ],
-    )  # fmt: skip
-    return Chart("F5", title, spec, notes=("Bars: 95 % interval over simulated chips.",))
-
-
-def _bits(text: str) -> int:
-    return int(text) if text.isdigit() else 99
-
-
-def _simulation_row(content: dict[str, Any]) -> dict[str, Any]:
-    found, weights = content["accuracy"], content["weights"]
-    bits = content["config"]["geometry"]["adc_bits"]
-    device = content["choices"].get("device", "ideal")
-    share = weights["left"] / weights["total"]
-    low, high = found["interval"] or (None, None)
-    kept = "dense" if share == 1 else f"{100 * share:.0f} % left"
-    devices = ", ".join(map(worded, device)) if isinstance(device, list) else worded(str(device))
-    return {
-        "adc": "lossless" if bits is None else str(bits), "accuracy": 100 * found["mean"],
-        "series": f"{worded(content['choices']['model'])}, {kept}, {devices}",
-        **({"low": 100 * low, "high": 100 * high} if low is not None and high is not None else {}),
-    }  # fmt: skip
 
 
 def pareto_chart(study: Study | None) -> Chart:
@@ -181,6 +81,12 @@ def pareto_chart(study: Study | None) -> Chart:
     y = quantity("accuracy", "test accuracy (%)")
     named = [row for row in rows if row["granularity"] != "dense"]
     style = by_granularity([row["granularity"] for row in named], columns=3)
+    tooltip = [
+        {"field": "granularity"},
+        {"field": "kept", "title": "kept, %"},
+        {"field": "energy", "title": "energy, µJ", "format": ".4~g"},
+        {"field": "accuracy", "title": "accuracy, %", "format": ".4~g"},
+    ]
     path: Spec = {
         "data": {"values": front},
         "mark": {"type": "line", "color": "#888888", "interpolate": "step-after", "strokeWidth": 1},
@@ -194,8 +100,8 @@ def pareto_chart(study: Study | None) -> Chart:
     points: Spec = {
         "data": {"values": named},
         "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
-        "encoding": {"x": x, "y": y, **only(style, "color", "shape"), "tooltip": [{"field": "granularity"}, {"field": "kept", "title": "kept, %"}, {"field": "energy", "format": ".4~g"}, {"field": "accuracy", "format": ".4~g"}]},
-    }  # fmt: skip
+        "encoding": {"x": x, "y": y, **only(style, "color", "shape"), "tooltip": tooltip},
+    }
     spec = chart(rows, width=WIDTH, height=210, layer=[path, points, dense])
     return Chart("F7", title, spec, notes=(f"{study.title}; grey steps: the front.",))
 

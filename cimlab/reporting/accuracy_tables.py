@@ -86,10 +86,14 @@ def ablation_table(found: list[Study], mains: list[Study]) -> Table:
         if study is main:
             continue
         pairs = differences(study, main)
-        if all(key.startswith("geometry.") for key in pairs):  # another accelerator, not another method: see F2
+        if all(
+            key.startswith("geometry.") for key in pairs
+        ):  # another accelerator, not another method: see F2
             continue
-        changed = "; ".join(f"{key}: {_said(own)}, not {_said(theirs)}" for key, (own, theirs) in pairs.items())
-        for (name, fraction), _ in study.points.items():
+        changed = "; ".join(
+            f"{key}: {_said(own)}, not {_said(theirs)}" for key, (own, theirs) in pairs.items()
+        )
+        for name, fraction in study.points:
             own, theirs = study.of((name, fraction), accuracy), main.of((name, fraction), accuracy)
             change = own.mean - theirs.mean if own and theirs else None
             rows.append((study.title, name, 100 * fraction, changed, own, theirs, change))

@@ -122,12 +122,15 @@ def lines(x: Spec, y: Spec, names: Iterable[str], columns: int = 4) -> list[Spec
         {"field": y["field"], "title": y["title"], "format": ".4~g"},
     ]
     return [
-        {"mark": {"type": "line", "strokeWidth": 1.3}, "encoding": {"x": x, "y": y, **only(style, "color", "strokeDash")}},
+        {
+            "mark": {"type": "line", "strokeWidth": 1.3},
+            "encoding": {"x": x, "y": y, **only(style, "color", "strokeDash")},
+        },
         {
             "mark": {"type": "point", "filled": True, "size": 45, "opacity": 1},
             "encoding": {"x": x, "y": y, **only(style, "color", "shape"), "tooltip": tooltip},
         },
-    ]  # fmt: skip
+    ]
 
 
 def intervals(x: Spec, names: Iterable[str], columns: int = 4) -> list[Spec]:
@@ -136,6 +139,14 @@ def intervals(x: Spec, names: Iterable[str], columns: int = 4) -> list[Spec]:
     edges = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
     known = [{"filter": "isValid(datum.low)"}]
     return [
-        {"transform": known, "mark": {"type": "area", "opacity": 0.18}, "encoding": {"x": x, **edges, **style}},
-        {"transform": known, "mark": {"type": "rule", "opacity": 0.7}, "encoding": {"x": x, **edges, **style}},
+        {
+            "transform": known,
+            "mark": {"type": "area", "opacity": 0.18},
+            "encoding": {"x": x, **edges, **style},
+        },
+        {
+            "transform": known,
+            "mark": {"type": "rule", "opacity": 0.7},
+            "encoding": {"x": x, **edges, **style},
+        },
     ]

@@ -95,7 +95,9 @@ def _coarse(study: Study | None, _: Headline | None, published: Published) -> Ve
     point = ("weight", study.reference) if study else None
     classic = best(study, CLASSIC, study.reference) if study else None
     if study is None or point is None or classic is None or point not in study.points:
-        return Verdict("coarse", claim, rule, UNTESTED, "weight and channel or filter granularity were not both run")
+        return Verdict(
+            "coarse", claim, rule, UNTESTED, "weight and channel or filter granularity were not both run"
+        )
     free = study.of(point, loss)
     assert free is not None
     evidence = (
@@ -147,7 +149,9 @@ def _compression(_: Study | None, ours: Headline | None, published: Published) -
 
 def _overhead(_: Study | None, ours: Headline | None, published: Published) -> Verdict:
     claim = "supporting it needs minimal hardware"
-    rule = f"index, input selection and output alignment take at most {100 * MINIMAL:g} % of the pruned network's energy"
+    rule = (
+        f"index, input selection and output alignment take at most {100 * MINIMAL:g} % of the pruned energy"
+    )
     priced = [c for c in map(cost, ours.study.points[ours.point]) if c] if ours else []
     if ours is None or not priced:
         return Verdict("overhead", claim, rule, UNTESTED, "no run at this point was priced")

@@ -45,15 +45,15 @@ def read_grids(folder: Path) -> list[Grid]:
     grids = []
     for path in sorted(folder.glob("*.yaml")):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        params = content.get("hydra", {}).get("sweeper", {}).get("params", {}) if isinstance(content, dict) else {}
+        params = (
+            content.get("hydra", {}).get("sweeper", {}).get("params", {}) if isinstance(content, dict) else {}
+        )
         if params:
             grids.append(_grid(path.stem, content, params))
     return grids
 
 
-def planned(
-    grids: Iterable[Grid], model: str, data: str, axes: tuple[str, ...]
-) -> dict[str, list[Any]]:
+def planned(grids: Iterable[Grid], model: str, data: str, axes: tuple[str, ...]) -> dict[str, list[Any]]:
     """Values of each of the axes in all the grids of a model and data set that vary every one of them."""
     found: dict[str, list[Any]] = {axis: [] for axis in axes}
     for grid in grids:

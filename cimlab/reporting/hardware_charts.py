@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cimlab.records.record import RunRecord
 from cimlab.reporting.accuracy_charts import mean
 from cimlab.reporting.chart import WIDTH, Chart, Spec, chart, lines, log_percent, quantity
-from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.studies import Study, cells_per_weight, cost, left, place
 
 PARTS = {
@@ -82,21 +82,24 @@ def speed_chart(study: Study | None) -> Chart:
     if study is None:
         return Chart("F4", title, None, "no runs were recorded")
     priced = all(cost(record) for record in study.records)
-    rows = []
-    for (name, fraction), runs in study.points.items():
-        even = Estimate.of(1 / record.hardware["ratio"]["steps"] for record in runs)
-        real = Estimate.of(
-            record.hardware["cost"]["ratio"]["images_per_s"] if priced else 1 / record.hardware["ratio"]["critical_steps"]
-            for record in runs
-        )  # fmt: skip
-        wait = Estimate.of(
-            record.hardware["ratio"]["critical_steps"] / record.hardware["ratio"]["steps"] for record in runs
-        )
-        share = mean(study.of((name, fraction), left))
-        rows.append({"granularity": name, "left": share, "real": mean(real), "even": mean(even), "wait": mean(wait)})
+    speed_up = _priced_speed_up if priced else _busiest_speed_up
+    rows: list[dict[str, Any]] = [
+        {
+            "granularity": point[0],
+            "left": mean(study.of(point, left)),
+            "real": mean(study.of(point, speed_up)),
+            "wait": mean(study.of(point, _waiting)),
+        }
+        for point in study.points
+    ]
     x = log_percent("left", "weights left, of all (%)", [row["left"] for row in rows])
     gained = "throughput, pruned / dense" if priced else "speed-up of the busiest arrays (x)"
-    y = quantity("real", gained, scale={"type": "log", "nice": False}, axis={"format": "~g", "values": [0.5, 1, 2, 3, 5, 10, 20, 50]})
+    y = quantity(
+        "real",
+        gained,
+        scale={"type": "log", "nice": False},
+        axis={"format": "~g", "values": [0.5, 1, 2, 3, 5, 10, 20, 50]},
+    )
     edges = [min(row["left"] for row in rows), 100]
     ideal: Spec = {
         "data": {"values": [{"left": edge, "real": 100 / edge} for edge in edges]},
@@ -119,6 +122,19 @@ def speed_chart(study: Study | None) -> Chart:
     return Chart("F4", title, spec, wide=True, notes=notes)
 
 
+def _priced_speed_up(record: RunRecord) -> float:
+    return record.hardware["cost"]["ratio"]["images_per_s"]
+
+
+def _busiest_speed_up(record: RunRecord) -> float:
+    return 1 / record.hardware["ratio"]["critical_steps"]
+
+
+def _waiting(record: RunRecord) -> float:
+    """Steps of the busiest arrays over steps if the same work were shared evenly, relative to dense."""
+    return record.hardware["ratio"]["critical_steps"] / record.hardware["ratio"]["steps"]
+
+
 def layers_chart(study: Study | None) -> Chart:
     """F6: by layer and granularity, the weights left and the steps that remain."""
     title = "By layer: weights left, and array steps that remain"
@@ -130,17 +146,15 @@ def layers_chart(study: Study | None) -> Chart:
         if runs:
             rows += _layer_rows(name, runs[0].hardware)
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    panels = [
-        _heat(field, label, study.granularities, layers, legend) for field, label, legend in (
-            ("weights", "weights left (%)", True), ("steps", "steps left (%)", True), ("occupied", "occupied cells (%)", True),
-        )
-    ]  # fmt: skip
+    fields = {"weights": "weights left (%)", "steps": "steps left (%)", "occupied": "occupied cells (%)"}
+    panels = [_heat(field, label, study.granularities, layers) for field, label in fields.items()]
     notes = (
-        f"{study.title}, {100 * study.reference:g} % of the prunable weights kept, seed {study.records[0].seed}; layers in the "
-        "order of computation, the first and the last exempt where the settings say so. Occupied: cells that hold a kept "
-        "weight, of all cells of the layer's arrays.",
+        f"{study.title}, {100 * study.reference:g} % of the prunable weights kept, seed {study.records[0].seed}; "
+        "layers in the order of computation, the first and the last exempt where the settings say so. Occupied: "
+        "cells that hold a kept weight, of all cells of the layer's arrays.",
     )
-    return Chart("F6", title, chart(rows, hconcat=panels, resolve={"scale": {"color": "independent"}}), wide=True, notes=notes)
+    spec = chart(rows, hconcat=panels, resolve={"scale": {"color": "independent"}})
+    return Chart("F6", title, spec, wide=True, notes=notes)
 
 
 def _layer_rows(name: str, hardware: dict[str, Any]) -> list[dict[str, Any]]:
@@ -157,14 +171,29 @@ def _layer_rows(name: str, hardware: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _heat(field: str, label: str, names: list[str], layers: list[str], legend: bool) -> Spec:
+def _heat(field: str, label: str, names: list[str], layers: list[str]) -> Spec:
+    def words(field: str, order: list[str], axis: Spec) -> Spec:
+        return {"field": field, "type": "nominal", "sort": order, "title": None, "axis": axis}
+
     return {
-        "title": label, "width": 150, "height": {"step": 9 if len(layers) > 12 else 16},
+        "title": label,
+        "width": 150,
+        "height": {"step": 9 if len(layers) > 12 else 16},
         "mark": {"type": "rect", "stroke": "white", "strokeWidth": 0.5},
         "encoding": {
-            "x": {"field": "granularity", "type": "nominal", "sort": sorted(names, key=place), "title": None, "axis": {"labelAngle": -50}},
-            "y": {"field": "layer", "type": "nominal", "sort": layers, "title": None, "axis": {"labelLimit": 110, "labelFontSize": 8}},
-            "color": {"field": field, "type": "quantitative", "title": None, "scale": {"type": "sqrt", "scheme": "viridis"}, "legend": {"gradientLength": 90, "gradientThickness": 8} if legend else None},
-            "tooltip": [{"field": "layer"}, {"field": "granularity"}, {"field": field, "title": label, "format": ".4~g"}],
+            "x": words("granularity", sorted(names, key=place), {"labelAngle": -50}),
+            "y": words("layer", layers, {"labelLimit": 110, "labelFontSize": 8}),
+            "color": {
+                "field": field,
+                "type": "quantitative",
+                "title": None,
+                "scale": {"type": "sqrt", "scheme": "viridis"},
+                "legend": {"gradientLength": 90, "gradientThickness": 8},
+            },
+            "tooltip": [
+                {"field": "layer"},
+                {"field": "granularity"},
+                {"field": field, "title": label, "format": ".4~g"},
+            ],
         },
-    }  # fmt: skip
+    }

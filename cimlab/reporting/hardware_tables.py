@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cimlab.records.record import RunRecord
-from cimlab.reporting.accuracy_tables import smallest_within
+from cimlab.reporting.accuracy_tables import axes_of, smallest_within
 from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.grid import Grid
 from cimlab.reporting.studies import Point, Study, cost, left, loss
 from cimlab.reporting.table import NONE, Cell, Column, Table
 
@@ -22,18 +23,17 @@ def cost_ratio(study: Study, point: Point, name: str) -> Estimate | None:
     return Estimate.of(v for v in known if v is not None)
 
 
-def hardware_table(study: Study, allowed_loss: float) -> Table:
+def hardware_table(study: Study, grids: list[Grid], allowed_loss: float) -> Table:
     """T2: every granularity at the study's reference compression, and at the most it stands within a loss.
 
     Args:
+        grids: what was planned; a granularity that was not run shows as such.
         allowed_loss: points of accuracy below dense that count as equal.
     """
     reference = study.reference
+    names, _ = axes_of(study, grids)
     equal_weights, equal_loss = f"{100 * reference:g} % kept", f"loss ≤ {allowed_loss:g}"
-    rows: list[tuple[Cell, ...]] = []
-    for name in study.granularities:
-        if (name, reference) in study.points:
-            rows.append((equal_weights, name, *_row(study, (name, reference))))
+    rows: list[tuple[Cell, ...]] = [(equal_weights, name, *_row(study, (name, reference))) for name in names]
     for name in study.granularities:
         point = smallest_within(study, name, allowed_loss)
         cells = _row(study, point) if point else (NONE,) * (3 + len(COUNTS) + len(COSTS))
@@ -46,7 +46,7 @@ def hardware_table(study: Study, allowed_loss: float) -> Table:
         *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COSTS),
     )  # fmt: skip
     notes = (
-        f"{study.title}. Ratios are to the unpruned network on the same arrays; in place unless the settings say otherwise.",
+        f"{study.title}. Ratios are to the unpruned network on the same arrays.",
         f"“{NONE}”: no point that was run loses so little.",
         *pricing_notes(study.records),
     )
@@ -68,7 +68,9 @@ def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:
     if named:
         notes.append(f"Costs by {'; '.join(named)}.")
     if len(named) > 1:
-        notes.append("Runs priced by different technologies or ADC models stand side by side: compare with care.")
+        notes.append(
+            "Runs priced by different technologies or ADC models stand side by side: compare with care."
+        )
     if unpriced:
         notes.append(f"{unpriced} of {len(records)} runs were not priced by the hardware model.")
     return tuple(notes)

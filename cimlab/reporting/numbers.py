@@ -12,7 +12,15 @@ from cimlab.reporting.grid import Grid
 from cimlab.reporting.provenance import commit, machine
 from cimlab.reporting.published import Headline, Published
 from cimlab.reporting.studies import (
-    CLASSIC, SKIPPED, Study, accuracy, cells_per_weight, cost, left, loss, worded,
+    CLASSIC,
+    SKIPPED,
+    Study,
+    accuracy,
+    cells_per_weight,
+    cost,
+    left,
+    loss,
+    worded,
 )  # fmt: skip
 from cimlab.reporting.table import Table
 
@@ -32,7 +40,9 @@ def numbers(
 ) -> dict[str, Any]:
     """Everything that sentences say; JSON values."""
     study = mains[0] if mains else None
-    counted = {word: sum(v.verdict == word for v in judged) for word in ("holds", "does not hold", "not tested")}
+    counted = {
+        word: sum(v.verdict == word for v in judged) for word in ("holds", "does not hold", "not tested")
+    }
     return {
         "published": {
             "remaining": f"{100 * published.remaining:g}", "compression": f"{published.compression:g}",
@@ -49,7 +59,7 @@ def numbers(
         "headline": ours and _headline(ours),
         "validation": _validation(validation),
         "grids": [
-            {"name": g.name, "question": g.question, "held_fixed": g.held_fixed, "size": str(g.size)} for g in grids
+            {"name": grid.name, "question": grid.question, "size": str(grid.size)} for grid in grids
         ],
     }  # fmt: skip
 

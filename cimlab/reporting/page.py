@@ -27,7 +27,7 @@ def html_page(report: Report) -> str:
     """The whole page."""
     import vl_convert
 
-    library = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     figures = "\n".join(map(_figure, report.charts))
     tables = "\n".join(map(_table, report.tables))
@@ -72,7 +72,9 @@ def html_page(report: Report) -> str:
 def _summary(report: Report) -> str:
     found = report.numbers["records"]
     said = ", ".join(f"{count} {word}" for word, count in report.numbers["verdicts"].items())
-    return escape(f"{found['runs']} runs at {found['points']} points. Claims of the reproduced paper: {said}.")
+    return escape(
+        f"{found['runs']} runs at {found['points']} points. Claims of the reproduced paper: {said}."
+    )
 
 
 def _json_element(name: str, content: Any) -> str:

@@ -28,7 +28,9 @@ class Published:
         path = Path(__file__).with_name("published.yaml")
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         claim = content["reproduced"]
-        return cls(claim["remaining"], claim["compression"], claim["accuracy_drop_points"], tuple(content["work"]))
+        return cls(
+            claim["remaining"], claim["compression"], claim["accuracy_drop_points"], tuple(content["work"])
+        )
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Any
 
 from cimlab.records import store
 from cimlab.records.record import RunRecord
-from cimlab.reporting.accuracy_charts import accuracy_chart, analog_chart, pareto_chart, unit_size_chart
+from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.accuracy_charts import accuracy_chart, pareto_chart
 from cimlab.reporting.accuracy_tables import ablation_table, accuracy_tables, runs_table
+from cimlab.reporting.array_charts import analog_chart, unit_size_chart
 from cimlab.reporting.chart import Chart
 from cimlab.reporting.claims import Verdict, claims_table, verdicts
 from cimlab.reporting.grid import Grid, read_grids
@@ -50,7 +52,9 @@ class Report:
     @property
     def not_run(self) -> list[str]:
         """What is missing: a line for each figure without runs and each table with empty cells."""
-        charts = [f"{chart.name} {chart.title}: {chart.missing}" for chart in self.charts if chart.spec is None]
+        charts = [
+            f"{chart.name} {chart.title}: {chart.missing}" for chart in self.charts if chart.spec is None
+        ]
         cells = [f"{t.name} {t.title}: {t.missing} cells" for t in self.tables if t.missing]
         empty = [f"{t.name} {t.title}: no rows" for t in self.tables if not t.rows]
         return [*charts, *cells, *empty]
@@ -72,7 +76,7 @@ def make_report(folders: list[Path], repository: Path) -> Report:
 
 def assemble(
     records: list[RunRecord],
-    simulations: list[dict[str, Any]],
+    simulations: list[SimulationRecord],
     grids: list[Grid],
     published: Published,
     validation: Table,
@@ -88,7 +92,7 @@ def assemble(
     provenance = provenance_table(records)
     tables = [*accuracy_tables(mains, grids)]
     if first:
-        tables.append(hardware_table(first, published.drop))
+        tables.append(hardware_table(first, grids, published.drop))
     tables += [
         headline_table(ours, published), work_table(published), ablation_table(found, mains), validation,
         claims_table(judged), provenance, runs_table(found),
@@ -97,7 +101,5 @@ def assemble(
         accuracy_chart(first), unit_size_chart(found), energy_chart(first), speed_chart(first),
         analog_chart(simulations), layers_chart(first), pareto_chart(first),
     )  # fmt: skip
-    return Report(
-        tuple(tables), charts, tuple(judged), numbers(records, found, mains, ours, published, judged, validation, grids),
-        (*problems, *notes, *provenance.notes),
-    )  # fmt: skip
+    said = numbers(records, found, mains, ours, published, judged, validation, grids)
+    return Report(tuple(tables), charts, tuple(judged), said, (*problems, *notes, *provenance.notes))

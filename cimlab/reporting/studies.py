@@ -181,7 +181,9 @@ def studies(records: Iterable[RunRecord]) -> list[Study]:
         shared[key] = settings(record)
         points[key][granularity(record), record.config["prune"]["remaining"]].append(record)
     found = [
-        Study(shared[key], {point: tuple(runs) for point, runs in sorted(own.items(), key=lambda item: item[0])})
+        Study(
+            shared[key], {point: tuple(runs) for point, runs in sorted(own.items(), key=lambda item: item[0])}
+        )
         for key, own in points.items()
     ]
     return sorted(found, key=_rank)

@@ -57,7 +57,9 @@ class Table:
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
-                raise ValueError(f"table {self.name}: {len(row)} cells in a row of {len(self.columns)} columns")
+                raise ValueError(
+                    f"table {self.name}: {len(row)} cells in a row of {len(self.columns)} columns"
+                )
 
     def shown(self) -> list[list[str]]:
         """Rows as people read them: mean ± standard deviation where there are several seeds."""
@@ -96,7 +98,11 @@ def _shown(cell: Cell, column: Column) -> str:
             return cell
         case Estimate():
             mean = f"{cell.mean:,.{column.digits}f}"
-            return mean if cell.spread is None or not column.spread else f"{mean} ± {cell.spread:.{column.digits}f}"
+            return (
+                mean
+                if cell.spread is None or not column.spread
+                else f"{mean} ± {cell.spread:.{column.digits}f}"
+            )
         case _:
             return f"{cell:,.{column.digits}f}"
 

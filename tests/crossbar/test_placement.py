@@ -191,15 +191,15 @@ def test_independent_adcs_wait_for_the_busiest_one_only() -> None:
     )
     matrix = CrossbarMatrix("fc", (6, 2))
     kept = torch.zeros(1, 2, 6, dtype=torch.bool)
-    kept[0, 0, [0, 2]] = True
-    kept[0, 1, 5] = True
+    kept[0, 1, [0, 5]] = True
+    kept[0, 0, 2] = True
     index = column_segment_index(matrix, lockstep)
     together = place(matrix, kept, lockstep, index).counts
     alone = place(matrix, kept, replace(lockstep, mux_control="independent"), index).counts
     assert (together.steps, alone.steps) == (3, 2)
-    # first step: columns 0 and 5 with rows 0 and 1 driven (2 x 2 weights), second: column 2 with row 0
-    assert (together.cell_reads, alone.cell_reads) == (3 * 2, (2 * 2 + 1) * 2)
-    assert (together.wordline_drives, alone.wordline_drives) == (3, 2 + 1)
+    # first step: columns 0 and 5 with row 1 driven (1 x 2 weights), second: column 2 with row 0; k = 2
+    assert (together.cell_reads, alone.cell_reads) == (3 * 2, (2 + 1) * 2)
+    assert (together.wordline_drives, alone.wordline_drives) == (3, 1 + 1)
 
 
 def test_a_short_slot_takes_only_a_short_row_group() -> None:

@@ -112,6 +112,15 @@ def test_masks_are_whole_units_and_what_was_pruned_stays_pruned(name: str, data:
     assert [weights_left(m) for m in history] == sorted(map(weights_left, history), reverse=True)
 
 
+@pytest.mark.parametrize("name", GRANULARITY_FILES)
+def test_a_larger_budget_gives_nothing_back(name: str) -> None:
+    views = [CrossbarMatrix("0", (32, 64))]
+    network, rule = network_of(views, 0), PruningRule(ALL[name], L1(), CrossbarGeometry(rows=16))
+    before = make_masks(network, views, rule, Budget(0.3), generator(0))
+    after = make_masks(network, views, rule, Budget(0.9), generator(0), before)
+    assert torch.equal(after["0"], before["0"])
+
+
 @pytest.mark.parametrize("allocation", RULES)
 @pytest.mark.parametrize("name", GRANULARITY_FILES)
 def test_a_budget_of_one_keeps_everything(name: str, allocation: AllocationRule) -> None:
