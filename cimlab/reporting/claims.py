@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cimlab.records.record import RunRecord
 from cimlab.reporting.accuracy_tables import best
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.hardware_tables import cost_ratio
 from cimlab.reporting.published import Headline, Published
-from cimlab.reporting.studies import CLASSIC, SKIPPED, Study, base, cost, loss
+from cimlab.reporting.studies import CLASSIC, SKIPPED, Study, cost, loss
 from cimlab.reporting.table import Column, Table
 
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
@@ -40,7 +41,7 @@ class Verdict:
 
 def verdicts(mains: list[Study], ours: Headline | None, published: Published) -> list[Verdict]:
     """Every claim of the reproduced paper's abstract."""
-    study = ours.study if ours else (mains[0] if mains else None)
+    study = mains[0] if mains else None
     judges: tuple[Callable[[Study | None, Headline | None, Published], Verdict], ...] = (
         _unstructured, _coarse, _fine, _compression, _overhead, _performance,
     )  # fmt: skip
@@ -129,22 +130,19 @@ def _compression(_: Study | None, ours: Headline | None, published: Published) -
         evidence = f"no skippable unit was run at {100 * published.remaining:g} % kept"
         return Verdict("compression", claim, rule, UNTESTED, evidence)
     study = ours.study
-    lost = study.of(ours.point, loss)
-    reached = study.of(ours.point, lambda r: r.weights["compression"])
+    lost, reached = study.of(ours.point, loss), study.of(ours.point, _compression_of)
+    furthest = ours.furthest[0].of(ours.furthest[1], _compression_of) if ours.furthest else None
     assert lost is not None
     assert reached is not None
-    holds = any(
-        base(name) in SKIPPED
-        and runs_loss is not None
-        and runs_loss.mean <= published.drop
-        and sum(r.weights["compression"] for r in runs) / len(runs) >= published.compression
-        for (name, fraction), runs in study.points.items()
-        if (runs_loss := study.of((name, fraction), loss)) is not None
-    )
+    holds = furthest is not None and furthest.mean >= published.compression
     evidence = (
         f"{ours.point[0]} at {reached.mean:.2f}x loses {_value(lost)} points ({_basis(study, ours.point)})"
     )
     return Verdict("compression", claim, rule, _judged(holds), evidence)
+
+
+def _compression_of(record: RunRecord) -> float:
+    return record.weights["compression"]
 
 
 def _overhead(_: Study | None, ours: Headline | None, published: Published) -> Verdict:

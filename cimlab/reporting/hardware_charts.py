@@ -116,8 +116,9 @@ def speed_chart(study: Study | None) -> Chart:
         ],
     )
     notes = (
-        f"{study.title}. Dotted: time in proportion to weights. Right: steps of the busiest array of each layer, summed, "
-        "over what even sharing of the same steps would take, as a ratio to dense; above 1, arrays wait for others.",
+        f"{study.title}. Dotted: time in proportion to weights. Right: steps of the busiest array of each "
+        "layer, summed, over what even sharing of the same steps would take, as a ratio to dense; above 1, "
+        "arrays wait for others.",
     )
     return Chart("F4", title, spec, wide=True, notes=notes)
 

@@ -71,7 +71,8 @@ def _study(study: Study, published: Published) -> dict[str, Any]:
     fine, classic = best(study, SKIPPED, at), best(study, CLASSIC, at)
     weight = study.of(("weight", at), loss)
     return {
-        "title": study.title, "model": worded(study.model), "data": worded(study.data), "points": str(len(study.points)),
+        "title": study.title, "model": worded(study.model), "data": worded(study.data),
+        "points": str(len(study.points)),
         "seeds": str(study.seeds), "one_seed": study.seeds == 1, "dense": _mean(study.dense.mean),
         "granularities": str(len(study.granularities)),
         "weights": f"{record.weights['total']:,.0f}", "prunable": f"{record.weights['prunable']:,.0f}",
@@ -130,10 +131,10 @@ def _worst(study: Study, fraction: float) -> dict[str, Any] | None:
 
 
 def _headline(ours: Headline) -> dict[str, Any]:
-    reached = None if ours.furthest is None else _point(ours.study, *ours.furthest)
+    reached = None if ours.furthest is None else _point(ours.furthest[0], *ours.furthest[1])
     return {
         "title": ours.study.title, "dense": _mean(ours.study.dense.mean), **_point(ours.study, *ours.point),
-        "furthest": reached,
+        "furthest": reached, "candidates": str(ours.candidates),
     }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from cimlab.reporting.accuracy_tables import best, smallest_within
-from cimlab.reporting.studies import SKIPPED, Study, accuracy, base, left, loss
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.studies import SKIPPED, Point, Study, accuracy, base, left, loss
 from cimlab.reporting.table import NONE, Cell, Column, Table
 
 
@@ -38,26 +38,52 @@ class Headline:
     """Our measurement beside the claim.
 
     Args:
-        study: the main study it is from.
-        point: the granularity, of those whose zeros a crossbar skips, that loses least at the claimed fraction.
-        furthest: the point with fewest weights left that stays within the claimed loss; None if there is none.
+        study: the study it is from.
+        point: its granularity, of those whose zeros a crossbar skips, that loses least at the claimed fraction.
+        candidates: how many points at that fraction it is the best of.
+        furthest: the most compressed point that stays within the claimed loss, with its study; None if there is none.
     """
 
     study: Study
-    point: tuple[str, float]
-    furthest: tuple[str, float] | None
+    point: Point
+    candidates: int
+    furthest: tuple[Study, Point] | None
 
 
-def headline(mains: list[Study], published: Published) -> Headline | None:
-    """From the first main study that was run at the claimed fraction; None if none was."""
-    for study in mains:
-        found = best(study, SKIPPED, published.remaining)
-        if found:
-            within = [smallest_within(study, name, published.drop) for name in study.granularities]
-            reached = [point for point in within if point and base(point[0]) in SKIPPED]
-            furthest = min(reached, key=lambda point: point[1]) if reached else None
-            return Headline(study, (found[0], published.remaining), furthest)
-    return None
+def headline(found: list[Study], published: Published) -> Headline | None:
+    """The least loss at the claimed fraction in all studies on the hardest data run there; None if none was."""
+    tried = [
+        (study, (name, fraction), lost.mean)
+        for study in found
+        for name, fraction in study.points
+        if fraction == published.remaining
+        and base(name) in SKIPPED
+        and (lost := study.of((name, fraction), loss))
+    ]
+    tried = [entry for entry in tried if entry[0].data == tried[0][0].data]
+    if not tried:
+        return None
+    study, point, _ = min(tried, key=lambda entry: entry[2])
+    return Headline(study, point, len(tried), _furthest_within(found, study.data, published.drop))
+
+
+def _furthest_within(found: list[Study], data: str, drop: float) -> tuple[Study, Point] | None:
+    reached = [
+        (study, point)
+        for study in found
+        for point in study.points
+        if study.data == data
+        and base(point[0]) in SKIPPED
+        and (lost := study.of(point, loss))
+        and lost.mean <= drop
+    ]
+    return max(reached, key=lambda entry: _compression(*entry).mean) if reached else None
+
+
+def _compression(study: Study, point: Point) -> Estimate:
+    found = study.of(point, lambda record: record.weights["compression"])
+    assert found is not None
+    return found
 
 
 def headline_table(ours: Headline | None, published: Published) -> Table:
@@ -71,7 +97,7 @@ def headline_table(ours: Headline | None, published: Published) -> Table:
         measured = [
             study.title, point[0], study.of(point, left),
             study.of(point, lambda r: r.weights["compression"]), study.dense, study.of(point, accuracy),
-            study.of(point, loss), _furthest(ours),
+            study.of(point, loss), NONE if ours.furthest is None else _compression(*ours.furthest),
         ]  # fmt: skip
     rows = [
         ("network, data", "not named in the abstract"),
@@ -83,17 +109,14 @@ def headline_table(ours: Headline | None, published: Published) -> Table:
         ("loss (points)", said[8:]),
         (f"most compression at loss ≤ {published.drop:g} (x)", published.compression),
     ]
-    notes = () if ours is None else (f"Seeds: {len(ours.study.points[ours.point])}.",)
+    notes = ()
+    if ours is not None:
+        seeds, many = len(ours.study.points[ours.point]), ours.candidates
+        notes = (f"The best of {many} points that were run at this fraction; seeds: {seeds}.",)
     return Table(
         "T3", "The headline claim, side by side", columns,
         tuple((*row, cell) for row, cell in zip(rows, measured, strict=True)), notes,
     )  # fmt: skip
-
-
-def _furthest(ours: Headline) -> Cell:
-    if ours.furthest is None:
-        return NONE
-    return ours.study.of(ours.furthest, lambda r: r.weights["compression"])
 
 
 def work_table(published: Published) -> Table:

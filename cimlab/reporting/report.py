@@ -87,7 +87,7 @@ def assemble(
     found = studies(records)
     mains = main_studies(found)
     first = mains[0] if mains else None
-    ours = headline(mains, published)
+    ours = headline(found, published)
     judged = verdicts(mains, ours, published)
     provenance = provenance_table(records)
     tables = [*accuracy_tables(mains, grids)]
