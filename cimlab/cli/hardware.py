@@ -63,6 +63,36 @@ def make_adc_model(node: Mapping[str, Any], extensions: list[str] | None = None)
     return model
 
 
+def make_cost_model(
+    technology: Mapping[str, Any],
+    adc_model: Mapping[str, Any],
+    chip: Chip,
+    named: Mapping[str, str],
+    extensions: list[str],
+) -> CostModel:
+    """A cost model from composed nodes; `named` tells the choice of every group, for messages.
+
+    Raises:
+        ConfigError: file, key and allowed range, in one line.
+    """
+    file = f"conf/technology/{named['technology']}.yaml"
+    return CostModel(make_technology(technology, file), make_adc_model(adc_model, extensions), chip)
+
+
+def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry) -> None:
+    """Refuse before any compute what could not be priced after it.
+
+    Raises:
+        ConfigError: the technology, the ADC model or the chip does not cover this geometry.
+    """
+    try:
+        model.technology.check(geometry)
+        model.adc_figures(geometry)
+        model.chip.adcs_per_array(geometry)
+    except HardwareError as problem:
+        raise ConfigError(str(problem)) from problem
+
+
 def load_technology(name: str) -> Technology:
     """conf/technology/NAME.yaml."""
     return make_technology(shipped("technology", name), f"conf/technology/{name}.yaml")

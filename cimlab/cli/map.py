@@ -129,21 +129,16 @@ def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) 
     """
     checked = check(config, MapConfig)
     from cimlab.cli.components import Component
-    from cimlab.cli.hardware import make_adc_model, make_technology
+    from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
     from cimlab.crossbar.matrix import network_matrices
     from cimlab.crossbar.placement import place_network
-    from cimlab.hardware.cost import CostModel
     from cimlab.hardware.errors import HardwareError
 
     plain = plain_config(config)
-    technology = make_technology(plain["technology"], f"conf/technology/{choices['technology']}.yaml")
-    model = CostModel(technology, make_adc_model(plain["adc_model"], checked.extensions), checked.chip)
-    try:
-        technology.check(checked.geometry)
-        model.adc_figures(checked.geometry)
-        checked.chip.adcs_per_array(checked.geometry)
-    except HardwareError as problem:
-        raise errors.ConfigError(str(problem)) from problem
+    model = make_cost_model(
+        plain["technology"], plain["adc_model"], checked.chip, choices, checked.extensions
+    )
+    refuse_unpriceable(model, checked.geometry)
     granularity = Component("granularity", checked.granularity, checked.extensions).build()
     network = _network(checked)
     shape = (checked.input.channels, checked.input.size, checked.input.size)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from cimlab.training.experiment import Experiment
 
 SHAPES_RESULT = (
-    "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "prune", "mapping",
-    "recipe", "seed",
+    "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "technology",
+    "adc_model", "chip", "prune", "mapping", "recipe", "seed",
 )  # fmt: skip
 SHAPES_DENSE = ("model", "data", "optimizer", "seed")
 SHAPES_DENSE_RECIPE = ("epochs", "curve", "warmup", "label_smoothing")
@@ -31,6 +31,9 @@ GROUPS = (
     "schedule",
     "optimizer",
     "geometry",
+    "technology",
+    "adc_model",
+    "chip",
     "recipe",
     "trainer",
     "tracker",
@@ -134,6 +137,7 @@ def _assemble(
     from torch import nn
 
     from cimlab.cli.components import Component
+    from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
     from cimlab.pruning.masks import PruningRule
     from cimlab.training.experiment import Experiment
 
@@ -148,6 +152,8 @@ def _assemble(
     optimizer.build(
         nn.Linear(1, 1).parameters()
     )  # an impossible learning rate is refused here, not after loading
+    cost = make_cost_model(config.technology, config.adc_model, config.chip, choices, config.extensions)
+    refuse_unpriceable(cost, config.geometry)
 
     def build_network() -> Any:
         return model.build(num_classes=data.num_classes, in_channels=data.in_channels)
@@ -160,6 +166,7 @@ def _assemble(
         optimizer_factory=lambda groups: optimizer.build(groups),
         prune=config.prune,
         mapping=config.mapping,
+        cost=cost,
         recipe=config.recipe,
         trainer=config.trainer,
         tracker=config.tracker,

@@ -141,16 +141,21 @@ def components_figure(summary: Mapping[str, Any], path: Path) -> Path:
         1, 3, figsize=(13, 4.2), width_ratios=(3, 1, 1), layout="constrained"
     )
     rows = [{n: row[f"energy_j/{n}"] for n in summary["energy_j"]} for row in layers]
-    _stack(by_layer, rows, shown, [row["layer"] for row in layers], 1e6)
-    _stack(whole, [summary["dense_energy_j"], summary["energy_j"]], shown, ["dense", "pruned"], 1e6)
-    shown_area = [n for n in summary["area_m2"] if summary["area_m2"][n] > 0.01 * summary["total"]["area_m2"]]
-    _stack(area, [summary["dense_area_m2"], summary["area_m2"]], shown_area, ["dense", "pruned"], 1e6)
+    of_area = [n for n in summary["area_m2"] if summary["area_m2"][n] > 0.01 * summary["total"]["area_m2"]]
+    looks = _looks([*shown, *(n for n in of_area if n not in shown)])
+    _stack(by_layer, rows, shown, [row["layer"] for row in layers], looks)
+    _stack(whole, [summary["dense_energy_j"], summary["energy_j"]], shown, ["dense", "pruned"], looks)
+    _stack(area, [summary["dense_area_m2"], summary["area_m2"]], of_area, ["dense", "pruned"], looks)
     by_layer.set_ylabel("energy an image (uJ)")
     whole.set_ylabel("energy an image (uJ)")
     area.set_ylabel("area, sum of parts (mm$^2$)")
     by_layer.tick_params(axis="x", rotation=90, labelsize=7)
-    for axes in (by_layer, area):
-        axes.legend(frameon=False, fontsize=7)
+    named = {
+        label: bar
+        for axes in (by_layer, area)
+        for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(list(named.values()), list(named), loc="outside right center", frameon=False, fontsize=8)
     figure.suptitle(
         f"{summary['technology']}, ADC {summary['adc_model']} {summary['adc_bits']} b", fontsize=9
     )
@@ -185,18 +190,28 @@ def placement_figure(
     return _saved(figure, path)
 
 
+def _looks(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The same colour and hatch for a component in every panel."""
+    return {
+        name: {"color": PALETTE[i % len(PALETTE)], "hatch": "//" * (i // len(PALETTE))}
+        for i, name in enumerate(names)
+    } | {"others": {"color": "0.7", "hatch": ""}}
+
+
 def _stack(
-    axes: Any, rows: Sequence[Mapping[str, float]], shown: Sequence[str], labels: list[str], scale: float
+    axes: Any,
+    rows: Sequence[Mapping[str, float]],
+    shown: Sequence[str],
+    labels: list[str],
+    looks: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Bars of the shown components, and of all others together, so that heights are totals."""
+    """Bars of the shown components, and of all others together, so that heights are totals; J as uJ, m2 as mm2."""
     bottom = np.zeros(len(rows))
     place = np.arange(len(rows))
-    parts = {n: np.array([row[n] for row in rows]) for n in shown}
-    parts["others"] = np.array([sum(row.values()) for row in rows]) - sum(parts.values())
-    for number, (name, values) in enumerate(parts.items()):
-        hatch = "//" if number >= len(PALETTE) else None
-        axes.bar(place, values * scale, bottom=bottom * scale, label=name.replace("_", " "),
-                 color=PALETTE[number % len(PALETTE)], hatch=hatch)  # fmt: skip
+    parts = {n: 1e6 * np.array([row[n] for row in rows]) for n in shown}
+    parts["others"] = 1e6 * np.array([sum(row.values()) for row in rows]) - sum(parts.values())
+    for name, values in parts.items():
+        axes.bar(place, values, bottom=bottom, label=name.replace("_", " "), **looks[name])
         bottom += values
     axes.set_xticks(place, labels)
     axes.spines[["top", "right"]].set_visible(False)
