@@ -16,6 +16,7 @@ FAILURES = (
     "OutputError",
     "PruningError",
     "RecordError",
+    "ReportError",
     "TrainingError",
 )
 """Names rather than classes, so that a mistake in a command is reported without importing torch."""

@@ -22,6 +22,9 @@ commands:
   runs         what was run, runs and failed: a table to filter and sort
   dashboard    the same as a local web page, with curves
   search       let Optuna choose: accuracy against hardware cost
+  report       tables and figures from records, as one HTML file that works offline
+  paper        the paper as PDF, every number in it from records
+  collect      copy records to paper/records, to be committed
   completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
 
   cimlab train                                              a small CNN on digits, in seconds
@@ -37,7 +40,7 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train", "map", "simulate")
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-PLAIN = ("sweep", "runs", "dashboard", "search")
+PLAIN = ("sweep", "runs", "dashboard", "search", "report", "paper", "collect")
 """Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
 
 COMMANDS = (*COMPOSED, *PLAIN, "completion")
