@@ -5,6 +5,7 @@ A command is a schema, a job (one composed configuration in, one result out) and
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -47,6 +48,32 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256 of a checkpoint's bytes.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        raise errors.ConfigError(
+            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
+        ) from problem
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse before any compute what would fail at its end."""
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as problem:
+        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
+
+
 def run(command: Command, words: list[str]) -> int:
     """Run a command with its overrides; 0, or raises what `errors.report` explains.
 
@@ -57,7 +84,8 @@ def run(command: Command, words: list[str]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
-    sys.argv = ["cimlab", *words]
+    # Hydra wants -m before the keys, people write it anywhere
+    sys.argv = ["cimlab", *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:

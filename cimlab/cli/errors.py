@@ -8,7 +8,15 @@ import traceback
 from typing import NoReturn
 
 USAGE, FAILURE = 2, 1
-FAILURES = ("CheckpointError", "DataError", "RecordError", "TrainingError", "PruningError", "OutputError")
+FAILURES = (
+    "AnalogError",
+    "CheckpointError",
+    "DataError",
+    "OutputError",
+    "PruningError",
+    "RecordError",
+    "TrainingError",
+)
 """Names rather than classes, so that a mistake in a command is reported without importing torch."""
 
 

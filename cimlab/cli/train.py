@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -79,8 +78,8 @@ def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
     done = None if checked.rerun else _existing(record_file)
     if done is None:
         experiment = _assemble(checked, plain, choices, run, dense_run, name, run_dir)
-        _require_writable(run_dir)
-        _require_writable(experiment.dense_dir)
+        application.require_writable(run_dir)
+        application.require_writable(experiment.dense_dir)
         experiment.data.prepare_data()
         write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         done = _run(experiment)
@@ -96,7 +95,7 @@ def _identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     Folders, trackers and progress bars are left out: they change no number.
     """
     numbers = {key: plain["trainer"].get(key) for key in SHAPES_NUMBERS}
-    start = None if config.checkpoint is None else _file_hash(Path(config.checkpoint))
+    start = None if config.checkpoint is None else application.file_hash(Path(config.checkpoint))
 
     def without_folder(group: str) -> Any:
         node = plain[group]
@@ -114,18 +113,6 @@ def _identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     return content_hash(run), content_hash(dense)
 
 
-def _file_hash(path: Path) -> str:
-    import hashlib
-
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:
-        raise errors.ConfigError(
-            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
-        ) from problem
-
-
 def _existing(path: Path) -> RunRecord | None:
     """The record of an earlier run of the same content, if it is whole."""
     if not path.exists():
@@ -135,17 +122,6 @@ def _existing(path: Path) -> RunRecord | None:
     except RecordError as problem:
         print(f"cimlab: {problem}; this run makes it anew", file=sys.stderr)
         return None
-
-
-def _require_writable(folder: Path) -> None:
-    """Refuse before any compute what would fail at its end."""
-    probe = folder / f".probe.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as problem:
-        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
 
 
 def _assemble(

@@ -145,6 +145,28 @@ def neurosim_vgg8(case: dict[str, Any]) -> dict[str, float]:
     return figures
 
 
+def neurram_bits(case: dict[str, Any]) -> dict[str, float]:
+    """Figures of case `neurram_bits`: energy per multiply-accumulate by bits, over that of 6-bit output, 4-bit input.
+
+    A signed input of b bits takes b - 1 cycles of ternary pulses; every column has a converter of its own.
+    """
+    model = load_cost_model("neurosim22_rram", "sar")
+
+    def energy_j(output_bits: int, input_bits: int) -> float:
+        geometry = CrossbarGeometry(
+            rows=256, cols=256, active_rows=256, columns_per_adc=1, weight_bits=4, cell_bits=3,
+            input_bits=input_bits - 1, adc_bits=output_bits,
+        )  # fmt: skip
+        matrix = CrossbarMatrix("core", (geometry.logical_cols, 256))
+        report = model.report([PlacedLayer(matrix, place_dense(matrix, geometry), Activity())], geometry)
+        energy = report.energy_by_component
+        return sum(energy[name] for name in ("cells", "wordline_driver", "column_mux", "adc", "shift_add"))
+
+    base = energy_j(6, 4)
+    bits = [tuple(map(int, key.split("/"))) for key in case["efficiency_tops_per_w"] if key != "6/4"]
+    return {f"energy at {o}-bit output and {i}-bit input": energy_j(o, i) / base for o, i in bits}
+
+
 def rows() -> list[Row]:
     """Every published figure beside ours."""
     cases = published()
@@ -154,6 +176,7 @@ def rows() -> list[Row]:
         "neurosim_subarray": neurosim_subarray(),
         "neurosim_rows": neurosim_rows(),
         "neurosim_vgg8": neurosim_vgg8(cases["neurosim_vgg8"]),
+        "neurram_bits": neurram_bits(cases["neurram_bits"]),
     }
     found = []
     for name, case in cases.items():

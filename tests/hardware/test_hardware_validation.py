@@ -35,6 +35,21 @@ def test_fewer_parallel_rows_cost_more_at_the_same_adc() -> None:
     assert ours[-1] / ours[0] == pytest.approx(169.7 / 36.7, rel=0.05)
 
 
+def test_energy_rises_with_bits_as_neurram_measured_but_not_less() -> None:
+    """Both rise at every step; ours at least as steeply, because it converts in every input cycle."""
+    case = validate.published()["neurram_bits"]
+    measured = [entry["value"] for entry in case["figures"].values()]
+    by_efficiency = [
+        case["efficiency_tops_per_w"]["6/4"] / value
+        for bits, value in case["efficiency_tops_per_w"].items()
+        if bits != "6/4"
+    ]
+    assert measured == pytest.approx(by_efficiency, rel=1e-4)
+    ours = list(validate.neurram_bits(case).values())
+    assert ours == sorted(ours)
+    assert ours[-1] / ours[0] > measured[-1] / measured[0]
+
+
 def test_every_error_above_a_fifth_has_its_reason_written_down() -> None:
     for row in ROWS:
         if abs(row.error) > 0.2:
