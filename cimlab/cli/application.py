@@ -6,6 +6,7 @@ A command is a schema, a job (one composed configuration in, one result out) and
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pickle
 import platform
@@ -68,6 +69,32 @@ def conf_dir() -> Path:
     """conf/: inside the package when installed, at the top of the repository otherwise."""
     installed = Path(__file__).parents[1] / "conf"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a checkpoint's bytes.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        raise errors.ConfigError(
+            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
+        ) from problem
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse before any compute what would fail at its end."""
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as problem:
+        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
 
 
 def run(command: Command, words: list[str]) -> int:

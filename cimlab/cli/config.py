@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from cimlab.cli.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.chip import Chip
 from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
 
 Schema = TypeVar("Schema")
@@ -62,6 +63,9 @@ class TrainConfig:
     schedule: dict[str, Any]
     optimizer: dict[str, Any]
     geometry: CrossbarGeometry
+    technology: dict[str, Any]
+    adc_model: dict[str, Any]
+    chip: Chip
     prune: PruneSettings
     mapping: MappingSettings
     recipe: Recipe

@@ -9,8 +9,16 @@ from typing import NoReturn
 
 USAGE, FAILURE = 2, 1
 FAILURES = (
-    "CheckpointError", "ClaimError", "DataError", "RecordError", "TrainingError", "PruningError", "OutputError",
-)  # fmt: skip
+    "AnalogError",
+    "CheckpointError",
+    "ClaimError",
+    "DataError",
+    "OutputError",
+    "PruningError",
+    "RecordError",
+    "ReportError",
+    "TrainingError",
+)
 """Names rather than classes, so that a mistake in a command is reported without importing torch."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from cimlab.training.experiment import Experiment
 
 SHAPES_RESULT = (
-    "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "prune", "mapping",
-    "recipe", "seed",
+    "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "technology",
+    "adc_model", "chip", "prune", "mapping", "recipe", "seed",
 )  # fmt: skip
 SHAPES_DENSE = ("model", "data", "optimizer", "seed")
 SHAPES_DENSE_RECIPE = ("epochs", "curve", "warmup", "label_smoothing")
@@ -34,6 +33,9 @@ GROUPS = (
     "schedule",
     "optimizer",
     "geometry",
+    "technology",
+    "adc_model",
+    "chip",
     "recipe",
     "trainer",
     "tracker",
@@ -127,8 +129,8 @@ def perform(planned: PlannedRun) -> RunRecord:
     done = None if planned.config.rerun else _existing(record_file)
     if done is None:
         experiment = _assemble(planned)
-        _require_writable(planned.run_dir)
-        _require_writable(experiment.dense_dir)
+        application.require_writable(planned.run_dir)
+        application.require_writable(experiment.dense_dir)
         experiment.data.prepare_data()
         with claimed(planned.run_dir):
             done = None if planned.config.rerun else _existing(record_file, tell=False)
@@ -149,25 +151,13 @@ def identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     Folders, trackers and progress bars are left out: they change no number.
     """
     numbers = {key: plain["trainer"].get(key) for key in SHAPES_NUMBERS}
-    start = None if config.checkpoint is None else _file_hash(Path(config.checkpoint))
+    start = None if config.checkpoint is None else application.file_hash(Path(config.checkpoint))
     data = {key: value for key, value in plain["data"].items() if key not in ("data_dir", "download")}
     shaping = {**plain, "data": data, "trainer": numbers, "checkpoint": start}
     run = {key: shaping[key] for key in (*SHAPES_RESULT, "trainer", "checkpoint")}
     dense = {key: shaping[key] for key in (*SHAPES_DENSE, "trainer")}
     dense["recipe"] = {key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE}
     return content_hash(run), content_hash(dense)
-
-
-def _file_hash(path: Path) -> str:
-    import hashlib
-
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:
-        raise errors.ConfigError(
-            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
-        ) from problem
 
 
 def _existing(path: Path, tell: bool = True) -> RunRecord | None:
@@ -182,22 +172,12 @@ def _existing(path: Path, tell: bool = True) -> RunRecord | None:
         return None
 
 
-def _require_writable(folder: Path) -> None:
-    """Refuse before any compute what would fail at its end."""
-    probe = folder / f".probe.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as problem:
-        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
-
-
 def _assemble(planned: PlannedRun) -> Experiment:
     """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
     from torch import nn
 
     from cimlab.cli.components import Component
+    from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
     from cimlab.pruning.masks import PruningRule
     from cimlab.training.experiment import Experiment
 
@@ -211,9 +191,12 @@ def _assemble(planned: PlannedRun) -> Experiment:
     rule = PruningRule(part("granularity").build(), part("saliency").build(), config.geometry)
     schedule = part("schedule").build()
     data = part("data").build()
-    optimizer.build(
-        nn.Linear(1, 1).parameters()
-    )  # an impossible learning rate is refused here, not after loading
+    # an impossible learning rate is refused here, not after loading
+    optimizer.build(nn.Linear(1, 1).parameters())
+    cost = make_cost_model(
+        config.technology, config.adc_model, config.chip, planned.choices, config.extensions
+    )
+    refuse_unpriceable(cost, config.geometry)
 
     def build_network() -> Any:
         return model.build(num_classes=data.num_classes, in_channels=data.in_channels)
@@ -226,6 +209,7 @@ def _assemble(planned: PlannedRun) -> Experiment:
         optimizer_factory=lambda groups: optimizer.build(groups),
         prune=config.prune,
         mapping=config.mapping,
+        cost=cost,
         recipe=config.recipe,
         trainer=config.trainer,
         tracker=config.tracker,

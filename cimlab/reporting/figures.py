@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cimlab.records.record import RunRecord
 
-# Okabe and Ito's palette (2008): apart for all common forms of colour blindness
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Okabe and Ito's palette (2008): apart for all common forms of colour blindness; grey in place of its yellow, which
+# a thin line on paper loses
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "p")
 ORDER = (
     "weight", "column_segment", "row_segment", "balanced_segment", "operation_unit", "pattern", "kernel",

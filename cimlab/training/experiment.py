@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import Counts, NetworkPlacement
 from cimlab.data.base import ImageDataModule
+from cimlab.hardware.cost import CostModel
+from cimlab.hardware.report import CostComparison
 from cimlab.pruning.allocation import Budget, PruningError
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
 from cimlab.pruning.schedules import Schedule
@@ -30,6 +32,7 @@ from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
 from cimlab.training.callbacks import CimMapping, EpochReport, SeedEpochs, hardware_metrics
+from cimlab.training.costing import measured_cost
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory
 from cimlab.training.prune_retrain import PruneRetrain
@@ -49,6 +52,7 @@ class Experiment:
         rule: granularity, saliency, geometry.
         schedule: when to prune.
         optimizer_factory: parameter groups to optimiser.
+        cost: what the mapped network is priced with.
         seed: of everything.
         checkpoint: dense weights to start from instead of training; None trains or finds them.
         run: content hash of the run; dense_run: of its dense phase.
@@ -65,6 +69,7 @@ class Experiment:
     optimizer_factory: OptimizerFactory
     prune: PruneSettings
     mapping: MappingSettings
+    cost: CostModel
     recipe: Recipe
     trainer: TrainerSettings
     tracker: TrackerSettings
@@ -116,7 +121,11 @@ def run_experiment(experiment: Experiment) -> RunRecord:
             experiment.run_dir / checkpoints.NETWORK_FILE,
             {"network": phases["retrained"], "masks": pruned.masks, "dense_run": experiment.dense_run},
         )
-        record = _record(experiment, matrices, prunable, placement, accuracy)
+        compared = measured_cost(
+            experiment.cost, network, experiment.data, matrices, placement, pruned.masks, phases["dense"],
+            experiment.rule.geometry,
+        )  # fmt: skip
+        record = _record(experiment, matrices, prunable, placement, compared, accuracy)
         record.write(experiment.run_dir / RECORD_FILE)
         checkpoints.discard(experiment.run_dir / "checkpoints")
     finally:
@@ -304,7 +313,14 @@ def _mapping(
 ) -> CimMapping:
     rule = experiment.rule
     return CimMapping(
-        matrices, rule.geometry, rule.granularity, experiment.mapping, masks, tracker, first_epoch
+        matrices,
+        rule.geometry,
+        experiment.cost,
+        rule.granularity,
+        experiment.mapping,
+        masks,
+        tracker,
+        first_epoch,
     )
 
 
@@ -317,6 +333,7 @@ def _record(
     matrices: list[CrossbarMatrix],
     prunable: list[CrossbarMatrix],
     placement: NetworkPlacement,
+    compared: CostComparison,
     accuracy: dict[str, dict[str, float]],
 ) -> RunRecord:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -337,7 +354,7 @@ def _record(
         wall_time_s=seconds,
         accuracy=accuracy,
         weights=weight_summary(placement, prunable),
-        hardware=hardware_summary(experiment, matrices, placement),
+        hardware=hardware_summary(experiment, matrices, placement) | {"cost": compared.summary()},
     )
 
 
@@ -398,7 +415,11 @@ def _flat(record: RunRecord) -> dict[str, float]:
     flat = {f"accuracy/{phase}": values["test"] for phase, values in record.accuracy.items()}
     flat |= {f"weights/{name}": value for name, value in record.weights.items()}
     flat |= {f"hardware/{name}": value for name, value in record.hardware["total"].items()}
-    return flat | {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
+    flat |= {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
+    cost = record.hardware["cost"]
+    flat |= {f"hardware/{name}": value for name, value in cost["total"].items() if name != "arrays"}
+    flat |= {f"hardware/{name}_ratio": value for name, value in cost["ratio"].items() if name != "arrays"}
+    return flat | {f"hardware/energy_j/{name}": value for name, value in cost["energy_j"].items()}
 
 
 def quiet_lightning() -> None:
