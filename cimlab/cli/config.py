@@ -123,17 +123,19 @@ def _adapter(schema: type) -> TypeAdapter:
 
 
 @functools.cache
-def _hints(schema: type) -> dict[str, Any]:
-    return get_type_hints(schema)
+def _keys(schema: type) -> dict[str, type | None]:
+    """Key -> the dataclass that its value has to fit, or None for other values."""
+    return {key: kind if is_dataclass(kind) else None for key, kind in get_type_hints(schema).items()}
 
 
 def _refuse_unknown(top: type, schema: type, plain: dict, path: str) -> None:
-    hints = _hints(schema)
+    known = _keys(schema)
     for key, value in plain.items():
-        if key not in hints:
+        if key not in known:
             raise ConfigError(unknown_key(top, f"{path}{key}"))
-        if is_dataclass(hints[key]) and isinstance(value, dict):
-            _refuse_unknown(top, hints[key], value, f"{path}{key}.")
+        inner = known[key]
+        if inner is not None and isinstance(value, dict):
+            _refuse_unknown(top, inner, value, f"{path}{key}.")
 
 
 def unknown_key(schema: type, path: str) -> str:
