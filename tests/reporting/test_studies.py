@@ -8,7 +8,13 @@ import pytest
 from cimlab.reporting.accuracy_tables import ablation_table, best, smallest_within
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.studies import (
-    Study, cells_per_weight, differences, granularity, latest, main_studies, studies,
+    Study,
+    cells_per_weight,
+    differences,
+    granularity,
+    latest,
+    main_studies,
+    studies,
 )  # fmt: skip
 from tests.reporting.cases import GEOMETRY, grid, run
 
