@@ -32,7 +32,9 @@ def at_compression(record: RunRecord, compression: float) -> RunRecord:
     ("lost", "compression", "expected"),
     [(0.59, 11.2, "holds"), (0.61, 11.2, "does not hold"), (0.1, 10.9, "does not hold")],
 )
-def test_the_headline_needs_both_the_compression_and_the_loss(lost: float, compression: float, expected: str) -> None:
+def test_the_headline_needs_both_the_compression_and_the_loss(
+    lost: float, compression: float, expected: str
+) -> None:
     record = at_compression(losing(run("column_segment", 0.09), lost), compression)
     assert verdict([record], "compression") == expected
 
@@ -67,7 +69,9 @@ def test_unstructured_pruning_is_judged_by_the_steps_it_saves() -> None:
     idle = run("weight", 0.09)
     assert verdict([idle], "unstructured") == "holds"
     ratio = idle.hardware["ratio"] | {"steps": 0.5}
-    assert verdict([replace(idle, hardware=idle.hardware | {"ratio": ratio})], "unstructured") == "does not hold"
+    assert (
+        verdict([replace(idle, hardware=idle.hardware | {"ratio": ratio})], "unstructured") == "does not hold"
+    )
 
 
 def test_overhead_and_performance_wait_for_prices() -> None:
@@ -90,6 +94,9 @@ def test_records_of_different_code_machines_or_with_changes_are_reported() -> No
         replace(run(seed=1), code={"version": "0.1.0", "git_commit": "b" * 40, "git_changed": False}),
     ]
     said = " ".join(report(mixed).problems)
-    assert "Records of different code versions are mixed: aaaaaaaaaa with changes (1 runs), bbbbbbbbbb (1 runs)." in said
+    assert (
+        "Records of different code versions are mixed: aaaaaaaaaa with changes (1 runs), bbbbbbbbbb (1 runs)."
+        in said
+    )
     assert "1 runs came from a checkout with uncommitted changes." in said
     assert report([run(), run(seed=1)]).problems == ()

@@ -114,7 +114,14 @@ def test_without_records_every_figure_says_what_is_missing() -> None:
 
 
 def test_what_was_not_priced_is_not_run_rather_than_free() -> None:
-    made = assemble(grid(("weight", "filter"), (0.25,), 1), [], [], Published.read(), validation_table(Path("nowhere")), [])
+    made = assemble(
+        grid(("weight", "filter"), (0.25,), 1),
+        [],
+        [],
+        Published.read(),
+        validation_table(Path("nowhere")),
+        [],
+    )
     (energy,) = (chart for chart in made.charts if chart.name == "F3")
     assert energy.spec is None
     table = made.table("T2")

@@ -37,12 +37,16 @@ def test_no_number_is_typed_where_results_are_told(name: str) -> None:
     assert typed_numbers((PAPER / "sections" / f"{name}.typ").read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("sentence", ["It loses 0.6 points.", "#if x [At 9 % it holds.]", "11.1x", "on 3 seeds"])
+@pytest.mark.parametrize(
+    "sentence", ["It loses 0.6 points.", "#if x [At 9 % it holds.]", "11.1x", "on 3 seeds"]
+)
 def test_a_typed_number_is_found(sentence: str) -> None:
     assert typed_numbers(sentence)
 
 
-@pytest.mark.parametrize("sentence", ["It loses #main.loss points (@T1a).", '#fig("F1")', '#tab("T2", size: 7pt)'])
+@pytest.mark.parametrize(
+    "sentence", ["It loses #main.loss points (@T1a).", '#fig("F1")', '#tab("T2", size: 7pt)']
+)
 def test_a_number_that_comes_from_the_data_is_none(sentence: str) -> None:
     assert typed_numbers(sentence) == []
 
@@ -58,7 +62,9 @@ def report() -> Report:
 
 
 def test_records_become_a_pdf_the_same_each_time(report: Report, folder: Path, tmp_path: Path) -> None:
-    first, second = (compile_paper(report, folder, tmp_path / name).read_bytes() for name in ("a.pdf", "b/b.pdf"))
+    first, second = (
+        compile_paper(report, folder, tmp_path / name).read_bytes() for name in ("a.pdf", "b/b.pdf")
+    )
     assert first.startswith(b"%PDF")
     assert first == second
     data = json.loads((folder / "build" / "report.json").read_text(encoding="utf-8"))

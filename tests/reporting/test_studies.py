@@ -8,7 +8,13 @@ import pytest
 from cimlab.reporting.accuracy_tables import ablation_table, best, smallest_within
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.studies import (
-    Study, cells_per_weight, differences, granularity, latest, main_studies, studies,
+    Study,
+    cells_per_weight,
+    differences,
+    granularity,
+    latest,
+    main_studies,
+    studies,
 )  # fmt: skip
 from tests.reporting.cases import GEOMETRY, grid, run
 
@@ -61,12 +67,16 @@ def test_the_geometry_sets_studies_apart_and_is_what_differs() -> None:
 
 def test_a_granularity_names_its_parameters() -> None:
     assert granularity(run()) == "operation unit"
-    assert granularity(run("block", **{"granularity": {"_target_": "x", "rows": 9, "cols": 8}})) == "block (rows=9, cols=8)"
+    block = run("block")
+    block = replace(block, config=block.config | {"granularity": {"_target_": "x", "rows": 9, "cols": 8}})
+    assert granularity(block) == "block (rows=9, cols=8)"
 
 
 def test_a_run_that_was_made_again_counts_once_and_as_the_newest() -> None:
     old = run()
-    new = replace(old, created="2027-01-01T00:00:00+00:00", accuracy=old.accuracy | {"retrained": {"test": 0.5}})
+    new = replace(
+        old, created="2027-01-01T00:00:00+00:00", accuracy=old.accuracy | {"retrained": {"test": 0.5}}
+    )
     kept, notes = latest([new, old, run(seed=1)])
     assert new in kept
     assert old not in kept
