@@ -18,6 +18,7 @@ from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.backends.choose import prepare
 from cimlab.analog.backends.exact import BLOCK
 from cimlab.analog.devices.base import Device
+from cimlab.analog.digital import Padding, quantise_padded, scale_and_add
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches, conv_patches, linear_patches
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
@@ -103,37 +104,31 @@ class AnalogLayer(nn.Module):
         seen = partial_sum_histogram(sample, self.program)
         self.histogram = seen if self.histogram is None else self.histogram + seen
 
-    def integers(self, x: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
-        """The quantised input.
-
-        Raises:
-            AnalogError: a value is not a number.
-        """
-        if x.isnan().any():
+    def _quantised(
+        self, x: Float[Tensor, "planes height width"], padding: Padding = (0, 0, 0, 0)
+    ) -> Int[Tensor, "planes padded_height padded_width"]:
+        q, broken = quantise_padded(x.contiguous(), self.mapping.quantiser, padding)
+        if broken:
             raise AnalogError(
                 f"inputs of layer {self.mapping.matrix.name} are NaN; the checkpoint or the data is damaged"
             )
-        return self.mapping.quantiser(x)
+        return q
 
-    def compute(self, q: Int[Tensor, "..."]) -> Float[Tensor, "out products"]:
-        """The layer's real outputs for integer inputs."""
+    def compute(self, q: Int[Tensor, "..."], y: Float[Tensor, "images out pixels"]) -> None:
+        """Write the layer's real outputs for padded integer inputs into `y`."""
         mapping, sliced = self.mapping, self.mapping.sliced
         patches = replace(self.patches(q), first=self.reads)
         self.reads += len(patches.base)
         codes = self._run(patches).flatten(0, 1)
-        scale = (mapping.weight_step * mapping.quantiser.scale).float()[:, None]
-        zero = mapping.quantiser.zero * sliced.weights.sum(1).flatten()[:, None]
-        if self.program.converter.step == 1:  # integers to the end: no rounding before the scale
-            y = (codes - zero if mapping.quantiser.zero else codes).float()
-        else:
-            y = codes.float().mul_(self.program.converter.step).sub_(zero)
+        subtract = mapping.quantiser.zero * sliced.weights.sum(1).flatten()
+        factor = mapping.weight_step.double() * mapping.quantiser.scale
+        bias = self.original.bias
+        bias = torch.zeros(len(factor)) if bias is None else bias
+        scale_and_add(codes, self.program.converter.step, subtract, factor, bias, y)
         per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
         if per_driven_cell:
-            y -= per_driven_cell * self._driven_inputs(patches)
-        y *= scale
-        if self.original.bias is not None:
-            y += self.original.bias[:, None]
-        return y
+            removed = self._driven_inputs(patches).double() * (factor * per_driven_cell)[:, None]
+            y -= removed.unflatten(1, y.shape[::2]).transpose(0, 1)
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
         """Sum of the inputs on the driven wordlines of every output, block by block."""
@@ -141,6 +136,14 @@ class AnalogLayer(nn.Module):
         blocks = [replace(patches, base=base) for base in patches.base.split(BLOCK)]
         sums = [[m.T @ block.matrix(i).float().T for block in blocks] for i, m in enumerate(driven)]
         return torch.cat([torch.cat(row, 1) for row in sums])
+
+    @abstractmethod
+    def integers(self, x: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The quantised input, padded.
+
+        Raises:
+            AnalogError: a value is not a number.
+        """
 
     @abstractmethod
     def patches(self, q: Int[Tensor, "..."]) -> Patches:
@@ -156,8 +159,14 @@ class AnalogConv2d(AnalogLayer):
 
     original: nn.Conv2d
 
-    def patches(self, q: Int[Tensor, "batch channels height width"]) -> Patches:
-        return conv_patches(q, self.original, self.mapping.matrix, self.mapping.quantiser.zero)
+    def integers(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Int[Tensor, "batch channels padded_height padded_width"]:
+        left, right, top, bottom = self.original._reversed_padding_repeated_twice
+        return self._quantised(x.flatten(0, 1), (left, right, top, bottom)).unflatten(0, x.shape[:2])
+
+    def patches(self, q: Int[Tensor, "batch channels padded_height padded_width"]) -> Patches:
+        return conv_patches(q, self.original, self.mapping.matrix)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
@@ -166,8 +175,7 @@ class AnalogConv2d(AnalogLayer):
         y = x.new_empty(len(x), self.original.out_channels, height, width)
         images = max(1, CHUNK_VALUES // y[0].numel())
         for inputs, outputs in zip(x.split(images), y.split(images), strict=True):
-            result = self.compute(self.integers(inputs))
-            outputs.copy_(result.unflatten(1, (len(inputs), height, width)).transpose(0, 1))
+            self.compute(self.integers(inputs), outputs.flatten(2))
         return y
 
     def _output_size(self, x: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
@@ -188,8 +196,14 @@ class AnalogLinear(AnalogLayer):
 
     original: nn.Linear
 
-    def patches(self, q: Int[Tensor, "*batch features"]) -> Patches:
-        return linear_patches(q.flatten(0, -2))
+    def integers(self, x: Float[Tensor, "*batch features"]) -> Int[Tensor, "tokens features"]:
+        return self._quantised(x.flatten(0, -2)[None])[0]
+
+    def patches(self, q: Int[Tensor, "tokens features"]) -> Patches:
+        return linear_patches(q)
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
-        return self.compute(self.integers(x)).T.unflatten(0, x.shape[:-1]).contiguous()
+        q = self.integers(x)
+        y = x.new_empty(len(q), self.original.out_features, 1)
+        self.compute(q, y)
+        return y.view(*x.shape[:-1], -1)

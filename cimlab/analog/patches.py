@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cimlab.crossbar.matrix import CrossbarMatrix
 
@@ -44,10 +43,9 @@ def linear_patches(q: Int[Tensor, "tokens features"]) -> Patches:
 
 
 def conv_patches(
-    q: Int[Tensor, "batch channels height width"], layer: nn.Conv2d, matrix: CrossbarMatrix, zero: int
+    padded: Int[Tensor, "batch channels height width"], layer: nn.Conv2d, matrix: CrossbarMatrix
 ) -> Patches:
-    """Every output pixel is one product; the padding holds `zero`, the integer of real zero."""
-    padded = functional.pad(q, layer._reversed_padding_repeated_twice, value=zero)
+    """Every output pixel is one product."""
     batch, channels, height, width = padded.shape
     kh, kw = layer.kernel_size
     (dy, dx), (sy, sx) = layer.dilation, layer.stride

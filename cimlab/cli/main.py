@@ -18,6 +18,10 @@ commands:
   train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
   map          what a network costs on a chip: energy, latency, area, throughput; no training
   simulate     accuracy of a trained network on the analog arrays: ADCs, device variation, chip by chip
+  sweep        run every point of an experiment file once; goes on where it stopped
+  runs         what was run, runs and failed: a table to filter and sort
+  dashboard    the same as a local web page, with curves
+  search       let Optuna choose: accuracy against hardware cost
   report       tables and figures from records, as one HTML file that works offline
   paper        the paper as PDF, every number in it from records
   collect      copy records to paper/records, to be committed
@@ -36,8 +40,8 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train", "map", "simulate")
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-PLAIN = ("report", "paper", "collect")
-"""Commands that read files and need no configuration."""
+PLAIN = ("sweep", "runs", "dashboard", "search", "report", "paper", "collect")
+"""Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
 
 COMMANDS = (*COMPOSED, *PLAIN, "completion")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import field
 from datetime import UTC, datetime
@@ -251,7 +251,7 @@ def _test_batches(data: ImageDataModule, images: int | None) -> Iterator[tuple[T
 
 
 @contextmanager
-def _progress(images: int) -> Iterator[Any]:
+def _progress(images: int) -> Generator[Callable[[int], None]]:
     """A bar over all images of all chips where someone looks on; nothing elsewhere."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -105,7 +105,8 @@ def _checksum(content: dict[str, Any]) -> str:
 
 def content_hash(content: Any) -> str:
     """SHA-256 over the canonical JSON of plain content: the same for the same content, whatever its key order."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    as_read_back = json.loads(json.dumps(content))  # keys that are numbers sort as the text they become
+    canonical = json.dumps(as_read_back, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

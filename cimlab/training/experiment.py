@@ -26,6 +26,7 @@ from cimlab.hardware.report import CostComparison
 from cimlab.pruning.allocation import Budget, PruningError
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
 from cimlab.pruning.schedules import Schedule
+from cimlab.records.claims import claimed
 from cimlab.records.history import read_rows
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
@@ -169,20 +170,28 @@ def _dense_weights(
 ) -> Weights:
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
     kept = experiment.dense_dir / experiment.dense_run / checkpoints.NETWORK_FILE
-    source = experiment.checkpoint or (kept if kept.exists() else None)
-    if source is not None:
-        content = checkpoints.load(source)
-        checkpoints.load_into(network, checkpoints.network_weights(content), source)
-        for row in read_rows(dense_history(experiment)):
-            tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
-        return _snapshot(network)
+    if experiment.checkpoint is None and not kept.exists():
+        with claimed(kept.parent, wait=True):
+            if not kept.exists():  # and not trained by another run while this one waited
+                _train_dense(network, matrices, experiment, tracker, kept)
+                return _snapshot(network)
+    source = experiment.checkpoint or kept
+    content = checkpoints.load(source)
+    checkpoints.load_into(network, checkpoints.network_weights(content), source)
+    for row in read_rows(dense_history(experiment)):
+        tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
+    return _snapshot(network)
+
+
+def _train_dense(
+    network: nn.Module, matrices: list[CrossbarMatrix], experiment: Experiment, tracker: Tracker, kept: Path
+) -> None:
+    """Train the network and keep its weights for every run that starts from them."""
     mapping = _mapping(matrices, experiment, dict, tracker)
     curve = dense_curve(experiment.recipe)
     _fit(network, experiment, "dense", curve, kept.parent, dense_history(experiment), tracker, [mapping])
-    weights = _snapshot(network)
-    checkpoints.save(kept, {"network": weights, "dense_run": experiment.dense_run})
+    checkpoints.save(kept, {"network": _snapshot(network), "dense_run": experiment.dense_run})
     checkpoints.discard(kept.parent / "checkpoints")
-    return weights
 
 
 def dense_history(experiment: Experiment) -> Path:

@@ -1,5 +1,7 @@
 """Converted networks: what folding, quantising, masks and arrays do to the outputs, and what is refused."""
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -127,9 +129,11 @@ def test_eight_bits_and_lossless_adcs_keep_the_classes() -> None:
 
 
 @pytest.mark.parametrize("mux_control", ["lockstep", "independent"])
-def test_the_arrays_read_exactly_the_cells_and_conversions_that_placement_counts(mux_control: str) -> None:
+def test_the_arrays_read_exactly_the_cells_and_conversions_that_placement_counts(
+    mux_control: Literal["lockstep", "independent"],
+) -> None:
     network = settled(CifarResNet(depth=8, num_classes=10, in_channels=3))
-    geometry = CrossbarGeometry(rows=64, active_rows=16, mux_control=mux_control)  # type: ignore[arg-type]
+    geometry = CrossbarGeometry(rows=64, active_rows=16, mux_control=mux_control)
     matrices = network_matrices(network, (3, 8, 8))
     generator = torch.Generator().manual_seed(0)
     masks = {}

@@ -58,7 +58,7 @@ def test_lognormal_programming_keeps_the_median_and_spreads_the_logarithm() -> N
 
 
 def test_stuck_cells_are_as_many_as_asked_and_at_the_two_ends() -> None:
-    effect = StuckAtFaults(on=0.02, off=0.05)
+    effect = StuckAtFaults(stuck_on=0.02, stuck_off=0.05)
     target = torch.full((1, 1, 400, 500), 0.5)
     got = effect.apply(target, 0.1, sliced(1, 1), torch.Generator().manual_seed(0))
     cells = got.numel()
@@ -78,7 +78,7 @@ def test_drift_follows_its_power_law() -> None:
 
 
 def test_effects_act_in_physical_order_whatever_the_order_given() -> None:
-    effects = (Drift(nu_sigma=0.0), StuckAtFaults(on=0.5, off=0.0), ProgrammingVariation())
+    effects = (Drift(nu_sigma=0.0), StuckAtFaults(stuck_on=0.5, stuck_off=0.0), ProgrammingVariation())
     cells = sliced()
     assert torch.equal(draw(Device(None, effects), cells), draw(Device(None, effects[::-1]), cells))
 
@@ -161,7 +161,7 @@ def test_read_noise_has_unit_variance_no_mean_and_no_memory() -> None:
         lambda: Device(read_noise=-1.0),
         lambda: Device(None, (Drift(), Drift())),
         lambda: ProgrammingVariation(sigma=(-0.1,)),
-        lambda: StuckAtFaults(on=0.7, off=0.7),
+        lambda: StuckAtFaults(stuck_on=0.7, stuck_off=0.7),
         lambda: Drift(time_s=1.0),
         lambda: WireResistance(relative=2.0),
     ],

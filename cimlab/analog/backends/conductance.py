@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -20,6 +19,7 @@ from torch import Tensor
 from cimlab.analog import noise
 from cimlab.analog.patches import Patches
 from cimlab.analog.program import ArrayProgram
+from cimlab.analog.threads import follow_torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def conductance(patches: Patches, layout: ConductanceProgram) -> Int[Tensor, "gr
     program, sliced = layout.program, layout.program.sliced
     groups, _, cols = sliced.converted.shape
     total = torch.zeros(groups, cols, len(patches.base), dtype=torch.int64)
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    follow_torch()
     geometry = sliced.geometry
     for group in range(groups):
         _run(

@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+intrinsic: Any = extending.intrinsic
+"""Untyped, because numba's stub takes the typing context for an argument of the call."""
 
 LANES = 32
 LANE_ROWS = 16
@@ -80,6 +82,32 @@ def convert_wide(typingctx, cycles, dac, cells, planes, weights, words, scale, o
 
     arguments = (cycles, dac, cells, planes, weights, words, scale, offset, top, out, coefficient)
     return types.void(*arguments), generate
+
+
+@intrinsic
+def transpose_bits(typingctx, cycles, dac, gathered, rows, out, words):
+    """Bit p of up to 16 rows of 32 lanes becomes one 16-bit word a lane: out[p * words][lane], bit i for row i."""
+    planes = cycles.count * dac.count
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        _, _, gathered, rows, out, words = arguments
+        one, zero = ir.Constant(_LANE16, [1] * LANES), ir.Constant(_LANE16, None)
+        gathered, out = (builder.bitcast(p, _LANE16.as_pointer()) for p in (gathered, out))
+        results = [cgutils.alloca_once_value(builder, zero) for _ in range(planes)]
+        for result in results:
+            builder.store(zero, result)
+        with cgutils.for_range(builder, rows) as loop:
+            values = builder.load(builder.gep(gathered, [loop.index]), align=2)
+            place = _splat(builder, builder.trunc(loop.index, _I16), _LANE16)
+            for plane, result in enumerate(results):
+                bit = builder.and_(builder.lshr(values, ir.Constant(_LANE16, [plane] * LANES)), one)
+                builder.store(builder.or_(builder.load(result), builder.shl(bit, place)), result)
+        for plane, result in enumerate(results):
+            at = builder.mul(words, ir.Constant(words.type, plane))
+            builder.store(builder.load(result), builder.gep(out, [at]), align=2)
+        return context.get_dummy_value()
+
+    return types.void(cycles, dac, gathered, rows, out, words), generate
 
 
 def _partial_sums(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -17,10 +16,18 @@ from numba import njit, prange
 from torch import Tensor
 
 from cimlab.analog.adcs.base import Converter
-from cimlab.analog.backends.microkernel import LANE_ROWS, LANES, address, convert_narrow, convert_wide
+from cimlab.analog.backends.microkernel import (
+    LANE_ROWS,
+    LANES,
+    address,
+    convert_narrow,
+    convert_wide,
+    transpose_bits,
+)
 from cimlab.analog.patches import Patches
 from cimlab.analog.program import ArrayProgram
 from cimlab.analog.slicing import SlicedMatrix
+from cimlab.analog.threads import follow_torch
 
 CHUNK = 8
 """Blocks that one thread takes at a time."""
@@ -83,7 +90,7 @@ def pack(program: ArrayProgram) -> PackedProgram:
     for group in range(len(planes)):
         for part, layout in zip(parts, _entries(planes[group], program, group, word_start), strict=True):
             part.append(layout)
-    shape = tuple((0,) * n for n in (geometry.input_cycles, geometry.dac_bits, geometry.cell_bits))
+    shape = (0,) * geometry.input_cycles, (0,) * geometry.dac_bits, (0,) * geometry.cell_bits
     fixed = fixed_point(program.converter, sliced)
     return PackedProgram(program, shape, word_start, row_start, *parts, fixed)
 
@@ -152,7 +159,7 @@ def packed(patches: Patches, layout: PackedProgram) -> Int[Tensor, "groups cols 
     sliced = layout.program.sliced
     groups, _, cols = sliced.converted.shape
     total = torch.zeros(groups, cols, len(patches.base), dtype=torch.int32)
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    follow_torch()
     coefficients = np.array(sliced.coefficients, dtype=np.int64)
     factor, start, shift = layout.fixed or (0, 0, 0)
     for group in range(groups):
@@ -195,7 +202,8 @@ def _run(
             first = block * LANES
             filled = min(LANES, len(base) - first)
             _pack_inputs(
-                planes,
+                cycles,
+                dac,
                 values,
                 base[first : first + filled],
                 offset,
@@ -229,24 +237,36 @@ def _run(
 
 
 @njit(cache=True, nogil=True)
-def _pack_inputs(planes, values, base, offset, word_start, row_start, entry_start, inputs):
+def _runs(base, run_start):
+    """Lanes at which a stretch of neighbouring pixels begins; their number. Stretches are gathered as one copy."""
+    runs = 0
+    for lane in range(len(base)):
+        if lane == 0 or base[lane] != base[lane - 1] + 1:
+            run_start[runs] = lane
+            runs += 1
+    run_start[runs] = len(base)
+    return runs
+
+
+@njit(cache=True, nogil=True)
+def _pack_inputs(cycles, dac, values, base, offset, word_start, row_start, entry_start, inputs):
     """Gather a block's rows and transpose them: inputs[row group][plane, word, lane], a bit a wordline."""
-    gathered = np.zeros((LANE_ROWS, LANES), np.uint16)
+    planes = len(cycles) * len(dac)
+    gathered = np.zeros(LANE_ROWS * LANES, np.uint16)
+    run_start = np.empty(LANES + 1, np.int64)
+    runs = _runs(base, run_start)
     for g in range(len(entry_start) - 1):
         if entry_start[g] == entry_start[g + 1]:
             continue
         words = word_start[g + 1] - word_start[g]
         for w in range(words):
-            word = word_start[g] + w
-            rows = row_start[word + 1] - row_start[word]
+            first = row_start[word_start[g] + w]
+            rows = row_start[word_start[g] + w + 1] - first
             for i in range(rows):
-                shift = offset[row_start[word] + i]
-                for lane in range(len(base)):
-                    gathered[i, lane] = values[base[lane] + shift]
-            for plane in range(planes):
-                at = (word_start[g] * planes + plane * words + w) * LANES
-                for lane in range(LANES):
-                    inputs[at + lane] = 0
-                for i in range(rows):
-                    for lane in range(LANES):
-                        inputs[at + lane] |= ((gathered[i, lane] >> plane) & 1) << i
+                for run in range(runs):
+                    lane = run_start[run]
+                    source = base[lane] + offset[first + i]
+                    for step in range(run_start[run + 1] - lane):
+                        gathered[np.uint64(i * LANES + lane + step)] = values[np.uint64(source + step)]
+            at = (word_start[g] * planes + w) * LANES
+            transpose_bits(cycles, dac, address(gathered, 0), rows, address(inputs, at), words)
