@@ -6,7 +6,7 @@ from typing import Any
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.accuracy_charts import mean
-from cimlab.reporting.chart import WIDTH, Chart, Spec, chart, lines, log_percent, quantity
+from cimlab.reporting.chart import Chart, Spec, chart, lines, log_percent, quantity
 from cimlab.reporting.studies import Study, cells_per_weight, cost, left, place
 
 PARTS = {
@@ -32,7 +32,7 @@ def energy_chart(study: Study | None) -> Chart:
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
     colours = dict(zip((*PARTS, "other"), PART_COLOURS, strict=True))
     spec = chart(
-        rows, width=WIDTH, height={"step": 17},
+        rows, width=220, height={"step": 15},
         mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
         encoding={
             "y": {"field": "granularity", "type": "nominal", "sort": order, "title": None},
@@ -40,7 +40,7 @@ def energy_chart(study: Study | None) -> Chart:
             "color": {
                 "field": "part", "type": "nominal",
                 "scale": {"domain": names, "range": [colours[name] for name in names]},
-                "legend": {"orient": "bottom", "columns": 3, "title": None},
+                "legend": {"orient": "bottom", "columns": 2, "title": None},
             },
             "order": {"field": "place", "type": "ordinal"},
             "tooltip": [{"field": "granularity"}, {"field": "part"}, {"field": "energy", "format": ".4~g"}],

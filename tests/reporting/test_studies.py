@@ -116,7 +116,7 @@ def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() 
     found = studies(records)
     table = ablation_table(found, main_studies(found))
     (row,) = table.shown()
-    assert row[3] == "schedule._target_: Gradual, not OneShot; schedule.epochs: 12, not 6"
+    assert row[3] == "schedule: Gradual, not OneShot; schedule.epochs: 12, not 6"
 
 
 @pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])
