@@ -34,8 +34,11 @@ class SweepError(RuntimeError):
     """Some runs of a multirun failed; each has said why."""
 
     def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(message, code)  # both, so that it survives the way from another process
+        self.message, self.code = message, code
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def report(problem: Exception) -> int:

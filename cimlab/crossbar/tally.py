@@ -124,18 +124,19 @@ class LayerMask:
             row_group_steps, drives, cells = _tally_independent(self.kept, segments, bounds, n, q)
         else:
             row_group_steps, drives, cells = _tally_lockstep(*self._per_step(bounds, geometry, n), q)
-        held_rows, held_columns = self._per_step(bounds, geometry, geometry.logical_cols)
-        per_column = segments.sum(1, dtype=np.int64)
+        held = _tally_held(*self._per_step(bounds, geometry, geometry.logical_cols))
+        columns, held_cells, held_drives = (int(total) for total in held)
+        partial_sum_adds, outputs = _tally_columns(segments)
         return Work(
             row_group_steps=row_group_steps,
             array_row_starts=np.arange(0, len(bounds) - 1, geometry.row_groups),
-            columns=int(held_columns.sum(dtype=np.int64)),
+            columns=columns,
             cells=int(cells),
             drives=int(drives),
-            held_cells=int(np.einsum("ijk,ijk->", held_rows, held_columns, dtype=np.int64)),
-            held_drives=int(held_rows.sum(dtype=np.int64)),
-            partial_sum_adds=int(np.maximum(per_column - 1, 0).sum()),
-            outputs=int((per_column > 0).sum()),
+            held_cells=held_cells,
+            held_drives=held_drives,
+            partial_sum_adds=int(partial_sum_adds),
+            outputs=int(outputs),
         )
 
     def segments(
@@ -251,6 +252,34 @@ def _tally_lockstep(rows, columns, columns_per_adc):  # pragma: no cover - compi
                     drives += rows[p, g, s]
                     cells += np.int64(rows[p, g, s]) * columns[p, g, s]
     return executed, drives, cells
+
+
+@njit(cache=True, nogil=True)
+def _tally_held(rows, columns):  # pragma: no cover - compiled
+    converted, cells, drives = 0, 0, 0
+    groups, row_groups, array_cols = rows.shape
+    for p in range(groups):
+        for g in range(row_groups):
+            for a in range(array_cols):
+                converted += columns[p, g, a]
+                drives += rows[p, g, a]
+                cells += np.int64(rows[p, g, a]) * columns[p, g, a]
+    return converted, cells, drives
+
+
+@njit(cache=True, nogil=True)
+def _tally_columns(segments):  # pragma: no cover - compiled
+    """Additions that join each column's row groups, and columns that have any."""
+    groups, row_groups, cols = segments.shape
+    kept, outputs = 0, 0
+    for p in range(groups):
+        used = np.zeros(cols, np.uint8)
+        for g in range(row_groups):
+            for c in range(cols):
+                kept += segments[p, g, c]
+                used[c] |= segments[p, g, c]
+        outputs += used.sum()
+    return kept - outputs, outputs
 
 
 @njit(cache=True, nogil=True)

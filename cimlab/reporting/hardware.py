@@ -114,16 +114,17 @@ def side_by_side_table(summaries: Sequence[Mapping[str, Any]], names: Sequence[s
 
 def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
     """The same network under every ADC model: totals, and the ratios that conclusions rest on."""
+    figures = ("energy_j", "dynamic_j", "area_m2", "images_per_s")
+    headings = [heading for name in figures for heading in (FIGURES[name][0], "ratio")]
     table = _table(
-        "sensitivity to the ADC model",
-        ("energy", "ratio", "area", "ratio", "throughput", "ratio", "ADC share"),
+        "sensitivity to the ADC model (ratios: over the unpruned network)", (*headings, "ADC in dynamic")
     )
     for name, summary in by_model.items():
         if isinstance(summary, str):
             table.add_row(name, summary)
             continue
         cells = []
-        for figure in ("energy_j", "dynamic_j", "area_m2", "images_per_s"):
+        for figure in figures:
             cells += [
                 quantity(summary["total"][figure], FIGURES[figure][1]),
                 f"{summary['ratio'][figure]:.3f}",

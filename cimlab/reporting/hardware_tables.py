@@ -34,9 +34,10 @@ def hardware_table(study: Study, grids: list[Grid], allowed_loss: float) -> Tabl
     names, _ = axes_of(study, grids)
     equal_weights, equal_loss = f"{100 * reference:g} % kept", f"loss ≤ {allowed_loss:g}"
     rows: list[tuple[Cell, ...]] = [(equal_weights, name, *_row(study, (name, reference))) for name in names]
-    for name in study.granularities:
-        point = smallest_within(study, name, allowed_loss)
-        cells = _row(study, point) if point else (NONE,) * (3 + len(COUNTS) + len(COSTS))
+    for name in names:
+        point = smallest_within(study, name, allowed_loss) or (name, 0.0)
+        tried_in_vain = name in study.granularities and point not in study.points
+        cells = (NONE,) * (3 + len(COUNTS) + len(COSTS)) if tried_in_vain else _row(study, point)
         rows.append((equal_loss, name, *cells))
     columns = (
         Column("at equal", text=True), Column("granularity", text=True),

@@ -33,7 +33,7 @@ from cimlab.models.vgg import vgg16
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 
 REMAINING, GEOMETRIES, THREADS, REPEATS = 0.25, 1000, 2, 20
-INDEX = OperationUnit()
+INDEX, ASSUMED = OperationUnit(), Activity()
 Masks = list[tuple[CrossbarMatrix, LayerMask]]
 
 
@@ -53,10 +53,10 @@ def pruned(network: nn.Module, image: tuple[int, int, int]) -> Masks:
 def priced(masks: Masks, geometry: CrossbarGeometry, model: CostModel) -> float:
     """Energy per image of the pruned network over that of the dense one."""
     layers = [
-        PlacedLayer(matrix, place_mask(matrix, mask, geometry, INDEX.index(matrix, geometry)), Activity())
+        PlacedLayer(matrix, place_mask(matrix, mask, geometry, INDEX.index(matrix, geometry)), ASSUMED)
         for matrix, mask in masks
     ]
-    dense = [PlacedLayer(matrix, place_dense(matrix, geometry), Activity()) for matrix, _ in masks]
+    dense = [PlacedLayer(matrix, place_dense(matrix, geometry), ASSUMED) for matrix, _ in masks]
     return model.report(layers, geometry).total_energy_j / model.report(dense, geometry).total_energy_j
 
 

@@ -14,7 +14,12 @@ from cimlab.cli.grid.composition import Grid, read_grid
 from cimlab.cli.grid.planning import make_plan, planned_run
 from cimlab.cli.train import identities
 
-EXPERIMENTS = sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
+# a search draws from intervals, a grid enumerates
+EXPERIMENTS = [
+    path
+    for path in sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
+    if "interval(" not in path.read_text()
+]
 
 HARD = {
     "a key and what refers to it": {"seed": "0,1,2", "data.seed": "5,6", "granularity": "weight,filter"},
