@@ -109,7 +109,8 @@ def run_experiment(experiment: Experiment) -> RunRecord:
     _refuse_impossible_budget(network, prunable, experiment)
     if experiment.trainer.compile:
         network.compile()
-    tracker = make_tracker(experiment.tracker, experiment.name, experiment.run_dir, experiment.config)
+    tags = [experiment.choices[group] for group in ("model", "data", "granularity")]
+    tracker = make_tracker(experiment.tracker, experiment.name, experiment.run_dir, experiment.config, tags)
     record = None
     try:
         phases = {"dense": _dense_weights(network, matrices, experiment, tracker)}
