@@ -29,8 +29,9 @@ from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
 from cimlab.training.callbacks import CimMapping, EpochReport, SeedEpochs, hardware_metrics
+from cimlab.training.checkpoints import CheckpointError
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
-from cimlab.training.module import Classifier, OptimizerFactory
+from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.prune_retrain import PruneRetrain
 from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
 from cimlab.training.tracking import Tracker, make_tracker
@@ -161,9 +162,7 @@ def _dense_weights(
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
     kept = experiment.dense_dir / experiment.dense_run / checkpoints.NETWORK_FILE
     source = experiment.checkpoint or (kept if kept.exists() else None)
-    if source is not None:
-        content = checkpoints.load(source)
-        checkpoints.load_into(network, checkpoints.network_weights(content), source)
+    if source is not None and _loaded(network, source, experiment):
         for row in read_rows(dense_history(experiment)):
             tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
         return _snapshot(network)
@@ -174,6 +173,25 @@ def _dense_weights(
     checkpoints.save(kept, {"network": weights, "dense_run": experiment.dense_run})
     checkpoints.discard(kept.parent / "checkpoints")
     return weights
+
+
+def _loaded(network: nn.Module, source: Path, experiment: Experiment) -> bool:
+    """Load dense weights; whether they are in. A damaged network of an earlier run is told, and trained anew.
+
+    Raises:
+        CheckpointError: a checkpoint that a person gave can't be used.
+    """
+    try:
+        content = checkpoints.load(source)
+        if experiment.checkpoint is None and content.get("dense_run") != experiment.dense_run:
+            raise CheckpointError(f"checkpoint {source} is of another run")
+        checkpoints.load_into(network, checkpoints.network_weights(content), source)
+    except CheckpointError as problem:
+        if experiment.checkpoint is not None:
+            raise
+        print(f"cimlab: {problem}; the dense network is trained anew", file=sys.stderr)
+        return False
+    return True
 
 
 def dense_history(experiment: Experiment) -> Path:
@@ -234,9 +252,12 @@ def _fit(
     )
     module = Classifier(network, experiment.optimizer_factory, curve, experiment.recipe.label_smoothing)
     resume = checkpoints.latest(folder / "checkpoints")
-    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume)
+    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    broken = checkpoints.not_finite(network.state_dict())
+    if broken is not None:
+        raise TrainingError(f"{broken} became NaN or infinite in the last {phase} epoch; lower optimizer.lr")
 
 
 def _trainer(
@@ -258,6 +279,7 @@ def _trainer(
         num_sanity_val_steps=0,
         deterministic=settings.deterministic,
         default_root_dir=experiment.run_dir,
+        plugins=[checkpoints.AtomicCheckpoints()],
     )
 
 
@@ -312,8 +334,8 @@ def _record(
 ) -> RunRecord:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     seconds = {
-        "dense": sum(row["seconds"] for row in read_rows(dense_history(experiment))),
-        "retrain": sum(row["seconds"] for row in read_rows(experiment.run_dir / "history.jsonl")),
+        "dense": sum(row.get("seconds", 0.0) for row in read_rows(dense_history(experiment))),
+        "retrain": sum(row.get("seconds", 0.0) for row in read_rows(experiment.run_dir / "history.jsonl")),
     }
     return RunRecord(
         run=experiment.run,
