@@ -5,6 +5,8 @@ A command is a schema, a job (one composed configuration in, one result out) and
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from hydra import main as hydra_main
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -22,6 +25,7 @@ from cimlab.cli import errors
 from cimlab.cli.config import unknown_key
 
 Result = TypeVar("Result")
+MANY = ("-m", "--multirun")
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,10 @@ def run(command: Command, words: list[str]) -> int:
         SweepError: some runs of a multirun failed.
         OutputError: Hydra can't make the folder of a multirun.
     """
+    _refuse_options(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
-    many = [word for word in words if word in ("-m", "--multirun")]
+    many = [word for word in words if word in MANY]
     sys.argv = ["cimlab", *many, *(word for word in words if word not in many)]  # Hydra wants it before the keys
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
@@ -71,6 +76,24 @@ def run(command: Command, words: list[str]) -> int:
         runs.show()
     runs.raise_failures()
     return 0
+
+
+def _refuse_options(words: list[str]) -> None:
+    """Refuse in one line what argparse would refuse in several, and what would run pickled code."""
+    for word in words:
+        if not word.isprintable():
+            raise errors.ConfigError(f"{word!r} holds characters that can't be printed; take them out")
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            options = get_args_parser().parse_args([*sorted(words, key=lambda word: word not in MANY)])
+    except SystemExit as end:
+        if not end.code:
+            raise
+        text = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
+        raise errors.ConfigError(f"{text}; --help lists groups, choices and settings") from end
+    if options.experimental_rerun:
+        raise errors.ConfigError("--experimental-rerun loads pickled code, which cimlab never does")
 
 
 class _Runs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from cimlab.cli import application, errors
-from cimlab.cli.config import TrainConfig, check, plain_config
+from cimlab.cli.config import TrainConfig, check, chosen, plain_config
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, content_hash, write_atomically
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
     """
     checked = check(config, TrainConfig)
     plain = plain_config(config)
-    choices = {group: all_choices[group] for group in GROUPS}
+    choices = chosen(all_choices, GROUPS)
     run, dense_run = _identities(plain, checked)
     name = f"{choices['model']}-{choices['data']}-{choices['granularity']}-{checked.prune.remaining:g}-s{checked.seed}"
     run_dir = Path(checked.paths.output_dir) / f"{name}-{run[:8]}"
@@ -90,7 +90,7 @@ def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
 def _identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     """Content hashes of what shapes the run's result, and of what shapes its dense network.
 
-    Folders, trackers and progress bars are left out: they change no number.
+    Folders, trackers, progress bars and reading processes are left out: they change no number.
     """
     numbers = {key: plain["trainer"].get(key) for key in SHAPES_NUMBERS}
     start = None if config.checkpoint is None else _file_hash(Path(config.checkpoint))
@@ -98,7 +98,9 @@ def _identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     def without_folder(group: str) -> Any:
         node = plain[group]
         return (
-            {k: v for k, v in node.items() if k not in ("data_dir", "download")} if group == "data" else node
+            {k: v for k, v in node.items() if k not in ("data_dir", "download", "num_workers")}
+            if group == "data"
+            else node
         )
 
     run = {group: without_folder(group) for group in SHAPES_RESULT} | {
@@ -155,11 +157,15 @@ def _assemble(
     run_dir: Path,
 ) -> Experiment:
     """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
+    import torch
     from torch import nn
 
     from cimlab.cli.components import Component
     from cimlab.pruning.masks import PruningRule
     from cimlab.training.experiment import Experiment
+
+    if config.trainer.accelerator == "gpu" and not torch.accelerator.is_available():
+        errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
 
     def part(key: str, given: tuple[str, ...] = ()) -> Component:
         return Component(key, getattr(config, key), config.extensions, given)
