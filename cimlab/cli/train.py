@@ -96,12 +96,9 @@ def _identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     start = None if config.checkpoint is None else _file_hash(Path(config.checkpoint))
 
     def without_folder(group: str) -> Any:
+        left_out = ("data_dir", "download", "num_workers") if group == "data" else ()
         node = plain[group]
-        return (
-            {k: v for k, v in node.items() if k not in ("data_dir", "download", "num_workers")}
-            if group == "data"
-            else node
-        )
+        return {k: v for k, v in node.items() if k not in left_out} if left_out else node
 
     run = {group: without_folder(group) for group in SHAPES_RESULT} | {
         "trainer": numbers,

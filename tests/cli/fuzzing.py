@@ -18,8 +18,9 @@ ODD = (
     "'", '"', "''", "'a b'", "\\", "[", "]", "[]", "[1,2]", "[[]]", "{", "{}", "{a:1}", "{a:{b:[c]}}", "(", ")", ",",
     "a,b", "1,2", "range(3)", "choice(a,b)", "glob(*)", "interval(0,1)", "int(3.7)", "float(x)", "str(1)", "???",
     "${", "${}", "${seed}", "${nope}", "${oc.env:NOPE}", "${oc.env:PATH}", "${paths}", "$(id)", "`id`", ";", "|",
-    "=", "==", "a=b", ":", "@", "#", "%", "%s", "&", "*", "../x", "a/b", ".", "..", "x" * 3000, "\u00e9", "\u6f22\u5b57",
-    "\U0001f600", "\u202e", "\u2028", "\udcff", "\t", "a\nb", "\x1b[31m", "Infinity", "None", "[null]", "- 1", "1.0.0",
+    "=", "==", "a=b", ":", "@", "#", "%", "%s", "&", "*", "../x", "a/b", ".", "..", "x" * 3000,
+    "\u00e9", "\u6f22\u5b57", "\U0001f600", "\u202e", "\u2028", "\udcff", "\t", "a\nb", "\x1b[31m", "Infinity", "None",
+    "[null]", "- 1", "1.0.0",
 )  # fmt: skip
 ODD_VALUES = st.sampled_from(ODD) | st.text(st.characters(exclude_characters="\0"), max_size=12)
 NUMBERS = st.integers(-3, 300).map(str) | st.floats(-2, 2).map(repr) | st.sampled_from(["1e-3", "0.5", "1.0"])
@@ -59,15 +60,20 @@ def near(value: Any) -> st.SearchStrategy[str]:
     return st.sampled_from(TEXTS) | NUMBERS
 
 
+def values(key: str) -> st.SearchStrategy[str]:
+    """Mostly values that may be allowed, for an accepted command line needs all of them to be."""
+    return st.integers(0, 5).flatmap(lambda dice: ODD_VALUES if dice == 0 else near(LEAVES[key]))
+
+
 @st.composite
 def settings(draw: st.DrawFn) -> str:
-    """KEY=VALUE for a key that is there, one that is not, or one written with a sign before it."""
+    """KEY=VALUE for a key that is there, seldom one that is not, or one with a sign before it."""
     key = draw(st.sampled_from(sorted(LEAVES)))
-    value = draw(near(LEAVES[key]) | near(LEAVES[key]) | ODD_VALUES)
+    value = draw(values(key))
     if key.startswith(PATHS):
         value = value.replace("/", "_").replace("..", "_")
-    sign = draw(st.sampled_from(["", "", "", "", "", "+", "++", "~"]))
-    if draw(st.integers(0, 7)) == 0:
+    sign = draw(st.sampled_from([""] * 9 + ["+", "++", "~"]))
+    if draw(st.integers(0, 11)) == 0:
         place = draw(st.integers(0, len(key)))
         key = key[:place] + draw(st.sampled_from([".", "x", "_", " ", "é", "@", "", ":"])) + key[place + 1 :]
         key = f"typo.{key}" if key.startswith(("hydra", *PATHS)) else key
@@ -78,12 +84,15 @@ def settings(draw: st.DrawFn) -> str:
 def choices(draw: st.DrawFn) -> str:
     """GROUP=CHOICE, mostly one that is there."""
     group = draw(st.sampled_from(sorted(CHOICES)))
-    choice = draw(st.sampled_from(CHOICES[group])) if draw(st.integers(0, 4)) else draw(ODD_VALUES)
-    return f"{draw(st.sampled_from(['', '', '', '', '+', '++', '~']))}{group}={choice}"
+    choice = draw(ODD_VALUES) if draw(st.integers(0, 9)) == 0 else draw(st.sampled_from(CHOICES[group]))
+    return f"{draw(st.sampled_from([''] * 12 + ['+', '++', '~']))}{group}={choice}"
 
 
 OPTIONS = st.sampled_from(
     ["-m", "--multirun", "--bogus", "-x", "--", "-", "--cfg", "--cfg=bogus", "--config-name=nope", "-cd=nope",
      "--experimental-rerun=nope.pickle", "--package", "--help", "--info=nope", "--resolve"]
 )  # fmt: skip
-COMMAND_LINES = st.lists(settings() | settings() | choices() | ODD_VALUES | OPTIONS, min_size=1, max_size=4)
+WORDS = st.integers(0, 19).flatmap(
+    lambda dice: OPTIONS if dice == 0 else ODD_VALUES if dice == 1 else choices() if dice < 9 else settings()
+)
+COMMAND_LINES = st.lists(WORDS, min_size=1, max_size=4)
