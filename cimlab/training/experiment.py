@@ -175,10 +175,7 @@ def _dense_weights(
     if experiment.checkpoint is not None:
         _loaded(network, experiment.checkpoint, experiment)
         return _with_history(network, experiment, tracker)
-    if kept.exists() and _loaded(network, kept, experiment):
-        return _with_history(network, experiment, tracker)
-    with claimed(kept.parent, wait=True):
-        # another run may have trained it while this one waited
+    with claimed(kept.parent, wait=True):  # another run may be training it at this moment
         if kept.exists() and _loaded(network, kept, experiment):
             return _with_history(network, experiment, tracker)
         _train_dense(network, matrices, experiment, tracker, kept)

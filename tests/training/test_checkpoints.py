@@ -3,6 +3,7 @@
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ from torch import nn
 from cimlab.training import checkpoints
 from cimlab.training.checkpoints import AtomicCheckpoints, CheckpointError
 
-CONTENT = {"network": {"weight": torch.arange(600.0).view(20, 30), "bias": torch.ones(3)}, "dense_run": "abc"}
+CONTENT: dict[str, Any] = {
+    "network": {"weight": torch.arange(600.0).view(20, 30), "bias": torch.ones(3)},
+    "dense_run": "abc",
+}
 
 
 def same(content: dict) -> bool:
