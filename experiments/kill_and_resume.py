@@ -23,6 +23,7 @@ from cimlab.records.record import RECORD_FILE, RunRecord
 
 HERE = Path(__file__).parent
 ENGINES = ("basic", "joblib", "submitit_local", "submitit_slurm")
+SHORT = ("trainer.threads=1", "recipe.epochs=2", "schedule.epochs=2")
 KILL_AT = (4, 11)  # records there are when the kill comes
 
 
@@ -34,7 +35,7 @@ def results(folder: Path) -> dict[str, tuple]:
 
 def start(engine: str, folder: Path) -> subprocess.Popen:
     """The sweep, in a process group of its own."""
-    words = ["sweep", str(HERE / "digits_smoke.yaml"), f"paths.output_dir={folder}", "trainer.threads=1"]
+    words = ["sweep", str(HERE / "digits_smoke.yaml"), f"paths.output_dir={folder}", *SHORT]
     if engine != "basic":
         words += [f"--launcher={engine}", "--jobs=2"]
     if engine == "submitit_slurm":

@@ -17,8 +17,10 @@ COLUMNS = (
     "state", "model", "data", "granularity", "remaining", "seed", "accuracy", "dense", "compression", "arrays",
     "steps_ratio", "energy_j", "seconds", "name",
 )  # fmt: skip
-FIELDS = (*COLUMNS, "run", "geometry", "saliency", "schedule", "pruned", "left", "conversions_ratio", "created",
-    "commit", "group", "folder", "reason", "epochs")  # fmt: skip
+FIELDS = (
+    *COLUMNS, "run", "geometry", "saliency", "schedule", "pruned", "left", "conversions_ratio", "energy_ratio",
+    "latency_s", "created", "commit", "group", "folder", "reason", "epochs",
+)  # fmt: skip
 COMPARE: dict[str, Callable] = {
     "<=": operator.le,
     ">=": operator.ge,

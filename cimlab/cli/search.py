@@ -30,7 +30,7 @@ OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord
     "conversions": ("minimize", lambda record: record.hardware["ratio"]["adc_conversions"]),
     "arrays": ("minimize", lambda record: record.hardware["total"]["arrays"]),
     "weights": ("minimize", lambda record: record.weights["remaining_all"]),
-    "energy": ("minimize", lambda record: record.hardware["energy_j"]),
+    "energy": ("minimize", lambda record: record.hardware["cost"]["total"]["energy_j"]),
 }
 LAYERS = "prune.layer_remaining."
 JOURNAL = "search.journal"

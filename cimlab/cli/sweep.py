@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cimlab.cli import errors
 from cimlab.cli.options import Options, Parser, at_least_one, seconds
+
+if TYPE_CHECKING:
+    from cimlab.cli.grid.planning import Plan
+    from cimlab.cli.grid.watching import Watch
 
 UNFINISHED = 3
 HELP = """\
@@ -33,19 +38,12 @@ def run(words: list[str]) -> int:
     _announce(plan, time.time() - started)
     if asked.dry_run:
         for point in plan.points:
-            state = (
-                "done"
-                if point.run_dir in plan.done
-                else "failed"
-                if point.run_dir in plan.failed
-                else "to do"
-            )
-            print(f"{state:6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
+            print(f"{plan.state(point):6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
         return 0
     return _run(plan, path, started, asked)
 
 
-def _run(plan, path: Path, started: float, asked: Options) -> int:
+def _run(plan: Plan, path: Path, started: float, asked: Options) -> int:
     from rich.console import Console
 
     from cimlab.cli.grid.engines import default_jobs, engine, run_elsewhere
@@ -61,7 +59,7 @@ def _run(plan, path: Path, started: float, asked: Options) -> int:
     session = Session(started, deadline, asked.retry_failed, threads)
     lines: list[str] = []
     stopped = ""
-    watch = Watch(plan, session, Console(file=sys.stdout), jobs)
+    watch = Watch(plan, session, Console(file=sys.stdout))
     if plan.pending:
         check_every_value(plan, path)
         try:
@@ -77,14 +75,12 @@ def _run(plan, path: Path, started: float, asked: Options) -> int:
     return _close(plan, watch, lines, stopped)
 
 
-def _close(plan, watch, lines: list[str], stopped: str) -> int:
+def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str) -> int:
     """The closing summary and the exit code."""
     done, total = len(plan.done) + len(watch.done), len(plan.points)
     _summary(plan)
-    failed = {
-        failure.name: f"{failure.reason} (earlier; --retry-failed tries again)"
-        for failure in plan.failed.values()
-    }
+    earlier = "(earlier; --retry-failed tries again)"
+    failed = {Path(folder).name: f"{failure.reason} {earlier}" for folder, failure in plan.failed.items()}
     failed |= watch.failed
     for name, reason in failed.items():
         print(f"cimlab: failed: {name}: {reason}", file=sys.stderr)
@@ -98,7 +94,7 @@ def _close(plan, watch, lines: list[str], stopped: str) -> int:
     return 0 if done == total else errors.FAILURE
 
 
-def _summary(plan) -> None:
+def _summary(plan: Plan) -> None:
     from cimlab.cli.grid.planning import record_path
     from cimlab.cli.train import show_many
     from cimlab.records.record import RecordError, RunRecord
@@ -113,7 +109,7 @@ def _summary(plan) -> None:
         show_many(records, plan.output_dir / f"{plan.grid.name}.png")
 
 
-def _announce(plan, took_s: float) -> None:
+def _announce(plan: Plan, took_s: float) -> None:
     grid = plan.grid
     axes = "  ".join(f"{'+'.join(axis.keys)} ({len(axis.settings)})" for axis in grid.axes)
     note = grid.first["config"].get("experiment")

@@ -17,9 +17,10 @@ from cimlab.records.claims import CLAIM_FILE, holder
 from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.history import read_rows
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
+from cimlab.records.store import COMMITTED, is_simulation
 
 INDEX_FILE = ".index.json"
-LAYOUT = 1
+LAYOUT = 2
 Row = dict[str, Any]
 
 
@@ -48,6 +49,7 @@ def rows(folder: Path) -> tuple[list[Row], list[str]]:
 def row_of(record: RunRecord) -> Row:
     """What a table of runs shows of a record: choices, what was asked, and the main results."""
     total, hardware = record.hardware["total"], record.hardware
+    cost = hardware.get("cost", {})  # records made before costs were known have none
     return {
         "state": "done",
         "run": record.run,
@@ -65,7 +67,9 @@ def row_of(record: RunRecord) -> Row:
         "arrays": total["arrays"],
         "steps_ratio": hardware["ratio"].get("steps"),
         "conversions_ratio": hardware["ratio"].get("adc_conversions"),
-        "energy_j": hardware.get("energy_j"),
+        "energy_j": cost.get("total", {}).get("energy_j"),
+        "energy_ratio": cost.get("ratio", {}).get("energy_j"),
+        "latency_s": cost.get("total", {}).get("latency_s"),
         "seconds": sum(record.wall_time_s.values()),
         "created": record.created,
         "commit": record.code.get("git_commit"),
@@ -100,17 +104,23 @@ def state_of(run_dir: Path) -> tuple[str, str]:
 
 
 def record_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Records below a folder with their file status; one look-up a run, and none inside the folder of a run."""
+    """Records below a folder with their file status, each in its run's folder or committed beside others.
+
+    One look-up a run, and none inside the folder of a run.
+    """
     record = os.path.join(folder, RECORD_FILE)
     with contextlib.suppress(OSError):
         yield record, os.stat(record)
         return
     try:
-        inside = sorted(entry.path for entry in os.scandir(folder) if _may_hold_runs(entry))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
-    for path in inside:
-        yield from record_files(Path(path))
+    for entry in entries:
+        if COMMITTED.fullmatch(entry.name) and not is_simulation(Path(entry.path)):
+            yield entry.path, entry.stat()
+        elif _may_hold_runs(entry):
+            yield from record_files(Path(entry.path))
 
 
 def _may_hold_runs(entry: os.DirEntry[str]) -> bool:

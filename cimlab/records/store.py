@@ -6,6 +6,7 @@ NAME-HASH.json. `publish` makes the second from the first and leaves out whose m
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable
@@ -21,25 +22,26 @@ COMMITTED = re.compile(r".+-[0-9a-f]{8}\.json")
 
 def load(*folders: Path) -> tuple[list[RunRecord], list[str]]:
     """Records below the folders, sorted by name, and one line for each file that is not a whole record."""
-    records: list[RunRecord] = []
+    found: dict[str, list[RunRecord]] = {}
     problems = []
     for path in _files(folders, RECORD_FILE):
         try:
             record = RunRecord.read(path)
         except RecordError as problem:
-            if not _is_simulation(path):
+            if not is_simulation(path):
                 problems.append(str(problem))
             continue
-        if record not in records:  # the same record, in its run's folder and committed
-            records.append(record)
-    return sorted(records, key=lambda record: record.name), problems
+        same = found.setdefault(record.run, [])
+        if record not in same:  # the same record, in its run's folder and committed
+            same.append(record)
+    return sorted(itertools.chain(*found.values()), key=lambda record: record.name), problems
 
 
 def load_simulations(*folders: Path) -> tuple[list[SimulationRecord], list[str]]:
     """The records that `cimlab simulate` writes, one a simulation, sorted by name, and a line for each damaged one."""
     found: dict[str, SimulationRecord] = {}
     problems = []
-    for path in filter(_is_simulation, _files(folders, SIMULATION_FILE)):
+    for path in filter(is_simulation, _files(folders, SIMULATION_FILE)):
         try:
             record = SimulationRecord.read(path)
         except RecordError as problem:
@@ -69,7 +71,8 @@ def _without_folders(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _is_simulation(path: Path) -> bool:
+def is_simulation(path: Path) -> bool:
+    """Whether the file is the record of a simulation, as far as it can be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -35,7 +35,9 @@ AXES = {
     "ADC conversions left": "conversions_ratio",
     "compression": "compression",
     "arrays": "arrays",
+    "energy left": "energy_ratio",
     "energy (J)": "energy_j",
+    "latency (s)": "latency_s",
 }
 TABLE = (
     "state", "model", "data", "granularity", "geometry", "remaining", "seed", "accuracy", "dense", "compression",
@@ -62,7 +64,8 @@ def page(folders: list[Path]) -> None:
     with curves:
         show_curves(chosen[chosen["state"] == "done"])
     with table:
-        st.dataframe(chosen[[c for c in TABLE if c in chosen]], hide_index=True, width="stretch")
+        shown = [name for name in TABLE if name in chosen and chosen[name].notna().any()]
+        st.dataframe(chosen[shown], hide_index=True, width="stretch")
     with one:
         show_run(chosen)
 
@@ -115,7 +118,7 @@ def curve(done: pd.DataFrame, field: str, label: str) -> alt.LayerChart:
     means = done.groupby(keys, as_index=False)[[field, "accuracy"]].mean()
     y = alt.Y("accuracy:Q", title="test accuracy after retraining", axis=alt.Axis(format="%"))
     y = y.scale(zero=False)
-    fraction = field in ("left", "steps_ratio", "conversions_ratio")
+    fraction = field in ("left", "steps_ratio", "conversions_ratio", "energy_ratio")
     x = (
         alt.X(f"{field}:Q", title=label, axis=alt.Axis(format="%"))
         if fraction
@@ -178,11 +181,26 @@ def show_layers(folder: Path) -> None:
         tooltip=["layer", "what", alt.Tooltip("fraction:Q", format=".2%")],
     )  # fmt: skip
     st.altair_chart(chart.properties(height=280, title="left of each layer"), width="stretch")
-    parts = record.hardware.get("energy_by_component_j")
-    if parts:
-        energy = pd.DataFrame({"component": list(parts), "energy (J)": list(parts.values())})
-        bars = CHART(energy).mark_bar().encode(x="energy (J):Q", y=alt.Y("component:N", sort="-x"))
-        st.altair_chart(bars.properties(title="energy of an image, by component"), width="stretch")
+    cost = record.hardware.get("cost")
+    if cost:
+        show_energy(cost)
+
+
+def show_energy(cost: dict[str, Any]) -> None:
+    """Energy of an image by component, beside the unpruned network's."""
+    parts = [("pruned", cost["energy_j"]), ("dense", cost["dense_energy_j"])]
+    energy = pd.DataFrame(
+        [{"component": c, "energy (J)": v, "network": n} for n, e in parts for c, v in e.items()]
+    )
+    bars = CHART(energy).mark_bar().encode(
+        x=alt.X("energy (J):Q", axis=alt.Axis(format="~s")),
+        y=alt.Y("component:N", sort="-x"),
+        yOffset="network:N",
+        color="network:N",
+        tooltip=["component", "network", "energy (J)"],
+    )  # fmt: skip
+    title = f"energy of an image by component ({cost['technology']}, ADC model {cost['adc_model']})"
+    st.altair_chart(bars.properties(title=title), width="stretch")
 
 
 def layer_row(name: str, counts: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Cimlab, one_line
 
+from cimlab.cli.grid.planning import make_plan
 from cimlab.cli.options import seconds
 from cimlab.records.record import RECORD_FILE, RunRecord
 
@@ -245,3 +246,49 @@ def test_a_multirun_in_other_processes_sums_up_and_counts_failures(cimlab: Cimla
     assert "plot: " in answer.out
     assert len(records(tmp_path)) == 1
     assert not (tmp_path / ".multirun").exists()
+
+
+def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
+    sweep: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from cimlab.cli.grid import worker
+    from cimlab.records.record import RecordError
+
+    path = experiment(tmp_path, granularity="weight,filter")
+    genuine, calls = worker.perform, []
+
+    def full(planned):
+        calls.append(planned)
+        if len(calls) == 1:
+            return genuine(planned)
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as problem:
+            raise RecordError("can't write") from problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "perform", full)
+        answer = sweep(path)
+    assert answer.code == 1
+    assert "no space left" in answer.err
+    assert "1 of 2 points are done; the same command goes on" in answer.err
+    assert not list((tmp_path / "out").rglob("failure.json"))
+    assert sweep(path).code == 0
+    assert len(records(tmp_path / "out")) == 2
+
+
+def test_a_point_that_keeps_killing_its_process_counts_as_failed(sweep: Cimlab, tmp_path: Path) -> None:
+    import json
+
+    path = experiment(tmp_path, granularity="weight,filter")
+    plan = make_plan(path, [*SMALL, f"paths.output_dir={tmp_path / 'out'}"])
+    claim = Path(plan.points[0].run_dir) / "claim.json"
+    claim.parent.mkdir(parents=True)
+    claim.write_text(json.dumps({"host": "h", "pid": 1, "since": 0, "deaths": 4}))
+    answer = sweep(path)
+    assert answer.code == 1
+    assert "its process died 5 times in a row" in answer.err
+    assert len(records(tmp_path / "out")) == 1
+    assert sweep(path, "--retry-failed").code == 0

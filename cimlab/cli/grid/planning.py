@@ -58,6 +58,12 @@ class Plan:
         """Points without a record that have not failed before."""
         return [p for p in self.points if p.run_dir not in self.done and p.run_dir not in self.failed]
 
+    def state(self, point: Point) -> str:
+        """done, failed or to do, as it was when the plan was made."""
+        if point.run_dir in self.done:
+            return "done"
+        return "failed" if point.run_dir in self.failed else "to do"
+
     def planned(self, point: Point) -> PlannedRun:
         """The run of a point, composed and checked."""
         return planned_run(self.grid, point.place)

@@ -32,11 +32,10 @@ class Watch:
         plan: what is to be done.
         session: this call of the sweep.
         console: where to show it; lines instead of a live view where it is no terminal.
-        workers: how many points run at a time, for the time left.
     """
 
-    def __init__(self, plan: Plan, session: Session, console: Console, workers: int) -> None:
-        self.plan, self.session, self.console, self.workers = plan, session, console, workers
+    def __init__(self, plan: Plan, session: Session, console: Console) -> None:
+        self.plan, self.session, self.console = plan, session, console
         self.left: list[Point] = plan.pending
         self.done: list[Point] = []
         self.failed: dict[str, str] = {}
@@ -72,8 +71,9 @@ class Watch:
                 self._tell(point, "done")
             elif failed_since(run_dir, self.session) and not _held(run_dir):
                 failure = Failure.read(run_dir)
-                self.failed[point.name] = failure.reason if failure else "unknown"
-                self._tell(point, f"failed: {self.failed[point.name]}")
+                reason = failure.reason if failure else "unknown"
+                self.failed[run_dir.name] = reason
+                self._tell(point, f"failed: {reason}")
             else:
                 left.append(point)
                 if _held(run_dir):
