@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cimlab.records.record import RunRecord
 from cimlab.reporting.accuracy_tables import axes_of, smallest_within
 from cimlab.reporting.estimates import Estimate
@@ -10,6 +12,8 @@ from cimlab.reporting.studies import Point, Study, cost, left, loss
 from cimlab.reporting.table import NONE, Cell, Column, Table
 
 COUNTS = (("steps", "steps"), ("conversions", "adc_conversions"), ("arrays", "arrays"))
+ADC_FACTORS = (0.1, 1.0, 10.0)
+"""One 8-bit conversion costs 0.16 to 15.6 pJ at 32 nm, depending on who publishes it: a decade on either side."""
 COSTS = (
     ("energy", "energy_j"), ("latency", "latency_s"), ("throughput", "effective_ops_per_s"),
     ("TOPS/W", "effective_ops_per_j"), ("area", "area_m2"),
@@ -52,6 +56,34 @@ def hardware_table(study: Study, grids: list[Grid], allowed_loss: float) -> Tabl
         *pricing_notes(study.records),
     )
     return Table("T2", "Work and cost on the accelerator by pruned unit", columns, tuple(rows), notes)
+
+
+def sensitivity_table(study: Study) -> Table:
+    """T7: energy over that of the unpruned network if a conversion cost less or more than the ADC model says.
+
+    Energy is linear in the price of a conversion, so that the ratio at another price is exact.
+    """
+    at = study.reference
+    names = [name for name in study.granularities if any(map(cost, study.points.get((name, at), ())))]
+    rows = []
+    for name in names:
+        priced = [c for c in map(cost, study.points[name, at]) if c]
+        cells = [Estimate.of(_energy_ratio(c, factor) for c in priced) for factor in ADC_FACTORS]
+        rows.append((name, *cells))
+    columns = (
+        Column("granularity", text=True),
+        *(Column(f"ADC energy x {factor:g}", digits=3, spread=False) for factor in ADC_FACTORS),
+    )
+    notes = (f"{study.title}, {100 * at:g} % kept.", *pricing_notes(study.records))
+    return Table("T7", "Energy ratio to dense, by the price of a conversion", columns, tuple(rows), notes)
+
+
+def _energy_ratio(summary: dict[str, Any], factor: float) -> float:
+    own, dense = (
+        sum(joules * (factor if part == "adc" else 1.0) for part, joules in summary[key].items())
+        for key in ("energy_j", "dense_energy_j")
+    )
+    return own / dense
 
 
 def _row(study: Study, point: Point) -> tuple[Cell, ...]:

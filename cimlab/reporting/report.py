@@ -16,7 +16,7 @@ from cimlab.reporting.chart import Chart
 from cimlab.reporting.claims import Verdict, claims_table, verdicts
 from cimlab.reporting.grid import Grid, read_grids
 from cimlab.reporting.hardware_charts import energy_chart, layers_chart, speed_chart
-from cimlab.reporting.hardware_tables import hardware_table
+from cimlab.reporting.hardware_tables import hardware_table, sensitivity_table
 from cimlab.reporting.numbers import numbers
 from cimlab.reporting.provenance import provenance_table
 from cimlab.reporting.published import Published, headline, headline_table, validation_table, work_table
@@ -92,7 +92,7 @@ def assemble(
     provenance = provenance_table(records)
     tables = [*accuracy_tables(mains, grids)]
     if first:
-        tables.append(hardware_table(first, grids, published.drop))
+        tables += [hardware_table(first, grids, published.drop), sensitivity_table(first)]
     tables += [
         headline_table(ours, published), work_table(published), ablation_table(found, mains), validation,
         claims_table(judged), provenance, runs_table(found),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,18 @@ def test_a_report_is_written_and_what_is_missing_is_said(
     said = capsys.readouterr().out
     assert "not run: F7 " in said
     assert said.endswith(f"report: {tmp_path / 'r.html'}\n")
+
+
+def test_a_record_of_another_schema_is_reported_and_the_others_are_shown(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = replace(run(seed=1), schema=99)
+    other.write(outputs / "other" / RECORD_FILE)
+    assert report.run([str(outputs), "-o", str(tmp_path / "r.html")]) == 0
+    assert "has schema 99, this cimlab reads 1" in capsys.readouterr().out
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "has schema 99" in page
+    assert "2 runs at 2 points" in page
 
 
 def test_a_paper_is_written(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

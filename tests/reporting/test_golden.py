@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.grid import Grid
 from cimlab.reporting.published import Published, validation_table
 from cimlab.reporting.report import Report, assemble
@@ -52,7 +53,7 @@ def compare(path: Path, text: str) -> None:
     assert path.read_bytes() == text.encode(), f"{path.name} changed; look at it, then CIMLAB_WRITE_GOLDEN=1"
 
 
-@pytest.mark.parametrize("name", ["T1a", "T2", "T3", "T5", "T6", "claims", "provenance", "runs"])
+@pytest.mark.parametrize("name", ["T1a", "T2", "T3", "T5", "T6", "T7", "claims", "provenance", "runs"])
 def test_a_table_is_the_same_csv_byte_for_byte(report: Report, name: str) -> None:
     table = report.table(name)
     assert table is not None
@@ -114,6 +115,19 @@ def test_without_records_every_figure_says_what_is_missing() -> None:
     assert all(chart.missing for chart in empty.charts)
     assert {verdict.verdict for verdict in empty.verdicts} == {"not tested"}
     assert len(empty.not_run) >= 9
+
+
+def test_the_energy_ratio_at_another_converter_price_is_exact(report: Report) -> None:
+    """Made-up prices: see cases._cost; at a free converter only the rest counts."""
+    table = report.table("T7")
+    assert table is not None
+    (row,) = (row for row in table.rows if row[0] == "operation unit")
+    share, rest = 0.25 * 1.2, 4e-6
+    support = 4e-8 + 3e-8
+    for cell, factor in zip(row[1:], (0.1, 1.0, 10.0), strict=True):
+        assert isinstance(cell, Estimate)
+        dense = 6e-6 * factor + rest
+        assert cell.mean == pytest.approx((share * dense + support) / dense)
 
 
 def test_what_was_not_priced_is_not_run_rather_than_free() -> None:

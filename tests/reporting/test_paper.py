@@ -16,7 +16,7 @@ from tests.reporting.cases import run
 from tests.reporting.test_golden import small_report
 
 PAPER = Path(__file__).parents[2] / "paper"
-WITH_RESULTS = ("abstract", "setup", "results", "validation", "threats", "appendix")
+WITH_RESULTS = ("abstract", "setup", "results", "validation", "threats", "conclusion", "appendix")
 CODE = re.compile(
     r"//[^\n]*"  # comments
     r"|#import[^\n]*|#(let|set|show)[^\n]*"
