@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,14 @@ from cimlab.cli import application, errors
 from cimlab.cli.config import TrainConfig, check, chosen, plain_config
 from cimlab.records.claims import claimed
 from cimlab.records.failure import FAILURE_FILE
-from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, content_hash, write_atomically
+from cimlab.records.record import (
+    RECORD_FILE,
+    RecordError,
+    RunRecord,
+    canonical,
+    hash_of_texts,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from cimlab.training.experiment import Experiment
@@ -112,9 +120,14 @@ def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
     return perform(plan(check(config, TrainConfig), plain_config(config), all_choices))
 
 
-def plan(config: TrainConfig, plain: dict[str, Any], all_choices: dict[str, str]) -> PlannedRun:
+def plan(
+    config: TrainConfig,
+    plain: dict[str, Any],
+    all_choices: dict[str, str],
+    text_of: Callable[[Any], str] = canonical,
+) -> PlannedRun:
     """Give a checked configuration its identity."""
-    return PlannedRun(config, plain, chosen(all_choices, GROUPS), *identities(plain, config))
+    return PlannedRun(config, plain, chosen(all_choices, GROUPS), *identities(plain, config, text_of))
 
 
 def perform(planned: PlannedRun) -> RunRecord:
@@ -144,7 +157,9 @@ def perform(planned: PlannedRun) -> RunRecord:
     return done
 
 
-def identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
+def identities(
+    plain: dict[str, Any], config: TrainConfig, text_of: Callable[[Any], str] = canonical
+) -> tuple[str, str]:
     """Content hashes of what shapes the run's result, and of what shapes its dense network.
 
     Folders, trackers, progress bars and reading processes are left out: they change no number.
@@ -154,10 +169,10 @@ def identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     left_out = ("data_dir", "download", "num_workers")
     data = {key: value for key, value in plain["data"].items() if key not in left_out}
     shaping = {**plain, "data": data, "trainer": numbers, "checkpoint": start}
-    run = {key: shaping[key] for key in (*SHAPES_RESULT, "trainer", "checkpoint")}
-    dense = {key: shaping[key] for key in (*SHAPES_DENSE, "trainer")}
-    dense["recipe"] = {key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE}
-    return content_hash(run), content_hash(dense)
+    run = {key: text_of(shaping[key]) for key in (*SHAPES_RESULT, "trainer", "checkpoint")}
+    dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
+    dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
+    return hash_of_texts(run), hash_of_texts(dense)
 
 
 def _existing(path: Path, tell: bool = True) -> RunRecord | None:

@@ -105,9 +105,46 @@ def _checksum(content: dict[str, Any]) -> str:
 
 def content_hash(content: Any) -> str:
     """SHA-256 over the canonical JSON of plain content: the same for the same content, whatever its key order."""
-    as_read_back = json.loads(json.dumps(content))  # keys that are numbers sort as the text they become
-    canonical = json.dumps(as_read_back, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def canonical(content: Any) -> str:
+    """Plain content as JSON without spaces, keys in order."""
+    if not _has_text_keys(content):  # keys that are numbers sort as the text they become
+        content = json.loads(json.dumps(content))
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _has_text_keys(content: Any) -> bool:
+    if isinstance(content, dict):
+        return all(type(key) is str and _has_text_keys(value) for key, value in content.items())
+    return all(map(_has_text_keys, content)) if isinstance(content, list | tuple) else True
+
+
+def hash_of_texts(texts: dict[str, str]) -> str:
+    """`content_hash` of a mapping, from the canonical text of each of its parts."""
+    body = ",".join(f"{json.dumps(key)}:{texts[key]}" for key in sorted(texts))
+    return hashlib.sha256(f"{{{body}}}".encode()).hexdigest()
+
+
+class Remembered:
+    """`canonical`, remembering the text of an object for as long as it is used: ten thousand points share most parts.
+
+    Parts must not change between calls.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[int, tuple[Any, str]] = {}
+
+    def __call__(self, part: Any) -> str:
+        if not isinstance(part, dict):
+            return canonical(part)
+        known = self._texts.get(id(part))
+        if known is None:  # the object is kept with its text, so that nothing else can get its id
+            known = self._texts[id(part)] = (part, canonical(part))
+            if len(self._texts) > 1000:
+                self._texts.clear()
+        return known[1]
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -160,12 +160,14 @@ class _Composer:
         self.axes = [self._words(override) for override in self._parse(list(self.written.values()))]
         first_words = [words[0] for words in self.axes]
         config = self.compose(first_words)
-        self.first, self.raw = _document(config), _leaves(_plain(config, resolve=False))
+        run = _run(config)
+        self.first, self.raw = _document(config), _leaves(_plain(run, resolve=False))
+        self.first_leaves = _leaves(self.first)
         groups = [[i] for i in range(len(self.axes))]
         if not _only_simple_references(self.raw):
             groups = [list(range(len(self.axes)))]
         while True:
-            axes = [self._axis(group, config) for group in groups]
+            axes = [self._axis(group, run) for group in groups]
             merged = _merge_overlapping(groups, axes)
             if len(merged) == len(groups):
                 break
@@ -180,38 +182,28 @@ class _Composer:
             )
         return grid
 
-    def _axis(self, group: list[int], first: DictConfig) -> Axis:
-        keys = tuple(self.axes[i][0].split("=", 1)[0] for i in group)
+    def _axis(self, group: list[int], run: DictConfig) -> Axis:
+        keys = tuple(self.axes[i][0].lstrip("+~").split("=", 1)[0] for i in group)
         combinations = list(itertools.product(*(self.axes[i] for i in group)))
         settings = [Setting(combinations[0])]
-        settings += [self._setting(words, group, first) for words in combinations[1:]]
+        settings += [self._setting(words, group, run) for words in combinations[1:]]
         return Axis(keys, tuple(settings))
 
-    def _setting(self, words: tuple[str, ...], group: list[int], first: DictConfig) -> Setting:
-        config = self._updated(first, words)
-        if config is None:
+    def _setting(self, words: tuple[str, ...], group: list[int], run: DictConfig) -> Setting:
+        parsed = self._parse(words)
+        if all(_is_plain_value(override, run) for override in parsed):
+            # put into the first point, which is all that Hydra does with plain values
+            updated = run.copy()
+            for override in parsed:
+                OmegaConf.update(updated, override.key_or_group, override.value(), merge=True)
+            after = {**self.first, "config": _plain(updated, resolve=True)}
+            rewired = {("config", *override.key_or_group.split(".")) for override in parsed}
+        else:
             others = [axis[0] for i, axis in enumerate(self.axes) if i not in group]
             config = self.compose([*others, *words])
-        before, after = _leaves(self.first), _leaves(_document(config))
-        raw = _leaves(_plain(config, resolve=False))
-        return Setting(
-            words,
-            removed=tuple(leaf for leaf in before if leaf not in after),
-            changed=tuple((k, v) for k, v in after.items() if k not in before or not _same(before[k], v)),
-            rewired=frozenset(
-                ("config", *k) for k in {*raw, *self.raw} if raw.get(k, ...) != self.raw.get(k, ...)
-            ),
-        )
-
-    def _updated(self, first: DictConfig, words: tuple[str, ...]) -> DictConfig | None:
-        """The first point with plain values put in, which is all that Hydra does with them; None for others."""
-        parsed = self._parse(words)
-        if not all(_is_plain_value(override, first) for override in parsed):
-            return None
-        config = first.copy()
-        for override in parsed:
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        return config
+            raw, after = _leaves(_plain(_run(config), resolve=False)), _document(config)
+            rewired = {("config", *k) for k in {*raw, *self.raw} if raw.get(k, ...) != self.raw.get(k, ...)}
+        return _difference(self.first_leaves, _leaves(after), words, frozenset(rewired))
 
     def compose(self, words: Sequence[str]) -> DictConfig:
         try:
@@ -276,16 +268,30 @@ def _document(config: DictConfig) -> Document:
     choices = OmegaConf.to_container(config.hydra.runtime.choices)
     assert isinstance(choices, dict)
     return {
-        "config": _plain(config, resolve=True),
+        "config": _plain(_run(config), resolve=True),
         "choices": {str(k): str(v) for k, v in choices.items() if v and not str(k).startswith("hydra/")},
     }
 
 
-def _plain(config: DictConfig, resolve: bool) -> dict[str, Any]:
+def _run(config: DictConfig) -> DictConfig:
+    """What Hydra composed, less its own settings."""
     run = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    assert isinstance(run, DictConfig)
+    return run
+
+
+def _plain(run: DictConfig, resolve: bool) -> dict[str, Any]:
     plain = OmegaConf.to_container(run, resolve=resolve, throw_on_missing=resolve)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _difference(
+    before: dict[Leaf, Any], after: dict[Leaf, Any], words: tuple[str, ...], rewired: frozenset[Leaf]
+) -> Setting:
+    removed = tuple(leaf for leaf in before if leaf not in after)
+    changed = tuple((k, v) for k, v in after.items() if k not in before or not _same(before[k], v))
+    return Setting(words, removed, changed, rewired)
 
 
 def _leaves(node: dict[str, Any], path: Leaf = ()) -> dict[Leaf, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cimlab.cli.config import TrainConfig, check_plain
 from cimlab.cli.errors import ConfigError
@@ -13,7 +14,7 @@ from cimlab.cli.grid.composition import Axis, Grid, Place, located, read_grid
 from cimlab.cli.train import PlannedRun, check_parts, plan
 from cimlab.records.failure import Failure
 from cimlab.records.index import Row, rows
-from cimlab.records.record import RECORD_FILE
+from cimlab.records.record import RECORD_FILE, Remembered, canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,10 @@ def make_plan(path: Path, overrides: list[str], retry_failed: bool = False) -> P
     """
     grid = read_grid(path, overrides)
     points: dict[str, Point] = {}
+    text_of = Remembered()
     for place in sorted(grid.places(), key=_running_order(grid)):
         try:
-            planned = planned_run(grid, place)
+            planned = planned_run(grid, place, text_of)
         except ConfigError as problem:
             words = grid.words(place)
             text = f"{located(path, str(problem), words)}{problem} (at {' '.join(words)})"
@@ -95,14 +97,16 @@ def make_plan(path: Path, overrides: list[str], retry_failed: bool = False) -> P
     return made
 
 
-def planned_run(grid: Grid, place: Place) -> PlannedRun:
+def planned_run(grid: Grid, place: Place, text_of: Callable[[Any], str] = canonical) -> PlannedRun:
     """A point as `cimlab train` would plan it.
 
     Raises:
         ConfigError: the combination is refused.
     """
     document = grid.document(place)
-    return plan(check_plain(document["config"], TrainConfig), document["config"], document["choices"])
+    return plan(
+        check_plain(document["config"], TrainConfig), document["config"], document["choices"], text_of
+    )
 
 
 def find_done(made: Plan) -> None:

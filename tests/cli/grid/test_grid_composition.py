@@ -13,6 +13,7 @@ from cimlab.cli.errors import ConfigError
 from cimlab.cli.grid.composition import Grid, read_grid
 from cimlab.cli.grid.planning import make_plan, planned_run
 from cimlab.cli.train import identities
+from cimlab.records.record import Remembered, content_hash, hash_of_texts
 
 # a search draws from intervals, a grid enumerates
 EXPERIMENTS = [
@@ -132,3 +133,11 @@ def test_a_bad_axis_is_refused_with_its_line_before_anything_runs(
     assert message in str(refusal.value)
     assert str(refusal.value).startswith(f"{path}:{line}: "), refusal.value
     assert not (tmp_path / "out").exists()
+
+
+def test_a_hash_put_together_from_remembered_parts_is_that_of_the_whole() -> None:
+    text_of = Remembered()
+    shared = {"b": [1, 2.5, None], "a": {"3": True, 10: "x", 9: "ä"}}
+    for number in range(3000):  # more than are remembered
+        parts = {"shared": shared, "own": {"n": number}, 'quo"ted': "text", "none": None}
+        assert hash_of_texts({key: text_of(part) for key, part in parts.items()}) == content_hash(parts)
