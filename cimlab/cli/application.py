@@ -67,11 +67,10 @@ def run(command: Command, words: list[str]) -> int:
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:
-        if _is_hydra(problem):
-            raise errors.ConfigError(_hydra_line(problem, command)) from problem
-        if isinstance(problem, OSError):
+        if isinstance(problem, OSError) and not _is_hydra(problem):
             raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem
-        raise
+        # failures of the job never come this way: what is left is about the options, the words or a YAML file
+        raise errors.ConfigError(_hydra_line(problem, command)) from problem
     finally:
         runs.show()
     runs.raise_failures()
