@@ -14,10 +14,11 @@ UV_TARGET := --python $(BIN)/python --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint format lock audit clean which-python stale
+.PHONY: help quickstart paper test lint format lock audit clean which-python stale
 
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
+	@echo "make paper        the paper as PDF from paper/records; no TeX and no network needed"
 	@echo "make test         lint, then every test"
 	@echo "make lint         ruff and ty, changing nothing"
 	@echo "make format       let ruff rewrite the code"
@@ -30,6 +31,9 @@ help:
 
 quickstart: $(READY)
 	@$(BIN)/cimlab train -m granularity=weight,operation_unit,array_column,filter prune.remaining=0.25,0.1
+
+paper: $(READY)
+	@$(BIN)/cimlab paper
 
 test: lint
 	@$(BIN)/python -m pytest

@@ -25,7 +25,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_configuration_file_is_in_the_wheel(installed: Path) -> None:
     sources = {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
-    shipped = {path.relative_to(installed / "cimlab") for path in (installed / "cimlab").rglob("*.yaml")}
+    package = installed / "cimlab"
+    shipped = {path.relative_to(package) for path in (package / "conf").rglob("*.yaml")}
     assert sources == shipped
 
 

@@ -6,26 +6,49 @@ A command is a schema, a job (one composed configuration in, one result out) and
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
+import pickle
+import platform
 import re
+import shutil
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cimlab.cli import errors
 from cimlab.cli.config import unknown_key
+from cimlab.cli.processors import cores, limit_threads, share
 
 Result = TypeVar("Result")
 MANY = ("-m", "--multirun")
+ENGINES = ("joblib", "submitit")
+OUTCOMES = "+hydra.callbacks.cimlab._target_=cimlab.cli.application.Outcomes"
+
+
+class Outcomes(Callback):
+    """Learns from Hydra, in the process that starts a multirun, where jobs in other processes leave theirs."""
+
+    folder: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **_: object) -> None:
+        Outcomes.folder = outcomes_folder(config)
+
+
+def outcomes_folder(config: DictConfig) -> Path:
+    """Where jobs in other processes, or on other machines, leave what came of them."""
+    return Path(config.paths.output_dir).absolute() / ".multirun"
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,32 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256 of a checkpoint's bytes.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        raise errors.ConfigError(
+            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
+        ) from problem
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse before any compute what would fail at its end."""
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as problem:
+        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
+
+
 def run(command: Command, words: list[str]) -> int:
     """Run a command with its overrides; 0, or raises what `errors.report` explains.
 
@@ -63,15 +112,20 @@ def run(command: Command, words: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
     many = [word for word in words if word in MANY]
-    sys.argv = ["cimlab", *many, *(word for word in words if word not in many)]  # Hydra wants it before the keys
+    rest = [word for word in words if word not in many]
+    sys.argv = ["cimlab", *many, *rest, *([OUTCOMES] if many else [])]  # Hydra wants -m before the keys
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:
-        if isinstance(problem, OSError) and not _is_hydra(problem):
+        if isinstance(problem, OSError) and not is_hydra(problem):
             raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem
+        if type(problem).__module__.split(".")[0] in ENGINES:
+            text = f"a job died ({type(problem).__name__}); what is done stays, the same command goes on"
+            raise errors.SweepError(text, errors.FAILURE) from problem
         # failures of the job never come this way: what is left is about the options, the words or a YAML file
-        raise errors.ConfigError(_hydra_line(problem, command)) from problem
+        raise errors.ConfigError(hydra_line(problem, command.schema)) from problem
     finally:
+        runs.collect()
         runs.show()
     runs.raise_failures()
     return 0
@@ -98,7 +152,8 @@ def _refuse_options(words: list[str]) -> None:
 class _Runs:
     """The runs of one command, one or many: a failure is told at once and stops none of the others.
 
-    Failures are kept here rather than raised through Hydra, which would print lines of its own.
+    Failures are kept here rather than raised through Hydra, which would print lines of its own. A launcher may
+    send a copy of this object to other processes; what a copy learns comes back as a file for each job.
     """
 
     def __init__(self, command: Command) -> None:
@@ -107,6 +162,8 @@ class _Runs:
         self.failures: list[Exception] = []
         self.config: DictConfig | None = None
         self.many = False
+        self.home = (platform.node(), os.getpid())
+        self.token = uuid.uuid4().hex
 
     def job(self, config: DictConfig) -> None:
         """One run, as Hydra calls it."""
@@ -114,16 +171,39 @@ class _Runs:
         self.many = hydra.mode == RunMode.MULTIRUN
         if self.many:
             print(f"\nrun {hydra.job.num + 1}: {hydra.job.override_dirname.replace(',', '  ')}", flush=True)
+        away = (platform.node(), os.getpid()) != self.home
+        if away:
+            _share_processors(hydra.launcher)
         choices = {group: str(choice) for group, choice in hydra.runtime.choices.items() if choice}
         try:
-            result = self.command.job(config, choices)
+            outcome = self.command.job(config, choices)
         except Exception as problem:
-            self.failures.append(problem)
+            outcome = problem
             if self.many:
                 errors.report(problem)
+        if away:
+            _send(outcomes_folder(config) / self.token / str(hydra.job.num), outcome, config)
+        else:
+            self._add(outcome, config)
+
+    def _add(self, outcome: object, config: DictConfig) -> None:
+        if isinstance(outcome, Exception):
+            self.failures.append(outcome)
+        else:
+            self.config = config
+            self.results.append(outcome)
+
+    def collect(self) -> None:
+        """Take in what jobs in other processes left."""
+        if Outcomes.folder is None:
             return
-        self.config = config
-        self.results.append(result)
+        folder = Outcomes.folder / self.token
+        for path in sorted(folder.glob("[0-9]*"), key=lambda p: int(p.name)):
+            self.many = True
+            self._add(*pickle.loads(path.read_bytes()))
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            Outcomes.folder.rmdir()
 
     def show(self) -> None:
         """The closing summary, if anything succeeded."""
@@ -140,15 +220,37 @@ class _Runs:
             raise errors.SweepError(f"{len(self.failures)} of {runs} runs failed, see above", code)
 
 
-def _is_hydra(problem: BaseException) -> bool:
+def _send(path: Path, outcome: object, config: DictConfig) -> None:
+    """Leave what came of a job, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(outcome, Exception):  # an exception with a cause may not survive the way
+        outcome = errors.SweepError(errors.describe(outcome), errors.exit_code(outcome))
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(pickle.dumps((outcome, config)))
+    part.replace(path)
+
+
+def _share_processors(launcher: DictConfig) -> None:
+    """Divide the cores among jobs that run side by side on one machine."""
+    jobs, own = launcher.get("n_jobs"), launcher.get("cpus_per_task")
+    if jobs is not None:
+        limit_threads(share(jobs if jobs > 0 else cores()))
+    elif own is not None:
+        limit_threads(own)
+
+
+def is_hydra(problem: BaseException) -> bool:
+    """Whether Hydra or OmegaConf raised it, about the configuration."""
     return any(base.__module__.split(".")[0] in ("hydra", "omegaconf") for base in type(problem).__mro__)
 
 
-def _hydra_line(problem: BaseException, command: Command) -> str:
+def hydra_line(problem: BaseException, schema: type) -> str:
     """Hydra's multi-line advice, made to fit what is allowed here (a key can't be added with +)."""
     text = " ".join(str(problem).split())
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and "To append" in text:
-        return unknown_key(command.schema, unknown.group(1))
+        return unknown_key(schema, unknown.group(1))
     text = text.replace("Available options in", "choices for")
+    if "hydra/launcher/" in text:
+        text += " (joblib and submitit come with: pip install cimlab[grid])"
     return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]

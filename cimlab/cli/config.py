@@ -8,6 +8,7 @@ in `components.py`, which needs torch.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from cimlab.cli.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.chip import Chip
 from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
 
 Schema = TypeVar("Schema")
@@ -44,6 +46,19 @@ class Paths:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Experiment:
+    """What a file in experiments/ says of itself.
+
+    Args:
+        question: what its grid answers.
+        held_fixed: what is the same at every point, so that the axes alone explain a difference.
+    """
+
+    question: str
+    held_fixed: str
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrainConfig:
     """Everything `cimlab train` reads; components are `_target_` nodes."""
 
@@ -54,6 +69,9 @@ class TrainConfig:
     schedule: dict[str, Any]
     optimizer: dict[str, Any]
     geometry: CrossbarGeometry
+    technology: dict[str, Any]
+    adc_model: dict[str, Any]
+    chip: Chip
     prune: PruneSettings
     mapping: MappingSettings
     recipe: Recipe
@@ -64,6 +82,7 @@ class TrainConfig:
     checkpoint: str | None = None
     rerun: bool = False
     extensions: list[str] = Field(default_factory=list)
+    experiment: Experiment | None = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
@@ -83,11 +102,19 @@ def check(config: DictConfig, schema: type[Schema]) -> Schema:
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value; one line.
     """
-    plain = plain_config(config)
+    return check_plain(plain_config(config), schema)
+
+
+def check_plain(plain: dict[str, Any], schema: type[Schema]) -> Schema:
+    """The same for a configuration that is in plain containers already.
+
+    Raises:
+        ConfigError: as `check`.
+    """
     _refuse_unknown(schema, schema, plain, "")
     _refuse_secrets(plain)
     try:
-        return TypeAdapter(schema).validate_python(plain)
+        return _adapter(schema).validate_python(plain)
     except ValidationError as problem:
         first = problem.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -97,13 +124,25 @@ def check(config: DictConfig, schema: type[Schema]) -> Schema:
         refuse(key, first["input"], message[:1].lower() + message[1:])
 
 
+@functools.cache
+def _adapter(schema: type) -> TypeAdapter:
+    return TypeAdapter(schema)
+
+
+@functools.cache
+def _keys(schema: type) -> dict[str, type | None]:
+    """Key -> the dataclass that its value has to fit, or None for other values."""
+    return {key: kind if is_dataclass(kind) else None for key, kind in get_type_hints(schema).items()}
+
+
 def _refuse_unknown(top: type, schema: type, plain: dict, path: str) -> None:
-    hints = get_type_hints(schema)
+    known = _keys(schema)
     for key, value in plain.items():
-        if key not in hints:
+        if key not in known:
             raise ConfigError(unknown_key(top, f"{path}{key}"))
-        if is_dataclass(hints[key]) and isinstance(value, dict):
-            _refuse_unknown(top, hints[key], value, f"{path}{key}.")
+        inner = known[key]
+        if inner is not None and isinstance(value, dict):
+            _refuse_unknown(top, inner, value, f"{path}{key}.")
 
 
 def _refuse_secrets(plain: dict[str, Any]) -> None:

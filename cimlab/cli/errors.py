@@ -10,7 +10,17 @@ from typing import NoReturn
 USAGE, FAILURE = 2, 1
 SHOWN = 120
 """Characters of a refused value that a message repeats."""
-FAILURES = ("CheckpointError", "DataError", "RecordError", "TrainingError", "PruningError", "OutputError")
+FAILURES = (
+    "AnalogError",
+    "CheckpointError",
+    "ClaimError",
+    "DataError",
+    "OutputError",
+    "PruningError",
+    "RecordError",
+    "ReportError",
+    "TrainingError",
+)
 """Names rather than classes, so that a mistake in a command is reported without importing torch."""
 
 
@@ -26,8 +36,11 @@ class SweepError(RuntimeError):
     """Some runs of a multirun failed; each has said why."""
 
     def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(message, code)  # both, so that it survives the way from another process
+        self.message, self.code = message, code
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def report(problem: Exception) -> int:

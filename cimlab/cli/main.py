@@ -16,20 +16,34 @@ usage: cimlab COMMAND [KEY=VALUE ...]
 
 commands:
   train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
+  map          what a network costs on a chip: energy, latency, area, throughput; no training
+  simulate     accuracy of a trained network on the analog arrays: ADCs, device variation, chip by chip
+  sweep        run every point of an experiment file once; goes on where it stopped
+  runs         what was run, runs and failed: a table to filter and sort
+  dashboard    the same as a local web page, with curves
+  search       let Optuna choose: accuracy against hardware cost
+  report       tables and figures from records, as one HTML file that works offline
+  paper        the paper as PDF, every number in it from records
+  collect      copy records to paper/records, to be committed
   completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
 
   cimlab train                                              a small CNN on digits, in seconds
   cimlab train model=resnet20 data=cifar10 recipe=cifar granularity=operation_unit prune.remaining=0.25
   cimlab train -m granularity=weight,operation_unit,filter prune.remaining=0.25,0.1 seed=0,1,2
+  cimlab map model=resnet18 geometry=isaac chip=isaac --adc-sensitivity
+  cimlab simulate checkpoint=outputs/RUN/network.pt geometry.adc_bits=5 device=[programming_variation]
   cimlab train --help                                       every group, choice and setting
 
 CIMLAB_DEBUG=1 shows tracebacks.
 """
 
-COMPOSED = ("train",)
+COMPOSED = ("train", "map", "simulate")
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-COMMANDS = (*COMPOSED, "completion")
+PLAIN = ("sweep", "runs", "dashboard", "search", "report", "paper", "collect")
+"""Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
+
+COMMANDS = (*COMPOSED, *PLAIN, "completion")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(0)
         case ["completion", shell] if shell in ("bash", "zsh", "fish"):
             sys.exit(_guarded("train", ["-sc", f"install={shell}"]))
-        case [command, *rest] if command in COMPOSED:
+        case [command, *rest] if command in (*COMPOSED, *PLAIN):
             sys.exit(_guarded(command, rest))
     asked = (
         "completion takes bash, zsh or fish" if words[0] == "completion" else f"unknown command {words[0]!r}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from cimlab.cli import application, errors
 from cimlab.cli.config import TrainConfig, check, chosen, plain_config
+from cimlab.records.claims import claimed
+from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, content_hash, write_atomically
 
 if TYPE_CHECKING:
     from cimlab.training.experiment import Experiment
 
 SHAPES_RESULT = (
-    "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "prune", "mapping",
-    "recipe", "seed",
+    "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "technology",
+    "adc_model", "chip", "prune", "mapping", "recipe", "seed",
 )  # fmt: skip
 SHAPES_DENSE = ("model", "data", "optimizer", "seed")
 SHAPES_DENSE_RECIPE = ("epochs", "curve", "warmup", "label_smoothing")
@@ -32,6 +33,9 @@ GROUPS = (
     "schedule",
     "optimizer",
     "geometry",
+    "technology",
+    "adc_model",
+    "chip",
     "recipe",
     "trainer",
     "tracker",
@@ -47,17 +51,56 @@ def show(records: list[RunRecord], config: DictConfig, many: bool) -> None:
     """The closing summary: one run as a table of its own, several side by side with a plot."""
     from rich.console import Console
 
+    from cimlab.reporting.tables import run_table
+
+    if not many:
+        console = Console(width=None if sys.stdout.isatty() else 140)
+        console.print()
+        console.print(run_table(records[0]))
+        return
+    show_many(records, Path(config.paths.output_dir) / "accuracy.png")
+
+
+def show_many(records: list[RunRecord], figure: Path) -> None:
+    """Several runs side by side, and their plot."""
+    from rich.console import Console
+
     from cimlab.reporting.figures import accuracy_figure
-    from cimlab.reporting.tables import comparison_table, run_table
+    from cimlab.reporting.tables import comparison_table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    if not many:
-        console.print(run_table(records[0]))
-        return
     console.print(comparison_table(records))
-    figure = accuracy_figure(records, Path(config.paths.output_dir) / "accuracy.png")
-    console.print(f"plot: {figure}", highlight=False, soft_wrap=True)
+    console.print(f"plot: {accuracy_figure(records, figure)}", highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that was checked and has its name and place, but has not begun.
+
+    Args:
+        config: typed; plain: the same in plain containers, for the record.
+        choices: group -> choice.
+        run, dense_run: content hashes of what shapes the result, and the dense network.
+    """
+
+    config: TrainConfig
+    plain: dict[str, Any]
+    choices: dict[str, str]
+    run: str
+    dense_run: str
+
+    @property
+    def name(self) -> str:
+        """Readable, unique together with the hash."""
+        c = self.choices
+        budget = f"{self.config.prune.remaining:g}-s{self.config.seed}"
+        return f"{c['model']}-{c['data']}-{c['granularity']}-{budget}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the run's files go."""
+        return Path(self.config.paths.output_dir) / f"{self.name}-{self.run[:8]}"
 
 
 def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
@@ -66,101 +109,80 @@ def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
     Raises:
         ConfigError and the failures of `cimlab.training`, each one line.
     """
-    checked = check(config, TrainConfig)
-    plain = plain_config(config)
-    choices = chosen(all_choices, GROUPS)
-    run, dense_run = _identities(plain, checked)
-    name = f"{choices['model']}-{choices['data']}-{choices['granularity']}-{checked.prune.remaining:g}-s{checked.seed}"
-    run_dir = Path(checked.paths.output_dir) / f"{name}-{run[:8]}"
-    record_file = run_dir / RECORD_FILE
-    done = None if checked.rerun else _existing(record_file)
+    return perform(plan(check(config, TrainConfig), plain_config(config), all_choices))
+
+
+def plan(config: TrainConfig, plain: dict[str, Any], all_choices: dict[str, str]) -> PlannedRun:
+    """Give a checked configuration its identity."""
+    return PlannedRun(config, plain, chosen(all_choices, GROUPS), *identities(plain, config))
+
+
+def perform(planned: PlannedRun) -> RunRecord:
+    """Do a run, unless its record exists.
+
+    Raises:
+        ClaimError: another process is doing it.
+        ConfigError and the failures of `cimlab.training`, each one line.
+    """
+    record_file = planned.run_dir / RECORD_FILE
+    done = None if planned.config.rerun else _existing(record_file)
     if done is None:
-        experiment = _assemble(checked, plain, choices, run, dense_run, name, run_dir)
-        _require_writable(run_dir)
-        _require_writable(experiment.dense_dir)
+        experiment = _assemble(planned)
+        application.require_writable(planned.run_dir)
+        application.require_writable(experiment.dense_dir)
         experiment.data.prepare_data()
-        write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-        done = _run(experiment)
+        with claimed(planned.run_dir):
+            done = None if planned.config.rerun else _existing(record_file, tell=False)
+            if done is None:  # and not finished by another process since the first look
+                text = OmegaConf.to_yaml(OmegaConf.create(planned.plain))
+                write_atomically(planned.run_dir / "config.yaml", text)
+                done = _run(experiment)
+                (planned.run_dir / FAILURE_FILE).unlink(missing_ok=True)
     else:
         print(f"already done at commit {done.code['git_commit']}; rerun=true runs it again")
     print(f"record: {record_file}", flush=True)
     return done
 
 
-def _identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
+def identities(plain: dict[str, Any], config: TrainConfig) -> tuple[str, str]:
     """Content hashes of what shapes the run's result, and of what shapes its dense network.
 
     Folders, trackers, progress bars and reading processes are left out: they change no number.
     """
     numbers = {key: plain["trainer"].get(key) for key in SHAPES_NUMBERS}
-    start = None if config.checkpoint is None else _file_hash(Path(config.checkpoint))
-
-    def without_folder(group: str) -> Any:
-        left_out = ("data_dir", "download", "num_workers") if group == "data" else ()
-        node = plain[group]
-        return {k: v for k, v in node.items() if k not in left_out} if left_out else node
-
-    run = {group: without_folder(group) for group in SHAPES_RESULT} | {
-        "trainer": numbers,
-        "checkpoint": start,
-    }
-    dense: dict[str, Any] = {group: without_folder(group) for group in SHAPES_DENSE} | {"trainer": numbers}
-    recipe = asdict(config.recipe)
-    dense["recipe"] = {key: recipe[key] for key in SHAPES_DENSE_RECIPE}
+    start = None if config.checkpoint is None else application.file_hash(Path(config.checkpoint))
+    left_out = ("data_dir", "download", "num_workers")
+    data = {key: value for key, value in plain["data"].items() if key not in left_out}
+    shaping = {**plain, "data": data, "trainer": numbers, "checkpoint": start}
+    run = {key: shaping[key] for key in (*SHAPES_RESULT, "trainer", "checkpoint")}
+    dense = {key: shaping[key] for key in (*SHAPES_DENSE, "trainer")}
+    dense["recipe"] = {key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE}
     return content_hash(run), content_hash(dense)
 
 
-def _file_hash(path: Path) -> str:
-    import hashlib
-
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:
-        raise errors.ConfigError(
-            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
-        ) from problem
-
-
-def _existing(path: Path) -> RunRecord | None:
+def _existing(path: Path, tell: bool = True) -> RunRecord | None:
     """The record of an earlier run of the same content, if it is whole."""
     if not path.exists():
         return None
     try:
         return RunRecord.read(path)
     except RecordError as problem:
-        print(f"cimlab: {problem}; this run makes it anew", file=sys.stderr)
+        if tell:
+            print(f"cimlab: {problem}; this run makes it anew", file=sys.stderr)
         return None
 
 
-def _require_writable(folder: Path) -> None:
-    """Refuse before any compute what would fail at its end."""
-    probe = folder / f".probe.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as problem:
-        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
-
-
-def _assemble(
-    config: TrainConfig,
-    plain: dict[str, Any],
-    choices: dict[str, str],
-    run: str,
-    dense_run: str,
-    name: str,
-    run_dir: Path,
-) -> Experiment:
+def _assemble(planned: PlannedRun) -> Experiment:
     """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
     import torch
     from torch import nn
 
     from cimlab.cli.components import Component
+    from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
     from cimlab.pruning.masks import PruningRule
     from cimlab.training.experiment import Experiment
 
+    config = planned.config
     if config.trainer.accelerator == "gpu" and not torch.accelerator.is_available():
         errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
 
@@ -172,9 +194,12 @@ def _assemble(
     rule = PruningRule(part("granularity").build(), part("saliency").build(), config.geometry)
     schedule = part("schedule").build()
     data = part("data").build()
-    optimizer.build(
-        nn.Linear(1, 1).parameters()
-    )  # an impossible learning rate is refused here, not after loading
+    # an impossible learning rate is refused here, not after loading
+    optimizer.build(nn.Linear(1, 1).parameters())
+    cost = make_cost_model(
+        config.technology, config.adc_model, config.chip, planned.choices, config.extensions
+    )
+    refuse_unpriceable(cost, config.geometry)
 
     def build_network() -> Any:
         return model.build(num_classes=data.num_classes, in_channels=data.in_channels)
@@ -187,19 +212,29 @@ def _assemble(
         optimizer_factory=lambda groups: optimizer.build(groups),
         prune=config.prune,
         mapping=config.mapping,
+        cost=cost,
         recipe=config.recipe,
         trainer=config.trainer,
         tracker=config.tracker,
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else Path(config.checkpoint),
-        run=run,
-        dense_run=dense_run,
-        name=name,
-        run_dir=run_dir,
+        run=planned.run,
+        dense_run=planned.dense_run,
+        name=planned.name,
+        run_dir=planned.run_dir,
         dense_dir=Path(config.paths.dense_dir),
-        config=plain,
-        choices=choices,
+        config=planned.plain,
+        choices=planned.choices,
     )
+
+
+def check_parts(planned: PlannedRun) -> None:
+    """Build the parts of a run and throw them away; reads and writes nothing.
+
+    Raises:
+        ConfigError: a part refuses its arguments.
+    """
+    _assemble(planned)
 
 
 def _run(experiment: Experiment) -> RunRecord:

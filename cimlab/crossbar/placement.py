@@ -12,13 +12,15 @@ from dataclasses import dataclass, fields
 from math import ceil, log2
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.crossbar.units import UnitGrid, aligned_segments, segment_sum
+from cimlab.crossbar.tally import LayerMask, Work, dense_work, row_group_bounds
+from cimlab.crossbar.units import UnitGrid
 
 PlacementMode = Literal["in_place", "compacted"]
 
@@ -68,53 +70,14 @@ class Placement:
     Args:
         counts: the exact totals.
         steps_per_array: steps of every array for one product, T included; 0 where an array is skipped whole.
+        work: one input cycle of one product in detail, for what depends on when things happen.
+        arrays_per_stripe: arrays that share a stripe of columns, and with it the stripe's steps.
     """
 
     counts: Counts
     steps_per_array: Int[Tensor, "groups array_rows array_cols"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Cut:
-    """Where the arrays, row groups and operation units of one matrix begin and end."""
-
-    row_group_of: Int[Tensor, " rows"]
-    step_of: Int[Tensor, " cols"]
-    array_row_of_group: Int[Tensor, " row_groups"]
-    array_col_of_step: Int[Tensor, " steps"]
-
-    @classmethod
-    def of(cls, rows: int, cols: int, geometry: CrossbarGeometry) -> _Cut:
-        row_group_of = aligned_segments(rows, geometry.rows, geometry.active_rows)
-        step_of = aligned_segments(cols, geometry.logical_cols, geometry.operation_unit[1])
-        row_groups = torch.arange(int(row_group_of[-1]) + 1)
-        steps = torch.arange(int(step_of[-1]) + 1)
-        return cls(
-            row_group_of, step_of, row_groups // geometry.row_groups, steps // geometry.columns_per_adc
-        )
-
-    @property
-    def row_groups(self) -> int:
-        return len(self.array_row_of_group)
-
-    @property
-    def steps(self) -> int:
-        return len(self.array_col_of_step)
-
-    @property
-    def array_rows(self) -> int:
-        return int(self.array_row_of_group[-1]) + 1
-
-    @property
-    def array_cols(self) -> int:
-        return int(self.array_col_of_step[-1]) + 1
-
-    def to_arrays(
-        self, per_step: Int[Tensor, "groups row_groups steps"]
-    ) -> Int[Tensor, "groups arows acols"]:
-        """Sum a count per (row group, step) over the steps of each array."""
-        by_rows = segment_sum(per_step, self.array_row_of_group, self.array_rows, 1)
-        return segment_sum(by_rows, self.array_col_of_step, self.array_cols, 2)
+    work: Work
+    arrays_per_stripe: Int[np.ndarray, "groups array_cols"]
 
 
 def place(
@@ -133,41 +96,57 @@ def place(
         index: the units whose presence the hardware has to know.
         mode: in_place or compacted.
     """
-    kept = kept.cpu()
-    cut = _Cut.of(matrix.rows, matrix.cols, geometry)
-    segments = segment_sum(kept.int(), cut.row_group_of, cut.row_groups, 1) > 0
-    in_order = (kept, segments, cut)
-    if geometry.mux_control == "independent":
-        in_order = _step_in_own_order(kept, segments, cut, geometry)
-    executed = _Executed.of(*in_order)
-    steps = in_order[2].to_arrays((executed.columns > 0).long()) * geometry.input_cycles
-    arrays = _arrays(kept, segments, cut, geometry, index, mode)
-    k, per_image = geometry.columns_per_weight, geometry.input_cycles * matrix.products
-    conversions = int(executed.columns.sum()) * k * per_image
-    outputs = segments.any(1).sum()
-    counts = Counts(
-        weights=matrix.weights,
-        weights_left=int(kept.sum()),
-        arrays=arrays,
-        cells=arrays * geometry.rows * geometry.cols,
-        steps=int(steps.sum()) * matrix.products,
-        critical_steps=int(steps.max()) * matrix.products,
-        cell_reads=int((executed.rows * executed.columns).sum()) * k * per_image,
-        adc_conversions=conversions,
-        wordline_drives=int(executed.rows.sum()) * per_image,
-        partial_sum_adds=int((segments.sum(1) - 1).clamp(min=0).sum()) * matrix.products,
-        input_buffer_bits=_rows_fetched(kept, cut) * geometry.input_bits * matrix.products,
-        output_buffer_bits=int(outputs) * accumulator_bits(matrix.rows, geometry) * matrix.products,
-        index_bits=index_bits(kept, index, cut.row_groups, mode),
-    )
-    return Placement(counts, steps)
+    return place_mask(matrix, LayerMask.of(kept), geometry, index, mode)
+
+
+def place_mask(
+    matrix: CrossbarMatrix,
+    mask: LayerMask,
+    geometry: CrossbarGeometry,
+    index: UnitGrid,
+    mode: PlacementMode = "in_place",
+) -> Placement:
+    """`place` for a mask whose reductions are kept from one geometry to the next."""
+    work = mask.work(geometry)
+    stripes = work.arrays_per_stripe if mode == "in_place" else _stripes_compacted(mask, geometry, index)
+    index_storage = _index_bits(index, int(mask.units(index).sum(dtype=np.int64)), matrix, geometry, mode)
+    return _placement(matrix, work, geometry, mask.weights_left, stripes, index_storage)
 
 
 def place_dense(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> Placement:
     """The unpruned layer on the same arrays: what every ratio is taken against. It needs no index."""
-    everything = torch.ones(matrix.groups, matrix.rows, matrix.cols, dtype=torch.bool)
-    whole = UnitGrid(torch.zeros(matrix.rows, dtype=torch.long), torch.zeros(matrix.cols, dtype=torch.long))
-    return place(matrix, everything, geometry, whole)
+    work = dense_work(matrix.groups, matrix.rows, matrix.cols, geometry)
+    return _placement(matrix, work, geometry, matrix.weights, work.arrays_per_stripe, 0)
+
+
+def _placement(
+    matrix: CrossbarMatrix,
+    work: Work,
+    geometry: CrossbarGeometry,
+    weights_left: int,
+    arrays_per_stripe: Int[np.ndarray, "groups array_cols"],
+    index_storage: int,
+) -> Placement:
+    """Counts per image from the work of one input cycle of one product."""
+    arrays = int(arrays_per_stripe.sum())
+    k, per_image = geometry.columns_per_weight, geometry.input_cycles * matrix.products
+    steps = work.steps_per_array * geometry.input_cycles
+    counts = Counts(
+        weights=matrix.weights,
+        weights_left=weights_left,
+        arrays=arrays,
+        cells=arrays * geometry.rows * geometry.cols,
+        steps=int(steps.sum()) * matrix.products,
+        critical_steps=int(steps.max()) * matrix.products,
+        cell_reads=work.cells * k * per_image,
+        adc_conversions=work.columns * k * per_image,
+        wordline_drives=work.drives * per_image,
+        partial_sum_adds=work.partial_sum_adds * matrix.products,
+        input_buffer_bits=work.held_drives * geometry.input_bits * matrix.products,
+        output_buffer_bits=work.outputs * accumulator_bits(matrix.rows, geometry) * matrix.products,
+        index_bits=index_storage,
+    )
+    return Placement(counts, torch.from_numpy(steps), work, arrays_per_stripe)
 
 
 def accumulator_bits(rows: int, geometry: CrossbarGeometry) -> int:
@@ -183,97 +162,58 @@ def index_bits(
     A compacted layer may list ceil(log2(row groups)) bits a kept unit instead, if that is smaller; with a
     single row group the list still needs one bit a kept unit.
     """
-    units = index.reduce(kept.int()) > 0
-    units_kept = int(units.sum())
-    if units_kept == units.numel():
-        return 0
-    if mode == "in_place":
-        return units.numel()
-    return min(units.numel(), units_kept * max(1, ceil(log2(row_groups))))
+    units = kept.shape[0] * index.unit_rows * index.unit_cols
+    units_kept = int(LayerMask.of(kept).units(index).sum(dtype=np.int64))
+    return _smaller_index(units, units_kept, row_groups, mode)
 
 
-@dataclass(frozen=True, eq=False)
-class _Executed:
-    """Rows driven and logical columns converted in every (row group, step); both 0 where it is skipped."""
-
-    rows: Int[Tensor, "groups row_groups steps"]
-    columns: Int[Tensor, "groups row_groups steps"]
-
-    @classmethod
-    def of(cls, kept: Tensor, segments: Tensor, cut: _Cut) -> _Executed:
-        driven = (segment_sum(kept.int(), cut.step_of, cut.steps, 2) > 0).long()
-        rows = segment_sum(driven, cut.row_group_of, cut.row_groups, 1)
-        return cls(rows, segment_sum(segments.long(), cut.step_of, cut.steps, 2))
-
-
-def _step_in_own_order(
-    kept: Bool[Tensor, "groups rows cols"],
-    segments: Bool[Tensor, "groups row_groups cols"],
-    cut: _Cut,
-    geometry: CrossbarGeometry,
-) -> tuple[Tensor, Tensor, _Cut]:
-    """Move each ADC's kept columns to its first steps, row group by row group.
-
-    Independent ADCs then are a lockstep array whose columns happen to be sorted: step s converts the s-th kept
-    column of every ADC, and the array has as many steps as its busiest ADC.
-    """
-    padded = cut.array_cols * geometry.logical_cols
-    shape = (cut.array_cols, geometry.columns_per_adc, geometry.operation_unit[1])
-    missing = padded - kept.shape[2]
-    wide_kept = torch.nn.functional.pad(kept, (0, missing)).unflatten(2, shape)
-    wide_segments = torch.nn.functional.pad(segments, (0, missing)).unflatten(2, shape)
-    order = wide_segments.byte().argsort(dim=3, descending=True, stable=True)
-    sorted_kept = wide_kept.gather(3, order[:, cut.row_group_of]).flatten(2)
-    sorted_segments = wide_segments.gather(3, order).flatten(2)
-    rows = len(cut.row_group_of)
-    return sorted_kept, sorted_segments, _Cut.of(rows, padded, geometry)
-
-
-def _rows_fetched(kept: Bool[Tensor, "groups rows cols"], cut: _Cut) -> int:
-    """Rows with a kept weight, summed over arrays."""
-    array_col_of = cut.array_col_of_step[cut.step_of]
-    return int((segment_sum(kept.int(), array_col_of, cut.array_cols, 2) > 0).sum())
-
-
-def _arrays(
-    kept: Tensor,
-    segments: Tensor,
-    cut: _Cut,
-    geometry: CrossbarGeometry,
-    index: UnitGrid,
-    mode: PlacementMode,
+def _index_bits(
+    index: UnitGrid, units_kept: int, matrix: CrossbarMatrix, geometry: CrossbarGeometry, mode: PlacementMode
 ) -> int:
-    """Arrays that hold any weight (in_place), or as many as the stacked units need (compacted)."""
-    if mode == "in_place":
-        return int((cut.to_arrays(segment_sum(segments.long(), cut.step_of, cut.steps, 2)) > 0).sum())
-    heights = torch.bincount(index.row_of)
-    if int(heights.max()) < geometry.active_rows:
-        units_kept = index.reduce(kept.int()) > 0
-        needed = ceil_div(index.spread(units_kept).sum(1), geometry.rows)
+    units = matrix.groups * index.unit_rows * index.unit_cols
+    return _smaller_index(units, units_kept, len(row_group_bounds(matrix.rows, geometry)) - 1, mode)
+
+
+def _smaller_index(units: int, units_kept: int, row_groups: int, mode: PlacementMode) -> int:
+    if units_kept == units:
+        return 0
+    return units if mode == "in_place" else min(units, units_kept * max(1, ceil(log2(row_groups))))
+
+
+def _stripes_compacted(
+    mask: LayerMask, geometry: CrossbarGeometry, index: UnitGrid
+) -> Int[np.ndarray, "groups array_cols"]:
+    """As many arrays as the stacked units need: each column stripe is as high as its highest column."""
+    _, rows, cols = mask.kept.shape
+    if int(torch.bincount(index.row_of).max()) < geometry.active_rows:
+        # units move up whole: a column is as high as the units that hold anything in it
+        heights = np.bincount(index.row_of.numpy())
+        stacked = np.einsum("u,guv->gv", heights, mask.units(index).astype(np.int64))
+        needed = ceil_div(stacked[:, index.col_of.numpy()], geometry.rows)
     else:
-        needed = _arrays_for_stacked_groups(segments, cut, geometry)
-    ragged = cut.array_cols * geometry.logical_cols - needed.shape[1]
-    stripes = torch.nn.functional.pad(needed, (0, ragged)).unflatten(1, (cut.array_cols, -1))
-    return int(stripes.amax(2).sum())
+        bounds = row_group_bounds(rows, geometry)
+        needed = _arrays_for_stacked_groups(mask.segments(bounds, geometry), np.diff(bounds), geometry)
+    stripes = np.arange(0, cols, geometry.logical_cols)
+    return np.maximum.reduceat(needed, stripes, axis=1)
 
 
 def _arrays_for_stacked_groups(
-    segments: Bool[Tensor, "groups row_groups cols"], cut: _Cut, geometry: CrossbarGeometry
-) -> Int[Tensor, "groups cols"]:
+    segments: UInt8[np.ndarray, "groups row_groups cols"],
+    heights: Int[np.ndarray, " row_groups"],
+    geometry: CrossbarGeometry,
+) -> Int[np.ndarray, "groups cols"]:
     """Arrays that a column's kept row groups fill when stacked.
 
     An array has rows // active_rows slots of full height and, where active_rows does not divide rows, one
     short slot; only groups that are no higher fit there.
     """
     full_slots, short_height = divmod(geometry.rows, geometry.active_rows)
-    fits_short = (torch.bincount(cut.row_group_of) <= short_height).view(1, -1, 1)
-    tall = (segments & ~fits_short).sum(1)
-    return torch.maximum(
-        ceil_div(tall, full_slots), ceil_div(segments.sum(1), full_slots + (1 if short_height else 0))
-    )
+    tall = segments[:, heights > short_height].sum(1, dtype=np.int64)
+    stacked = segments.sum(1, dtype=np.int64)
+    return np.maximum(ceil_div(tall, full_slots), ceil_div(stacked, full_slots + (1 if short_height else 0)))
 
 
-def ceil_div(numbers: Int[Tensor, "..."], divisor: int) -> Int[Tensor, "..."]:
+def ceil_div(numbers: Int[np.ndarray, "..."], divisor: int) -> Int[np.ndarray, "..."]:
     """Integer division, rounded up."""
     return -(-numbers // divisor)
 

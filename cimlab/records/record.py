@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 SCHEMA = 1
 RECORD_FILE = "record.json"
@@ -23,7 +23,47 @@ class RecordError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class Record:
+    """What every kind of record shares: one checksummed JSON file.
+
+    Args:
+        schema: version of the record's layout.
+    """
+
+    schema: int = field(default=0, kw_only=True)
+
+    def write(self, path: Path) -> None:
+        """Write atomically: a reader sees the old file, or the whole new one."""
+        content = asdict(self)
+        write_atomically(path, json.dumps({**content, "sha256": _checksum(content)}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and verify a record.
+
+        Raises:
+            RecordError: the file is missing, damaged, or of a schema this version does not know.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            stated = content.pop("sha256")
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as problem:
+            raise RecordError(
+                f"record {path} can't be read ({problem}); delete it and run again"
+            ) from problem
+        if content.get("schema") != cls.schema:
+            raise RecordError(
+                f"record {path} has schema {content.get('schema')!r}, this cimlab reads {cls.schema}"
+            )
+        if stated != _checksum(content):
+            raise RecordError(f"record {path} does not match its checksum; delete it and run again")
+        if set(content) != {f.name for f in fields(cls)}:
+            raise RecordError(f"record {path} lacks fields or has foreign ones; delete it and run again")
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class RunRecord(Record):
     """What a run reports (all energies, times and areas in SI units, counts per image).
 
     Args:
@@ -39,7 +79,8 @@ class RunRecord:
         wall_time_s: seconds by phase, killed and resumed parts included.
         accuracy: phase (dense, pruned, retrained) -> test and, where there is one, validation accuracy, 0 to 1.
         weights: total, prunable, left; remaining over prunable and over all; compression.
-        hardware: total and dense counts, ratios to dense, utilisation, and counts by layer.
+        hardware: total and dense counts, ratios to dense, utilisation, counts by layer, and `cost`: energy, latency,
+            area and throughput, total and by component and layer, with the technology and ADC model behind them.
     """
 
     run: str
@@ -55,36 +96,7 @@ class RunRecord:
     accuracy: dict[str, dict[str, float]]
     weights: dict[str, float]
     hardware: dict[str, Any]
-    schema: int = field(default=SCHEMA)
-
-    def write(self, path: Path) -> None:
-        """Write atomically: a reader sees the old file, or the whole new one."""
-        content = asdict(self)
-        write_atomically(path, json.dumps({**content, "sha256": _checksum(content)}, indent=1) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> RunRecord:
-        """Read and verify a record.
-
-        Raises:
-            RecordError: the file is missing, damaged, or of a schema this version does not know.
-        """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            stated = content.pop("sha256")
-        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as problem:
-            raise RecordError(
-                f"record {path} can't be read ({problem}); delete it and run again"
-            ) from problem
-        if content.get("schema") != SCHEMA:
-            raise RecordError(
-                f"record {path} has schema {content.get('schema')!r}, this cimlab reads {SCHEMA}"
-            )
-        if stated != _checksum(content):
-            raise RecordError(f"record {path} does not match its checksum; delete it and run again")
-        if set(content) != {f.name for f in fields(cls)}:
-            raise RecordError(f"record {path} lacks fields or has foreign ones; delete it and run again")
-        return cls(**content)
+    schema: int = field(default=SCHEMA, kw_only=True)
 
 
 def _checksum(content: dict[str, Any]) -> str:
@@ -93,7 +105,8 @@ def _checksum(content: dict[str, Any]) -> str:
 
 def content_hash(content: Any) -> str:
     """SHA-256 over the canonical JSON of plain content: the same for the same content, whatever its key order."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    as_read_back = json.loads(json.dumps(content))  # keys that are numbers sort as the text they become
+    canonical = json.dumps(as_read_back, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -1,26 +1,87 @@
-"""Finding records again: every readable record below a folder, and a plain word about the others."""
+"""Finding records again: every readable record below a folder, and a plain word about the others.
+
+A run keeps its record in a folder of its own (record.json, simulation.json); committed records lie side by side,
+NAME-HASH.json. `publish` makes the second from the first and leaves out whose machine it was.
+"""
 
 from __future__ import annotations
 
+import itertools
+import json
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+
+COMMITTED = re.compile(r".+-[0-9a-f]{8}\.json")
 
 
 def load(*folders: Path) -> tuple[list[RunRecord], list[str]]:
     """Records below the folders, sorted by name, and one line for each file that is not a whole record."""
-    records, problems = [], []
-    for path in _record_files(folders):
+    found: dict[str, list[RunRecord]] = {}
+    problems = []
+    for path in _files(folders, RECORD_FILE):
         try:
-            records.append(RunRecord.read(path))
+            record = RunRecord.read(path)
+        except RecordError as problem:
+            if not is_simulation(path):
+                problems.append(str(problem))
+            continue
+        same = found.setdefault(record.run, [])
+        if record not in same:  # the same record, in its run's folder and committed
+            same.append(record)
+    return sorted(itertools.chain(*found.values()), key=lambda record: record.name), problems
+
+
+def load_simulations(*folders: Path) -> tuple[list[SimulationRecord], list[str]]:
+    """The records that `cimlab simulate` writes, one a simulation, sorted by name, and a line for each damaged one."""
+    found: dict[str, SimulationRecord] = {}
+    problems = []
+    for path in filter(is_simulation, _files(folders, SIMULATION_FILE)):
+        try:
+            record = SimulationRecord.read(path)
         except RecordError as problem:
             problems.append(str(problem))
-    return sorted(records, key=lambda record: record.name), problems
+            continue
+        found[record.simulation] = record
+    return sorted(found.values(), key=lambda record: record.name), problems
 
 
-def _record_files(folders: Iterable[Path]) -> list[Path]:
+def publish(record: RunRecord | SimulationRecord, folder: Path) -> Path:
+    """Write a record to be committed: named by run and hash, every absolute path cut to its last part.
+
+    Raises:
+        RecordError: the folder can't be written.
+    """
+    identity = record.run if isinstance(record, RunRecord) else record.simulation
+    path = folder / f"{record.name}-{identity[:8]}.json"
+    replace(record, config=_without_folders(record.config)).write(path)
+    return path
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(entry) for entry in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def is_simulation(path: Path) -> bool:
+    """Whether the file is the record of a simulation, as far as it can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return path.name == SIMULATION_FILE
+    return isinstance(content, dict) and "simulation" in content
+
+
+def _files(folders: Iterable[Path], name: str) -> list[Path]:
     found: set[Path] = set()
     for folder in folders:
-        found.update(folder.rglob(RECORD_FILE))
+        found.update(p for p in folder.rglob("*.json") if p.name == name or COMMITTED.fullmatch(p.name))
     return sorted(found)

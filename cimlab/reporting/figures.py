@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cimlab.records.record import RunRecord
 
-# Okabe and Ito's palette (2008): apart for all common forms of colour blindness
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Okabe and Ito's palette (2008): apart for all common forms of colour blindness; grey in place of its yellow, which
+# a thin line on paper loses
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "p")
 ORDER = (
     "weight", "column_segment", "row_segment", "balanced_segment", "operation_unit", "pattern", "kernel",
@@ -76,3 +77,26 @@ def _line(axes, group: list[RunRecord], x_of, name: str) -> None:
         )
     x, y, low, high = zip(*sorted(points), strict=True)
     axes.errorbar(x, y, yerr=(low, high), label=name, capsize=2, lw=1.2, ms=5, **granularity_style(name))
+
+
+def front_figure(
+    points: list[tuple[float, float]], front: list[tuple[float, float]], labels: tuple[str, str], path: Path
+) -> Path:
+    """All trials of a search, and a line through those that no other beats in both objectives."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5.5, 4), layout="constrained")
+    axes.plot(*zip(*points, strict=True), "o", color="0.7", ms=4, label="trials")
+    axes.plot(*zip(*sorted(front), strict=True), "o-", color=PALETTE[0], ms=5, lw=1.2, label="Pareto front")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
+from rich.text import Text
 
 from cimlab.records.record import RunRecord
+
+LEFT = ("state", "model", "data", "granularity", "name")
 
 
 def percent(value: float) -> str:
@@ -60,6 +65,30 @@ def comparison_table(records: list[RunRecord]) -> Table:
             str(record.seed),
         )
     return table
+
+
+def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
+    """Rows of `cimlab.records.index`, one a run; a value that is not known yet is left blank."""
+    table = Table()
+    for name in columns:
+        table.add_column(
+            name.removesuffix("_j"), justify="left" if name in LEFT else "right", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(_cell(name, row.get(name))) for name in columns))
+    return table
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name in ("accuracy", "dense", "pruned", "left", "steps_ratio", "remaining"):
+        return percent(value)
+    if name == "compression":
+        return f"{value:.2f} x"
+    if name == "energy_j":
+        return f"{value:.3g} J"
+    return f"{value:,.0f}" if isinstance(value, float) else str(value)
 
 
 def _order(record: RunRecord) -> tuple:

@@ -14,6 +14,8 @@ import pytorch_lightning as pl
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, place_network
+from cimlab.hardware.cost import CostModel
+from cimlab.hardware.report import CostComparison
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.masks import Masks
 from cimlab.records.history import append_row
@@ -107,6 +109,7 @@ class CimMapping(pl.Callback):
     Args:
         matrices: all mapped layers.
         geometry: the array.
+        cost: what its work is priced with; inputs and cell values are assumed while training goes on.
         granularity: gives the index that pruning support needs.
         settings: row order, placement, how often.
         masks: the masks at the time of asking.
@@ -118,6 +121,7 @@ class CimMapping(pl.Callback):
         self,
         matrices: list[CrossbarMatrix],
         geometry: CrossbarGeometry,
+        cost: CostModel,
         granularity: Granularity,
         settings: MappingSettings,
         masks: Callable[[], Masks],
@@ -126,6 +130,7 @@ class CimMapping(pl.Callback):
     ) -> None:
         self.matrices = matrices
         self.geometry = geometry
+        self.cost = cost
         self.granularity = granularity
         self.settings = settings
         self.masks = masks
@@ -148,7 +153,9 @@ class CimMapping(pl.Callback):
 
     def _log(self, epoch: int) -> None:
         placement = self.place()
-        self.tracker.log({"epoch": self.first_epoch + epoch, **hardware_metrics(placement)})
+        compared = self.cost.compare(self.matrices, placement, self.geometry)
+        metrics = hardware_metrics(placement) | cost_metrics(compared)
+        self.tracker.log({"epoch": self.first_epoch + epoch, **metrics})
         self.tracker.log_table("hardware/layers", layer_rows(placement))
 
 
@@ -159,6 +166,15 @@ def hardware_metrics(placement: NetworkPlacement) -> dict[str, float]:
     metrics |= {f"hardware/{name}_ratio": total[name] / dense[name] for name in total if dense[name]}
     metrics["compression"] = total["weights"] / max(1, total["weights_left"])
     return metrics
+
+
+def cost_metrics(compared: CostComparison) -> dict[str, float]:
+    """Stable metric names: hardware/energy_j and its like in SI units, hardware/energy_j_ratio over the dense one."""
+    totals, ratios = compared.pruned.totals(), compared.ratios()
+    metrics = {f"hardware/{name}": value for name, value in totals.items() if name != "arrays"}
+    metrics |= {f"hardware/{name}_ratio": value for name, value in ratios.items() if name != "arrays"}
+    components = compared.pruned.energy_by_component.items()
+    return metrics | {f"hardware/energy_j/{name}": value for name, value in components}
 
 
 def layer_rows(placement: NetworkPlacement) -> list[dict[str, int | str]]:

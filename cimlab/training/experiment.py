@@ -21,15 +21,19 @@ from torch import Tensor, nn
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import Counts, NetworkPlacement
 from cimlab.data.base import ImageDataModule
+from cimlab.hardware.cost import CostModel
+from cimlab.hardware.report import CostComparison
 from cimlab.pruning.allocation import Budget, PruningError
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
 from cimlab.pruning.schedules import Schedule
+from cimlab.records.claims import claimed
 from cimlab.records.history import read_rows
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
 from cimlab.training.callbacks import CimMapping, EpochReport, SeedEpochs, hardware_metrics
 from cimlab.training.checkpoints import CheckpointError
+from cimlab.training.costing import measured_cost
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.prune_retrain import PruneRetrain
@@ -49,6 +53,7 @@ class Experiment:
         rule: granularity, saliency, geometry.
         schedule: when to prune.
         optimizer_factory: parameter groups to optimiser.
+        cost: what the mapped network is priced with.
         seed: of everything.
         checkpoint: dense weights to start from instead of training; None trains or finds them.
         run: content hash of the run; dense_run: of its dense phase.
@@ -65,6 +70,7 @@ class Experiment:
     optimizer_factory: OptimizerFactory
     prune: PruneSettings
     mapping: MappingSettings
+    cost: CostModel
     recipe: Recipe
     trainer: TrainerSettings
     tracker: TrackerSettings
@@ -104,7 +110,8 @@ def run_experiment(experiment: Experiment) -> RunRecord:
     _refuse_impossible_budget(network, prunable, experiment)
     if experiment.trainer.compile:
         network.compile()
-    tracker = make_tracker(experiment.tracker, experiment.name, experiment.run_dir, experiment.config)
+    tags = [experiment.choices[group] for group in ("model", "data", "granularity")]
+    tracker = make_tracker(experiment.tracker, experiment.name, experiment.run_dir, experiment.config, tags)
     record = None
     try:
         phases = {"dense": _dense_weights(network, matrices, experiment, tracker)}
@@ -116,7 +123,11 @@ def run_experiment(experiment: Experiment) -> RunRecord:
             experiment.run_dir / checkpoints.NETWORK_FILE,
             {"network": phases["retrained"], "masks": pruned.masks, "dense_run": experiment.dense_run},
         )
-        record = _record(experiment, matrices, prunable, placement, accuracy)
+        compared = measured_cost(
+            experiment.cost, network, experiment.data, matrices, placement, pruned.masks, phases["dense"],
+            experiment.rule.geometry,
+        )  # fmt: skip
+        record = _record(experiment, matrices, prunable, placement, compared, accuracy)
         record.write(experiment.run_dir / RECORD_FILE)
         checkpoints.discard(experiment.run_dir / "checkpoints")
     finally:
@@ -161,18 +172,35 @@ def _dense_weights(
 ) -> Weights:
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
     kept = experiment.dense_dir / experiment.dense_run / checkpoints.NETWORK_FILE
-    source = experiment.checkpoint or (kept if kept.exists() else None)
-    if source is not None and _loaded(network, source, experiment):
-        for row in read_rows(dense_history(experiment)):
-            tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
-        return _snapshot(network)
+    if experiment.checkpoint is not None:
+        _loaded(network, experiment.checkpoint, experiment)
+        return _with_history(network, experiment, tracker)
+    if kept.exists() and _loaded(network, kept, experiment):
+        return _with_history(network, experiment, tracker)
+    with claimed(kept.parent, wait=True):
+        # another run may have trained it while this one waited
+        if kept.exists() and _loaded(network, kept, experiment):
+            return _with_history(network, experiment, tracker)
+        _train_dense(network, matrices, experiment, tracker, kept)
+    return _snapshot(network)
+
+
+def _with_history(network: nn.Module, experiment: Experiment, tracker: Tracker) -> Weights:
+    """The weights that were found, the epochs that made them shown again."""
+    for row in read_rows(dense_history(experiment)):
+        tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
+    return _snapshot(network)
+
+
+def _train_dense(
+    network: nn.Module, matrices: list[CrossbarMatrix], experiment: Experiment, tracker: Tracker, kept: Path
+) -> None:
+    """Train the network and keep its weights for every run that starts from them."""
     mapping = _mapping(matrices, experiment, dict, tracker)
     curve = dense_curve(experiment.recipe)
     _fit(network, experiment, "dense", curve, kept.parent, dense_history(experiment), tracker, [mapping])
-    weights = _snapshot(network)
-    checkpoints.save(kept, {"network": weights, "dense_run": experiment.dense_run})
+    checkpoints.save(kept, {"network": _snapshot(network), "dense_run": experiment.dense_run})
     checkpoints.discard(kept.parent / "checkpoints")
-    return weights
 
 
 def _loaded(network: nn.Module, source: Path, experiment: Experiment) -> bool:
@@ -317,7 +345,14 @@ def _mapping(
 ) -> CimMapping:
     rule = experiment.rule
     return CimMapping(
-        matrices, rule.geometry, rule.granularity, experiment.mapping, masks, tracker, first_epoch
+        matrices,
+        rule.geometry,
+        experiment.cost,
+        rule.granularity,
+        experiment.mapping,
+        masks,
+        tracker,
+        first_epoch,
     )
 
 
@@ -330,6 +365,7 @@ def _record(
     matrices: list[CrossbarMatrix],
     prunable: list[CrossbarMatrix],
     placement: NetworkPlacement,
+    compared: CostComparison,
     accuracy: dict[str, dict[str, float]],
 ) -> RunRecord:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -350,7 +386,7 @@ def _record(
         wall_time_s=seconds,
         accuracy=accuracy,
         weights=weight_summary(placement, prunable),
-        hardware=hardware_summary(experiment, matrices, placement),
+        hardware=hardware_summary(experiment, matrices, placement) | {"cost": compared.summary()},
     )
 
 
@@ -411,7 +447,11 @@ def _flat(record: RunRecord) -> dict[str, float]:
     flat = {f"accuracy/{phase}": values["test"] for phase, values in record.accuracy.items()}
     flat |= {f"weights/{name}": value for name, value in record.weights.items()}
     flat |= {f"hardware/{name}": value for name, value in record.hardware["total"].items()}
-    return flat | {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
+    flat |= {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
+    cost = record.hardware["cost"]
+    flat |= {f"hardware/{name}": value for name, value in cost["total"].items() if name != "arrays"}
+    flat |= {f"hardware/{name}_ratio": value for name, value in cost["ratio"].items() if name != "arrays"}
+    return flat | {f"hardware/energy_j/{name}": value for name, value in cost["energy_j"].items()}
 
 
 def quiet_lightning() -> None:

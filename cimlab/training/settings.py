@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid")
+# a layer may be called 3, which YAML reads as a number
+_STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 Curve = Literal["one_cycle", "cosine", "constant"]
 
 

@@ -30,17 +30,23 @@ class Tracker:
 class WandbTracker(Tracker):
     """wandb, offline unless asked otherwise; the first failure is said once and ends the tracking, not the run."""
 
-    def __init__(self, settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(
+        self, settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any], tags: list[str]
+    ) -> None:
         self._run: Any = None
-        self._guard(lambda: self._start(settings, name, folder, config))
+        self._guard(lambda: self._start(settings, name, folder, config, tags))
 
-    def _start(self, settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any]) -> None:
+    def _start(
+        self, settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any], tags: list[str]
+    ) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         self._run = wandb.init(
             project=settings.project,
             group=settings.group,
+            job_type="train",
+            tags=tags,
             name=name,
             dir=folder,
             mode=settings.mode,
@@ -91,6 +97,8 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     return wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
 
 
-def make_tracker(settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any]) -> Tracker:
-    """The tracker that the settings name."""
-    return Tracker() if settings.name == "none" else WandbTracker(settings, name, folder, config)
+def make_tracker(
+    settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any], tags: list[str]
+) -> Tracker:
+    """The tracker that the settings name; tags make the runs of a grid easy to tell apart and to filter."""
+    return Tracker() if settings.name == "none" else WandbTracker(settings, name, folder, config, tags)

@@ -23,7 +23,15 @@ def imported_after(*words: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["train", "geometry.rows=abc"], ["train", "+nonsense=1"]]
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["train", "geometry.rows=abc"],
+        ["train", "+nonsense=1"],
+        ["map", "--help"],
+        ["map", "chip.batch=0"],
+    ],
 )
 def test_help_and_refusals_import_nothing_heavy(words: list[str]) -> None:
     assert imported_after(*words) == set()

@@ -1,0 +1,1 @@
+"""ADC models, one file each: how the range of a converter is chosen."""

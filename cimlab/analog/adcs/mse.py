@@ -1,0 +1,28 @@
+"""A uniform ADC whose range makes the least mean squared error on the partial sums of calibration batches."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Int
+from torch import Tensor
+
+from cimlab.analog.adcs.base import AdcModel, quantisation_error
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.slicing import SlicedMatrix
+
+
+@dataclass(frozen=True)
+class MseAdc(AdcModel):
+    """Tries full scales from `top` codes of one level each up to the largest partial sum seen, at most 512."""
+
+    @property
+    def needs_histogram(self) -> bool:
+        return True
+
+    def full_scale(self, sliced: SlicedMatrix, histogram: Int[Tensor, " sums"] | None) -> float:
+        if histogram is None:
+            raise AnalogError("the ADC range was never calibrated; give calibration batches")
+        top = 2 ** self.resolution_bits(sliced) - 1
+        largest = max(int(histogram.nonzero().max()), 1) if histogram.any() else 1
+        lowest = min(top, largest)
+        candidates = range(lowest, largest + 1, 1 + (largest - lowest) // 512)
+        return float(min(candidates, key=lambda full: quantisation_error(histogram, full, top)))

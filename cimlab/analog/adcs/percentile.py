@@ -1,0 +1,39 @@
+"""A uniform ADC clipped at a percentile of the partial sums of calibration batches, layer by layer.
+
+Partial sums of a trained network crowd near zero; clipping the rare large ones buys finer steps for the rest.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Int
+from torch import Tensor
+
+from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.slicing import SlicedMatrix
+
+
+@dataclass(frozen=True)
+class PercentileAdc(AdcModel):
+    """The highest code is the smallest partial sum that at least `percentile` of those seen don't exceed.
+
+    Args:
+        percentile: fraction of partial sums inside the range, above 0 and at most 1.
+    """
+
+    percentile: float = 0.999
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.percentile <= 1:
+            raise ValueError(f"percentile={self.percentile} must be above 0 and at most 1")
+
+    @property
+    def needs_histogram(self) -> bool:
+        return True
+
+    def full_scale(self, sliced: SlicedMatrix, histogram: Int[Tensor, " sums"] | None) -> float:
+        if histogram is None:
+            raise AnalogError("the ADC range was never calibrated; give calibration batches")
+        reached = histogram.cumsum(0) >= self.percentile * histogram.sum()
+        return float(reached.int().argmax())

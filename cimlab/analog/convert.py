@@ -1,0 +1,160 @@
+"""A trained network, converted: norms folded, ranges calibrated, Linear and Conv2d on arrays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.devices.base import Device
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.fold import fold_batch_norms
+from cimlab.analog.layers import AnalogConv2d, AnalogLayer, AnalogLinear
+from cimlab.analog.layers import Mapping as LayerMapping
+from cimlab.analog.quantise import RangeObserver, quantise_weights
+from cimlab.analog.settings import AnalogSettings
+from cimlab.analog.slicing import slice_weights
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import MAPPED_LAYERS, CrossbarMatrix
+
+Masks = Mapping[str, Bool[Tensor, "..."]]
+Images = Float[Tensor, "batch channels height width"]
+
+_DIGITAL = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.PReLU,
+)
+"""Layers with parameters that every accelerator computes digitally."""
+
+
+def mapped_layers(network: nn.Module, settings: AnalogSettings) -> dict[str, nn.Conv2d | nn.Linear]:
+    """The layers that go on arrays, by name.
+
+    Raises:
+        AnalogError: a layer with weights can be neither mapped nor left digital, or nothing is left to map.
+    """
+    mapped, refused = {}, []
+    for name, layer in network.named_modules():
+        if any(fnmatchcase(name, pattern) for pattern in settings.digital):
+            continue
+        plain = not isinstance(layer, nn.Conv2d) or layer.padding_mode == "zeros"
+        if isinstance(layer, MAPPED_LAYERS) and plain:
+            mapped[name] = layer
+        elif next(layer.parameters(recurse=False), None) is not None and not isinstance(layer, _DIGITAL):
+            refused.append((name, type(layer).__name__))
+    if refused:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in refused)
+        raise AnalogError(
+            f"layers that don't map to crossbars: {listed}; leave them digital with "
+            f"analog.digital=[{','.join(name for name, _ in refused)}]"
+        )
+    if not mapped:
+        raise AnalogError("no Conv2d or Linear layer is left to map; shorten analog.digital")
+    return mapped
+
+
+@torch.no_grad()
+def convert(
+    network: nn.Module,
+    masks: Masks,
+    geometry: CrossbarGeometry,
+    settings: AnalogSettings,
+    adc: AdcModel,
+    calibration: Iterable[Images],
+) -> nn.Module:
+    """The network on ideal cells and lossless ADCs; `program_draw` then makes it a chip.
+
+    Args:
+        network: trained, in floating point; not changed.
+        masks: layer name -> True where a weight is kept; a layer that is not named is whole.
+        geometry: the array.
+        settings: how to quantise.
+        adc: ADC model; its range is calibrated here where it needs to be.
+        calibration: batches of training images.
+
+    Raises:
+        AnalogError: the network, its weights or the calibration can't be used; the message names the layer.
+    """
+    mapped_layers(network, settings)
+    folded = fold_batch_norms(network).requires_grad_(False)
+    layers = mapped_layers(folded, settings)
+    batches = list(calibration)
+    observers = _observe(folded, layers, batches)
+    converted = copy.deepcopy(folded)
+    for name, layer in layers.items():
+        matrix = CrossbarMatrix.of_layer(name, layer, row_order=settings.row_order)
+        integers, step = quantise_weights(layer.weight, geometry.weight_bits, settings.weight_scale)
+        kept = masks.get(name, torch.ones_like(layer.weight, dtype=torch.bool))
+        sliced = slice_weights(matrix.to_matrix(integers), matrix.to_matrix(kept.cpu()), geometry)
+        quantiser = observers[name].quantiser(
+            settings.activation_range, settings.percentile, geometry.input_bits
+        )
+        kind = AnalogConv2d if isinstance(layer, nn.Conv2d) else AnalogLinear
+        mapping = LayerMapping(matrix, sliced, step, quantiser)
+        _replace(converted, name, kind(layer, mapping, adc, settings.backend))
+    if adc.needs_histogram:
+        _calibrate_adcs(converted, batches)
+    return converted
+
+
+def analog_layers(network: nn.Module) -> dict[str, AnalogLayer]:
+    """The layers on arrays, by name."""
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, AnalogLayer)}
+
+
+def program_draw(network: nn.Module, device: Device, seed: int, draw: int) -> None:
+    """Make the converted network chip number `draw`: cells written, ADC errors drawn, by (seed, draw, layer)."""
+    for number, layer in enumerate(analog_layers(network).values()):
+        generator = torch.Generator().manual_seed((seed * 10_007 + draw) * 10_007 + number)
+        layer.program_arrays(device, generator)
+
+
+def _replace(network: nn.Module, name: str, layer: nn.Module) -> None:
+    if not name:
+        raise AnalogError("the network is a single layer; wrap it in nn.Sequential")
+    network.set_submodule(name, layer)
+
+
+def _observe(
+    network: nn.Module, layers: Mapping[str, nn.Module], batches: list[Images]
+) -> dict[str, RangeObserver]:
+    """Input ranges of every layer over the calibration batches."""
+    observers = {name: RangeObserver(name) for name in layers}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs, seen=observers[name]: seen.watch(inputs[0]))
+        for name, layer in layers.items()
+    ]
+    try:
+        for images in batches:
+            network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return observers
+
+
+def _calibrate_adcs(network: nn.Module, batches: Iterable[Images]) -> None:
+    """Histograms of partial sums on the first batch, every layer fed by ideal ones before it."""
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda module, inputs: module.watch_partial_sums(module.integers(inputs[0]))
+        )
+        for layer in analog_layers(network).values()
+    ]
+    try:
+        for images in _first(batches):
+            network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _first(batches: Iterable[Images]) -> Iterator[Images]:
+    yield from [next(iter(batches))]

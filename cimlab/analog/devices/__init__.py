@@ -1,0 +1,1 @@
+"""Device models, one file each: what programming, time and wires do to a cell's conductance."""

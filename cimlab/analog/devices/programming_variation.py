@@ -1,0 +1,49 @@
+"""Cells are written off target: Gaussian, its spread a polynomial of the target, or log-normal.
+
+The polynomial is the form fitted to phase-change memory by Nandakumar et al. (ICECS 2020), equation 3; the
+log-normal one is usual for filamentary RRAM, whose resistance spreads by a factor.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from cimlab.analog.devices.base import Conductances, DeviceEffect
+from cimlab.analog.slicing import SlicedMatrix
+
+
+@dataclass(frozen=True)
+class ProgrammingVariation(DeviceEffect):
+    """Programming error, drawn once a cell.
+
+    Args:
+        distribution: `gaussian` adds N(0, s(g)); `lognormal` multiplies by exp(N(0, s(g))), so that the median
+            is the target.
+        sigma: coefficients of s(g) = sigma[0] + sigma[1] g + sigma[2] g^2 ..., g relative to the on state.
+    """
+
+    distribution: Literal["gaussian", "lognormal"] = "gaussian"
+    sigma: tuple[float, ...] = (0.05,)
+    stage: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not self.sigma or sum(self.sigma) < 0 or self.sigma[0] < 0:
+            raise ValueError(
+                f"sigma={list(self.sigma)} must start with 0 or more and not be negative at the on state"
+            )
+
+    def spread(self, conductance: Conductances) -> Conductances:
+        """s(g), never below 0."""
+        spread = torch.zeros_like(conductance)
+        for coefficient in reversed(self.sigma):
+            spread = spread * conductance + coefficient
+        return spread.clamp(min=0)
+
+    def apply(
+        self, conductance: Conductances, off: float, sliced: SlicedMatrix, generator: torch.Generator
+    ) -> Conductances:
+        error = torch.randn(conductance.shape, generator=generator) * self.spread(conductance)
+        if self.distribution == "lognormal":
+            return conductance * error.exp()
+        return (conductance + error).clamp(min=0)

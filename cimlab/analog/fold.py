@@ -1,0 +1,72 @@
+"""Folding a BatchNorm into the convolution or linear layer in front of it, as inference on arrays does.
+
+w' = w gamma / sqrt(var + eps), b' = (b - mean) gamma / sqrt(var + eps) + beta. A norm is folded only where the
+traced graph shows that it alone reads the layer's output; any other stays what it is, a digital affine map.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, fx, nn
+
+from cimlab.analog.errors import AnalogError
+from cimlab.crossbar.matrix import MAPPED_LAYERS
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose foldable norms are gone (nn.Identity), with the same outputs.
+
+    Raises:
+        AnalogError: the forward pass can't be traced.
+    """
+    folded = copy.deepcopy(network).eval()
+    for layer_name, norm_name in _pairs(folded):
+        layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        _fold(layer, norm)
+        folded.set_submodule(norm_name, nn.Identity())
+    return folded
+
+
+def _pairs(network: nn.Module) -> list[tuple[str, str]]:
+    """(layer, norm) names; both are called once, and the norm alone reads the layer."""
+    try:
+        graph = fx.Tracer().trace(network)
+    except Exception as problem:  # torch.fx raises whatever the forward pass makes of a proxy
+        raise AnalogError(
+            f"the forward pass of {type(network).__name__} can't be traced to fold its batch norms "
+            f"({' '.join(str(problem).split())}); make its control flow independent of the input"
+        ) from problem
+    calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    pairs = []
+    for node in graph.nodes:
+        if node.op != "call_module" or not isinstance(network.get_submodule(str(node.target)), _NORMS):
+            continue
+        source = node.args[0]
+        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
+            continue
+        names = str(source.target), str(node.target)
+        norm = network.get_submodule(names[1])
+        tracks = isinstance(norm, _NORMS) and norm.running_mean is not None
+        once = all(calls.count(name) == 1 for name in names)
+        if tracks and once and isinstance(network.get_submodule(names[0]), MAPPED_LAYERS):
+            pairs.append(names)
+    return pairs
+
+
+@torch.no_grad()
+def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = (norm.running_var + norm.eps).rsqrt()
+    shift: Tensor | float = 0.0
+    if norm.affine:
+        factor, shift = factor * norm.weight, norm.bias
+    bias = torch.zeros_like(norm.running_mean) if layer.bias is None else layer.bias
+    layer.weight.mul_(factor.view(-1, *[1] * (layer.weight.ndim - 1)))
+    layer.bias = nn.Parameter((bias - norm.running_mean) * factor + shift)

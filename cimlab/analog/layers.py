@@ -1,0 +1,209 @@
+"""Linear and Conv2d as arrays compute them: drop-in modules around a backend.
+
+y = s_x s_w (step * codes - digital corrections) + bias. The corrections, for the zero point of the input and
+the bias of offset cells, are integers that the periphery knows.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.ideal import IdealAdc
+from cimlab.analog.backends.choose import prepare
+from cimlab.analog.backends.exact import BLOCK
+from cimlab.analog.devices.base import Device
+from cimlab.analog.digital import Padding, quantise_padded, scale_and_add
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.patches import Patches, conv_patches, linear_patches
+from cimlab.analog.program import ArrayProgram, partial_sum_histogram
+from cimlab.analog.quantise import InputQuantiser
+from cimlab.analog.settings import BackendName
+from cimlab.analog.slicing import SlicedMatrix
+from cimlab.crossbar.matrix import CrossbarMatrix
+
+HISTOGRAM_PRODUCTS = 512
+"""Products of a batch whose partial sums set the ADC range of a layer: 10^5 to 10^8 conversions."""
+
+
+CHUNK_VALUES = 1 << 24
+"""Outputs that a convolution computes at a time: bounds what it needs beside its input and output to 0.3 GB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """How one layer became integers on arrays.
+
+    Args:
+        matrix: view of its weight.
+        sliced: its cells.
+        weight_step: real size of one weight level, by output.
+        quantiser: of its input.
+    """
+
+    matrix: CrossbarMatrix
+    sliced: SlicedMatrix
+    weight_step: Float[Tensor, " out"]
+    quantiser: InputQuantiser
+
+
+class AnalogLayer(nn.Module):
+    """What both layers share. Ideal cells and lossless ADCs until `program_arrays` is called.
+
+    Args:
+        original: the folded float layer, kept for comparison.
+        mapping: its integers.
+        adc: ADC model.
+        backend: which backend computes it.
+    """
+
+    def __init__(
+        self, original: nn.Conv2d | nn.Linear, mapping: Mapping, adc: AdcModel, backend: BackendName
+    ) -> None:
+        super().__init__()
+        self.original = original.requires_grad_(False)
+        self.mapping = mapping
+        self.adc = adc
+        self.backend: BackendName = backend
+        self.histogram: Int[Tensor, " sums"] | None = None
+        self.program_arrays(Device(), torch.Generator().manual_seed(0), ideal_adc=True)
+
+    def program_arrays(self, device: Device, generator: torch.Generator, ideal_adc: bool = False) -> None:
+        """Write the cells and draw the ADCs' errors: one chip.
+
+        Raises:
+            AnalogError: the ADC's range was never calibrated, or the backend can't compute it.
+        """
+        sliced = self.mapping.sliced
+        bits = sliced.geometry.cell_bits
+        adc = IdealAdc() if ideal_adc else self.adc
+        cells = None
+        if device.on_off_ratio is not None or device.effects:
+            cells = device.cells(sliced, generator)
+        self.program = ArrayProgram(
+            sliced,
+            cells,
+            adc.converter(sliced, self.histogram, generator),
+            device.read_noise / device.spacing(bits),
+            int(torch.randint(2**31, (1,), generator=generator)),
+        )
+        self.off_level = device.off_level(bits)
+        self.reads = 0
+        self._run = prepare(self.program, self.backend, self.mapping.matrix.name)
+
+    def watch_partial_sums(self, q: Int[Tensor, "..."]) -> None:
+        """Add the partial sums of an evenly spaced part of a batch to the histogram that sets the ADC range."""
+        patches = self.patches(q)
+        every = -(-len(patches.base) // HISTOGRAM_PRODUCTS)
+        sample = replace(patches, base=patches.base[::every])
+        seen = partial_sum_histogram(sample, self.program)
+        self.histogram = seen if self.histogram is None else self.histogram + seen
+
+    def _quantised(
+        self, x: Float[Tensor, "planes height width"], padding: Padding = (0, 0, 0, 0)
+    ) -> Int[Tensor, "planes padded_height padded_width"]:
+        q, broken = quantise_padded(x.contiguous(), self.mapping.quantiser, padding)
+        if broken:
+            raise AnalogError(
+                f"inputs of layer {self.mapping.matrix.name} are NaN; the checkpoint or the data is damaged"
+            )
+        return q
+
+    def compute(self, q: Int[Tensor, "..."], y: Float[Tensor, "images out pixels"]) -> None:
+        """Write the layer's real outputs for padded integer inputs into `y`."""
+        mapping, sliced = self.mapping, self.mapping.sliced
+        patches = replace(self.patches(q), first=self.reads)
+        self.reads += len(patches.base)
+        codes = self._run(patches).flatten(0, 1)
+        subtract = mapping.quantiser.zero * sliced.weights.sum(1).flatten()
+        factor = mapping.weight_step.double() * mapping.quantiser.scale
+        bias = self.original.bias
+        bias = torch.zeros(len(factor)) if bias is None else bias
+        scale_and_add(codes, self.program.converter.step, subtract, factor, bias, y)
+        per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
+        if per_driven_cell:
+            removed = self._driven_inputs(patches).double() * (factor * per_driven_cell)[:, None]
+            y -= removed.unflatten(1, y.shape[::2]).transpose(0, 1)
+
+    def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
+        """Sum of the inputs on the driven wordlines of every output, block by block."""
+        driven = self.mapping.sliced.driven.float()
+        blocks = [replace(patches, base=base) for base in patches.base.split(BLOCK)]
+        sums = [[m.T @ block.matrix(i).float().T for block in blocks] for i, m in enumerate(driven)]
+        return torch.cat([torch.cat(row, 1) for row in sums])
+
+    @abstractmethod
+    def integers(self, x: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The quantised input, padded.
+
+        Raises:
+            AnalogError: a value is not a number.
+        """
+
+    @abstractmethod
+    def patches(self, q: Int[Tensor, "..."]) -> Patches:
+        """Where each row of each product finds its input."""
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The layer's output."""
+
+
+class AnalogConv2d(AnalogLayer):
+    """A Conv2d on arrays."""
+
+    original: nn.Conv2d
+
+    def integers(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Int[Tensor, "batch channels padded_height padded_width"]:
+        left, right, top, bottom = self.original._reversed_padding_repeated_twice
+        return self._quantised(x.flatten(0, 1), (left, right, top, bottom)).unflatten(0, x.shape[:2])
+
+    def patches(self, q: Int[Tensor, "batch channels padded_height padded_width"]) -> Patches:
+        return conv_patches(q, self.original, self.mapping.matrix)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch out height width"]:
+        height, width = self._output_size(x)
+        y = x.new_empty(len(x), self.original.out_channels, height, width)
+        images = max(1, CHUNK_VALUES // y[0].numel())
+        for inputs, outputs in zip(x.split(images), y.split(images), strict=True):
+            self.compute(self.integers(inputs), outputs.flatten(2))
+        return y
+
+    def _output_size(self, x: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
+        layer = self.original
+        left, right, top, bottom = layer._reversed_padding_repeated_twice
+        padded = (x.shape[2] + top + bottom, x.shape[3] + left + right)
+        height, width = (
+            (size - dilation * (kernel - 1) - 1) // stride + 1
+            for size, dilation, kernel, stride in zip(
+                padded, layer.dilation, layer.kernel_size, layer.stride, strict=True
+            )
+        )
+        return height, width
+
+
+class AnalogLinear(AnalogLayer):
+    """A Linear on arrays; every token is one product."""
+
+    original: nn.Linear
+
+    def integers(self, x: Float[Tensor, "*batch features"]) -> Int[Tensor, "tokens features"]:
+        return self._quantised(x.flatten(0, -2)[None])[0]
+
+    def patches(self, q: Int[Tensor, "tokens features"]) -> Patches:
+        return linear_patches(q)
+
+    def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
+        q = self.integers(x)
+        y = x.new_empty(len(q), self.original.out_features, 1)
+        self.compute(q, y)
+        return y.view(*x.shape[:-1], -1)

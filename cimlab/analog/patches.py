@@ -1,0 +1,61 @@
+"""im2col without copying: where in the padded integer image each row of each product finds its input.
+
+`values[base[product] + offset[group, row]]` is the input of a row; a fast backend gathers block by block, the
+reference all at once. A Linear is a convolution whose image is its feature vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from cimlab.crossbar.matrix import CrossbarMatrix
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """The integer inputs of a layer for a batch.
+
+    Args:
+        values: the padded images, flat, int32.
+        base: where the patch of each product (image by image, pixel by pixel) starts.
+        offset: how far from there each row of each group is.
+        first: products that the arrays have computed before these; read noise counts on from there.
+    """
+
+    values: Int[Tensor, " pixels"]
+    base: Int[Tensor, " products"]
+    offset: Int[Tensor, "groups rows"]
+    first: int = 0
+
+    def matrix(self, group: int) -> Int[Tensor, "products rows"]:
+        """The im2col matrix of one group."""
+        return self.values[self.base[:, None] + self.offset[group]]
+
+
+def linear_patches(q: Int[Tensor, "tokens features"]) -> Patches:
+    """Every token is one product."""
+    tokens, features = q.shape
+    return Patches(q.flatten(), torch.arange(tokens) * features, torch.arange(features)[None])
+
+
+def conv_patches(
+    padded: Int[Tensor, "batch channels height width"], layer: nn.Conv2d, matrix: CrossbarMatrix
+) -> Patches:
+    """Every output pixel is one product."""
+    batch, channels, height, width = padded.shape
+    kh, kw = layer.kernel_size
+    (dy, dx), (sy, sx) = layer.dilation, layer.stride
+    y = torch.arange(0, height - dy * (kh - 1), sy)
+    x = torch.arange(0, width - dx * (kw - 1), sx)
+    image = torch.arange(batch) * channels * height * width
+    base = image[:, None, None] + y[:, None] * width + x
+    own = torch.arange(channels // layer.groups).view(1, -1, 1, 1) * height * width
+    kernel = torch.arange(kh).view(-1, 1) * dy * width + torch.arange(kw) * dx
+    weight_shaped = (own + kernel).expand(matrix.weight_shape)
+    offset = matrix.to_matrix(weight_shaped)[:, :, 0]
+    group = torch.arange(layer.groups)[:, None] * (channels // layer.groups) * height * width
+    return Patches(padded.flatten(), base.flatten(), offset + group)

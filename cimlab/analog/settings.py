@@ -1,0 +1,35 @@
+"""How a network is turned into integers, in plain values; free of torch, so that it is checked in no time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RangeRule = Literal["max", "percentile", "mse"]
+WeightScale = Literal["per_tensor", "per_channel"]
+BackendName = Literal["auto", "exact", "packed", "conductance", "reference"]
+
+
+@dataclass(frozen=True)
+class AnalogSettings:
+    """How a network is turned into integers.
+
+    Args:
+        weight_scale: one step size for a whole layer, or one for every output.
+        activation_range: rule for the range of a layer's inputs.
+        percentile: fraction of a layer's inputs inside its range, for that rule.
+        digital: names or glob patterns of layers that stay digital and in floating point.
+        backend: how codes are computed; `auto` takes the fastest that gives the right ones.
+        row_order: order of a convolution's rows on the wordlines.
+    """
+
+    weight_scale: WeightScale = "per_channel"
+    activation_range: RangeRule = "mse"
+    percentile: float = 0.9999
+    digital: tuple[str, ...] = ()
+    backend: BackendName = "auto"
+    row_order: Literal["channel_major", "kernel_major"] = "channel_major"
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.percentile <= 1:
+            raise ValueError(f"percentile={self.percentile} must be above 0.5 and at most 1")

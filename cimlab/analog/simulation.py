@@ -1,0 +1,126 @@
+"""How accurate a converted network is: chip by chip, and layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
+
+import torch
+from jaxtyping import Float, Int
+from scipy.stats import t as student
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cimlab.analog.convert import analog_layers
+from cimlab.analog.layers import AnalogLayer
+
+Batches = Iterable[tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]]
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, batches: Batches, after_batch: Callable[[int], None] | None = None) -> float:
+    """Fraction of images whose highest score is their label's.
+
+    Args:
+        network: images to class scores.
+        batches: images and labels.
+        after_batch: told the size of each batch that is done.
+    """
+    right = total = 0
+    for images, labels in batches:
+        right += int((network(images).argmax(1) == labels).sum())
+        total += len(labels)
+        if after_batch is not None:
+            after_batch(len(labels))
+    return right / total
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Accuracies of several chips.
+
+    >>> Spread((0.9, 0.92, 0.91)).interval
+    (0.885..., 0.934...)
+    """
+
+    draws: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.draws)
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation; None for one chip."""
+        return stdev(self.draws) if len(self.draws) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the mean, by Student's t; None for one chip."""
+        if self.deviation is None:
+            return None
+        n = len(self.draws)
+        half = float(student.ppf(0.975, n - 1)) * self.deviation / sqrt(n)
+        return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
+class LayerFidelity:
+    """Signal-to-noise ratios of one layer's outputs in decibels; infinite where there is no error.
+
+    Args:
+        accumulated: against the floating-point network, errors of earlier layers included.
+        own: against the floating-point layer on the same inputs.
+    """
+
+    accumulated: float
+    own: float
+
+
+@torch.no_grad()
+def layer_fidelity(
+    network: nn.Module, folded: nn.Module, images: Float[Tensor, "batch channels height width"]
+) -> dict[str, LayerFidelity]:
+    """How far each layer on arrays is from floating point.
+
+    Args:
+        network: the converted network.
+        folded: the floating-point network with the same layer names, norms folded.
+        images: a batch.
+    """
+    layers = analog_layers(network)
+    wanted: dict[str, Tensor] = {}
+    found: dict[str, LayerFidelity] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            wanted[name] = output.clone()
+
+        return hook
+
+    def compare(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            assert isinstance(module, AnalogLayer)
+            alone = module.original(inputs[0])
+            found[name] = LayerFidelity(snr_db(wanted[name], output), snr_db(alone, output))
+
+        return hook
+
+    hooks = [folded.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
+    hooks += [layer.register_forward_hook(compare(name)) for name, layer in layers.items()]
+    try:
+        folded(images)
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def snr_db(signal: Float[Tensor, "..."], output: Float[Tensor, "..."]) -> float:
+    """10 log10 of signal power over the power of the difference."""
+    error = float(functional.mse_loss(output.double(), signal.double()))
+    power = float(signal.double().square().mean())
+    return 10 * float(torch.log10(torch.tensor(power / error))) if error else float("inf")

@@ -1,0 +1,130 @@
+"""Signed integer weights as cell levels on physical columns, and which of them take part in which step.
+
+A column group that holds no kept weight in a row group is never converted, and a wordline that no kept weight
+of a step needs is not driven: the same rule by which `cimlab.crossbar.placement` counts steps and cell reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+from cimlab.analog.errors import AnalogError
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.units import aligned_segments, segment_sum
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedMatrix:
+    """The cells of one layer.
+
+    Args:
+        geometry: the array.
+        weights: the signed integers that the cells encode; 0 where nothing is kept.
+        kept: the weight was left by pruning, even if its integer is 0.
+        levels: cell levels by physical column of a logical one, 0 where a cell takes no part.
+        coefficients: what one code of each physical column counts in the shift-and-add.
+        bias: what every driven cell adds to its weight (offset encoding), removed digitally.
+        driven: the wordline is on while the column is converted.
+        converted: the row group of a column is converted at all.
+        row_group_of: row group of every row.
+    """
+
+    geometry: CrossbarGeometry
+    weights: Int[Tensor, "groups rows cols"]
+    kept: Bool[Tensor, "groups rows cols"]
+    levels: UInt8[Tensor, "groups physical rows cols"]
+    coefficients: tuple[int, ...]
+    bias: int
+    driven: Bool[Tensor, "groups rows cols"]
+    converted: Bool[Tensor, "groups row_groups cols"]
+    row_group_of: Int[Tensor, " rows"]
+
+    @property
+    def row_groups(self) -> int:
+        return self.converted.shape[1]
+
+    @property
+    def largest_sum(self) -> int:
+        """The largest partial sum that ideal cells can give: all wordlines of a group fully on."""
+        g = self.geometry
+        rows = min(g.active_rows, int(torch.bincount(self.row_group_of).max()))
+        return rows * (2**g.dac_bits - 1) * (2**g.cell_bits - 1)
+
+
+def slice_weights(
+    weights: Int[Tensor, "groups rows cols"],
+    kept: Bool[Tensor, "groups rows cols"],
+    geometry: CrossbarGeometry,
+) -> SlicedMatrix:
+    """Cut integers into cells.
+
+    `differential` stores |w| in one of two columns; `offset` stores w + 2^(weight_bits - 1) (ISAAC, Shafiee et
+    al., ISCA 2016, section V); `twos_complement` gives the sign bit, alone in its cell, a negative coefficient.
+
+    Raises:
+        AnalogError: the sign bit of two's complement would share a cell, whose current could not be told apart.
+    """
+    weights = weights.where(kept, 0)
+    cell, slices, encoding = geometry.cell_bits, geometry.slices, geometry.signed_encoding
+    if encoding == "twos_complement" and (geometry.weight_bits - 1) % cell:
+        legal = [bits for bits in range(1, 9) if (geometry.weight_bits - 1) % bits == 0]
+        raise AnalogError(
+            f"signed_encoding=twos_complement with weight_bits={geometry.weight_bits} and cell_bits={cell} puts "
+            f"the sign bit into a cell with others, where its current can't be told apart; use cell_bits in "
+            f"{legal}, or signed_encoding=offset"
+        )
+    row_group_of = aligned_segments(weights.shape[1], geometry.rows, geometry.active_rows)
+    converted = segment_sum(kept.int(), row_group_of, int(row_group_of[-1]) + 1, 1) > 0
+    driven = _driven(kept, converted, row_group_of, geometry)
+    powers = [2 ** (s * cell) for s in range(slices)]
+    bias = 0
+    if encoding == "differential":
+        magnitudes = [weights.clamp(min=0), (-weights).clamp(min=0)]
+        coefficients = powers + [-p for p in powers]
+    elif encoding == "offset":
+        bias = 2 ** (geometry.weight_bits - 1)
+        magnitudes, coefficients = [weights + bias], powers
+    else:
+        magnitudes = [weights % 2**geometry.weight_bits]
+        coefficients = [*powers[:-1], -powers[-1]]
+    digits = [m >> (s * cell) & (2**cell - 1) for m in magnitudes for s in range(slices)]
+    levels = (torch.stack(digits, 1) * driven[:, None]).to(torch.uint8)
+    return SlicedMatrix(
+        geometry, weights, kept, levels, tuple(coefficients), bias, driven, converted, row_group_of
+    )
+
+
+def _driven(
+    kept: Bool[Tensor, "groups rows cols"],
+    converted: Bool[Tensor, "groups row_groups cols"],
+    row_group_of: Int[Tensor, " rows"],
+    geometry: CrossbarGeometry,
+) -> Bool[Tensor, "groups rows cols"]:
+    """Which wordlines are on while a column is converted: those that any column of the same step needs.
+
+    Lockstep muxes convert n neighbouring columns a step; independent ones each go on to their own next kept
+    column, so that the s-th kept columns of all ADCs of an array share a step.
+    """
+    step = _step_of(converted, geometry)[:, row_group_of]
+    needs = torch.zeros(*kept.shape[:2], int(step.max()) + 1, dtype=torch.int32)
+    needs = needs.scatter_add_(2, step, kept.int())
+    return (needs.gather(2, step) > 0) & converted[:, row_group_of]
+
+
+def _step_of(
+    converted: Bool[Tensor, "groups row_groups cols"], geometry: CrossbarGeometry
+) -> Int[Tensor, "groups row_groups cols"]:
+    cols = converted.shape[2]
+    side_by_side = geometry.operation_unit[1]
+    if geometry.mux_control == "lockstep":
+        return aligned_segments(cols, geometry.logical_cols, side_by_side).expand(converted.shape)
+    arrays = -(-cols // geometry.logical_cols)
+    padded = torch.nn.functional.pad(converted, (0, arrays * geometry.logical_cols - cols))
+    by_adc = padded.unflatten(2, (arrays, geometry.columns_per_adc, side_by_side)).long()
+    turn = (by_adc.cumsum(3) - 1).clamp(min=0)
+    first = torch.arange(arrays).view(1, 1, -1, 1, 1) * geometry.columns_per_adc
+    return (turn + first).flatten(2)[:, :, :cols]

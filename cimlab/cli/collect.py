@@ -1,0 +1,32 @@
+"""`cimlab collect`: copy records to paper/records/NAME, without the paths of this machine, to be committed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cimlab.cli.errors import ConfigError
+from cimlab.cli.plain import Parser, repository
+from cimlab.records import store
+
+
+def run(words: list[str]) -> int:
+    """Run the command; 0, or raises what `errors.report` explains."""
+    parser = Parser("cimlab collect", description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="of the experiment, as in experiments/NAME.yaml")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folders with records")
+    asked = parser.parse_args(words)
+    if not re.fullmatch(r"\w[\w-]*", asked.name):
+        raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
+    runs, problems = store.load(*asked.folders)
+    simulations, damaged = store.load_simulations(*asked.folders)
+    for line in (*problems, *damaged):
+        print(f"note: {line}")
+    records = [*runs, *simulations]
+    if not records:
+        raise ConfigError(
+            f"no record below {', '.join(map(str, asked.folders))}; give the folders of finished runs"
+        )
+    for record in records:
+        print(f"record: {store.publish(record, repository() / 'paper' / 'records' / asked.name)}")
+    return 0

@@ -1,0 +1,53 @@
+"""`cimlab dashboard`: the records as a web page on this machine, by streamlit; no account, no network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from cimlab.cli.errors import ConfigError
+from cimlab.cli.options import Parser, at_least_one
+
+OPTIONS = {
+    "server.address": "127.0.0.1",
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "browser.serverAddress": "127.0.0.1",
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
+}
+
+
+def run(words: list[str]) -> int:
+    """Serve until Ctrl-C; replaces this process.
+
+    Raises:
+        ConfigError: a folder is not there, or streamlit is not installed.
+    """
+    asked = _parser().parse_args(words)
+    folders = [Path(word) for word in asked.folders] or [Path("outputs")]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder; give one that holds runs (the default is outputs)")
+    if find_spec("streamlit") is None:
+        raise ConfigError("the dashboard needs streamlit: pip install cimlab[grid]")
+    print(f"http://127.0.0.1:{asked.port}  (Ctrl-C ends it)", flush=True)
+    os.execv(sys.executable, command(folders, asked.port))
+
+
+def command(folders: list[Path], port: int) -> list[str]:
+    """The streamlit command line: this machine only, nothing sent anywhere."""
+    page = Path(__file__).parents[1] / "reporting" / "dashboard.py"
+    options = [f"--{key}={value}" for key, value in {**OPTIONS, "server.port": str(port)}.items()]
+    places = [str(folder.absolute()) for folder in folders]
+    return [sys.executable, "-m", "streamlit", "run", str(page), *options, "--", *places]
+
+
+def _parser() -> Parser:
+    parser = Parser("dashboard", __doc__, "")
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="folders of runs (outputs)")
+    parser.add_argument("--port", type=at_least_one, default=8501, help="where the page is served (8501)")
+    return parser

@@ -1,0 +1,1 @@
+"""Grids of runs: one experiment file in, every point planned, run once, and watched."""

@@ -1,0 +1,344 @@
+"""From an experiment file to a grid whose every point is exactly what Hydra would compose, without composing each.
+
+Hydra composes the first point, and then each other value of each axis by itself. What a value changes is kept as
+a difference of leaves; a point is the first one plus the differences of its values. That is Hydra's own answer as
+long as no leaf is changed by two axes, so axes that share a leaf (also through an interpolation) are composed
+together, and the last point is composed in full and compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from cimlab.cli.application import conf_dir, hydra_line, is_hydra
+from cimlab.cli.config import TrainConfig
+from cimlab.cli.errors import ConfigError
+
+Leaf = tuple[str, ...]
+Place = tuple[int, ...]
+Document = dict[str, Any]
+"""`config` and `choices` of one composed point, in plain containers, references resolved."""
+
+Compose = Callable[[Sequence[str]], Document]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of an axis: the overrides that make it, and what they change against the first point."""
+
+    words: tuple[str, ...]
+    removed: tuple[Leaf, ...] = ()
+    changed: tuple[tuple[Leaf, Any], ...] = ()
+    rewired: frozenset[Leaf] = frozenset()  # leaves whose text changed, whatever they resolve to
+
+    @property
+    def touched(self) -> frozenset[Leaf]:
+        """Every leaf that is not as in the first point."""
+        return self.rewired.union(self.removed, (leaf for leaf, _ in self.changed))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The values that one key takes, or several keys that have to be composed together."""
+
+    keys: tuple[str, ...]
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All points of an experiment; small enough to be sent to a worker, whatever their number.
+
+    Args:
+        name: the file's stem.
+        first: the document of the first point.
+        axes: in the file's order.
+        launcher: the launcher's configuration.
+    """
+
+    name: str
+    first: Document
+    axes: tuple[Axis, ...]
+    launcher: dict[str, Any]
+
+    def __len__(self) -> int:
+        return math.prod(len(axis.settings) for axis in self.axes)
+
+    def places(self) -> Iterator[Place]:
+        """Every point, as the position of its value on each axis."""
+        return itertools.product(*(range(len(axis.settings)) for axis in self.axes))
+
+    def settings(self, place: Place) -> list[Setting]:
+        """The values of a point."""
+        return [axis.settings[i] for axis, i in zip(self.axes, place, strict=True)]
+
+    def words(self, place: Place) -> list[str]:
+        """The overrides that make a point out of the experiment file."""
+        return [word for setting in self.settings(place) for word in setting.words]
+
+    def document(self, place: Place) -> Document:
+        """The composed configuration and choices of a point; shares what it does not change, so don't edit it."""
+        document = self.first
+        for setting in self.settings(place):
+            document = _changed(document, setting)
+        return document
+
+
+def read_grid(path: Path, overrides: Sequence[str]) -> Grid:
+    """The grid of an experiment file, with overrides: a list of values is an axis, a single one holds for all.
+
+    Raises:
+        ConfigError: the file, an axis or a value is unknown or malformed; names the line of the file.
+    """
+    _refuse_unreadable(path)
+    with _hydra(path) as base:
+        return _Composer(path, base, overrides).grid()
+
+
+@contextmanager
+def experiment(path: Path, overrides: Sequence[str]) -> Generator[tuple[dict[str, str], Compose]]:
+    """The axes of an experiment file as they are written, and what composes one point from its overrides.
+
+    Raises:
+        ConfigError: as `read_grid`.
+    """
+    _refuse_unreadable(path)
+    with _hydra(path) as base:
+        composer = _Composer(path, base, overrides)
+        yield composer.written, lambda words: _document(composer.compose(words))
+
+
+def _refuse_unreadable(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; give an experiment file, e.g. experiments/headline.yaml")
+    if not re.fullmatch(r"[\w-]+\.ya?ml", path.name):
+        raise ConfigError(
+            f"{path.name}: name an experiment file with letters, digits, - and _, ending in .yaml"
+        )
+
+
+@contextmanager
+def _hydra(path: Path) -> Generator[tuple[str, ...]]:
+    """Hydra with the file as the choice of a group; gives the overrides that choose it."""
+    with tempfile.TemporaryDirectory() as folder:
+        group = Path(folder) / "experiments"
+        group.mkdir()
+        (group / f"{path.stem}.yaml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield (f"hydra.searchpath=[file://{folder}]", f"+experiments={path.stem}")
+
+
+class _Composer:
+    """Composes points of one file; lives as long as Hydra is initialised."""
+
+    def __init__(self, path: Path, base: tuple[str, ...], overrides: Sequence[str]) -> None:
+        self.path = path
+        self.base = base
+        given = self._parse(overrides)
+        params = self.compose(()).hydra.sweeper.params or {}
+        written = {str(key).lstrip("+~"): f"{key}={value}" for key, value in params.items()}
+        for override in given:
+            written.pop(override.key_or_group, None)
+        written |= {o.key_or_group: o.input_line or "" for o in given if o.is_sweep_override()}
+        self.written = written
+        self.base = (*base, *(o.input_line or "" for o in given if not o.is_sweep_override()))
+
+    def grid(self) -> Grid:
+        self.axes = [self._words(override) for override in self._parse(list(self.written.values()))]
+        first_words = [words[0] for words in self.axes]
+        config = self.compose(first_words)
+        self.first, self.raw = _document(config), _leaves(_plain(config, resolve=False))
+        groups = [[i] for i in range(len(self.axes))]
+        if not _only_simple_references(self.raw):
+            groups = [list(range(len(self.axes)))]
+        while True:
+            axes = [self._axis(group, config) for group in groups]
+            merged = _merge_overlapping(groups, axes)
+            if len(merged) == len(groups):
+                break
+            groups = merged
+        launcher = OmegaConf.to_container(config.hydra.launcher, resolve=False)
+        assert isinstance(launcher, dict)
+        grid = Grid(self.path.stem, self.first, tuple(axes), {str(k): v for k, v in launcher.items()})
+        last = tuple(len(axis.settings) - 1 for axis in axes)
+        if grid.document(last) != _document(self.compose(grid.words(last))):
+            raise AssertionError(
+                f"{self.path}: a point differs from Hydra's own composition; please report it"
+            )
+        return grid
+
+    def _axis(self, group: list[int], first: DictConfig) -> Axis:
+        keys = tuple(self.axes[i][0].split("=", 1)[0] for i in group)
+        combinations = list(itertools.product(*(self.axes[i] for i in group)))
+        settings = [Setting(combinations[0])]
+        settings += [self._setting(words, group, first) for words in combinations[1:]]
+        return Axis(keys, tuple(settings))
+
+    def _setting(self, words: tuple[str, ...], group: list[int], first: DictConfig) -> Setting:
+        config = self._updated(first, words)
+        if config is None:
+            others = [axis[0] for i, axis in enumerate(self.axes) if i not in group]
+            config = self.compose([*others, *words])
+        before, after = _leaves(self.first), _leaves(_document(config))
+        raw = _leaves(_plain(config, resolve=False))
+        return Setting(
+            words,
+            removed=tuple(leaf for leaf in before if leaf not in after),
+            changed=tuple((k, v) for k, v in after.items() if k not in before or not _same(before[k], v)),
+            rewired=frozenset(
+                ("config", *k) for k in {*raw, *self.raw} if raw.get(k, ...) != self.raw.get(k, ...)
+            ),
+        )
+
+    def _updated(self, first: DictConfig, words: tuple[str, ...]) -> DictConfig | None:
+        """The first point with plain values put in, which is all that Hydra does with them; None for others."""
+        parsed = self._parse(words)
+        if not all(_is_plain_value(override, first) for override in parsed):
+            return None
+        config = first.copy()
+        for override in parsed:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        return config
+
+    def compose(self, words: Sequence[str]) -> DictConfig:
+        try:
+            return compose("train", [*self.base, *words], return_hydra_config=True)
+        except Exception as problem:
+            if not is_hydra(problem):
+                raise
+            line = hydra_line(problem, TrainConfig)
+            raise ConfigError(f"{located(self.path, line, words)}{line}") from problem
+
+    def _parse(self, words: Sequence[str]) -> list[Override]:
+        return [self._parse_one(word) for word in words]
+
+    def _parse_one(self, word: str) -> Override:
+        try:
+            return OverridesParser.create().parse_override(word)
+        except Exception as problem:
+            if not is_hydra(problem):
+                raise
+            line = f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}"
+            raise ConfigError(f"{located(self.path, line, [word])}{line}") from problem
+
+    def _words(self, override: Override) -> tuple[str, ...]:
+        if not override.is_sweep_override():
+            return (override.input_line or "",)
+        prefix = (override.input_line or "").split("=", 1)[0]
+        return tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
+
+
+def located(path: Path, message: str, words: Sequence[str]) -> str:
+    """`FILE:LINE: ` of the axis among the words that a message is about, or only `FILE: `.
+
+    A message that repeats key=value is about it, else one that names the key, else one that names its last part.
+    """
+    asked = dict(word.lstrip("+~").split("=", 1) for word in words)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    keys = [(number, text.partition(":")[0].strip(" '\"+~")) for number, text in enumerate(lines, start=1)]
+    for pattern in ("{key}={value}", "{last}={value}", "{key}", "{last}"):
+        for number, key in keys:
+            if key in asked:
+                parts = {"key": key, "last": key.rsplit(".", 1)[-1], "value": asked[key]}
+                text = pattern.format(**{name: re.escape(part) for name, part in parts.items()})
+                if re.search(rf"(?<![\w.]){text}(?![\w.])", message):
+                    return f"{path}:{number}: "
+    return f"{path}: "
+
+
+def _is_plain_value(override: Override, config: DictConfig) -> bool:
+    key = override.key_or_group
+    if override.is_add() or override.is_force_add() or override.is_delete() or override.package is not None:
+        return False
+    if not isinstance(override.value(), str | int | float | bool | None):
+        return False
+    *parents, last = key.split(".")
+    parent = OmegaConf.select(config, ".".join(parents)) if parents else config
+    return (
+        isinstance(parent, DictConfig) and last in parent and not OmegaConf.is_config(parent._get_node(last))
+    )
+
+
+def _document(config: DictConfig) -> Document:
+    choices = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    return {
+        "config": _plain(config, resolve=True),
+        "choices": {str(k): str(v) for k, v in choices.items() if v and not str(k).startswith("hydra/")},
+    }
+
+
+def _plain(config: DictConfig, resolve: bool) -> dict[str, Any]:
+    run = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain = OmegaConf.to_container(run, resolve=resolve, throw_on_missing=resolve)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _leaves(node: dict[str, Any], path: Leaf = ()) -> dict[Leaf, Any]:
+    """Path -> value; a list or an empty mapping is a value."""
+    found: dict[Leaf, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            found |= _leaves(value, (*path, key))
+        else:
+            found[*path, key] = value
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other  # 1, 1.0 and True are not the same setting
+
+
+def _changed(document: Document, setting: Setting) -> Document:
+    if not setting.changed and not setting.removed:
+        return document
+    top = dict(document)
+    for leaf in setting.removed:
+        _parent(top, leaf).pop(leaf[-1], None)
+    for leaf, value in setting.changed:
+        _parent(top, leaf)[leaf[-1]] = value
+    return top
+
+
+def _parent(top: Document, leaf: Leaf) -> dict[str, Any]:
+    """The mapping that holds a leaf, copied on the way down: the document's other parts are shared."""
+    node = top
+    for part in leaf[:-1]:
+        child = node.get(part)
+        node[part] = dict(child) if isinstance(child, dict) else {}
+        node = node[part]
+    return node
+
+
+def _only_simple_references(raw: dict[Leaf, Any]) -> bool:
+    texts = [value for value in raw.values() if isinstance(value, str)]
+    return all(text.count("${") == len(re.findall(r"\$\{[\w.]+\}", text)) for text in texts)
+
+
+def _merge_overlapping(groups: list[list[int]], axes: list[Axis]) -> list[list[int]]:
+    """Join the first two groups of axes that change the same leaf, or a leaf and what it lies in."""
+    touched = [frozenset().union(*(s.touched for s in axis.settings)) for axis in axes]
+    for one, other in itertools.combinations(range(len(groups)), 2):
+        if _overlap(touched[one], touched[other]) or _overlap(touched[other], touched[one]):
+            joined = sorted([*groups[one], *groups[other]])
+            rest = [group for i, group in enumerate(groups) if i not in (one, other)]
+            return sorted([joined, *rest])
+    return groups
+
+
+def _overlap(leaves: frozenset[Leaf], others: frozenset[Leaf]) -> bool:
+    return any(leaf[:n] in others for leaf in leaves for n in range(1, len(leaf) + 1))

@@ -1,0 +1,182 @@
+"""The points of a grid in the order in which to run them, each checked, named and, if it was done before, found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cimlab.cli.config import TrainConfig, check_plain
+from cimlab.cli.errors import ConfigError
+from cimlab.cli.grid.composition import Axis, Grid, Place, located, read_grid
+from cimlab.cli.train import PlannedRun, check_parts, plan
+from cimlab.records.failure import Failure
+from cimlab.records.index import Row, rows
+from cimlab.records.record import RECORD_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a grid.
+
+    Args:
+        place: position on each axis.
+        run, dense_run: content hashes.
+        name, run_dir: as `cimlab train` names and places it.
+    """
+
+    place: Place
+    run: str
+    dense_run: str
+    name: str
+    run_dir: str
+
+
+@dataclass
+class Plan:
+    """A grid's points in running order, and what is known of them.
+
+    Args:
+        grid: the grid; its points are composed again from it when they run.
+        points: all of them, each run once.
+        output_dir: where their folders are.
+        done: run folder -> row of its record.
+        failed: run folder -> why it failed in an earlier sweep.
+        damaged: one line for each record that is there and not whole; its point runs again.
+    """
+
+    grid: Grid
+    points: list[Point]
+    output_dir: Path
+    done: dict[str, Row] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def pending(self) -> list[Point]:
+        """Points without a record that have not failed before."""
+        return [p for p in self.points if p.run_dir not in self.done and p.run_dir not in self.failed]
+
+    def state(self, point: Point) -> str:
+        """done, failed or to do, as it was when the plan was made."""
+        if point.run_dir in self.done:
+            return "done"
+        return "failed" if point.run_dir in self.failed else "to do"
+
+    def planned(self, point: Point) -> PlannedRun:
+        """The run of a point, composed and checked."""
+        return planned_run(self.grid, point.place)
+
+
+def make_plan(path: Path, overrides: list[str], retry_failed: bool = False) -> Plan:
+    """Plan the grid of an experiment file and find what is already done.
+
+    Raises:
+        ConfigError: the file, an axis, a value or a combination of values is refused; nothing was run.
+    """
+    grid = read_grid(path, overrides)
+    points: dict[str, Point] = {}
+    for place in sorted(grid.places(), key=_running_order(grid)):
+        try:
+            planned = planned_run(grid, place)
+        except ConfigError as problem:
+            words = grid.words(place)
+            text = f"{located(path, str(problem), words)}{problem} (at {' '.join(words)})"
+            raise ConfigError(text) from problem
+        point = Point(place, planned.run, planned.dense_run, planned.name, str(planned.run_dir))
+        points.setdefault(planned.run, point)
+    output_dir = Path(grid.first["config"]["paths"]["output_dir"])
+    made = Plan(grid, list(points.values()), output_dir)
+    find_done(made)
+    if not retry_failed:
+        failures = ((p.run_dir, Failure.read(Path(p.run_dir))) for p in made.pending)
+        made.failed = {run_dir: failure for run_dir, failure in failures if failure}
+    return made
+
+
+def planned_run(grid: Grid, place: Place) -> PlannedRun:
+    """A point as `cimlab train` would plan it.
+
+    Raises:
+        ConfigError: the combination is refused.
+    """
+    document = grid.document(place)
+    return plan(check_plain(document["config"], TrainConfig), document["config"], document["choices"])
+
+
+def find_done(made: Plan) -> None:
+    """Look the points' records up; a record counts if it is whole."""
+    by_folder: dict[str, Row] = {}
+    for folder in {os.path.dirname(point.run_dir) for point in made.points}:
+        found, problems = rows(Path(folder))
+        made.damaged += problems
+        by_folder |= {os.path.normpath(row["folder"]): row for row in found}
+    for point in made.points:
+        row = by_folder.get(os.path.normpath(point.run_dir))
+        if row is not None and row["run"] == point.run:
+            made.done[point.run_dir] = row
+
+
+def check_every_value(made: Plan, path: Path) -> None:
+    """Build the parts of one pending point for each value of each axis: what a signature refuses is refused here.
+
+    Raises:
+        ConfigError: names the line of the axis.
+    """
+    seen: set[tuple[int, int]] = set()
+    for point in made.pending:
+        new = {(axis, i) for axis, i in enumerate(point.place)} - seen
+        if not new:
+            continue
+        seen |= new
+        try:
+            check_parts(made.planned(point))
+        except ConfigError as problem:
+            text = f"{located(path, str(problem), made.grid.words(point.place))}{problem}"
+            raise ConfigError(text) from problem
+
+
+def _running_order(grid: Grid):
+    """Sort key of places: one seed first; then coarse to fine along numeric axes; then as the file lists them."""
+    seeds = [axis.keys == ("seed",) for axis in grid.axes]
+    levels = [_coarse_to_fine(axis) for axis in grid.axes]
+
+    def key(place: Place) -> tuple:
+        seed = tuple(i for i, is_seed in zip(place, seeds, strict=True) if is_seed)
+        level = max((level[i] for level, i in zip(levels, place, strict=True)), default=0)
+        return seed, level, place
+
+    return key
+
+
+def _coarse_to_fine(axis: Axis) -> list[int]:
+    """Level of each value: of a numeric axis the ends are 0, the middle 1, the middles of the halves 2, and so on."""
+    if len(axis.keys) > 1 or axis.keys == ("seed",) or not all(map(_number, axis.settings)):
+        return [0] * len(axis.settings)
+    levels = [0] * len(axis.settings)
+    for low, high, level in _halves(0, len(levels) - 1, 1):
+        levels[(low + high) // 2] = level
+    return levels
+
+
+def _halves(low: int, high: int, level: int) -> Iterator[tuple[int, int, int]]:
+    if high - low < 2:
+        return
+    middle = (low + high) // 2
+    yield low, high, level
+    yield from _halves(low, middle, level + 1)
+    yield from _halves(middle, high, level + 1)
+
+
+def _number(setting) -> bool:
+    try:
+        float(setting.words[0].split("=", 1)[1])
+    except ValueError:
+        return False
+    return True
+
+
+def record_path(point: Point) -> Path:
+    """Where the record of a point is, or will be."""
+    return Path(point.run_dir) / RECORD_FILE

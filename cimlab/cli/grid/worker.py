@@ -1,0 +1,189 @@
+"""Doing the points of a plan, in one process. Any number of workers may share a plan, on any number of machines:
+a point is claimed before it runs, and what another worker has is left to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import signal
+import time
+import traceback
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cimlab.cli import errors
+from cimlab.cli.grid.planning import Plan, Point, record_path
+from cimlab.cli.processors import limit_threads
+from cimlab.cli.train import perform
+from cimlab.records.claims import ClaimError, holder
+from cimlab.records.failure import FAILURE_FILE, Failure
+from cimlab.records.provenance import code_version
+from cimlab.records.record import RecordError, RunRecord
+
+LOG_FILE = "log.txt"
+DEATHS = 5
+"""Processes in a row that may die with a point before it counts as failed rather than unlucky."""
+
+
+NO_SPACE = "no space left"
+
+
+class Stop(BaseException):
+    """Stop now and leave everything so that it can go on: from the keyboard, from a signal, or time is up."""
+
+
+class DiskFull(RuntimeError):
+    """Nothing more can be written; not the fault of the point that met it."""
+
+
+@dataclass
+class Session:
+    """One call of a sweep, as all its workers know it.
+
+    Args:
+        started: seconds since the epoch; failures from before are not this session's.
+        deadline: when to stop, seconds since the epoch; None is never.
+        retry_failed: run points again that failed before.
+        threads: processor threads a worker; None leaves torch's choice.
+    """
+
+    started: float
+    deadline: float | None
+    retry_failed: bool
+    threads: int | None = None
+
+
+def work(plan: Plan, session: Session) -> None:
+    """Run points until none is left that is neither done nor failed nor another worker's.
+
+    Raises:
+        Stop: asked to, or the deadline came; the point under way goes on later from its last whole epoch.
+        DiskFull: there is no space left.
+    """
+    if session.threads:
+        limit_threads(session.threads)
+    pending = plan.pending
+    with stoppable(session.deadline):
+        while pending:
+            held_elsewhere = [point for point in pending if not _finished(plan, point, session)]
+            if len(held_elsewhere) == len(pending):
+                time.sleep(1)
+            pending = held_elsewhere
+
+
+@contextlib.contextmanager
+def stoppable(deadline: float | None) -> Generator[None]:
+    """Within, SIGINT, SIGTERM and the deadline raise Stop; a second signal while stopping is the usual one."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+    def stop(number: int, frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_DFL if each != signal.SIGALRM else signal.SIG_IGN)
+        raise Stop("time is up" if number == signal.SIGALRM else "stopped")
+
+    before = {each: signal.signal(each, stop) for each in signals}
+    try:
+        if deadline is not None:
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, deadline - time.time()))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _finished(plan: Plan, point: Point, session: Session) -> bool:
+    """Whether the point is done or has failed in this session, after trying to do it; False: another's."""
+    run_dir = Path(point.run_dir)
+    if failed_since(run_dir, session) or _is_whole(point):
+        return True
+    died = holder(run_dir)[0]
+    try:
+        if died is not None and died.deaths + 1 >= DEATHS and not session.retry_failed:
+            raise RuntimeError(f"its process died {died.deaths + 1} times in a row (out of memory?)")
+        with output_to(run_dir / LOG_FILE):
+            perform(plan.planned(point))
+    except ClaimError:
+        return False
+    except Exception as problem:
+        if _disk_is_full(problem, run_dir):
+            raise DiskFull(f"{NO_SPACE} for {run_dir}; free some, then the same command goes on") from problem
+        _leave_failure(point, problem)
+    return True
+
+
+def failed_since(run_dir: Path, session: Session) -> bool:
+    """Whether the run failed, in this session if failures of earlier ones are to be tried again."""
+    try:
+        when = (run_dir / FAILURE_FILE).stat().st_mtime
+    except OSError:
+        return False
+    return when >= session.started or not session.retry_failed
+
+
+def _is_whole(point: Point) -> bool:
+    path = record_path(point)
+    try:
+        return path.exists() and RunRecord.read(path).run == point.run
+    except RecordError:
+        return False
+
+
+def _leave_failure(point: Point, problem: Exception) -> None:
+    reason = str(problem) if type(problem) is RuntimeError else errors.describe(problem)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    Failure(point.name, reason, now, code_version()).write(Path(point.run_dir))
+
+
+@contextlib.contextmanager
+def output_to(path: Path) -> Generator[None]:
+    """What the run prints goes into its folder; what it printed before it had one (a refusal) is dropped."""
+    early = _Late(path)
+    with contextlib.redirect_stdout(early), contextlib.redirect_stderr(early):
+        try:
+            yield
+        except Exception:
+            traceback.print_exc()
+            raise
+        finally:
+            early.close()
+
+
+class _Late(io.TextIOBase):
+    """A text file that is opened at the first line after its folder exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: io.TextIOWrapper | None = None
+
+    def write(self, text: str) -> int:
+        if self.file is None and self.path.parent.is_dir():
+            self.file = self.path.open("a", encoding="utf-8", buffering=1)
+        if self.file is not None:
+            with contextlib.suppress(OSError):  # a full disk is told by what matters, not by the log
+                self.file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self.file is not None:
+            with contextlib.suppress(OSError):
+                self.file.flush()
+
+    def close(self) -> None:
+        if self.file is not None:
+            with contextlib.suppress(OSError):
+                self.file.close()
+
+
+def _disk_is_full(problem: BaseException | None, folder: Path) -> bool:
+    while problem is not None:
+        if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        text = str(problem)
+        if "No space left" in text or "PytorchStreamWriter failed" in text or "inline_container" in text:
+            return True
+        problem = problem.__cause__ or problem.__context__
+    return False

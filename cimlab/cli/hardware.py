@@ -1,0 +1,120 @@
+"""Building hardware from conf/: technologies, ADC models, chips and geometries, by name or from a composed node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from pydantic import TypeAdapter
+
+from cimlab.cli.application import conf_dir
+from cimlab.cli.components import Component
+from cimlab.cli.errors import ConfigError
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.adc import AdcModel
+from cimlab.hardware.chip import Chip
+from cimlab.hardware.cost import CostModel
+from cimlab.hardware.errors import HardwareError
+from cimlab.hardware.technology import Technology
+
+
+def choices(group: str) -> list[str]:
+    """Names of the shipped choices of a configuration group."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def shipped(group: str, name: str) -> dict[str, Any]:
+    """The content of conf/GROUP/NAME.yaml.
+
+    Raises:
+        ConfigError: there is no such choice.
+    """
+    path = conf_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{group}={name}: choices are {', '.join(choices(group))}")
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def make_technology(content: Mapping[str, Any], file: str | Path) -> Technology:
+    """A technology from its mapping.
+
+    Raises:
+        ConfigError: file, key and allowed range, in one line.
+    """
+    try:
+        return Technology.of(content, str(file))
+    except HardwareError as problem:
+        raise ConfigError(str(problem)) from problem
+
+
+def make_adc_model(node: Mapping[str, Any], extensions: list[str] | None = None) -> AdcModel:
+    """An ADC model from its `_target_` node.
+
+    Raises:
+        ConfigError: key and allowed range, in one line.
+    """
+    model = Component("adc_model", dict(node), extensions or []).build()
+    if not isinstance(model, AdcModel):
+        raise ConfigError(f"adc_model._target_={node.get('_target_')}: is not an AdcModel")
+    return model
+
+
+def make_cost_model(
+    technology: Mapping[str, Any],
+    adc_model: Mapping[str, Any],
+    chip: Chip,
+    named: Mapping[str, str],
+    extensions: list[str],
+) -> CostModel:
+    """A cost model from composed nodes; `named` tells the choice of every group, for messages.
+
+    Raises:
+        ConfigError: file, key and allowed range, in one line.
+    """
+    file = f"conf/technology/{named['technology']}.yaml"
+    return CostModel(make_technology(technology, file), make_adc_model(adc_model, extensions), chip)
+
+
+def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry) -> None:
+    """Refuse before any compute what could not be priced after it.
+
+    Raises:
+        ConfigError: the technology, the ADC model or the chip does not cover this geometry.
+    """
+    try:
+        model.technology.check(geometry)
+        model.adc_figures(geometry)
+        model.chip.adcs_per_array(geometry)
+    except HardwareError as problem:
+        raise ConfigError(str(problem)) from problem
+
+
+def load_technology(name: str) -> Technology:
+    """conf/technology/NAME.yaml."""
+    return make_technology(shipped("technology", name), f"conf/technology/{name}.yaml")
+
+
+def load_adc_model(name: str) -> AdcModel:
+    """conf/adc_model/NAME.yaml."""
+    return make_adc_model(shipped("adc_model", name))
+
+
+def load_geometry(name: str) -> CrossbarGeometry:
+    """conf/geometry/NAME.yaml."""
+    return TypeAdapter(CrossbarGeometry).validate_python(shipped("geometry", name))
+
+
+def load_chip(name: str) -> Chip:
+    """conf/chip/NAME.yaml."""
+    return TypeAdapter(Chip).validate_python(shipped("chip", name))
+
+
+def load_cost_model(
+    technology: str = "isaac32", adc_model: str = "isaac_table", chip: str = "default"
+) -> CostModel:
+    """A cost model from shipped choices."""
+    return CostModel(load_technology(technology), load_adc_model(adc_model), load_chip(chip))

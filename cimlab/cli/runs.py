@@ -1,0 +1,139 @@
+"""`cimlab runs`: what was run, what runs now, and what came of it, from the files alone."""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cimlab.cli.errors import ConfigError
+from cimlab.cli.options import Parser, at_least_one
+from cimlab.records.index import Row, rows, unfinished
+
+COLUMNS = (
+    "state", "model", "data", "granularity", "remaining", "seed", "accuracy", "dense", "compression", "arrays",
+    "steps_ratio", "energy_j", "seconds", "name",
+)  # fmt: skip
+FIELDS = (
+    *COLUMNS, "run", "geometry", "saliency", "schedule", "pruned", "left", "conversions_ratio", "energy_ratio",
+    "latency_s", "created", "commit", "group", "folder", "reason", "epochs",
+)  # fmt: skip
+COMPARE: dict[str, Callable] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+HELP = """\
+examples:
+  cimlab runs state=failed
+  cimlab runs granularity=operation_unit,filter 'remaining<=0.1' --sort=-accuracy
+  cimlab runs outputs other/outputs --json
+"""
+
+
+def run(words: list[str]) -> int:
+    """Run the command; an exit code, or raises what `errors.report` explains."""
+    asked = _parser().parse_intermixed_args(words)
+    folders = [Path(word) for word in asked.words if not re.search("[<>=]", word)] or [Path("outputs")]
+    conditions = [condition(word) for word in asked.words if re.search("[<>=]", word)]
+    found: list[Row] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder; give one that holds runs (the default is outputs)")
+        whole, problems = rows(folder)
+        found += whole + unfinished(folder)
+        for problem in problems:
+            print(f"cimlab: {problem}", file=sys.stderr)
+    chosen = [row for row in found if all(holds(row) for holds in conditions)]
+    chosen = sort(chosen, asked.sort)
+    if asked.json:
+        json.dump(chosen, sys.stdout, indent=1)
+        print()
+    else:
+        _show(chosen[: asked.limit], len(chosen), len(found))
+    return 0
+
+
+def condition(word: str) -> Callable[[Row], bool]:
+    """A filter like state=done, seed=0,1 or accuracy>=0.9; a row without the field does not pass.
+
+    Raises:
+        ConfigError: unknown field, or a comparison with something that is no number.
+    """
+    match = re.fullmatch(r"(\w+)(<=|>=|!=|=|<|>)(.*)", word)
+    if not match or match[1] not in FIELDS:
+        raise ConfigError(
+            f"{word}: filter by FIELD=VALUE[,VALUE], FIELD<VALUE ...; fields: {', '.join(FIELDS)}"
+        )
+    field, sign, texts = match[1], match[2], match[3].split(",")
+    compare = COMPARE[sign]
+    values = [_number(text) for text in texts]
+    if sign not in ("=", "!=") and (len(values) > 1 or isinstance(values[0], str)):
+        raise ConfigError(f"{word}: {sign} compares with one number")
+
+    def holds(row: Row) -> bool:
+        value = row.get(field)
+        if value is None:
+            return False
+        if sign == "!=":
+            return all(_same(value, other) is False for other in values)
+        if sign == "=":
+            return any(_same(value, other) for other in values)
+        return isinstance(value, int | float) and compare(value, values[0])
+
+    return holds
+
+
+def sort(found: list[Row], field: str) -> list[Row]:
+    """Rows by a field, `-field` downwards; rows without it come last.
+
+    Raises:
+        ConfigError: unknown field.
+    """
+    name = field.removeprefix("-")
+    if name not in FIELDS:
+        raise ConfigError(f"--sort={field}: fields are {', '.join(FIELDS)}")
+    having = [row for row in found if row.get(name) is not None]
+    rest = [row for row in found if row.get(name) is None]
+    return sorted(having, key=lambda row: row[name], reverse=field.startswith("-")) + rest
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _same(value: object, asked: float | str) -> bool:
+    return value == asked or str(value) == str(asked)
+
+
+def _show(shown: list[Row], chosen: int, total: int) -> None:
+    from rich.console import Console
+
+    from cimlab.reporting.tables import runs_table
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(runs_table(shown, COLUMNS))
+    cut = f", the first {len(shown)} shown (--limit)" if len(shown) < chosen else ""
+    console.print(f"{chosen} of {total} runs{cut}", highlight=False)
+    for row in shown:
+        if row.get("reason") and row["state"] in ("failed", "killed"):
+            console.print(f"{row['state']}: {row['name']}: {row['reason']}", highlight=False, markup=False)
+
+
+def _parser() -> Parser:
+    parser = Parser("runs", __doc__, HELP)
+    more = "folders of runs (outputs), and filters"
+    parser.add_argument("words", nargs="*", metavar="FOLDER or FILTER", help=more)
+    parser.add_argument("--sort", default="name", metavar="FIELD", help="a field, -FIELD downwards")
+    parser.add_argument("--limit", type=at_least_one, default=100, help="rows shown as a table (100)")
+    parser.add_argument("--json", action="store_true", help="all chosen rows, as JSON")
+    return parser

@@ -1,0 +1,238 @@
+"""`cimlab search experiments/NAME.yaml`: Optuna chooses the points, and the best trade-offs are shown.
+
+The axes of the file are the space: `a,b,c` a choice, `interval(0.03,0.5)` a real number, `range(1,9)` a whole one,
+`tag(log, interval(...))` on a logarithmic scale. An axis `prune.layer_remaining.PATTERN` is the fraction that the
+layers of that name keep. Accuracy is that of the validation images: test images choose nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cimlab.cli.errors import ConfigError
+from cimlab.cli.options import Options, Parser, at_least_one, seconds
+from cimlab.records.record import RunRecord
+
+if TYPE_CHECKING:
+    import optuna
+    from hydra.core.override_parser.types import Override
+
+    from cimlab.cli.grid.composition import Compose
+
+OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord], float]]] = {
+    "accuracy": ("maximize", lambda record: record.accuracy["retrained"]["validation"]),
+    "steps": ("minimize", lambda record: record.hardware["ratio"]["steps"]),
+    "conversions": ("minimize", lambda record: record.hardware["ratio"]["adc_conversions"]),
+    "arrays": ("minimize", lambda record: record.hardware["total"]["arrays"]),
+    "weights": ("minimize", lambda record: record.weights["remaining_all"]),
+    "energy": ("minimize", lambda record: record.hardware["cost"]["total"]["energy_j"]),
+}
+LAYERS = "prune.layer_remaining."
+JOURNAL = "search.journal"
+HELP = """\
+The study is kept in paths.output_dir/search.journal, so the same command goes on with it; --storage takes a URL of
+a database instead (postgresql://...). Several machines may search one study at a time.
+"""
+
+
+def run(words: list[str]) -> int:
+    """Run the command; an exit code, or raises what `errors.report` explains."""
+    asked = _parser().parse_intermixed_args(words)
+    if find_spec("optuna") is None:
+        raise ConfigError("a search needs optuna: pip install cimlab[grid]")
+    unknown = [name for name in asked.objectives.split(",") if name not in OBJECTIVES]
+    if unknown:
+        raise ConfigError(f"--objectives={asked.objectives}: choose of {', '.join(OBJECTIVES)}")
+    from cimlab.cli.grid.composition import experiment
+
+    path = Path(asked.file)
+    with experiment(path, asked.overrides) as (axes, compose):
+        return _search(path, axes, compose, asked)
+
+
+def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) -> int:
+    import optuna
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from cimlab.cli.grid.worker import Stop, stoppable
+
+    space = {
+        key: OverridesParser.create().parse_override(f"x={text.split('=', 1)[1]}")
+        for key, text in axes.items()
+    }
+    if not space:
+        raise ConfigError(f"{path} has no axes to search; write them below hydra.sweeper.params")
+    output_dir = Path(compose([])["config"]["paths"]["output_dir"])
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    names = asked.objectives.split(",")
+    study = _study(path.stem, names, asked.storage, output_dir, asked.seed)
+    stopped = ""
+    try:
+        with stoppable(None if asked.time_budget is None else time.time() + asked.time_budget):
+            _requeue_dead_trials(study, output_dir)
+            while _finished(study) < asked.trials:
+                _trial(study, space, compose, names)
+    except Stop as reason:
+        stopped = str(reason)
+    _show(study, names, output_dir / f"{path.stem}-front.png")
+    if stopped:
+        print(f"{stopped}: {_finished(study)} of {asked.trials} trials are done; the same command goes on")
+        return 3 if stopped == "time is up" else 130
+    return 0
+
+
+def _study(name: str, objectives: list[str], url: str | None, output_dir: Path, seed: int) -> optuna.Study:
+    """The study, made or found again; the sampler goes on with other numbers than it began with.
+
+    Raises:
+        ConfigError: the study was begun with other objectives, or its storage does not open.
+    """
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    directions = [OBJECTIVES[objective][0] for objective in objectives]
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        storage = url or JournalStorage(JournalFileBackend(str(output_dir / JOURNAL)))
+        study = optuna.create_study(
+            study_name=name, storage=storage, directions=directions, load_if_exists=True
+        )
+    except Exception as problem:
+        text = " ".join(str(problem).split())
+        raise ConfigError(f"--storage={url or output_dir / JOURNAL}: can't be opened ({text})") from problem
+    begun = study.user_attrs.get("objectives", objectives)
+    if begun != objectives:
+        raise ConfigError(f"the study {name} was begun with --objectives={','.join(begun)}; go on with these")
+    study.set_user_attr("objectives", objectives)
+    study.sampler = optuna.samplers.TPESampler(
+        seed=seed + len(study.trials), multivariate=True, constant_liar=True
+    )
+    return study
+
+
+def _finished(study: optuna.Study) -> int:
+    return sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in study.trials)
+
+
+def _requeue_dead_trials(study: optuna.Study, output_dir: Path) -> None:
+    """A trial whose process died is tried again with the same values; its run goes on from its last epoch."""
+    import optuna
+
+    from cimlab.records.claims import holder
+
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        folder = trial.user_attrs.get("folder")
+        if folder is None or not holder(Path(folder))[1]:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+
+
+def _trial(study: optuna.Study, space: dict[str, Override], compose: Compose, names: list[str]) -> None:
+    """Ask for a point, run it (or find its record) and tell what came of it."""
+    import optuna
+
+    from cimlab.cli.config import TrainConfig, check_plain
+    from cimlab.cli.errors import describe
+    from cimlab.cli.grid.worker import LOG_FILE, output_to
+    from cimlab.cli.train import perform, plan
+
+    trial = study.ask()
+    words = suggested(trial, space)
+    document = compose(words)
+    planned = plan(check_plain(document["config"], TrainConfig), document["config"], document["choices"])
+    trial.set_user_attr("folder", str(planned.run_dir))
+    trial.set_user_attr("name", planned.name)
+    try:
+        with output_to(planned.run_dir / LOG_FILE):
+            record = perform(planned)
+        values = [float(OBJECTIVES[name][1](record)) for name in names]
+    except KeyError as problem:
+        raise ConfigError(f"the record has no {problem}; set data.validation_size above 0") from problem
+    except Exception as problem:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        print(f"trial {trial.number}: {' '.join(words)}: failed: {describe(problem)}", file=sys.stderr)
+        if isinstance(problem, ConfigError) and all(t.state.name == "FAIL" for t in study.trials):
+            raise
+        return
+    study.tell(trial, values)
+    results = "  ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
+    print(f"trial {trial.number}: {' '.join(words)}  ->  {results}", flush=True)
+
+
+def suggested(trial: optuna.Trial, space: dict[str, Override]) -> list[str]:
+    """The overrides of a trial: one for each axis, those of layers together."""
+    words, layers = [], []
+    for key, override in space.items():
+        value = _suggest(trial, key, override)
+        if key.startswith(LAYERS):
+            layers.append(f"{key.removeprefix(LAYERS)}: {value}")
+        else:
+            words.append(f"{key}={value}")
+    return words + ([f"++{LAYERS.rstrip('.')}={{{', '.join(layers)}}}"] if layers else [])
+
+
+def _suggest(trial: optuna.Trial, key: str, override: Override) -> Any:
+    from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
+
+    space = override.value()
+    log = "log" in getattr(space, "tags", ())
+    if isinstance(space, IntervalSweep):
+        assert space.start is not None
+        assert space.end is not None
+        return f"{trial.suggest_float(key, space.start, space.end, log=log):.6g}"
+    if isinstance(space, RangeSweep) and isinstance(space.step, int):
+        assert space.start is not None
+        assert space.stop is not None
+        last = int(space.stop) - (1 if space.step > 0 else 0)
+        return trial.suggest_int(key, int(space.start), last, step=space.step)
+    if isinstance(space, ChoiceSweep):
+        return trial.suggest_categorical(key, list(override.sweep_string_iterator()))
+    return trial.suggest_categorical(key, [override.get_value_element_as_str()])
+
+
+def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
+    """The trials that no other beats in everything, as a table, and all of them as a plot."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cimlab.reporting.figures import front_figure
+
+    done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    if not done:
+        return
+    best = sorted(study.best_trials, key=lambda trial: list(trial.values or ()))
+    table = Table(title=f"{study.study_name}: {len(best)} best of {len(done)} trials", title_justify="left")
+    for heading in ("trial", *names, "values"):
+        table.add_column(heading, justify="left" if heading == "values" else "right")
+    for trial in best:
+        chosen = "  ".join(f"{key}={value}" for key, value in trial.params.items())
+        table.add_row(str(trial.number), *(f"{value:.4g}" for value in trial.values or ()), Text(chosen))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    if len(names) > 1:
+        points, front = ([(v[1], v[0]) for v in (t.values for t in trials) if v] for trials in (done, best))
+        console.print(f"plot: {front_figure(points, front, (names[1], names[0]), figure)}", soft_wrap=True)
+
+
+def _parser() -> Parser:
+    parser = Parser("search", __doc__, HELP)
+    parser.add_argument(
+        "file", help="an experiment file whose axes are the space, e.g. experiments/search_layers.yaml"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
+    parser.add_argument("--trials", type=at_least_one, default=50, help="finished trials to reach (50)")
+    more = f"what to trade off, of {', '.join(OBJECTIVES)} (accuracy,steps)"
+    parser.add_argument("--objectives", default="accuracy,steps", help=more)
+    parser.add_argument("--storage", metavar="URL", help="a database instead of the journal file")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler (0)")
+    parser.add_argument(
+        "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
+    )
+    return parser

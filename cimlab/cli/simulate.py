@@ -1,0 +1,261 @@
+"""`cimlab simulate`: a checkpoint on the analog arrays; accuracy by chip, signal-to-noise ratio by layer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import field
+from datetime import UTC, datetime
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from omegaconf import DictConfig
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from cimlab.analog.settings import AnalogSettings
+from cimlab.cli import application, errors
+from cimlab.cli.config import check, plain_config
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.records.provenance import code_version, machine, package_versions
+from cimlab.records.record import RecordError, content_hash
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from cimlab.analog.adcs.base import AdcModel
+    from cimlab.analog.devices.base import Device
+    from cimlab.data.base import ImageDataModule
+
+GROUPS = ("model", "data", "geometry", "adc")
+SHAPES_RESULT = (
+    "model", "data", "geometry", "adc", "device", "analog", "seed", "draws", "images", "calibration_batches",
+)  # fmt: skip
+FIDELITY_IMAGES = 64
+"""Images over which signal-to-noise ratios are taken: 10^4 to 10^6 outputs a layer."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SimulationPaths:
+    """Where files are.
+
+    Args:
+        data_dir: data sets.
+        output_dir: simulations, one folder each.
+    """
+
+    data_dir: str
+    output_dir: str
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SimulateConfig:
+    """Everything `cimlab simulate` reads; components are `_target_` nodes, and so are a device's effects."""
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    geometry: CrossbarGeometry
+    adc: dict[str, Any]
+    device: dict[str, Any]
+    analog: AnalogSettings
+    paths: SimulationPaths
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    draws: Annotated[int, Field(ge=1, le=10_000)]
+    calibration_batches: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    checkpoint: str | None = None
+    rerun: bool = False
+    extensions: list[str] = field(default_factory=list)
+
+
+def run(words: list[str]) -> int:
+    """Run the command; 0, or raises what `errors.report` explains."""
+    return application.run(application.Command("simulate", SimulateConfig, simulate, show), words)
+
+
+def show(records: list[SimulationRecord], config: DictConfig, many: bool) -> None:
+    """The closing summary: accuracies of every simulation, and the layers of a single one."""
+    from rich.console import Console
+
+    from cimlab.reporting.simulation import layer_table, simulation_table
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print()
+    if not many:
+        console.print(layer_table(records[0]))
+    console.print(simulation_table(records))
+
+
+def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecord:
+    """One simulation from a composed configuration.
+
+    Raises:
+        ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
+    """
+    checked = check(config, SimulateConfig)
+    if checked.checkpoint is None:
+        errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
+    plain = plain_config(config)
+    choices = {group: all_choices[group] for group in GROUPS} | {"device": _device_name(checked.device)}
+    shapes = {key: plain[key] for key in SHAPES_RESULT}
+    shapes["data"] = {k: v for k, v in plain["data"].items() if k not in ("data_dir", "download")}
+    simulation = content_hash(shapes | {"checkpoint": application.file_hash(Path(checked.checkpoint))})
+    bits = checked.geometry.resolution_bits
+    name = f"simulate-{choices['model']}-{choices['data']}-{choices['adc']}-{bits}b-s{checked.seed}"
+    folder = Path(checked.paths.output_dir) / f"{name}-{simulation[:8]}"
+    record = None if checked.rerun else _existing(folder / SIMULATION_FILE)
+    if record is None:
+        application.require_writable(folder)
+        record = _simulate(checked, plain, choices, simulation, name)
+        record.write(folder / SIMULATION_FILE)
+    else:
+        print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
+    print(f"record: {folder / SIMULATION_FILE}", flush=True)
+    return record
+
+
+def _device_name(device: dict[str, Any]) -> str:
+    """The non-idealities that are on; Hydra doesn't tell the choices of a group that takes several."""
+    return "+".join(sorted(key for key, value in device.items() if value)) or "ideal"
+
+
+def _existing(path: Path) -> SimulationRecord | None:
+    if not path.exists():
+        return None
+    try:
+        return SimulationRecord.read(path)
+    except RecordError as problem:
+        print(f"cimlab: {problem}; this simulation makes it anew", file=sys.stderr)
+        return None
+
+
+def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcModel, Device]:
+    """Everything that the configuration names, built; the data set is checked but not loaded."""
+    from cimlab.cli.components import Component
+
+    adc = Component("adc", config.adc, config.extensions).build()
+    plain = {key: value for key, value in config.device.items() if not isinstance(value, dict)}
+    unknown = set(plain) - {"on_off_ratio", "read_noise"}
+    if unknown:
+        raise errors.ConfigError(
+            f"unknown key device.{min(unknown)}; allowed: on_off_ratio, read_noise, and effects with a _target_"
+        )
+    nodes = {key: value for key, value in config.device.items() if isinstance(value, dict)}
+    effects = tuple(
+        Component(f"device.{key}", node, config.extensions).build() for key, node in nodes.items()
+    )
+    device_node = {"_target_": "cimlab.analog.devices.base.Device", **plain}
+    device = Component("device", device_node, [], ("effects",)).build(effects=effects)
+    data = Component("data", config.data, config.extensions).build()
+    model = Component("model", config.model, config.extensions, ("num_classes", "in_channels"))
+    data.prepare_data()
+    network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
+    return network, data, adc, device
+
+
+def _simulate(
+    config: SimulateConfig, plain: dict[str, Any], choices: dict[str, str], simulation: str, name: str
+) -> SimulationRecord:
+    """Load, convert, and run every chip over the test images."""
+    import torch
+
+    from cimlab.analog.convert import analog_layers, convert, program_draw
+    from cimlab.analog.fold import fold_batch_norms
+    from cimlab.analog.simulation import Spread, accuracy, layer_fidelity
+    from cimlab.training import checkpoints
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    network, data, adc, device = _parts(config)
+    assert config.checkpoint is not None
+    content = checkpoints.load(Path(config.checkpoint))
+    checkpoints.load_into(network, checkpoints.network_weights(content), Path(config.checkpoint))
+    network.eval()
+    data.setup("fit")
+    data.setup("test")
+    started = time.perf_counter()
+    calibration = [images for images, _ in islice(data.train_loader(), config.calibration_batches)]
+    converted = convert(network, content.get("masks", {}), config.geometry, config.analog, adc, calibration)
+    seconds = {"convert": time.perf_counter() - started}
+    started = time.perf_counter()
+    images = sum(len(labels) for _, labels in _test_batches(data, config.images))
+    chips = 1 if device.is_ideal and not (adc.gain_sigma or adc.offset_sigma) else config.draws
+    draws = []
+    with _progress((chips + 2) * images) as advance:
+        floating = accuracy(network, _test_batches(data, config.images), advance)
+        quantised = accuracy(converted, _test_batches(data, config.images), advance)
+        for draw in range(chips):
+            program_draw(converted, device, config.seed, draw)
+            if draw == 0:
+                some = next(iter(_test_batches(data, FIDELITY_IMAGES)))[0]
+                fidelity = layer_fidelity(converted, fold_batch_norms(network), some)
+            draws.append(accuracy(converted, _test_batches(data, config.images), advance))
+    seconds["simulate"] = time.perf_counter() - started
+    spread = Spread(tuple(draws))
+    layers = {
+        layer: {
+            "adc_step": module.program.converter.step,
+            "snr_db": _finite(fidelity[layer].accumulated),
+            "own_snr_db": _finite(fidelity[layer].own),
+        }
+        for layer, module in analog_layers(converted).items()
+    }
+    kept = [module.mapping.sliced for module in analog_layers(converted).values()]
+    return SimulationRecord(
+        simulation=simulation,
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=config.seed,
+        choices=choices,
+        config=plain,
+        code=code_version(),
+        packages=package_versions(),
+        machine={**machine(), "torch_threads": torch.get_num_threads()},
+        wall_time_s=seconds,
+        images=images,
+        accuracy={
+            "float": floating,
+            "quantised": quantised,
+            "draws": draws,
+            "mean": spread.mean,
+            "spread": spread.deviation,
+            "interval": None if spread.interval is None else list(spread.interval),
+        },
+        weights={
+            "total": sum(s.weights.numel() for s in kept),
+            "left": sum(int(s.kept.sum()) for s in kept),
+        },
+        layers=layers,
+    )
+
+
+def _finite(ratio: float) -> float | None:
+    return ratio if isfinite(ratio) else None
+
+
+def _test_batches(data: ImageDataModule, images: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Test batches, the first `images` of them."""
+    left = images
+    for pixels, labels in data.test_dataloader():
+        yield pixels[:left], labels[:left]
+        if left is not None:
+            left -= len(labels[:left])
+            if left <= 0:
+                return
+
+
+@contextmanager
+def _progress(images: int) -> Generator[Callable[[int], None]]:
+    """A bar over all images of all chips where someone looks on; nothing elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task("images", total=images)
+        yield lambda done: progress.advance(task, done)

@@ -1,0 +1,158 @@
+"""`cimlab sweep experiments/NAME.yaml`: a whole grid, each point once, going on where it stopped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cimlab.cli import errors
+from cimlab.cli.options import Options, Parser, at_least_one, seconds
+
+if TYPE_CHECKING:
+    from cimlab.cli.grid.planning import Plan
+    from cimlab.cli.grid.watching import Watch
+
+UNFINISHED = 3
+HELP = """\
+Every KEY=VALUE is an override as in cimlab train; KEY=A,B,C is an axis and replaces the file's axis of that key.
+Exit codes: 0 every point has a record, 1 points failed, 2 refused, 3 the time budget ended first, 130 Ctrl-C.
+"""
+
+
+def run(words: list[str]) -> int:
+    """Run the command; an exit code, or raises what `errors.report` explains."""
+    asked = _parser().parse_intermixed_args(words)
+    overrides = list(asked.overrides)
+    if asked.launcher:
+        overrides.append(f"hydra/launcher={asked.launcher}")
+    elif asked.jobs and asked.jobs > 1 and not any(w.startswith("hydra/launcher=") for w in overrides):
+        overrides.append("hydra/launcher=joblib")
+    started = time.time()
+
+    from cimlab.cli.grid.planning import make_plan
+
+    path = Path(asked.file)
+    plan = make_plan(path, overrides, asked.retry_failed)
+    _announce(plan, time.time() - started)
+    if asked.dry_run:
+        for point in plan.points:
+            print(f"{plan.state(point):6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
+        return 0
+    return _run(plan, path, started, asked)
+
+
+def _run(plan: Plan, path: Path, started: float, asked: Options) -> int:
+    from rich.console import Console
+
+    from cimlab.cli.grid.engines import default_jobs, engine, run_elsewhere
+    from cimlab.cli.grid.planning import check_every_value
+    from cimlab.cli.grid.watching import Watch
+    from cimlab.cli.grid.worker import DiskFull, Session, Stop, work
+    from cimlab.cli.processors import share
+
+    kind = engine(plan.grid.launcher)
+    jobs = 1 if kind == "basic" else asked.jobs or default_jobs(plan.grid.launcher)
+    threads = share(jobs) if kind in ("joblib", "local") else None
+    deadline = None if asked.time_budget is None else started + asked.time_budget
+    session = Session(started, deadline, asked.retry_failed, threads)
+    lines: list[str] = []
+    stopped = ""
+    watch = Watch(plan, session, Console(file=sys.stdout))
+    if plan.pending:
+        check_every_value(plan, path)
+        try:
+            with watch:
+                if kind == "basic":
+                    work(plan, session)
+                else:
+                    lines = run_elsewhere(plan, session, jobs, lambda: len(watch.left))
+        except Stop as reason:
+            stopped = str(reason)
+        except DiskFull as problem:
+            lines.append(str(problem))
+    return _close(plan, watch, lines, stopped)
+
+
+def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str) -> int:
+    """The closing summary and the exit code."""
+    done, total = len(plan.done) + len(watch.done), len(plan.points)
+    _summary(plan)
+    earlier = "(earlier; --retry-failed tries again)"
+    failed = {Path(folder).name: f"{failure.reason} {earlier}" for folder, failure in plan.failed.items()}
+    failed |= watch.failed
+    for name, reason in failed.items():
+        print(f"cimlab: failed: {name}: {reason}", file=sys.stderr)
+    for line in lines:
+        print(f"cimlab: {line}", file=sys.stderr)
+    if stopped:
+        print(f"{stopped}: {done} of {total} points are done; the same command goes on", flush=True)
+        return UNFINISHED if stopped == "time is up" else 130
+    if done < total:
+        print(f"cimlab: {done} of {total} points are done; the same command goes on", file=sys.stderr)
+    return 0 if done == total else errors.FAILURE
+
+
+def _summary(plan: Plan) -> None:
+    from cimlab.cli.grid.planning import record_path
+    from cimlab.cli.train import show_many
+    from cimlab.records.record import RecordError, RunRecord
+
+    records = []
+    for point in plan.points:
+        try:
+            records.append(RunRecord.read(record_path(point)))
+        except RecordError:
+            continue
+    if records:
+        show_many(records, plan.output_dir / f"{plan.grid.name}.png")
+
+
+def _announce(plan: Plan, took_s: float) -> None:
+    grid = plan.grid
+    axes = "  ".join(f"{'+'.join(axis.keys)} ({len(axis.settings)})" for axis in grid.axes)
+    note = grid.first["config"].get("experiment")
+    if note:
+        print(f"question: {note['question']}")
+    same = f", {len(plan.points)} of them different" if len(plan.points) < len(grid) else ""
+    dense = len({point.dense_run for point in plan.points})
+    print(
+        f"{grid.name}: {len(grid)} points{same}, {dense} dense trainings; axes {axes or 'none'} ({took_s:.1f} s)"
+    )
+    for line in plan.damaged:
+        print(f"cimlab: {line.replace('delete it and run again', 'its point runs again')}", file=sys.stderr)
+    if plan.done:
+        versions: dict[str, int] = {}
+        for row in plan.done.values():
+            commit = (row["commit"] or "of no commit")[:12]
+            versions[commit] = versions.get(commit, 0) + 1
+        counts = ", ".join(f"{n} by code {commit}" for commit, n in versions.items())
+        print(f"already done: {len(plan.done)} ({counts})")
+    if plan.failed:
+        print(f"failed before: {len(plan.failed)}; left out without --retry-failed")
+    sys.stdout.flush()
+
+
+def _parser() -> Parser:
+    parser = Parser("sweep", __doc__, HELP)
+    parser.add_argument("file", help="an experiment file, e.g. experiments/headline.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
+    parser.add_argument(
+        "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
+    )
+    parser.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the points in running order; run nothing"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=at_least_one,
+        help="points at a time (more than one: joblib, unless a launcher is named)",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=("basic", "joblib", "submitit_local", "submitit_slurm"),
+        help="where points run; the same as hydra/launcher=NAME, and hydra.launcher.KEY=VALUE sets it up",
+    )
+    return parser

@@ -1,0 +1,331 @@
+"""What the arrays of one layer do in one input cycle, counted fast enough to sweep thousands of geometries.
+
+A mask is reduced once per (row group, step width) to small arrays of counts, which geometries share; a dense
+layer needs no mask, because its counts are products of row-group heights and step widths. The kernels are plain
+loops over bytes that the compiler turns into vector instructions; `placement.py` gives the counts their meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import ceil
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from numba import njit
+from torch import Tensor
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.units import UnitGrid
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One input cycle of one matrix-vector product on all arrays of a layer.
+
+    Two ways to read an array are counted. Per step, the row group is driven anew at every mux position (the
+    operation unit of domain.md). Held, it is driven once and sample-and-holds keep all its bitlines until
+    the ADCs have stepped through them (ISAAC).
+
+    Args:
+        row_group_steps: mux positions executed in every (row group, array column).
+        array_row_starts: first row group of every array row.
+        columns: logical columns converted.
+        cells: cells read per step, in units of one column per weight (rows driven x logical columns).
+        drives: rows driven per step.
+        held_cells: the same cells if bitlines are held; held_drives: the rows driven then, which are also the
+            rows fetched, summed over arrays.
+        partial_sum_adds: additions that join the row groups of a column.
+        outputs: logical columns with any kept weight.
+    """
+
+    row_group_steps: Int[np.ndarray, "groups row_groups array_cols"]
+    array_row_starts: Int[np.ndarray, " array_rows"]
+    columns: int
+    cells: int
+    drives: int
+    held_cells: int
+    held_drives: int
+    partial_sum_adds: int
+    outputs: int
+
+    @property
+    def steps_per_array(self) -> Int[np.ndarray, "groups array_rows array_cols"]:
+        """Mux positions executed by every array, over all its row groups."""
+        return self.per_array(self.row_group_steps)
+
+    @property
+    def arrays_per_stripe(self) -> Int[np.ndarray, "groups array_cols"]:
+        """Arrays that execute any step, by array column."""
+        return (self.steps_per_array > 0).sum(1)
+
+    def per_array(self, per_row_group: np.ndarray) -> np.ndarray:
+        """Sum over the row groups of each array."""
+        return np.add.reduceat(per_row_group, self.array_row_starts, axis=1)
+
+
+def row_group_bounds(rows: int, geometry: CrossbarGeometry) -> Int[np.ndarray, " row_groups_plus_one"]:
+    """First row of every row group, and `rows` at the end; groups start afresh at every array."""
+    in_array = np.arange(0, geometry.rows, geometry.active_rows)
+    firsts = (np.arange(0, rows, geometry.rows)[:, None] + in_array).ravel()
+    return np.append(firsts[firsts < rows], rows)
+
+
+def dense_work(groups: int, rows: int, cols: int, geometry: CrossbarGeometry) -> Work:
+    """The work of a layer with every weight, in closed form."""
+    bounds = row_group_bounds(rows, geometry)
+    row_groups, n = len(bounds) - 1, geometry.operation_unit[1]
+    steps = ceil(cols / n)
+    array_cols = ceil(steps / geometry.columns_per_adc)
+    per_array_col = np.full(array_cols, geometry.columns_per_adc)
+    per_array_col[-1] = steps - (array_cols - 1) * geometry.columns_per_adc
+    return Work(
+        row_group_steps=np.broadcast_to(per_array_col, (groups, row_groups, array_cols)),
+        array_row_starts=np.arange(0, row_groups, geometry.row_groups),
+        columns=groups * row_groups * cols,
+        cells=groups * rows * cols,
+        drives=groups * rows * steps,
+        held_cells=groups * rows * cols,
+        held_drives=groups * rows * array_cols,
+        partial_sum_adds=groups * (row_groups - 1) * cols,
+        outputs=groups * cols,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMask:
+    """The kept weights of one layer as bytes, with the reductions that geometries have in common.
+
+    Args:
+        kept: 1 where a weight is left, in the layout of the crossbar matrix.
+    """
+
+    kept: UInt8[np.ndarray, "groups rows cols"]
+    _cache: dict[tuple, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, kept: Bool[Tensor, "groups rows cols"]) -> LayerMask:
+        """From a boolean tensor on any device."""
+        return cls(kept.cpu().contiguous().numpy().view(np.uint8))
+
+    @cached_property
+    def weights_left(self) -> int:
+        """Weights that are kept."""
+        return int(np.count_nonzero(self.kept))
+
+    def work(self, geometry: CrossbarGeometry) -> Work:
+        """Count one input cycle under a geometry."""
+        bounds = row_group_bounds(self.kept.shape[1], geometry)
+        n, q = geometry.operation_unit[1], geometry.columns_per_adc
+        segments = self.segments(bounds, geometry)
+        if geometry.mux_control == "independent":
+            row_group_steps, drives, cells = _tally_independent(self.kept, segments, bounds, n, q)
+        else:
+            row_group_steps, drives, cells = _tally_lockstep(*self._per_step(bounds, geometry, n), q)
+        held = _tally_held(*self._per_step(bounds, geometry, geometry.logical_cols))
+        columns, held_cells, held_drives = (int(total) for total in held)
+        partial_sum_adds, outputs = _tally_columns(segments)
+        return Work(
+            row_group_steps=row_group_steps,
+            array_row_starts=np.arange(0, len(bounds) - 1, geometry.row_groups),
+            columns=columns,
+            cells=int(cells),
+            drives=int(drives),
+            held_cells=held_cells,
+            held_drives=held_drives,
+            partial_sum_adds=int(partial_sum_adds),
+            outputs=int(outputs),
+        )
+
+    def segments(
+        self, bounds: Int[np.ndarray, " bounds"], geometry: CrossbarGeometry
+    ) -> UInt8[np.ndarray, "groups row_groups cols"]:
+        """1 where a logical column has a kept weight in a row group."""
+        return self._cached(("segments", *_cut(geometry)), lambda: _or_rows(self.kept, bounds))
+
+    def units(self, grid: UnitGrid) -> UInt8[np.ndarray, "groups unit_rows unit_cols"]:
+        """1 where a unit of the grid holds a kept weight."""
+        return _any_in_unit(
+            self.kept, grid.row_of.numpy(), grid.col_of.numpy(), grid.unit_rows, grid.unit_cols
+        )
+
+    def _per_step(
+        self, bounds: np.ndarray, geometry: CrossbarGeometry, width: int
+    ) -> tuple[Int[np.ndarray, "groups row_groups steps"], Int[np.ndarray, "groups row_groups steps"]]:
+        """Rows driven and columns converted, for steps of `width` logical columns."""
+        touched = self._touched(width)
+        cut = (*_cut(geometry), width)
+        rows = self._cached(("rows", *cut), lambda: _sum_rows(touched, bounds))
+        segments = self.segments(bounds, geometry)
+        return rows, self._cached(("columns", *cut), lambda: _sum_in_step(segments, width))
+
+    def _touched(self, width: int) -> UInt8[np.ndarray, "groups rows steps"]:
+        """1 where a row has a kept weight in a step of `width` columns.
+
+        An even width is two halves side by side, which numpy compares to 0 as one integer, many at a time.
+        """
+        if width == 1:
+            return self.kept
+        if width % 2 == 0 and self.kept.shape[2] % width == 0:
+            return self._cached(
+                ("touched", width), lambda: (self._touched(width // 2).view(np.uint16) != 0).view(np.uint8)
+            )
+        return self._cached(("touched", width), lambda: _any_in_step(self.kept, width))
+
+    def _cached(self, key: tuple, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
+
+
+def _cut(geometry: CrossbarGeometry) -> tuple[int, int]:
+    """What row-group bounds depend on: the array's height matters only if active_rows does not divide it."""
+    ragged = geometry.rows % geometry.active_rows
+    return geometry.active_rows, geometry.rows if ragged else 0
+
+
+@njit(cache=True, nogil=True)
+def _or_rows(kept, bounds):  # pragma: no cover - compiled
+    groups, _, cols = kept.shape
+    out = np.zeros((groups, len(bounds) - 1, cols), np.uint8)
+    for p in range(groups):
+        for g in range(len(bounds) - 1):
+            for r in range(bounds[g], bounds[g + 1]):
+                for c in range(cols):
+                    out[p, g, c] |= kept[p, r, c]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _any_in_step(kept, width):  # pragma: no cover - compiled
+    groups, rows, cols = kept.shape
+    steps = -(-cols // width)
+    out = np.zeros((groups, rows, steps), np.uint8)
+    for p in range(groups):
+        for r in range(rows):
+            for s in range(steps):
+                found = np.uint8(0)
+                for c in range(s * width, min(cols, (s + 1) * width)):
+                    found |= kept[p, r, c]
+                out[p, r, s] = found
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _sum_rows(touched, bounds):  # pragma: no cover - compiled
+    groups, _, steps = touched.shape
+    out = np.zeros((groups, len(bounds) - 1, steps), np.int32)
+    for p in range(groups):
+        for g in range(len(bounds) - 1):
+            for r in range(bounds[g], bounds[g + 1]):
+                for s in range(steps):
+                    out[p, g, s] += touched[p, r, s]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _sum_in_step(segments, width):  # pragma: no cover - compiled
+    groups, row_groups, cols = segments.shape
+    steps = -(-cols // width)
+    out = np.zeros((groups, row_groups, steps), np.int32)
+    for p in range(groups):
+        for g in range(row_groups):
+            for s in range(steps):
+                for c in range(s * width, min(cols, (s + 1) * width)):
+                    out[p, g, s] += segments[p, g, c]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _tally_lockstep(rows, columns, columns_per_adc):  # pragma: no cover - compiled
+    groups, row_groups, steps = rows.shape
+    array_cols = -(-steps // columns_per_adc)
+    executed = np.zeros((groups, row_groups, array_cols), np.int64)
+    drives, cells = 0, 0
+    for p in range(groups):
+        for g in range(row_groups):
+            for a in range(array_cols):
+                for s in range(a * columns_per_adc, min(steps, (a + 1) * columns_per_adc)):
+                    executed[p, g, a] += columns[p, g, s] > 0
+                    drives += rows[p, g, s]
+                    cells += np.int64(rows[p, g, s]) * columns[p, g, s]
+    return executed, drives, cells
+
+
+@njit(cache=True, nogil=True)
+def _tally_held(rows, columns):  # pragma: no cover - compiled
+    converted, cells, drives = 0, 0, 0
+    groups, row_groups, array_cols = rows.shape
+    for p in range(groups):
+        for g in range(row_groups):
+            for a in range(array_cols):
+                converted += columns[p, g, a]
+                drives += rows[p, g, a]
+                cells += np.int64(rows[p, g, a]) * columns[p, g, a]
+    return converted, cells, drives
+
+
+@njit(cache=True, nogil=True)
+def _tally_columns(segments):  # pragma: no cover - compiled
+    """Additions that join each column's row groups, and columns that have any."""
+    groups, row_groups, cols = segments.shape
+    kept, outputs = 0, 0
+    for p in range(groups):
+        used = np.zeros(cols, np.uint8)
+        for g in range(row_groups):
+            for c in range(cols):
+                kept += segments[p, g, c]
+                used[c] |= segments[p, g, c]
+        outputs += used.sum()
+    return kept - outputs, outputs
+
+
+@njit(cache=True, nogil=True)
+def _tally_independent(kept, segments, bounds, n, columns_per_adc):  # pragma: no cover - compiled
+    """Step s converts the s-th kept column of every ADC; ADC j of an array serves columns j, j + n, j + 2n, ..."""
+    groups, _, cols = kept.shape
+    width = n * columns_per_adc
+    array_cols = -(-cols // width)
+    executed = np.zeros((groups, len(bounds) - 1, array_cols), np.int64)
+    drives, cells = 0, 0
+    together = np.zeros((columns_per_adc, n), np.int64)  # columns converted in each step
+    for p in range(groups):
+        for g in range(len(bounds) - 1):
+            for a in range(array_cols):
+                first, last = a * width, min(cols, (a + 1) * width)
+                kept_of_adc = np.zeros(n, np.int64)
+                columns_of_step = np.zeros(columns_per_adc, np.int64)
+                for c in range(first, last):
+                    if segments[p, g, c]:
+                        step = kept_of_adc[(c - first) % n]
+                        kept_of_adc[(c - first) % n] += 1
+                        together[step, columns_of_step[step]] = c
+                        columns_of_step[step] += 1
+                steps = kept_of_adc.max()
+                executed[p, g, a] = steps
+                for r in range(bounds[g], bounds[g + 1]):
+                    for s in range(steps):
+                        found = np.uint8(0)
+                        for i in range(columns_of_step[s]):
+                            found |= kept[p, r, together[s, i]]
+                        drives += found
+                        cells += found * columns_of_step[s]
+    return executed, drives, cells
+
+
+@njit(cache=True, nogil=True)
+def _any_in_unit(kept, row_of, col_of, unit_rows, unit_cols):  # pragma: no cover - compiled
+    groups, rows, cols = kept.shape
+    units = np.zeros((groups, unit_rows, unit_cols), np.uint8)
+    for p in range(groups):
+        by_row = np.zeros((unit_rows, cols), np.uint8)
+        for r in range(rows):
+            u = row_of[r]
+            for c in range(cols):
+                by_row[u, c] |= kept[p, r, c]
+        for u in range(unit_rows):
+            for c in range(cols):
+                units[p, u, col_of[c]] |= by_row[u, c]
+    return units

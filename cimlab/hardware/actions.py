@@ -1,0 +1,137 @@
+"""From placed layers to action counts and instances: one row a layer, one column a kind, ready to be priced.
+
+Counts are per image and follow domain.md section 5; what is charged beyond it (registers, selection, alignment,
+index fetches) is defined here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import Placement, accumulator_bits
+from cimlab.hardware.activity import Activity
+from cimlab.hardware.chip import Chip
+from cimlab.hardware.technology import ACTIONS, INSTANCES, CellDevice
+
+WORD_BITS = 16
+"""Width of the adders that technologies price; a wider accumulator chains them."""
+
+
+@dataclass(frozen=True)
+class PlacedLayer:
+    """One layer on its arrays, with what its cells and inputs hold."""
+
+    matrix: CrossbarMatrix
+    placement: Placement
+    activity: Activity
+
+
+def action_counts(
+    layers: Sequence[PlacedLayer],
+    geometry: CrossbarGeometry,
+    chip: Chip,
+    device: CellDevice,
+    conversion_s: float,
+    adc_bits: int,
+) -> Float[np.ndarray, "layers actions"]:
+    """Actions of one image, by layer, in the order of `ACTIONS`.
+
+    Args:
+        layers: the placed layers.
+        geometry, chip: the accelerator.
+        device: the cell whose conductances weigh the reads.
+        conversion_s: how long a bitline is watched by its ADC.
+        adc_bits: width of a conversion's result.
+    """
+    rows = [_of_layer(layer, geometry, chip, device, conversion_s, adc_bits) for layer in layers]
+    return np.array([[row.get(name, 0.0) for name in ACTIONS] for row in rows], dtype=float)
+
+
+def _of_layer(
+    layer: PlacedLayer,
+    geometry: CrossbarGeometry,
+    chip: Chip,
+    device: CellDevice,
+    conversion_s: float,
+    adc_bits: int,
+) -> dict[str, float]:
+    counts, work, products = layer.placement.counts, layer.placement.work, layer.matrix.products
+    cycles = geometry.input_cycles * products
+    held = chip.readout == "held"
+    drives = (work.held_drives if held else work.drives) * cycles
+    cells = (work.held_cells if held else work.cells) * geometry.columns_per_weight
+    reads = _effective_reads(layer, geometry, device, cells) * cycles
+    indexed = counts.index_bits > 0
+    words = ceil(accumulator_bits(layer.matrix.rows, geometry) / WORD_BITS)
+    return {
+        "cell_read": reads,
+        "cell_second": reads * conversion_s,
+        "row_drive": drives,
+        "active_row": drives * layer.activity.input_density,
+        "step": counts.steps,
+        "conversion": counts.adc_conversions,
+        "partial_sum_word": counts.partial_sum_adds * words,
+        "register_bit": drives * geometry.dac_bits,
+        "input_bit": counts.input_buffer_bits,
+        "output_bit": counts.output_buffer_bits,
+        "output": work.outputs * products,
+        # the sequencer walks through the index once an input cycle
+        "index_bit": counts.index_bits * cycles,
+        "selected_bit": drives * geometry.dac_bits * indexed,
+        "aligned_bit": counts.adc_conversions * adc_bits * indexed,
+    }
+
+
+def _effective_reads(layer: PlacedLayer, geometry: CrossbarGeometry, device: CellDevice, cells: int) -> float:
+    """Cell reads of one input cycle, each weighed by its input bit and conductance over the published ones."""
+    activity = layer.activity
+    kept = layer.placement.counts.weights_left * geometry.columns_per_weight
+    level = kept * activity.kept_level + (cells - kept) * activity.zero_level
+    off = device.conductance_s(0.0)
+    conductance = cells * off + level * (device.conductance_s(1.0) - off)
+    density = activity.input_density / device.reference_input_density.value
+    return density * conductance / device.reference_conductance_s
+
+
+def instance_counts(
+    layers: Sequence[PlacedLayer],
+    copies: Int[np.ndarray, " layers"],
+    geometry: CrossbarGeometry,
+    chip: Chip,
+    adc_bits: int,
+) -> Float[np.ndarray, "layers instances"]:
+    """What each layer occupies, in the order of `INSTANCES`; tiles and the chip are shared by arrays.
+
+    Args:
+        layers: the placed layers.
+        copies: how often each layer's arrays exist.
+        geometry, chip: the accelerator.
+        adc_bits: width of a conversion's result.
+    """
+    counts = [layer.placement.counts for layer in layers]
+    arrays = np.array([c.arrays for c in counts]) * copies
+    index = np.array([c.index_bits for c in counts])
+    adcs = arrays * chip.adcs_per_array(geometry)
+    total = max(1, int(arrays.sum()))
+    on_chip = total if chip.max_arrays is None else min(total, chip.max_arrays)
+    built = arrays * (on_chip / total)  # a network larger than the chip shares its arrays in turns
+    columns: Mapping[str, np.ndarray] = {
+        "cell": built * geometry.rows * geometry.cols,
+        "row": built * geometry.rows,
+        "column": built * geometry.cols,
+        "array": built,
+        "adc": adcs * (on_chip / total),
+        "tile": arrays / total * ceil(on_chip / chip.arrays_per_tile),
+        "chip": arrays / total * chip.off_chip_links,
+        "index_bit": index,
+        "selector": built * geometry.rows * (index > 0),
+        "aligner": adcs * (on_chip / total) * adc_bits * (index > 0),
+    }
+    return np.stack([columns[name] for name in INSTANCES], axis=1).astype(float)

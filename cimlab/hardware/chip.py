@@ -1,0 +1,71 @@
+"""How arrays are put together to a chip: what the crossbar's geometry leaves open.
+
+Plain values, no torch, so that a configuration is checked before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.errors import HardwareError, require_numbers
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Organisation of the accelerator.
+
+    Args:
+        readout: `per_step` drives the row group anew at every mux position (the operation unit of domain.md);
+            `held` drives it once and sample-and-holds keep all bitlines while the ADCs step through them (ISAAC).
+        bitlines_per_conversion_slot: bitlines of one step that one ADC converts one after the other; a fast ADC
+            serves several, and the array then has that many fewer.
+        arrays_per_tile: arrays that share a buffer, a bus and a router port.
+        max_arrays: arrays on the chip; None fits the chip to the network. A larger network is reloaded in parts.
+        duplication_arrays: arrays that may be spent on copies of weights, beside the network's own.
+        duplication_area_m2: the same budget as an area (sum of parts); the smaller budget counts.
+        batch: images processed between two loads of weights, and over which a first image's latency is spread.
+        dram_bits_per_s: bandwidth for loading weights; 102.4e9 is a 32-bit LPDDR4-3200 channel (JESD209-4).
+        write_pulses: programming pulses per cell.
+        off_chip_links: link blocks counted in the chip's area and peak power.
+
+    Raises:
+        HardwareError: a value is out of range.
+    """
+
+    readout: Literal["per_step", "held"] = "per_step"
+    bitlines_per_conversion_slot: int = 1
+    arrays_per_tile: int = 96
+    max_arrays: int | None = None
+    duplication_arrays: int | None = None
+    duplication_area_m2: float | None = None
+    batch: int = 1
+    dram_bits_per_s: float = 102.4e9
+    write_pulses: int = 1
+    off_chip_links: int = 0
+
+    def __post_init__(self) -> None:
+        if self.readout not in ("per_step", "held"):
+            raise HardwareError(f"chip.readout={self.readout} must be per_step or held")
+        for name in ("bitlines_per_conversion_slot", "arrays_per_tile", "batch", "write_pulses"):
+            require_numbers(f"chip.{name}", getattr(self, name), low=1)
+        for name in ("max_arrays", "duplication_arrays", "duplication_area_m2"):
+            if getattr(self, name) is not None:
+                require_numbers(f"chip.{name}", getattr(self, name), low=1 if name == "max_arrays" else 0)
+        require_numbers("chip.dram_bits_per_s", self.dram_bits_per_s, above=0)
+        require_numbers("chip.off_chip_links", self.off_chip_links)
+
+    def adcs_per_array(self, geometry: CrossbarGeometry) -> int:
+        """Converters of one array.
+
+        Raises:
+            HardwareError: the slots don't divide the bitlines of a step.
+        """
+        adcs, left = divmod(geometry.columns_read, self.bitlines_per_conversion_slot)
+        if left or not adcs:
+            raise HardwareError(
+                f"chip.bitlines_per_conversion_slot={self.bitlines_per_conversion_slot} does not divide the "
+                f"{geometry.columns_read} bitlines of a step (cols / columns_per_adc)"
+            )
+        return adcs

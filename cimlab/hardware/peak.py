@@ -1,0 +1,85 @@
+"""A chip with every array at work: power, area, operations per second and per joule, as papers state them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import place_dense
+from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
+from cimlab.hardware.activity import Activity
+from cimlab.hardware.cost import CostModel
+from cimlab.hardware.schedule import product_seconds
+from cimlab.hardware.technology import ARRAY_COMPONENTS, COMPONENTS, INSTANCES
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Figures of a number of arrays at full load; SI units.
+
+    Args:
+        power_w, area_m2: by component.
+        ops_per_s: operations (2 x MACs) per second.
+    """
+
+    power_w: dict[str, float]
+    area_m2: dict[str, float]
+    ops_per_s: float
+
+    @property
+    def total_power_w(self) -> float:
+        return sum(self.power_w.values())
+
+    @property
+    def total_area_m2(self) -> float:
+        return sum(self.area_m2.values())
+
+
+def peak(
+    model: CostModel,
+    geometry: CrossbarGeometry,
+    arrays: int,
+    tiles: int = 0,
+    links: int = 0,
+    activity: Activity | None = None,
+) -> Peak:
+    """Arrays that each hold a full matrix and never wait, with the tiles and links around them.
+
+    Array parts are charged by their actions, so that the same prices are checked that a network pays; parts of the
+    tile and the chip, whose actions depend on the traffic, by their published power.
+
+    Args:
+        model: technology, ADC model and chip.
+        geometry: the array.
+        arrays: how many.
+        tiles: tiles whose periphery is counted; links: off-chip link blocks.
+        activity: of inputs and cells.
+
+    Raises:
+        HardwareError: as `CostModel.report`.
+    """
+    model.technology.check(geometry)
+    matrix = CrossbarMatrix("array", (geometry.logical_cols, geometry.rows))
+    layer = PlacedLayer(matrix, place_dense(matrix, geometry), activity or Activity())
+    adc, bits = model.adc_figures(geometry), geometry.resolution_bits
+    actions = action_counts([layer], geometry, model.chip, model.technology.device, adc.latency_s, bits)
+    instances = instance_counts([layer], np.ones(1, dtype=np.int64), geometry, model.chip, bits)
+    product_s = product_seconds(
+        layer.placement, geometry, model.chip, model.technology.latency_s("cells"), adc.latency_s
+    )
+    product_s *= model.technology.timing_margin.value
+    power = (actions @ model.energy_prices(adc))[0] / product_s * arrays
+    power[[i for i, name in enumerate(COMPONENTS) if name not in ARRAY_COMPONENTS]] = 0.0
+    instances = instances[0] * arrays
+    instances[INSTANCES.index("tile")], instances[INSTANCES.index("chip")] = tiles, links
+    power += instances @ model.peak_prices
+    area = instances @ model.area_prices(adc)
+    operations = 2 * matrix.weights * arrays
+    return Peak(
+        dict(zip(COMPONENTS, power.tolist(), strict=True)),
+        dict(zip(COMPONENTS, area.tolist(), strict=True)),
+        operations / product_s,
+    )

@@ -1,0 +1,111 @@
+"""Who works on a folder: a claim that the kernel holds for as long as its process lives.
+
+A claim is a lock (flock) on a small file in the folder. The kernel drops it when the process ends, however it
+ends, also after SIGKILL and across machines on a shared file system, so a claim can't go stale. What the holder
+wrote into the file stays behind only if it died; that is how the next holder learns of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import time
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+CLAIM_FILE = "claim.json"
+_TRIES, _PAUSE_S = 10, 0.02  # a look from `holder` locks for microseconds; it must not pass for a holder
+
+
+class ClaimError(RuntimeError):
+    """The folder is another process's at the moment."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a folder, or died holding it.
+
+    Args:
+        host, pid: the process.
+        since: seconds since the epoch.
+        deaths: holders in a row, up to the one before, that died holding it.
+    """
+
+    host: str
+    pid: int
+    since: float
+    deaths: int
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, wait: bool = False) -> Generator[int]:
+    """Hold the folder; gives how many holders in a row died before this one.
+
+    Args:
+        folder: made if it is not there.
+        wait: wait until it is free, instead of raising.
+
+    Raises:
+        ClaimError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / CLAIM_FILE).open("a+", encoding="utf-8") as file:
+        if not _lock(file, wait):
+            other = _read(file)
+            who = f"process {other.pid} on {other.host}" if other else "another process"
+            raise ClaimError(f"{folder} is being worked on by {who}; wait for it, or stop it first")
+        before = _read(file)
+        deaths = before.deaths + 1 if before else 0
+        _write(file, json.dumps(asdict(Holder(platform.node(), os.getpid(), time.time(), deaths))))
+        try:
+            yield deaths
+        finally:
+            _write(file, "")
+
+
+def holder(folder: Path) -> tuple[Holder | None, bool]:
+    """The last holder that has not let go, if any, and whether it still works (otherwise it died)."""
+    try:
+        with (folder / CLAIM_FILE).open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                alive = False
+            except BlockingIOError:
+                alive = True
+            return _read(file), alive
+    except OSError:
+        return None, False
+
+
+def _lock(file: IO[str], wait: bool) -> bool:
+    if wait:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return True
+    for _ in range(_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_PAUSE_S)
+    return False
+
+
+def _read(file: IO[str]) -> Holder | None:
+    file.seek(0)
+    text = file.read()
+    try:
+        return Holder(**json.loads(text))
+    except (ValueError, TypeError):  # half-written when its writer died
+        return Holder("?", 0, 0.0, 0) if text else None
+
+
+def _write(file: IO[str], text: str) -> None:
+    """Replace the content. On a full disk the claim still holds; only the holder's name is missing."""
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(text)
+        file.flush()

@@ -1,0 +1,143 @@
+"""The runs below a folder as rows, fast: a record is verified once, and again only when its file changes.
+
+What was verified is kept in one file at the top of the folder. It holds nothing that the records don't say: it
+may be deleted, and a folder that can't be written is merely read more slowly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cimlab.records.claims import CLAIM_FILE, holder
+from cimlab.records.failure import FAILURE_FILE, Failure
+from cimlab.records.history import read_rows
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
+from cimlab.records.store import COMMITTED, is_simulation
+
+INDEX_FILE = ".index.json"
+LAYOUT = 2
+Row = dict[str, Any]
+
+
+def rows(folder: Path) -> tuple[list[Row], list[str]]:
+    """One row for each run with a whole record, sorted by name, and one line for each damaged record."""
+    known = _known(folder)
+    fresh: dict[str, list[Any]] = {}
+    problems = []
+    for path, stat in record_files(folder):
+        place, stamp = os.path.relpath(path, folder), [stat.st_mtime_ns, stat.st_size]
+        entry = known.get(place)
+        if entry is None or entry[:2] != stamp:
+            try:
+                entry = [*stamp, row_of(RunRecord.read(Path(path)))]
+            except RecordError as problem:
+                problems.append(str(problem))
+                continue
+        fresh[place] = entry
+    if fresh != known:
+        with contextlib.suppress(RecordError):
+            write_atomically(folder / INDEX_FILE, json.dumps({"layout": LAYOUT, "records": fresh}))
+    found = [{**entry[2], "folder": str(folder / os.path.dirname(place))} for place, entry in fresh.items()]
+    return sorted(found, key=lambda row: row["name"]), problems
+
+
+def row_of(record: RunRecord) -> Row:
+    """What a table of runs shows of a record: choices, what was asked, and the main results."""
+    total, hardware = record.hardware["total"], record.hardware
+    cost = hardware.get("cost", {})  # records made before costs were known have none
+    return {
+        "state": "done",
+        "run": record.run,
+        "name": record.name,
+        **{group: record.choices.get(group) for group in ("model", "data", "granularity", "geometry")},
+        "saliency": record.choices.get("saliency"),
+        "schedule": record.choices.get("schedule"),
+        "remaining": record.config["prune"]["remaining"],
+        "seed": record.seed,
+        "dense": record.accuracy["dense"]["test"],
+        "pruned": record.accuracy["pruned"]["test"],
+        "accuracy": record.accuracy["retrained"]["test"],
+        "left": record.weights["remaining_all"],
+        "compression": record.weights["compression"],
+        "arrays": total["arrays"],
+        "steps_ratio": hardware["ratio"].get("steps"),
+        "conversions_ratio": hardware["ratio"].get("adc_conversions"),
+        "energy_j": cost.get("total", {}).get("energy_j"),
+        "energy_ratio": cost.get("ratio", {}).get("energy_j"),
+        "latency_s": cost.get("total", {}).get("latency_s"),
+        "seconds": sum(record.wall_time_s.values()),
+        "created": record.created,
+        "commit": record.code.get("git_commit"),
+        "group": record.config.get("tracker", {}).get("group"),
+    }
+
+
+def unfinished(folder: Path) -> list[Row]:
+    """One row for each run that was begun and has no record: running, failed, killed, or stopped on the way."""
+    found = []
+    for run_dir in _run_folders(folder):
+        if (run_dir / RECORD_FILE).exists():
+            continue
+        state, reason = state_of(run_dir)
+        history = read_rows(run_dir / "history.jsonl")
+        row: Row = {"state": state, "name": run_dir.name, "folder": str(run_dir), "reason": reason}
+        found.append({**row, "epochs": len(history)})
+    return sorted(found, key=lambda row: row["name"])
+
+
+def state_of(run_dir: Path) -> tuple[str, str]:
+    """What became of a run without a record, and why."""
+    who, alive = holder(run_dir)
+    if alive:
+        return "running", f"process {who.pid} on {who.host}" if who else ""
+    failure = Failure.read(run_dir)
+    if failure:
+        return "failed", failure.reason
+    if who:
+        return "killed", f"process {who.pid} on {who.host} died; the next sweep goes on with it"
+    return "stopped", ""
+
+
+def record_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Records below a folder with their file status, each in its run's folder or committed beside others.
+
+    One look-up a run, and none inside the folder of a run.
+    """
+    record = os.path.join(folder, RECORD_FILE)
+    with contextlib.suppress(OSError):
+        yield record, os.stat(record)
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if COMMITTED.fullmatch(entry.name) and not is_simulation(Path(entry.path)):
+            yield entry.path, entry.stat()
+        elif _may_hold_runs(entry):
+            yield from record_files(Path(entry.path))
+
+
+def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
+    return entry.name not in ("wandb", "checkpoints", "dense") and entry.name[0] != "." and entry.is_dir()
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    marks = (CLAIM_FILE, FAILURE_FILE, "config.yaml")
+    inside = [Path(entry.path) for entry in os.scandir(folder) if _may_hold_runs(entry)]
+    return [path for path in inside if any((path / mark).exists() for mark in marks)]
+
+
+def _known(folder: Path) -> dict[str, list[Any]]:
+    try:
+        content = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        return content["records"] if content["layout"] == LAYOUT else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

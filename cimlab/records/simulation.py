@@ -1,0 +1,52 @@
+"""The record of a simulated network: its accuracy on the arrays, chip by chip, and where the signal goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cimlab.records.record import Record
+
+SIMULATION_SCHEMA = 1
+SIMULATION_FILE = "simulation.json"
+
+
+@dataclass(frozen=True)
+class SimulationRecord(Record):
+    """What `cimlab simulate` reports.
+
+    Args:
+        simulation: content hash of what defines the result, checkpoint included.
+        name: readable name, unique together with the hash.
+        created: UTC time at which the record was written, ISO 8601.
+        seed: of calibration images and device draws.
+        choices: group -> choice.
+        config: the resolved configuration.
+        code: cimlab's version, git commit, and whether the tree had uncommitted changes.
+        packages: versions of the libraries that the numbers depend on.
+        machine: processor, cores, memory, operating system, Python.
+        wall_time_s: seconds for conversion, and for all draws.
+        images: test images that every accuracy is over.
+        accuracy: 0 to 1: `float`, as trained; `quantised`, on ideal cells and lossless ADCs; `draws`, on the real
+            ADCs and devices, chip by chip; their `mean`, `spread` (standard deviation; None for one) and
+            `interval` (95 %, of the mean, Student's t; None for one).
+        weights: total and left.
+        layers: by layer: ADC step in levels, and signal-to-noise ratios in decibels, `snr_db` with the
+            errors of all layers before and `own_snr_db` with its own alone (None where the error is nothing).
+    """
+
+    simulation: str
+    name: str
+    created: str
+    seed: int
+    choices: dict[str, str]
+    config: dict[str, Any]
+    code: dict[str, Any]
+    packages: dict[str, str]
+    machine: dict[str, Any]
+    wall_time_s: dict[str, float]
+    images: int
+    accuracy: dict[str, Any]
+    weights: dict[str, int]
+    layers: dict[str, dict[str, Any]]
+    schema: int = field(default=SIMULATION_SCHEMA, kw_only=True)

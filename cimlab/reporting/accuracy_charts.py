@@ -1,0 +1,136 @@
+"""Figures of accuracy: F1 against compression, F7 against energy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimlab.records.record import RunRecord
+from cimlab.reporting.chart import (
+    WIDTH,
+    Chart,
+    Spec,
+    by_granularity,
+    chart,
+    intervals,
+    lines,
+    log_percent,
+    only,
+    quantity,
+)  # fmt: skip
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.studies import Study, accuracy, cost, left
+
+
+def mean(estimate: Estimate | None) -> float:
+    """The mean of a point that was run."""
+    assert estimate is not None
+    return estimate.mean
+
+
+def interval(estimate: Estimate | None) -> dict[str, float]:
+    """Ends of the 95 % interval, as fields; none where there are too few seeds."""
+    if estimate is None or estimate.half_width is None:
+        return {}
+    return {"low": estimate.mean - estimate.half_width, "high": estimate.mean + estimate.half_width}
+
+
+def accuracy_chart(study: Study | None) -> Chart:
+    """F1: accuracy against weights left, one line a granularity."""
+    title = "Test accuracy against weights left, by pruned unit"
+    if study is None:
+        return Chart("F1", title, None, "no runs were recorded")
+    rows: list[dict[str, Any]] = [
+        {
+            "granularity": name, "left": mean(study.of((name, fraction), left)),
+            "accuracy": mean(found := study.of((name, fraction), accuracy)), **interval(found),
+        }
+        for name, fraction in study.points
+    ]  # fmt: skip
+    x = log_percent("left", "weights left, of all (%)", [row["left"] for row in rows])
+    y = quantity("accuracy", "test accuracy (%)")
+    dense = {
+        "data": {"values": [{"accuracy": study.dense.mean}]},
+        "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
+        "encoding": {"y": y, "tooltip": [{"field": "accuracy", "title": "dense, %", "format": ".4~g"}]},
+    }
+    layers = [
+        dense,
+        *intervals(x, study.granularities, columns=3),
+        *lines(x, y, study.granularities, columns=3),
+    ]
+    notes = (f"{study.title}; dotted: dense network; {_seeds(study)}.",)
+    return Chart("F1", title, chart(rows, width=WIDTH, height=210, layer=layers), notes=notes)
+
+
+def _seeds(study: Study) -> str:
+    if study.seeds == 1:
+        return "one seed, no band"
+    return f"means over up to {study.seeds} seeds, bands: 95 % interval where there are three or more"
+
+
+def pareto_chart(study: Study | None) -> Chart:
+    """F7: accuracy against energy per image, with the points that no other beats in both."""
+    title = "Accuracy against energy per image, and the Pareto front"
+    rows = [] if study is None else _priced_rows(study)
+    if study is None or not rows:
+        return Chart("F7", title, None, "no run was priced by the hardware model")
+    front = _front(rows)
+    energies = [row["energy"] for row in rows]
+    scale = {"type": "log", "domain": [min(energies) / 1.1, max(energies) * 1.1], "nice": False}
+    x = quantity("energy", "energy per image (µJ)", scale=scale)
+    y = quantity("accuracy", "test accuracy (%)")
+    named = [row for row in rows if row["granularity"] != "dense"]
+    style = by_granularity([row["granularity"] for row in named], columns=3)
+    tooltip = [
+        {"field": "granularity"},
+        {"field": "kept", "title": "kept, %"},
+        {"field": "energy", "title": "energy, µJ", "format": ".4~g"},
+        {"field": "accuracy", "title": "accuracy, %", "format": ".4~g"},
+    ]
+    path: Spec = {
+        "data": {"values": front},
+        "mark": {"type": "line", "color": "#888888", "interpolate": "step-after", "strokeWidth": 1},
+        "encoding": {"x": x, "y": y, "order": {"field": "energy"}},
+    }
+    dense: Spec = {
+        "data": {"values": [row for row in rows if row["granularity"] == "dense"]},
+        "mark": {"type": "text", "text": "dense", "fontSize": 10, "align": "right", "dx": -4},
+        "encoding": {"x": x, "y": y},
+    }
+    points: Spec = {
+        "data": {"values": named},
+        "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
+        "encoding": {"x": x, "y": y, **only(style, "color", "shape"), "tooltip": tooltip},
+    }
+    spec = chart(rows, width=WIDTH, height=210, layer=[path, points, dense])
+    return Chart("F7", title, spec, notes=(f"{study.title}; grey steps: the front.",))
+
+
+def _priced_rows(study: Study) -> list[dict[str, Any]]:
+    def energy(total: str):
+        return lambda record: 1e6 * record.hardware["cost"][total]["energy_j"]
+
+    rows: list[dict[str, Any]] = []
+    whole: list[RunRecord] = []
+    for (name, fraction), runs in study.points.items():
+        priced = [record for record in runs if cost(record)]
+        if priced:
+            whole += priced
+            rows.append({
+                "granularity": name, "kept": 100 * fraction,
+                "energy": mean(Estimate.of(map(energy("total"), priced))),
+                "accuracy": mean(Estimate.of(map(accuracy, priced))),
+            })  # fmt: skip
+    if whole:
+        dense = mean(Estimate.of(map(energy("dense"), whole)))
+        rows.append({"granularity": "dense", "kept": 100, "energy": dense, "accuracy": study.dense.mean})
+    return rows
+
+
+def _front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Points that no other beats in both: cheapest first, each more accurate than all cheaper ones."""
+    front: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["energy"], -row["accuracy"])):
+        if not front or row["accuracy"] > front[-1]["accuracy"]:
+            front.append(row)
+    return front

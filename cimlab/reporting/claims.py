@@ -1,0 +1,177 @@
+"""The abstract's claims, one by one: our measurement, a verdict by a stated rule, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cimlab.records.record import RunRecord
+from cimlab.reporting.accuracy_tables import best
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.hardware_tables import cost_ratio
+from cimlab.reporting.published import Headline, Published
+from cimlab.reporting.studies import CLASSIC, SKIPPED, Study, cost, loss
+from cimlab.reporting.table import Column, Table
+
+HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
+LITTLE_GAIN = 0.05
+"""Pruning saves nothing by itself where it saves less than this share of the steps."""
+MINIMAL = 0.05
+"""Pruning support is minimal overhead up to this share of the pruned network's energy."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim, judged.
+
+    Args:
+        name: short, for the paper's text.
+        claim: in our words.
+        rule: when it holds.
+        verdict: holds, does not hold, not tested.
+        evidence: the numbers, and how many seeds they rest on.
+    """
+
+    name: str
+    claim: str
+    rule: str
+    verdict: str
+    evidence: str
+
+
+def verdicts(mains: list[Study], ours: Headline | None, published: Published) -> list[Verdict]:
+    """Every claim of the reproduced paper's abstract."""
+    study = mains[0] if mains else None
+    judges: tuple[Callable[[Study | None, Headline | None, Published], Verdict], ...] = (
+        _unstructured, _coarse, _fine, _compression, _overhead, _performance,
+    )  # fmt: skip
+    return [judge(study, ours, published) for judge in judges]
+
+
+def claims_table(found: list[Verdict]) -> Table:
+    """The claims page."""
+    columns = tuple(Column(h, text=True) for h in ("claim", "holds if", "verdict", "evidence"))
+    rows = tuple((v.claim, v.rule, v.verdict, v.evidence) for v in found)
+    return Table("claims", "The abstract's claims, judged by our measurements", columns, rows)
+
+
+def _judged(holds: bool | None) -> str:
+    return UNTESTED if holds is None else (HOLDS if holds else FAILS)
+
+
+def _basis(study: Study, *points: tuple[str, float]) -> str:
+    n = min(len(study.points[point]) for point in points)
+    return f"{study.title}; {'one seed' if n == 1 else f'{n} seeds'}"
+
+
+def _value(estimate: Estimate, digits: int = 2) -> str:
+    spread = "" if estimate.spread is None else f" ± {estimate.spread:.{digits}f}"
+    return f"{estimate.mean:.{digits}f}{spread}"
+
+
+def _unstructured(study: Study | None, _: Headline | None, published: Published) -> Verdict:
+    claim = "unstructured pruning does not suit a crossbar"
+    rule = f"single weights save less than {100 * LITTLE_GAIN:g} % of the steps"
+    point = ("weight", study.reference) if study else None
+    if study is None or point is None or point not in study.points:
+        return Verdict("unstructured", claim, rule, UNTESTED, "weight granularity was not run")
+    steps = study.of(point, lambda r: r.hardware["ratio"]["steps"])
+    assert steps is not None
+    time = study.of(point, lambda r: r.hardware["ratio"]["critical_steps"])
+    assert time is not None
+    evidence = (
+        f"{100 * (1 - steps.mean):.1f} % of the steps and {100 * (1 - time.mean):.1f} % of the time of the busiest "
+        f"arrays saved at {100 * point[1]:g} % kept ({_basis(study, point)})"
+    )
+    return Verdict("unstructured", claim, rule, _judged(steps.mean > 1 - LITTLE_GAIN), evidence)
+
+
+def _pair(study: Study | None) -> tuple[Study, tuple[str, Estimate], tuple[str, Estimate]] | None:
+    """The best fine and the best classic granularity at the reference compression."""
+    if study is None:
+        return None
+    fine, classic = best(study, SKIPPED, study.reference), best(study, CLASSIC, study.reference)
+    return (study, fine, classic) if fine and classic else None
+
+
+def _coarse(study: Study | None, _: Headline | None, published: Published) -> Verdict:
+    claim = "structured pruning loses more accuracy than unstructured"
+    rule = "the better of channel and filter loses more than single weights at equal weights kept"
+    point = ("weight", study.reference) if study else None
+    classic = best(study, CLASSIC, study.reference) if study else None
+    if study is None or point is None or classic is None or point not in study.points:
+        return Verdict(
+            "coarse", claim, rule, UNTESTED, "weight and channel or filter granularity were not both run"
+        )
+    free = study.of(point, loss)
+    assert free is not None
+    evidence = (
+        f"{classic[0]} loses {_value(classic[1])} points, weight {_value(free)}, at {100 * point[1]:g} % kept "
+        f"({_basis(study, point, (classic[0], point[1]))})"
+    )
+    return Verdict("coarse", claim, rule, _judged(classic[1].mean > free.mean), evidence)
+
+
+def _fine(study: Study | None, _: Headline | None, published: Published) -> Verdict:
+    claim = "pruning at the array's own granularity is more accurate than classic structured pruning"
+    rule = "the best unit that the crossbar skips loses less than the better of channel and filter"
+    pair = _pair(study)
+    if pair is None:
+        return Verdict("fine", claim, rule, UNTESTED, "fine and classic granularities were not both run")
+    study, fine, classic = pair
+    at = study.reference
+    evidence = (
+        f"{fine[0]} loses {_value(fine[1])} points, {classic[0]} {_value(classic[1])}, at {100 * at:g} % kept "
+        f"({_basis(study, (fine[0], at), (classic[0], at))})"
+    )
+    return Verdict("fine", claim, rule, _judged(fine[1].mean < classic[1].mean), evidence)
+
+
+def _compression(_: Study | None, ours: Headline | None, published: Published) -> Verdict:
+    claim = f"{published.compression:g}x compression at a loss of {published.drop:g} points"
+    rule = f"a unit that the crossbar skips reaches {published.compression:g}x of all weights at that loss or less"
+    if ours is None:
+        evidence = f"no skippable unit was run at {100 * published.remaining:g} % kept"
+        return Verdict("compression", claim, rule, UNTESTED, evidence)
+    study = ours.study
+    lost, reached = study.of(ours.point, loss), study.of(ours.point, _compression_of)
+    furthest = ours.furthest[0].of(ours.furthest[1], _compression_of) if ours.furthest else None
+    assert lost is not None
+    assert reached is not None
+    holds = furthest is not None and furthest.mean >= published.compression
+    evidence = (
+        f"{ours.point[0]} at {reached.mean:.2f}x loses {_value(lost)} points ({_basis(study, ours.point)})"
+    )
+    return Verdict("compression", claim, rule, _judged(holds), evidence)
+
+
+def _compression_of(record: RunRecord) -> float:
+    return record.weights["compression"]
+
+
+def _overhead(_: Study | None, ours: Headline | None, published: Published) -> Verdict:
+    claim = "supporting it needs minimal hardware"
+    rule = (
+        f"index, input selection and output alignment take at most {100 * MINIMAL:g} % of the pruned energy"
+    )
+    priced = [c for c in map(cost, ours.study.points[ours.point]) if c] if ours else []
+    if ours is None or not priced:
+        return Verdict("overhead", claim, rule, UNTESTED, "no run at this point was priced")
+    share = Estimate.of(c["total"]["support_energy_j"] / c["total"]["energy_j"] for c in priced)
+    assert share is not None
+    evidence = f"{100 * share.mean:.2f} % of energy, {ours.point[0]} ({_basis(ours.study, ours.point)})"
+    return Verdict("overhead", claim, rule, _judged(share.mean <= MINIMAL), evidence)
+
+
+def _performance(_: Study | None, ours: Headline | None, published: Published) -> Verdict:
+    claim = "energy and effective throughput improve"
+    rule = "at the headline point both are better than dense on the same arrays"
+    energy = cost_ratio(ours.study, ours.point, "energy_j") if ours else None
+    speed = cost_ratio(ours.study, ours.point, "effective_ops_per_s") if ours else None
+    if ours is None or energy is None or speed is None:
+        return Verdict("performance", claim, rule, UNTESTED, "no run at this point was priced")
+    evidence = (
+        f"energy {_value(energy)} of dense, throughput {_value(speed)} of dense, {ours.point[0]} "
+        f"({_basis(ours.study, ours.point)})"
+    )
+    return Verdict("performance", claim, rule, _judged(energy.mean < 1 < speed.mean), evidence)

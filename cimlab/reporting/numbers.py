@@ -1,0 +1,150 @@
+"""The numbers that the paper's sentences use, as text, by name: nobody types one. None is what was not run."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+from cimlab.records.record import RunRecord
+from cimlab.reporting.accuracy_tables import best
+from cimlab.reporting.claims import Verdict
+from cimlab.reporting.grid import Grid
+from cimlab.reporting.provenance import commit, machine
+from cimlab.reporting.published import Headline, Published
+from cimlab.reporting.studies import (
+    CLASSIC,
+    SKIPPED,
+    Study,
+    accuracy,
+    cells_per_weight,
+    cost,
+    left,
+    loss,
+    worded,
+)  # fmt: skip
+from cimlab.reporting.table import Table
+
+TEST_IMAGES = {"cifar10": 10000, "cifar100": 10000}
+"""Test images of the public data sets (Krizhevsky, 2009); other sets have no fixed size here."""
+
+
+def numbers(
+    records: list[RunRecord],
+    found: list[Study],
+    mains: list[Study],
+    ours: Headline | None,
+    published: Published,
+    judged: list[Verdict],
+    validation: Table,
+    grids: list[Grid],
+) -> dict[str, Any]:
+    """Everything that sentences say; JSON values."""
+    study = mains[0] if mains else None
+    counted = {
+        word: sum(v.verdict == word for v in judged) for word in ("holds", "does not hold", "not tested")
+    }
+    return {
+        "published": {
+            "remaining": f"{100 * published.remaining:g}", "compression": f"{published.compression:g}",
+            "drop": f"{published.drop:g}",
+        },
+        "records": {
+            "runs": str(len(records)), "studies": str(len(found)),
+            "commits": sorted({commit(r) for r in records}), "machines": sorted({machine(r) for r in records}),
+            "points": str(sum(len(s.points) for s in found)),
+        },
+        "claims": {v.name: {"verdict": v.verdict, "evidence": v.evidence, "rule": v.rule} for v in judged},
+        "verdicts": {word: str(count) for word, count in counted.items()},
+        "main": study and _study(study, published),
+        "headline": ours and _headline(ours),
+        "validation": _validation(validation),
+        "grids": [
+            {"name": grid.name, "question": grid.question, "size": str(grid.size)} for grid in grids
+        ],
+    }  # fmt: skip
+
+
+def _study(study: Study, published: Published) -> dict[str, Any]:
+    record = study.records[0]
+    geometry, config = record.hardware["geometry"], record.config
+    at = study.reference
+    fine, classic = best(study, SKIPPED, at), best(study, CLASSIC, at)
+    weight = study.of(("weight", at), loss)
+    return {
+        "title": study.title, "model": worded(study.model), "data": worded(study.data),
+        "points": str(len(study.points)),
+        "seeds": str(study.seeds), "one_seed": study.seeds == 1, "dense": _mean(study.dense.mean),
+        "granularities": str(len(study.granularities)),
+        "weights": f"{record.weights['total']:,.0f}", "prunable": f"{record.weights['prunable']:,.0f}",
+        "reference": f"{100 * at:g}", "sampling_error": _sampling_error(study),
+        "dense_epochs": str(config["recipe"]["epochs"]), "retrain_epochs": str(config["schedule"]["epochs"]),
+        "batch": str(config["data"]["batch_size"]), "precision": str(config["trainer"]["precision"]),
+        "schedule": record.choices["schedule"], "saliency": record.choices["saliency"],
+        "allocation": config["prune"]["allocation"],
+        "rows": str(geometry["rows"]), "cols": str(geometry["cols"]), "active_rows": str(geometry["active_rows"]),
+        "columns_per_adc": str(geometry["columns_per_adc"]), "weight_bits": str(geometry["weight_bits"]),
+        "cell_bits": str(geometry["cell_bits"]), "input_bits": str(geometry["input_bits"]),
+        "dac_bits": str(geometry["dac_bits"]), "mux_control": geometry["mux_control"],
+        "encoding": geometry["signed_encoding"], "columns_per_weight": str(cells_per_weight(geometry)),
+        "unit_columns": str(geometry["cols"] // (geometry["columns_per_adc"] * cells_per_weight(geometry))),
+        "placement": record.hardware["mapping"]["placement"].replace("_", " "),
+        "fine": fine and _point(study, fine[0], at), "classic": classic and _point(study, classic[0], at),
+        "weight": weight and _point(study, "weight", at),
+        "worst": _worst(study, at),
+        "priced": all(cost(r) for r in study.records),
+    }  # fmt: skip
+
+
+def _mean(value: float | None, digits: int = 2) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def _sampling_error(study: Study) -> str | None:
+    """Half the 95 % interval of one test accuracy, by the binomial law (points)."""
+    images = TEST_IMAGES.get(study.data)
+    share = study.dense.mean / 100
+    return None if images is None else f"{100 * 1.96 * sqrt(share * (1 - share) / images):.1f}"
+
+
+def _point(study: Study, name: str, fraction: float) -> dict[str, Any]:
+    """A point in words: accuracy, loss, compression, and work left."""
+    point = (name, fraction)
+
+    def said(value, digits: int) -> str | None:
+        estimate = study.of(point, value)
+        return None if estimate is None else f"{estimate.mean:.{digits}f}"
+
+    return {
+        "name": name, "asked": f"{100 * fraction:g}", "seeds": str(len(study.points[point])),
+        "accuracy": said(accuracy, 2), "loss": said(loss, 2), "left": said(left, 1),
+        "compression": said(lambda r: r.weights["compression"], 2),
+        "steps_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["steps"]), 1),
+        "conversions_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["adc_conversions"]), 1),
+        "time_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["critical_steps"]), 1),
+    }  # fmt: skip
+
+
+def _worst(study: Study, fraction: float) -> dict[str, Any] | None:
+    losses = [(study.of((name, fraction), loss), name) for name in study.granularities]
+    known = [(estimate.mean, name) for estimate, name in losses if estimate is not None]
+    return _point(study, max(known)[1], fraction) if known else None
+
+
+def _headline(ours: Headline) -> dict[str, Any]:
+    reached = None if ours.furthest is None else _point(ours.furthest[0], *ours.furthest[1])
+    return {
+        "title": ours.study.title, "dense": _mean(ours.study.dense.mean), **_point(ours.study, *ours.point),
+        "furthest": reached, "candidates": str(ours.candidates),
+    }  # fmt: skip
+
+
+def _validation(table: Table) -> dict[str, Any] | None:
+    if not table.rows:
+        return None
+    held = [row for row in table.rows if row[5] != "reported"]
+    errors = [abs(float(str(row[4]))) for row in held]
+    loose = [abs(float(str(row[4]))) for row in table.rows if row[5] == "reported"]
+    return {
+        "figures": str(len(table.rows)), "held": str(len(held)), "reported": str(len(loose)),
+        "worst": f"{max(errors):.1f}" if errors else None, "worst_reported": f"{max(loose):.0f}" if loose else None,
+    }  # fmt: skip

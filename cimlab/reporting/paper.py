@@ -1,0 +1,73 @@
+"""The paper: the report's tables, figures and numbers written beside its Typst source, and compiled to PDF."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cimlab.records.record import write_atomically
+from cimlab.reporting.report import Report, ReportError
+
+
+def write_data(report: Report, build: Path) -> None:
+    """Everything that paper.typ reads: report.json, an SVG a figure, and a CSV a table."""
+    for chart in report.charts:
+        if chart.spec is not None:
+            write_atomically(build / f"{chart.name}.svg", chart.svg())
+    for table in report.tables:
+        write_atomically(build / f"{table.name}.csv", table.csv())
+    write_atomically(build / "report.json", json.dumps(as_data(report), indent=1, ensure_ascii=False))
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """The report in JSON values, cells as people read them."""
+    return {
+        "version": metadata.version("cimlab"),
+        "numbers": report.numbers,
+        "problems": list(report.problems),
+        "not_run": report.not_run,
+        "tables": {
+            table.name: {
+                "title": table.title,
+                "notes": list(table.notes),
+                "columns": [{"label": column.label, "text": column.text} for column in table.columns],
+                "rows": table.shown(),
+            }
+            for table in report.tables
+        },
+        "charts": {
+            chart.name: {"title": chart.title, "notes": list(chart.notes), "missing": chart.missing, "wide": chart.wide}
+            for chart in report.charts
+        },
+    }  # fmt: skip
+
+
+def compile_paper(report: Report, folder: Path, output: Path) -> Path:
+    """Write the data into FOLDER/build and compile FOLDER/paper.typ; the same report gives the same bytes.
+
+    Args:
+        folder: holds paper.typ.
+        output: the PDF.
+
+    Raises:
+        ReportError: the source is missing, or Typst refuses it.
+        RecordError: a file can't be written.
+    """
+    source = folder / "paper.typ"
+    if not source.is_file():
+        raise ReportError(f"{source} is missing; run from a clone of cimlab")
+    write_data(report, folder / "build")
+    import typst
+
+    try:
+        content = typst.compile(source, root=folder, ignore_system_fonts=True, pdf_tags=True, timestamp=0)
+    except (typst.TypstError, RuntimeError) as problem:
+        raise ReportError(f"{source} can't be compiled: {problem}") from problem
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(content)
+    except OSError as problem:
+        raise ReportError(f"can't write {output} ({problem.strerror})") from problem
+    return output

@@ -1,0 +1,209 @@
+"""Which runs may be compared: a study is every run that differs in granularity, weights left and seed alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cimlab.records.record import RunRecord, content_hash
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.figures import ORDER
+
+SILENT = (
+    "checkpoint", "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.progress",
+    "data.data_dir", "data.download", "data.eval_batch_size", "data.seed", "mapping.every_n_epochs", "launcher",
+    "technology", "adc_model", "chip", "hardware",
+)  # fmt: skip
+"""Settings that change no accuracy: where files go, what is shown, and what the arrays' work is said to cost."""
+AXES = ("granularity", "prune.remaining", "seed")
+DATA_ORDER = ("imagenet", "cifar100", "cifar10", "digits", "fake")
+"""Harder first."""
+SKIPPED = ("row_segment", "column_segment", "balanced_segment", "operation_unit")
+"""Granularities finer than an array whose zeros the crossbar skips (domain.md, section 3)."""
+SPELLED = {
+    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits_cnn": "digits CNN",
+    "resnet18": "ResNet-18", "resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "vgg8": "VGG-8",
+    "vgg8_half": "half-width VGG-8", "vgg11": "VGG-11", "vgg16": "VGG-16",
+}  # fmt: skip
+"""Names that are written otherwise than in conf/."""
+CLAIMED = 0.09
+"""The fraction of weights in the reproduced claim (Meng et al. 2022, abstract)."""
+CLASSIC = ("channel", "filter")
+"""Classic structured pruning."""
+
+Point = tuple[str, float]
+
+
+def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
+    """One record a run, the newest where it was made more than once, and a line about what was passed over."""
+    newest: dict[str, RunRecord] = {}
+    repeated = 0
+    for record in sorted(records, key=lambda record: record.created):
+        repeated += record.run in newest
+        newest[record.run] = record
+    notes = [f"{repeated} records of runs that were made again are passed over"] if repeated else []
+    return sorted(newest.values(), key=lambda record: record.name), notes
+
+
+def settings(record: RunRecord) -> dict[str, Any]:
+    """What shapes a run's accuracy, axes left out, as dotted keys."""
+    flat = {"model": record.choices["model"], "data": record.choices["data"]}
+    for key, value in _flat(record.config).items():
+        if not any(key == name or key.startswith(f"{name}.") for name in (*SILENT, *AXES)):
+            flat.setdefault(key, value)
+    return flat
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def granularity(record: RunRecord) -> str:
+    """The granularity in words, with the parameters that set it apart: `block (rows=16, cols=16)`."""
+    own = record.config.get("granularity", {})
+    parameters = ", ".join(f"{key}={value}" for key, value in own.items() if key != "_target_")
+    return worded(record.choices["granularity"]) + (f" ({parameters})" if parameters else "")
+
+
+def worded(name: str) -> str:
+    """A choice of conf/ as people read it."""
+    return SPELLED.get(name, name.replace("_", " "))
+
+
+def base(name: str) -> str:
+    """The choice in conf/granularity that a granularity in words stands for."""
+    return name.split(" (")[0].replace(" ", "_")
+
+
+def place(name: str) -> tuple[int, str]:
+    """Order of granularities: finest first."""
+    return (ORDER.index(base(name)) if base(name) in ORDER else len(ORDER), name)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Comparable runs.
+
+    Args:
+        settings: what they share, as dotted keys.
+        points: (granularity, asked fraction of prunable weights) -> its runs, one a seed.
+    """
+
+    settings: dict[str, Any]
+    points: dict[Point, tuple[RunRecord, ...]]
+
+    @property
+    def model(self) -> str:
+        return str(self.settings["model"])
+
+    @property
+    def data(self) -> str:
+        return str(self.settings["data"])
+
+    @property
+    def title(self) -> str:
+        return f"{worded(self.model)} on {worded(self.data)}"
+
+    @property
+    def records(self) -> list[RunRecord]:
+        return [record for runs in self.points.values() for record in runs]
+
+    @property
+    def granularities(self) -> list[str]:
+        return sorted({name for name, _ in self.points}, key=place)
+
+    @property
+    def remaining(self) -> list[float]:
+        return sorted({fraction for _, fraction in self.points}, reverse=True)
+
+    @property
+    def reference(self) -> float:
+        """The asked fraction that most granularities were run at; of several, the one nearest to the claim's."""
+        counts = {fraction: sum(f == fraction for _, f in self.points) for fraction in self.remaining}
+        return min(counts, key=lambda fraction: (-counts[fraction], abs(fraction - CLAIMED)))
+
+    def of(self, point: Point, value: Callable[[RunRecord], float]) -> Estimate | None:
+        """A quantity over the seeds of a point; None where it was not run."""
+        return Estimate.of(value(record) for record in self.points.get(point, ()))
+
+    @property
+    def dense(self) -> Estimate:
+        """Test accuracy of the dense networks (percent), each seed once."""
+        by_seed = {record.seed: accuracy(record, "dense") for record in self.records}
+        return Estimate(tuple(by_seed[seed] for seed in sorted(by_seed)))
+
+    @property
+    def seeds(self) -> int:
+        """Most seeds at any point."""
+        return max(len(runs) for runs in self.points.values())
+
+
+def accuracy(record: RunRecord, phase: str = "retrained") -> float:
+    """Test accuracy of a phase in percent."""
+    return 100 * record.accuracy[phase]["test"]
+
+
+def loss(record: RunRecord) -> float:
+    """Points of test accuracy below the run's own dense network."""
+    return accuracy(record, "dense") - accuracy(record)
+
+
+def left(record: RunRecord) -> float:
+    """Weights left, in percent of all."""
+    return 100 * record.weights["remaining_all"]
+
+
+def cost(record: RunRecord) -> dict[str, Any] | None:
+    """Energy, time and area of the run, where the hardware model has priced it."""
+    return record.hardware.get("cost")
+
+
+def cells_per_weight(geometry: dict[str, Any]) -> int:
+    """Physical columns of a weight, k of domain.md section 2: slices, twice for a differential pair."""
+    pair = geometry["signed_encoding"] == "differential"
+    return -(-(geometry["weight_bits"] - pair) // geometry["cell_bits"]) * (2 if pair else 1)
+
+
+def studies(records: Iterable[RunRecord]) -> list[Study]:
+    """Runs sorted into studies: harder data first, then those with more points, then more seeds."""
+    shared: dict[str, dict[str, Any]] = {}
+    points: dict[str, dict[Point, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        key = content_hash(settings(record))
+        shared[key] = settings(record)
+        points[key][granularity(record), record.config["prune"]["remaining"]].append(record)
+    found = [
+        Study(
+            shared[key], {point: tuple(runs) for point, runs in sorted(own.items(), key=lambda item: item[0])}
+        )
+        for key, own in points.items()
+    ]
+    return sorted(found, key=_rank)
+
+
+def _rank(study: Study) -> tuple:
+    known = DATA_ORDER.index(study.data) if study.data in DATA_ORDER else len(DATA_ORDER)
+    return known, -len(study.points), -len(study.records), study.title, content_hash(study.settings)
+
+
+def main_studies(found: list[Study]) -> list[Study]:
+    """Of every model and data set, the study with the most points."""
+    first: dict[str, Study] = {}
+    for study in found:
+        first.setdefault(study.title, study)
+    return list(first.values())
+
+
+def differences(study: Study, other: Study) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ, as (this study's, the other's)."""
+    keys = {*study.settings, *other.settings}
+    pairs = {key: (study.settings.get(key), other.settings.get(key)) for key in sorted(keys)}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,121 @@
+"""A table as data: what the paper, the HTML report and the CSV file show alike. An empty cell was not run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+
+from cimlab.reporting.estimates import Estimate
+
+NOT_RUN = "not run"
+NONE = "none"
+"""What was looked for among the runs and isn't there."""
+
+Cell = str | float | Estimate | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Args:
+        heading: in words.
+        unit: of its numbers.
+        digits: after the point, in what people read.
+        text: holds words; aligned left.
+        spread: whether people see the spread over seeds; the CSV file always has it.
+    """
+
+    heading: str
+    unit: str = ""
+    digits: int = 2
+    text: bool = False
+    spread: bool = True
+
+    @property
+    def label(self) -> str:
+        return f"{self.heading} ({self.unit})" if self.unit else self.heading
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns and rows of cells; None is a point that was not run.
+
+    Args:
+        name: short and stable: file name and label.
+        title: what the table shows.
+        notes: conditions and warnings, a sentence each.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"table {self.name}: {len(row)} cells in a row of {len(self.columns)} columns"
+                )
+
+    def shown(self) -> list[list[str]]:
+        """Rows as people read them: mean ± standard deviation where there are several seeds."""
+        return [[_shown(c, col) for c, col in zip(row, self.columns, strict=True)] for row in self.rows]
+
+    def sort_keys(self) -> list[list[float | str | None]]:
+        """What each cell sorts by; None for what was not run."""
+        return [[cell.mean if isinstance(cell, Estimate) else cell for cell in row] for row in self.rows]
+
+    def csv(self) -> str:
+        """RFC 4180 text with six significant digits; repeated measurements as mean, standard deviation and n."""
+        repeated = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        head = [
+            [c.label, f"{c.label} standard deviation", f"{c.label} n"] if many else [c.label]
+            for c, many in zip(self.columns, repeated, strict=True)
+        ]
+        writer.writerow([name for names in head for name in names])
+        for row in self.rows:
+            parts = [_written(cell, many) for cell, many in zip(row, repeated, strict=True)]
+            writer.writerow([part for entry in parts for part in entry])
+        return out.getvalue()
+
+    @property
+    def missing(self) -> int:
+        """Cells that were not run."""
+        return sum(cell is None for row in self.rows for cell in row)
+
+
+def _shown(cell: Cell, column: Column) -> str:
+    match cell:
+        case None:
+            return NOT_RUN
+        case str():
+            return cell
+        case Estimate():
+            mean = f"{cell.mean:,.{column.digits}f}"
+            return (
+                mean
+                if cell.spread is None or not column.spread
+                else f"{mean} ± {cell.spread:.{column.digits}f}"
+            )
+        case _:
+            return f"{cell:,.{column.digits}f}"
+
+
+def _written(cell: Cell, many: bool) -> list[str]:
+    match cell:
+        case None:
+            return [NOT_RUN] * (3 if many else 1)
+        case Estimate():
+            spread = "one seed" if cell.spread is None else f"{cell.spread:.6g}"
+            return [f"{cell.mean:.6g}", spread, str(cell.n)]
+        case str():
+            text = [cell]
+        case _:
+            text = [f"{cell:.6g}"]
+    return [*text, "", ""] if many else text

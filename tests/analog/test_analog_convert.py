@@ -1,0 +1,242 @@
+"""Converted networks: what folding, quantising, masks and arrays do to the outputs, and what is refused."""
+
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from cimlab.analog.adcs.full_scale import FullScaleAdc
+from cimlab.analog.adcs.ideal import IdealAdc
+from cimlab.analog.adcs.mse import MseAdc
+from cimlab.analog.adcs.percentile import PercentileAdc
+from cimlab.analog.convert import analog_layers, convert, program_draw
+from cimlab.analog.devices.base import Device
+from cimlab.analog.devices.programming_variation import ProgrammingVariation
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.fold import fold_batch_norms
+from cimlab.analog.settings import AnalogSettings
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
+from cimlab.crossbar.placement import place_network
+from cimlab.crossbar.units import UnitGrid, aligned_segments
+from cimlab.models.digits_cnn import digits_cnn
+from cimlab.models.resnet_cifar import CifarResNet
+
+SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def settled(network: nn.Module, seed: int = 0) -> nn.Module:
+    """The network with norms that have seen something."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.1, generator=generator)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "network", [CifarResNet(depth=8, num_classes=4, in_channels=3), digits_cnn(num_classes=4, in_channels=3)]
+)
+def test_folding_keeps_the_outputs_and_leaves_no_norm(network: nn.Module) -> None:
+    settled(network)
+    images = torch.randn(3, 3, 12, 12)
+    folded = fold_batch_norms(network)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    torch.testing.assert_close(folded(images), network(images), rtol=1e-4, atol=1e-4)
+
+
+class PreActivation(nn.Module):
+    """The norm is not alone in reading the convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        return y + self.norm(y)
+
+
+def test_a_norm_that_shares_its_layer_stays_digital() -> None:
+    network = settled(PreActivation())
+    folded = fold_batch_norms(network)
+    assert isinstance(folded.get_submodule("norm"), nn.BatchNorm2d)
+    images = torch.randn(2, 3, 6, 6)
+    torch.testing.assert_close(folded(images), network(images))
+
+
+@st.composite
+def convolutions(draw):
+    groups = draw(st.sampled_from([1, 2]))
+    layer = nn.Conv2d(
+        groups * draw(st.integers(1, 4)),
+        groups * draw(st.integers(1, 4)),
+        draw(st.sampled_from([1, 3, (3, 2)])),
+        stride=draw(st.sampled_from([1, 2, (1, 2)])),
+        padding=draw(st.sampled_from([0, 1, (2, 1)])),
+        dilation=draw(st.sampled_from([1, 2])),
+        groups=groups,
+        bias=draw(st.booleans()),
+    )
+    order = draw(st.sampled_from(["channel_major", "kernel_major"]))
+    encoding = draw(st.sampled_from(["differential", "offset"]))
+    return layer, order, encoding
+
+
+@SLOW
+@given(convolutions(), st.booleans(), st.integers(0, 1000))
+def test_a_converted_convolution_is_the_convolution_of_its_integers(case, signed: bool, seed: int) -> None:
+    layer, order, encoding = case
+    torch.manual_seed(seed)
+    nn.init.normal_(layer.weight)
+    images = torch.randn(2, layer.in_channels, 7, 6)
+    images = images if signed else images.abs()
+    mask = torch.rand(layer.weight.shape) < 0.6
+    mask.view(-1)[0] = True
+    geometry = CrossbarGeometry(rows=16, active_rows=8, cols=64, columns_per_adc=4, signed_encoding=encoding)
+    network = nn.Sequential(layer)
+    rule = AnalogSettings(row_order=order, activation_range="max")
+    converted = convert(network, {"0": mask}, geometry, rule, IdealAdc(), [images])
+    mapping = analog_layers(converted)["0"].mapping
+    quantiser = mapping.quantiser
+    assert signed or quantiser.zero == 0
+    integer_weight = mapping.matrix.to_weight(mapping.sliced.weights).double()
+    inputs = (quantiser(images) - quantiser.zero).double()
+    product = nn.functional.conv2d(
+        inputs, integer_weight, None, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+    expected = product * (mapping.weight_step * quantiser.scale).double().view(-1, 1, 1)
+    if layer.bias is not None:
+        expected = expected + layer.bias.double().view(-1, 1, 1)
+    torch.testing.assert_close(converted(images).double(), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_eight_bits_and_lossless_adcs_keep_the_classes() -> None:
+    torch.manual_seed(1)
+    network = settled(CifarResNet(depth=20, num_classes=10, in_channels=3))
+    images = torch.randn(16, 3, 16, 16)
+    converted = convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [images])
+    difference = converted(images) - network(images)
+    assert difference.norm() / network(images).norm() < 0.02
+
+
+@pytest.mark.parametrize("mux_control", ["lockstep", "independent"])
+def test_the_arrays_read_exactly_the_cells_and_conversions_that_placement_counts(
+    mux_control: Literal["lockstep", "independent"],
+) -> None:
+    network = settled(CifarResNet(depth=8, num_classes=10, in_channels=3))
+    geometry = CrossbarGeometry(rows=64, active_rows=16, mux_control=mux_control)
+    matrices = network_matrices(network, (3, 8, 8))
+    generator = torch.Generator().manual_seed(0)
+    masks = {}
+    for m in matrices[1:]:
+        grid = UnitGrid(aligned_segments(m.rows, 64, 16), torch.arange(m.cols))
+        units = torch.rand(m.groups, grid.unit_rows, grid.unit_cols, generator=generator) < 0.3
+        weights = torch.rand(m.groups, m.rows, m.cols, generator=generator) < 0.4
+        masks[m.name] = m.to_weight(grid.spread(units) & weights)
+    converted = convert(network, masks, geometry, AnalogSettings(), IdealAdc(), [torch.randn(2, 3, 8, 8)])
+    layers = analog_layers(converted)
+
+    def whole(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
+        return UnitGrid(torch.zeros(matrix.rows).long(), torch.zeros(matrix.cols).long())
+
+    placement = place_network(matrices, masks, geometry, whole)
+    for m in matrices:
+        sliced, counts = layers[m.name].mapping.sliced, placement.layers[m.name].counts
+        per_image = geometry.columns_per_weight * geometry.input_cycles * m.products
+        assert int(sliced.converted.sum()) * per_image == counts.adc_conversions
+        assert int(sliced.driven.sum()) * per_image == counts.cell_reads
+
+
+@pytest.mark.parametrize("adc", [FullScaleAdc(), PercentileAdc(), MseAdc()])
+def test_more_adc_bits_bring_the_outputs_nearer_to_the_lossless_ones(adc) -> None:
+    torch.manual_seed(0)
+    network = settled(digits_cnn(num_classes=10, in_channels=1))
+    images = torch.rand(8, 1, 8, 8)
+
+    def outputs(bits: int | None) -> torch.Tensor:
+        geometry = CrossbarGeometry(active_rows=64, adc_bits=bits)
+        converted = convert(network, {}, geometry, AnalogSettings(), adc, [images])
+        program_draw(converted, Device(), 0, 0)
+        return converted(images)
+
+    lossless = outputs(None)
+    errors = [float((outputs(bits) - lossless).norm()) for bits in (3, 5, 7)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0] / 2
+
+
+def test_a_draw_is_repeated_by_its_number_and_differs_from_the_next() -> None:
+    torch.manual_seed(0)
+    network = settled(digits_cnn(num_classes=10, in_channels=1))
+    images = torch.rand(4, 1, 8, 8)
+    geometry = CrossbarGeometry(active_rows=64, adc_bits=5)
+    device = Device(20.0, (ProgrammingVariation("gaussian", (0.05,)),), read_noise=0.01)
+    converted = convert(network, {}, geometry, AnalogSettings(), FullScaleAdc(), [images])
+    results = []
+    for draw in (0, 1, 0):
+        program_draw(converted, device, 3, draw)
+        results.append(converted(images))
+    assert torch.equal(results[0], results[2])
+    assert not torch.equal(results[0], results[1])
+
+
+def test_read_noise_differs_from_batch_to_batch() -> None:
+    network = settled(digits_cnn(num_classes=10, in_channels=1))
+    images = torch.rand(2, 1, 8, 8)
+    converted = convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [images])
+    program_draw(converted, Device(read_noise=0.2), 0, 0)
+    assert not torch.equal(converted(images), converted(images))
+
+
+@pytest.mark.parametrize(
+    ("network", "change", "complaint"),
+    [
+        (nn.Sequential(nn.ConvTranspose2d(1, 1, 3)), {}, r"0 \(ConvTranspose2d\).*analog.digital=\[0\]"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), {}, r"0 \(Conv2d\)"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3)), {"digital": ("0",)}, "no Conv2d or Linear layer is left"),
+    ],
+)
+def test_a_network_that_cannot_be_mapped_is_refused_by_name(network, change: dict, complaint: str) -> None:
+    rule = AnalogSettings(**change)
+    with pytest.raises(AnalogError, match=complaint):
+        convert(network, {}, CrossbarGeometry(), rule, IdealAdc(), [torch.rand(1, 1, 5, 5)])
+
+
+def test_a_layer_left_digital_is_untouched() -> None:
+    network = settled(digits_cnn(num_classes=10, in_channels=1))
+    rule = AnalogSettings(digital=("0", "12"))
+    converted = convert(network, {}, CrossbarGeometry(), rule, IdealAdc(), [torch.rand(1, 1, 8, 8)])
+    assert isinstance(converted.get_submodule("0"), nn.Conv2d)
+    assert set(analog_layers(converted)) == {"3", "7"}
+
+
+def test_missing_and_broken_calibration_and_inputs_are_refused_by_layer() -> None:
+    network = settled(digits_cnn(num_classes=10, in_channels=1))
+    images = torch.rand(2, 1, 8, 8)
+    with pytest.raises(AnalogError, match="layer 0 was never calibrated"):
+        convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [])
+    with pytest.raises(AnalogError, match="inputs of layer 0 are not finite"):
+        convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [images / 0])
+    converted = convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [images])
+    with pytest.raises(AnalogError, match="inputs of layer 0 are NaN"):
+        converted(images * torch.nan)
+
+
+def test_weight_bits_without_levels_and_a_shared_sign_bit_are_refused() -> None:
+    network = nn.Sequential(nn.Linear(4, 2))
+    images = torch.rand(3, 4)
+    one = CrossbarGeometry(weight_bits=1, cell_bits=1, signed_encoding="offset")
+    with pytest.raises(AnalogError, match="weight_bits=1 has no level beside zero"):
+        convert(network, {}, one, AnalogSettings(), IdealAdc(), [images])
+    shared = CrossbarGeometry(signed_encoding="twos_complement")
+    with pytest.raises(AnalogError, match=r"sign bit.*use cell_bits in \[1, 7\]"):
+        convert(network, {}, shared, AnalogSettings(), IdealAdc(), [images])

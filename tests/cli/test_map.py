@@ -1,0 +1,136 @@
+"""`cimlab map`: random, stored and foreign weights, several chips side by side, one line for bad input."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Answer, Cimlab, one_line
+
+from cimlab.models.digits_cnn import digits_cnn
+
+DIGITS = ("model=digits_cnn", "input.channels=1", "input.size=8")
+
+
+@pytest.fixture
+def map_digits(cimlab: Cimlab, tmp_path: Path) -> Cimlab:
+    """`cimlab map` of the small digits network into tmp_path."""
+
+    def run(*words: str) -> Answer:
+        many = [word for word in words if word == "-m"]  # Hydra wants it before the overrides
+        rest = [word for word in words if word != "-m"]
+        return cimlab("map", *many, *DIGITS, f"paths.output_dir={tmp_path}", *rest)
+
+    return run
+
+
+def test_a_model_by_name_is_reported_with_tables_and_plots(map_digits: Cimlab, tmp_path: Path) -> None:
+    answer = map_digits("--adc-sensitivity")
+    assert (answer.code, answer.err) == (0, "")
+    for part in (
+        "isaac32, ADC model isaac_table at 6 bits",
+        "25 % of the prunable ones",
+        "input bit density assumed",
+    ):
+        assert part in answer.out
+    for part in ("murmann", "sar", "sensitivity to the ADC model"):
+        assert part in answer.out
+    for plot in ("components", "placement"):
+        assert (tmp_path / "map" / f"digits_cnn-{plot}.png").stat().st_size > 5000
+
+
+def test_json_holds_what_the_tables_say(map_digits: Cimlab) -> None:
+    content = json.loads(map_digits("--json", "--adc-sensitivity", "prune.remaining=0.5").out)
+    assert content["technology"] == "isaac32"
+    assert content["total"]["energy_j"] == pytest.approx(sum(content["energy_j"].values()))
+    assert content["total"]["energy_j"] == pytest.approx(sum(row["energy_j"] for row in content["layers"]))
+    assert content["total"]["area_m2"] == pytest.approx(sum(content["area_m2"].values()))
+    assert 0 < content["ratio"]["dynamic_j"] < 1
+    assert set(content["adc_sensitivity"]) == {"isaac_table", "murmann", "sar"}
+    adc = {name: c["energy_j"]["adc"] for name, c in content["adc_sensitivity"].items()}
+    assert adc["sar"] < adc["murmann"] < adc["isaac_table"]
+
+
+def test_csv_has_one_row_a_layer(map_digits: Cimlab) -> None:
+    rows = list(csv.DictReader(io.StringIO(map_digits("--csv").out)))
+    names = [n for n, m in digits_cnn(num_classes=10, in_channels=1).named_modules() if hasattr(m, "weight")]
+    assert {row["layer"] for row in rows} <= set(names)
+    assert all(float(row["energy_j"]) > 0 for row in rows)
+
+
+def test_several_chips_stand_side_by_side(map_digits: Cimlab, tmp_path: Path) -> None:
+    answer = map_digits("-m", "geometry=default,independent", "technology=isaac32,neurosim22_rram", "--json")
+    assert answer.code == 0
+    content = json.loads((tmp_path / "map.json").read_text())
+    assert [(c["choices"]["geometry"], c["technology"]) for c in content] == [
+        (g, t) for g in ("default", "independent") for t in ("isaac32", "neurosim22_rram")
+    ]
+    table = map_digits("-m", "geometry=default,independent")
+    assert "side by side" in table.out
+    assert (tmp_path / "map" / "independent-placement.png").exists()
+
+
+def pruned_state() -> dict[str, torch.Tensor]:
+    """Random weights of the digits network with half of the second convolution's filters gone."""
+    torch.manual_seed(0)
+    state = digits_cnn(num_classes=10, in_channels=1).state_dict()
+    name = [n for n, w in state.items() if w.dim() == 4][1]
+    state[name][: len(state[name]) // 2] = 0
+    return state
+
+
+@pytest.mark.parametrize("kind", ["state_dict", "lightning", "cimlab"])
+def test_stored_weights_bring_their_own_sparsity(map_digits: Cimlab, tmp_path: Path, kind: str) -> None:
+    state = pruned_state()
+    name = next(n for n, w in state.items() if w.dim() == 4 and bool((w[0] == 0).all()))
+    content = {
+        "state_dict": state,
+        "lightning": {"state_dict": {f"network.{n}": w for n, w in state.items()}},
+        "cimlab": {"network": state, "masks": {name.removesuffix(".weight"): state[name] != 0}},
+    }[kind]
+    torch.save(content, tmp_path / "weights.pt")
+    found = json.loads(map_digits("--json", f"checkpoint={tmp_path / 'weights.pt'}").out)
+    left = {row["layer"]: row["weights_left"] / row["weights"] for row in found["layers"]}
+    layer = name.removesuffix(".weight")
+    assert left.pop(layer) == pytest.approx(0.5)
+    assert set(left.values()) == {1.0}
+    assert not any("kept cells assumed" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (["technology=tsmc5"], 2, "isaac32"),
+        (["geometry.dac_bits=2"], 2, "isaac32 can't build geometry.dac_bits=2: its figures cover 1 to 1"),
+        (
+            ["geometry.active_rows=128", "geometry.cell_bits=4"],
+            2,
+            "adc_model isaac_table covers 4 to 10 bits, not 11",
+        ),
+        (
+            ["technology.components.cells.energy_j.cell_read.value=-1"],
+            2,
+            "conf/technology/isaac32.yaml: components.cells.energy_j.cell_read.value=-1 must be a number from 0",
+        ),
+        (
+            ["technology.components.cells.energy_j.cell_read.value=nan"],
+            2,
+            "cell_read.value=nan must be a number",
+        ),
+        (["~technology.components.wordline_driver"], 2, "components.wordline_driver is missing"),
+        (["technology.node_m=7e-9"], 2, "adc_model isaac_table covers nodes from 22 to 65 nm, not 7 nm"),
+        (["adc_model=murmann", "adc_model.rate_hz=-1"], 2, "rate_hz=-1.0 must be a number above 0"),
+        (["chip.batch=0"], 2, "chip.batch=0 must be a number from 1"),
+        (["chip.bitlines_per_conversion_slot=3"], 2, "does not divide the 16 bitlines of a step"),
+        (["picture=nowhere"], 2, "picture=nowhere: the layers are"),
+        (["checkpoint=nowhere.pt"], 1, "checkpoint nowhere.pt does not exist"),
+        (["activity.input_density=2"], 2, "activity.input_density=2"),
+        (["chips.batch=1"], 2, "unknown key chips"),
+    ],
+)
+def test_bad_input_is_one_line(map_digits: Cimlab, words: list[str], code: int, complaint: str) -> None:
+    answer = map_digits(*words)
+    assert answer.code == code
+    assert complaint in one_line(answer.err)

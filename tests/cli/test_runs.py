@@ -1,0 +1,135 @@
+"""The table of runs: states, filters, order, JSON, and records that were damaged since they were last read."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from conftest import Cimlab, one_line
+
+from cimlab.records import load
+from cimlab.records.claims import claimed
+from cimlab.records.failure import Failure
+from cimlab.records.index import INDEX_FILE, rows
+from cimlab.records.record import RECORD_FILE, RunRecord
+
+LAYER = {"weights": 100, "weights_left": 25, "steps": 10, "dense_steps": 40}
+
+
+def record(number: int, accuracy: float, granularity: str = "filter") -> RunRecord:
+    """A record as a run would leave it, with numbers of its own."""
+    return RunRecord(
+        run=f"{number:064d}",
+        name=f"net-{number:03d}",
+        created="2026-01-01T00:00:00+00:00",
+        seed=number % 3,
+        choices={"model": "net", "data": "digits", "granularity": granularity, "geometry": "default"},
+        config={"prune": {"remaining": 0.25}, "tracker": {"group": None}},
+        code={"version": "0", "git_commit": "abc", "git_changed": False},
+        packages={},
+        machine={},
+        wall_time_s={"dense": 1.0, "retrain": 2.0},
+        accuracy={phase: {"test": accuracy} for phase in ("dense", "pruned", "retrained")},
+        weights={"remaining_all": 0.25, "compression": 4.0},
+        hardware={"total": {"arrays": 10 * number}, "ratio": {"steps": 0.25}, "layers": {"0": LAYER}},
+    )
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    folder = tmp_path / "outputs"
+    for number, accuracy in enumerate((0.5, 0.9, 0.7)):
+        made = record(number, accuracy, ("filter", "weight", "filter")[number])
+        made.write(folder / made.name / RECORD_FILE)
+    return folder
+
+
+def names(cimlab: Cimlab, *words: str) -> list[str]:
+    answer = cimlab("runs", "--json", *words)
+    assert answer.code == 0, answer.err
+    return [row["name"] for row in json.loads(answer.out)]
+
+
+def test_runs_are_filtered_and_sorted(cimlab: Cimlab, output: Path) -> None:
+    place = str(output)
+    assert names(cimlab, place) == ["net-000", "net-001", "net-002"]
+    assert names(cimlab, place, "--sort=-accuracy") == ["net-001", "net-002", "net-000"]
+    assert names(cimlab, place, "granularity=filter") == ["net-000", "net-002"]
+    assert names(cimlab, place, "accuracy>=0.7", "--sort=accuracy") == ["net-002", "net-001"]
+    assert names(cimlab, place, "seed=0,1", "accuracy<0.9") == ["net-000"]
+    assert names(cimlab, place, "granularity!=filter") == ["net-001"]
+    assert names(cimlab, place, "energy_j>0") == []
+
+
+def test_the_table_shows_what_people_ask_for(cimlab: Cimlab, output: Path) -> None:
+    answer = cimlab("runs", str(output))
+    assert "90.00 %" in answer.out
+    assert "4.00 x" in answer.out
+    assert "3 of 3 runs" in answer.out
+
+
+def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
+    Failure("failed", "the loss became nan [red]", "now", {}).write(output / "failed")
+    (output / "killed").mkdir()
+    (output / "killed" / "claim.json").write_text('{"host": "h", "pid": 1, "since": 0, "deaths": 0}')
+    (output / "stopped").mkdir()
+    (output / "stopped" / "config.yaml").touch()
+    with claimed(output / "running"):
+        answer = cimlab("runs", "--json", str(output))
+        table = cimlab("runs", str(output), "state=failed")
+    states = {row["name"]: row["state"] for row in json.loads(answer.out)}
+    for state in ("failed", "killed", "stopped", "running"):
+        assert states[state] == state
+    assert "the loss became nan [red]" in table.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nope=3",), "fields: state"),
+        (("--sort=nope",), "fields are state"),
+        (("accuracy<high",), "compares with one number"),
+        (("no/such/folder",), "is no folder"),
+    ],
+)
+def test_bad_words_are_refused(words: tuple[str, ...], message: str, cimlab: Cimlab, output: Path) -> None:
+    place = () if words[0].startswith("no/") else (str(output),)
+    answer = cimlab("runs", *place, *words)
+    assert answer.code == 2
+    assert message in one_line(answer.err)
+
+
+def test_a_damaged_record_is_named_and_the_others_are_shown(cimlab: Cimlab, output: Path) -> None:
+    assert len(names(cimlab, str(output))) == 3
+    path = output / "net-001" / RECORD_FILE
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    os.utime(path, ns=(1, 1))  # written anew with the same size
+    answer = cimlab("runs", "--json", str(output))
+    assert "does not match its checksum" in answer.err
+    assert len([row for row in json.loads(answer.out) if row["state"] == "done"]) == 2
+
+
+def test_the_index_says_what_reading_every_record_says(output: Path) -> None:
+    first, _ = rows(output)
+    assert (output / INDEX_FILE).exists()
+    assert rows(output) == (first, [])
+    (output / INDEX_FILE).write_text("half an ind")
+    assert rows(output) == (first, [])
+    newer = record(1, 0.1)
+    newer.write(output / newer.name / RECORD_FILE)
+    assert [row["accuracy"] for row in rows(output)[0]] == [0.5, 0.1, 0.7]
+
+
+def test_records_are_a_data_frame(output: Path) -> None:
+    frame = load(output)
+    assert frame["accuracy/retrained/test"].tolist() == [0.5, 0.9, 0.7]
+    assert frame["config/prune.remaining"].unique().tolist() == [0.25]
+    assert frame.groupby("granularity")["hardware/total/arrays"].sum().to_dict() == {
+        "filter": 20,
+        "weight": 10,
+    }
+    layers = load(output, layers=True)
+    assert layers["layer/weights_left"].tolist() == [25, 25, 25]
+    (output / "net-000" / RECORD_FILE).write_text("{")
+    with pytest.warns(UserWarning, match="can't be read"):
+        assert len(load(output)) == 2

@@ -1,0 +1,102 @@
+"""Searches on digits: the space as written, a study that goes on, a front that nothing beats."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Answer, Cimlab, one_line
+
+optuna = pytest.importorskip("optuna")
+
+SMALL = ("recipe.epochs=1", "schedule.epochs=1", "trainer.threads=1", "tracker=none")
+SPACE = """\
+# @package _global_
+prune:
+  allocation: per_layer
+hydra:
+  sweeper:
+    params:
+      granularity: weight,filter
+      prune.layer_remaining.3: tag(log, interval(0.05, 0.8))
+      prune.layer_remaining.7: interval(0.05, 0.8)
+      seed: range(0, 3)
+"""
+
+
+@pytest.fixture
+def search(cimlab: Cimlab, tmp_path: Path) -> Cimlab:
+    (tmp_path / "space.yaml").write_text(SPACE)
+
+    def run(*words: str) -> Answer:
+        place = f"paths.output_dir={tmp_path / 'out'}"
+        return cimlab("search", str(tmp_path / "space.yaml"), *SMALL, place, *words)
+
+    return run
+
+
+def the_study(folder: Path):
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = JournalStorage(JournalFileBackend(str(folder / "out" / "search.journal")))
+    return optuna.load_study(study_name="space", storage=storage)
+
+
+def test_a_search_keeps_to_its_space_goes_on_and_shows_the_front(search: Cimlab, tmp_path: Path) -> None:
+    from cimlab.records.store import load
+
+    assert search("--trials=2").code == 0
+    answer = search("--trials=4")
+    assert answer.code == 0, answer.err
+    study = the_study(tmp_path)
+    assert len(study.trials) == 4
+    for trial in study.trials:
+        assert 0.05 <= trial.params["prune.layer_remaining.3"] <= 0.8
+        assert trial.params["granularity"] in ("weight", "filter")
+        assert trial.params["seed"] in (0, 1, 2)
+    records, _ = load(tmp_path / "out")
+    measured = {(r.accuracy["retrained"]["validation"], r.hardware["ratio"]["steps"]) for r in records}
+    assert {tuple(trial.values) for trial in study.trials} == measured
+    front = [trial.values for trial in study.best_trials]
+    assert not any(
+        a >= front_a and s <= front_s and (a, s) != (front_a, front_s)
+        for front_a, front_s in front
+        for a, s in measured
+    )
+    assert f"{len(front)} best of 4 trials" in answer.out
+    assert (tmp_path / "out" / "space-front.png").stat().st_size > 1000
+
+
+def test_a_trial_whose_process_died_is_tried_again(search: Cimlab, tmp_path: Path) -> None:
+    assert search("--trials=1").code == 0
+    trial = the_study(tmp_path).ask()
+    lost = {
+        "granularity": trial.suggest_categorical("granularity", ["weight", "filter"]),
+        "prune.layer_remaining.3": trial.suggest_float("prune.layer_remaining.3", 0.05, 0.8, log=True),
+        "prune.layer_remaining.7": trial.suggest_float("prune.layer_remaining.7", 0.05, 0.8),
+        "seed": trial.suggest_int("seed", 0, 2),
+    }
+    assert search("--trials=2").code == 0
+    trials = the_study(tmp_path).trials
+    assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert trials[2].params == lost
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--objectives=accuracy,beauty",), "choose of accuracy, steps"),
+        (("--trials=0",), "argument --trials: 0"),
+        (("granularity=nope,weight", "--trials=1", "--seed=1"), "nope"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(words: tuple[str, ...], message: str, search: Cimlab) -> None:
+    answer = search(*words)
+    assert answer.code == 2
+    assert message in one_line(answer.err)
+
+
+def test_a_study_keeps_its_objectives(search: Cimlab) -> None:
+    assert search("--trials=1").code == 0
+    answer = search("--trials=2", "--objectives=accuracy,arrays")
+    assert answer.code == 2
+    assert "was begun with --objectives=accuracy,steps" in one_line(answer.err)

@@ -1,0 +1,123 @@
+"""`cimlab simulate` end to end on a small trained network, its record, and what it refuses in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Cimlab, one_line
+from hydra import compose, initialize_config_dir
+
+from cimlab.cli.application import conf_dir
+from cimlab.cli.components import Component
+from cimlab.cli.config import check
+from cimlab.cli.simulate import SimulateConfig
+from cimlab.models.digits_cnn import digits_cnn
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+
+
+def compose_simulate(*overrides: str) -> SimulateConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return check(compose("simulate", list(overrides)), SimulateConfig)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("adc", choices("adc"))
+def test_every_adc_composes_and_accepts_its_values(adc: str) -> None:
+    Component("adc", compose_simulate(f"adc={adc}").adc, []).build()
+
+
+@pytest.mark.parametrize("device", choices("device"))
+def test_every_device_composes_and_accepts_its_values(device: str) -> None:
+    parts = compose_simulate(f"device=[{device}]").device
+    assert parts
+    for key, node in parts.items():
+        if isinstance(node, dict):
+            Component(f"device.{key}", node, []).build()
+
+
+def test_devices_compose_with_each_other() -> None:
+    device = compose_simulate("device=[on_off_ratio,programming_variation,read_noise]").device
+    assert set(device) == {"on_off_ratio", "programming_variation", "read_noise"}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = digits_cnn(num_classes=10, in_channels=1)
+    masks = {"3": torch.rand(64, 32, 3, 3) < 0.5}
+    path = tmp_path / "network.pt"
+    torch.save({"network": network.state_dict(), "masks": masks}, path)
+    return path
+
+
+def test_a_simulation_writes_a_record_and_finds_it_again(
+    cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+) -> None:
+    words = [
+        "simulate",
+        f"checkpoint={checkpoint}",
+        f"paths.output_dir={tmp_path}/out",
+        "images=20",
+        "draws=2",
+        "calibration_batches=1",
+        "geometry.adc_bits=5",
+        "device=[programming_variation]",
+    ]
+    first = cimlab(*words)
+    assert first.code == 0, first.err
+    (path,) = (tmp_path / "out").rglob(SIMULATION_FILE)
+    record = SimulationRecord.read(path)
+    assert record.images == 20
+    assert len(record.accuracy["draws"]) == 2
+    low, high = record.accuracy["interval"]
+    assert low <= record.accuracy["mean"] <= high
+    assert record.weights["left"] == record.weights["total"] - int(
+        (~torch.load(checkpoint)["masks"]["3"]).sum()
+    )
+    assert set(record.layers) == {"0", "3", "7", "12"}
+    assert json.loads(path.read_text())["schema"] == 1
+    again = cimlab(*words)
+    assert "already done" in again.out
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "checkpoint=null: name the network.pt of a run"),
+        (["checkpoint=missing.pt"], "checkpoint=missing.pt: No such file"),
+        (["geometry.adc_bits=99"], "adc_bits=99 must be from 1 to 24"),
+        (["analog.backend=fast"], "analog.backend=fast"),
+        (["analog.percentile=0.1"], "percentile=0.1 must be above 0.5"),
+        (["adc.gain_sigm=1"], "adc.gain_sigm"),
+        (["draws=0"], "draws=0"),
+    ],
+)
+def test_a_bad_request_is_one_line(cimlab: Cimlab, words: list[str], complaint: str) -> None:
+    result = cimlab("simulate", *words)
+    assert result.code == 2
+    assert complaint in one_line(result.err)
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("adc.gain_sigma=-1", "gain_sigma=-1"),
+        ("++device.on_off=3", "unknown key device.on_off"),
+        ("++device.on_off_ratio=0.5", "on_off_ratio=0.5 must be above 1"),
+        ("geometry.signed_encoding=twos_complement", "puts the sign bit into a cell with others"),
+        ("analog.backend=exact geometry.adc_bits=3", "backend=exact can't compute layer 0"),
+        ("model=resnet20", "is of another network"),
+    ],
+)
+def test_what_the_arrays_cannot_do_is_one_line(
+    cimlab: Cimlab, checkpoint: Path, tmp_path: Path, word: str, complaint: str
+) -> None:
+    result = cimlab(
+        "simulate", f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}/out", "images=4", *word.split()
+    )
+    assert result.code in (1, 2)
+    assert complaint in one_line(result.err)

@@ -1,0 +1,294 @@
+"""Whole sweeps on digits: each point once, whatever fails, stops, dies or runs beside it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Answer, Cimlab, one_line
+
+from cimlab.cli.grid.planning import make_plan
+from cimlab.cli.options import seconds
+from cimlab.records.record import RECORD_FILE, RunRecord
+
+SMALL = ("recipe.epochs=1", "schedule.epochs=2", "trainer.threads=1", "tracker=none")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def experiment(folder: Path, **axes: str) -> Path:
+    path = folder / "grid.yaml"
+    lines = "".join(f"      {key.replace('__', '.')}: {value}\n" for key, value in axes.items())
+    path.write_text(f"# @package _global_\nhydra:\n  sweeper:\n    params:\n{lines}")
+    return path
+
+
+def records(folder: Path) -> dict[str, RunRecord]:
+    found = [RunRecord.read(path) for path in folder.glob(f"*/{RECORD_FILE}")]
+    return {record.run: record for record in found}
+
+
+def results(folder: Path) -> dict[str, tuple]:
+    """What a record says of the run, without when and where it ran."""
+    return {
+        run: (r.name, r.seed, r.choices, r.accuracy, r.weights, r.hardware)
+        for run, r in records(folder).items()
+    }
+
+
+@pytest.fixture
+def sweep(cimlab: Cimlab, tmp_path: Path) -> Cimlab:
+    def run(path: Path, *words: str) -> Answer:
+        return cimlab("sweep", str(path), *SMALL, f"paths.output_dir={tmp_path / 'out'}", *words)
+
+    return run
+
+
+def start(path: Path, output: Path, *words: str) -> subprocess.Popen:
+    """The sweep in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "cimlab",
+        "sweep",
+        str(path),
+        *SMALL,
+        f"paths.output_dir={output}",
+        *words,
+    ]
+    return subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_records(output: Path, number: int, process: subprocess.Popen) -> None:
+    while len(list(output.glob(f"*/{RECORD_FILE}"))) < number and process.poll() is None:
+        time.sleep(0.05)
+
+
+def test_a_grid_runs_each_point_once_and_trains_each_dense_network_once(
+    sweep: Cimlab, tmp_path: Path
+) -> None:
+    path = experiment(tmp_path, granularity="weight,filter", seed="0,1")
+    answer = sweep(path)
+    assert answer.code == 0, answer.err
+    assert len(records(tmp_path / "out")) == 4
+    logs = "".join(log.read_text() for log in (tmp_path / "out").glob("*/log.txt"))
+    assert logs.count("dense epoch 1/1") == 2
+    assert logs.count("retrain epoch 2/2") == 4
+    assert "4 of 4 done" in answer.out
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob(f"*/{RECORD_FILE}")}
+    again = sweep(path)
+    assert again.code == 0
+    assert "already done: 4 (4 by code" in again.out
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob(f"*/{RECORD_FILE}")}
+
+
+def test_a_sweep_and_a_multirun_over_the_same_file_are_the_same_runs(
+    sweep: Cimlab, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    path = experiment(folder, granularity="weight,filter", seed="0")
+    other = tmp_path / "other"
+    words = (f"--config-dir={tmp_path}", "+experiments=grid", "-m", *SMALL, f"paths.output_dir={other}")
+    assert cimlab("train", *words).code == 0
+    assert sweep(path).code == 0
+    assert results(other) == results(tmp_path / "out")
+    assert len(results(other)) == 2
+
+
+def test_a_failing_point_stops_no_other_and_is_told_at_the_end(sweep: Cimlab, tmp_path: Path) -> None:
+    path = experiment(tmp_path, optimizer__lr="1e20,0.1", recipe__warmup="0")
+    answer = sweep(path)
+    assert answer.code == 1
+    assert "failed: digits_cnn" in answer.err
+    assert "loss became" in answer.err
+    assert len(records(tmp_path / "out")) == 1
+    again = sweep(path)
+    assert "failed before: 1" in again.out
+    assert "(earlier; --retry-failed tries again)" in again.err
+    (log,) = [log for log in (tmp_path / "out").glob("*/log.txt") if not (log.parent / RECORD_FILE).exists()]
+    before = log.stat().st_mtime_ns
+    assert sweep(path, "--retry-failed").code == 1
+    assert (log.parent / "failure.json").stat().st_mtime_ns > before
+
+
+def test_a_damaged_record_is_told_and_its_point_alone_runs_again(sweep: Cimlab, tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="weight,filter")
+    sweep(path)
+    expected = results(tmp_path / "out")
+    one, other = sorted((tmp_path / "out").glob(f"*/{RECORD_FILE}"))
+    one.write_bytes(one.read_bytes()[:500])  # a power cut
+    kept = other.stat().st_mtime_ns
+    answer = sweep(path)
+    assert answer.code == 0
+    assert "can't be read" in answer.err
+    assert results(tmp_path / "out") == expected
+    assert other.stat().st_mtime_ns == kept
+
+
+def test_a_value_that_a_part_refuses_is_refused_before_the_first_run(sweep: Cimlab, tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="pattern", granularity__m="4,1")
+    answer = sweep(path)
+    assert answer.code == 2
+    assert one_line(answer.err).startswith(f"cimlab: {path}:6: granularity: pattern m=1 must be 2 or more")
+    assert not records(tmp_path / "out")
+
+
+def test_a_time_budget_stops_cleanly_and_the_same_command_goes_on(sweep: Cimlab, tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="weight,filter", seed="0,1,2")
+    answer = sweep(path, "--time-budget", "2s")
+    assert answer.code == 3
+    assert "time is up" in answer.out
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert sweep(path).code == 0
+    assert len(records(tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--time-budget=soon",), "argument --time-budget: soon: give a number"),
+        (("hydra/launcher=nope",), "hydra/launcher"),
+        (("prune.remainin=0.5",), "did you mean prune.remaining?"),
+        (("--jobs=0",), "argument --jobs: 0: give a whole number"),
+        (("--no-such-option",), "--no-such-option"),
+    ],
+)
+def test_a_bad_word_is_refused_in_one_line(
+    words: tuple[str, ...], message: str, sweep: Cimlab, tmp_path: Path
+) -> None:
+    answer = sweep(experiment(tmp_path, seed="0,1"), *words)
+    assert answer.code == 2
+    assert message in one_line(answer.err)
+
+
+def test_times_are_read_as_people_write_them() -> None:
+    assert [seconds(text) for text in ("90", "90s", "9m", "1.5h")] == [90, 90, 540, 5400]
+
+
+def test_a_grid_killed_twice_goes_on_to_the_same_records(sweep: Cimlab, tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="weight,filter", prune__remaining="0.5,0.2", seed="0")
+    assert sweep(path).code == 0
+    killed = tmp_path / "killed"
+    for number in (1, 2):
+        process = start(path, killed)
+        wait_for_records(killed, number, process)
+        time.sleep(0.2 * number)  # somewhere inside the next point
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(records(killed)) < 4
+    last = start(path, killed)
+    out, _ = last.communicate()
+    assert last.returncode == 0, out
+    assert results(killed) == results(tmp_path / "out")
+
+
+def test_two_sweeps_at_once_share_the_points(tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="weight,filter,kernel", seed="0,1")
+    output = tmp_path / "out"
+    both = [start(path, output) for _ in range(2)]
+    texts: list[str] = ["", ""]
+    readers = [
+        threading.Thread(target=lambda i=i, p=p: texts.__setitem__(i, p.communicate()[0]))
+        for i, p in enumerate(both)
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert [process.returncode for process in both] == [0, 0], texts
+    assert len(records(output)) == 6
+    logs = [log.read_text() for log in output.glob("*/log.txt")]
+    assert [log.count("retrain epoch 1/2") for log in logs] == [1] * 6  # none was run twice
+    assert sum(log.count("dense epoch 1/1") for log in logs) == 2
+
+
+def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="weight,filter", seed="0,1,2,3")
+    process = start(path, tmp_path / "out")
+    wait_for_records(tmp_path / "out", 1, process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate()
+    assert process.returncode == 130, out
+    assert "Traceback" not in out
+    assert "the same command goes on" in out
+    from cimlab.records.claims import holder
+
+    assert all(holder(path.parent) == (None, False) for path in (tmp_path / "out").rglob("claim.json"))
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_several_processes_give_the_same_records(launcher: str, sweep: Cimlab, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    path = experiment(tmp_path, granularity="weight,filter", seed="0,1")
+    assert sweep(path).code == 0
+    other = tmp_path / "other"
+    process = start(path, other, f"--launcher={launcher}", "--jobs=2")
+    out, _ = process.communicate()
+    assert process.returncode == 0, out
+    assert results(other) == results(tmp_path / "out")
+
+
+def test_a_multirun_in_other_processes_sums_up_and_counts_failures(cimlab: Cimlab, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    answer = cimlab(
+        "train", "-m", *SMALL, *launcher, "optimizer.lr=0.1,1e20", "recipe.warmup=0",
+        f"paths.output_dir={tmp_path}",
+    )  # fmt: skip
+    assert answer.code == 1
+    assert "1 of 2 runs failed" in answer.err
+    assert "plot: " in answer.out
+    assert len(records(tmp_path)) == 1
+    assert not (tmp_path / ".multirun").exists()
+
+
+def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
+    sweep: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from cimlab.cli.grid import worker
+    from cimlab.records.record import RecordError
+
+    path = experiment(tmp_path, granularity="weight,filter")
+    genuine, calls = worker.perform, []
+
+    def full(planned):
+        calls.append(planned)
+        if len(calls) == 1:
+            return genuine(planned)
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as problem:
+            raise RecordError("can't write") from problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "perform", full)
+        answer = sweep(path)
+    assert answer.code == 1
+    assert "no space left" in answer.err
+    assert "1 of 2 points are done; the same command goes on" in answer.err
+    assert not list((tmp_path / "out").rglob("failure.json"))
+    assert sweep(path).code == 0
+    assert len(records(tmp_path / "out")) == 2
+
+
+def test_a_point_that_keeps_killing_its_process_counts_as_failed(sweep: Cimlab, tmp_path: Path) -> None:
+    import json
+
+    path = experiment(tmp_path, granularity="weight,filter")
+    plan = make_plan(path, [*SMALL, f"paths.output_dir={tmp_path / 'out'}"])
+    claim = Path(plan.points[0].run_dir) / "claim.json"
+    claim.parent.mkdir(parents=True)
+    claim.write_text(json.dumps({"host": "h", "pid": 1, "since": 0, "deaths": 4}))
+    answer = sweep(path)
+    assert answer.code == 1
+    assert "its process died 5 times in a row" in answer.err
+    assert len(records(tmp_path / "out")) == 1
+    assert sweep(path, "--retry-failed").code == 0

@@ -1,0 +1,102 @@
+"""A claim is judged by its rule, from the records alone: it holds, it does not hold, or it was not tested."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cimlab.records.record import RunRecord
+from cimlab.reporting.published import Published, validation_table
+from cimlab.reporting.report import Report, assemble
+from tests.reporting.cases import grid, run
+
+
+def report(records: list[RunRecord]) -> Report:
+    return assemble(records, [], [], Published.read(), validation_table(Path("nowhere")), [])
+
+
+def verdict(records: list[RunRecord], name: str) -> str:
+    return report(records).numbers["claims"][name]["verdict"]
+
+
+def losing(record: RunRecord, points: float) -> RunRecord:
+    test = record.accuracy["dense"]["test"] - points / 100
+    return replace(record, accuracy=record.accuracy | {"retrained": {"test": test}})
+
+
+def at_compression(record: RunRecord, compression: float) -> RunRecord:
+    return replace(record, weights=record.weights | {"compression": compression})
+
+
+@pytest.mark.parametrize(
+    ("lost", "compression", "expected"),
+    [(0.59, 11.2, "holds"), (0.61, 11.2, "does not hold"), (0.1, 10.9, "does not hold")],
+)
+def test_the_headline_needs_both_the_compression_and_the_loss(
+    lost: float, compression: float, expected: str
+) -> None:
+    record = at_compression(losing(run("column_segment", 0.09), lost), compression)
+    assert verdict([record], "compression") == expected
+
+
+def test_the_headline_is_not_tested_by_a_unit_that_no_crossbar_skips() -> None:
+    assert verdict([losing(run("weight", 0.09), 0.0)], "compression") == "not tested"
+
+
+def test_a_headline_from_another_recipe_counts_and_says_how_many_were_tried() -> None:
+    records = grid(("column_segment", "operation_unit", "filter"), (0.25, 0.09), 1)
+    better = at_compression(losing(run("operation_unit", 0.09, recipe={"epochs": 99}), 0.3), 11.5)
+    made = report([*records, better])
+    assert made.numbers["headline"]["loss"] == "0.30"
+    assert made.numbers["headline"]["candidates"] == "3"
+    assert made.numbers["claims"]["compression"]["verdict"] == "holds"
+
+
+def test_fine_beats_coarse_only_if_it_loses_less() -> None:
+    fine, coarse = run("operation_unit", 0.09), run("filter", 0.09)
+    assert verdict([losing(fine, 1.0), losing(coarse, 2.0)], "fine") == "holds"
+    assert verdict([losing(fine, 2.0), losing(coarse, 1.0)], "fine") == "does not hold"
+    assert verdict([fine], "fine") == "not tested"
+
+
+def test_structured_is_compared_with_single_weights() -> None:
+    free, coarse = run("weight", 0.09), run("channel", 0.09)
+    assert verdict([losing(free, 1.0), losing(coarse, 2.0)], "coarse") == "holds"
+    assert verdict([losing(free, 2.0), losing(coarse, 1.0)], "coarse") == "does not hold"
+
+
+def test_unstructured_pruning_is_judged_by_the_steps_it_saves() -> None:
+    idle = run("weight", 0.09)
+    assert verdict([idle], "unstructured") == "holds"
+    ratio = idle.hardware["ratio"] | {"steps": 0.5}
+    assert (
+        verdict([replace(idle, hardware=idle.hardware | {"ratio": ratio})], "unstructured") == "does not hold"
+    )
+
+
+def test_overhead_and_performance_wait_for_prices() -> None:
+    assert verdict([run("operation_unit", 0.09)], "overhead") == "not tested"
+    priced = run("operation_unit", 0.09, priced=True)
+    share = 100 * 7e-8 / priced.hardware["cost"]["total"]["energy_j"]
+    assert verdict([priced], "overhead") == ("holds" if share <= 5 else "does not hold")
+    assert verdict([priced], "performance") == "holds"
+
+
+def test_one_seed_is_said_to_be_one_seed() -> None:
+    assert "one seed" in report([run("column_segment", 0.09)]).numbers["claims"]["compression"]["evidence"]
+    three = report(grid(("column_segment",), (0.09,), 3)).numbers["claims"]["compression"]["evidence"]
+    assert "3 seeds" in three
+
+
+def test_records_of_different_code_machines_or_with_changes_are_reported() -> None:
+    mixed = [
+        replace(run(), code={"version": "0.1.0", "git_commit": "a" * 40, "git_changed": True}),
+        replace(run(seed=1), code={"version": "0.1.0", "git_commit": "b" * 40, "git_changed": False}),
+    ]
+    said = " ".join(report(mixed).problems)
+    assert (
+        "Records of different code versions are mixed: aaaaaaaaaa with changes (1 runs), bbbbbbbbbb (1 runs)."
+        in said
+    )
+    assert "1 runs came from a checkout with uncommitted changes." in said
+    assert report([run(), run(seed=1)]).problems == ()

@@ -1,0 +1,132 @@
+"""A small fixed set of records gives the same CSV bytes and the same figures, today and tomorrow.
+
+`CIMLAB_WRITE_GOLDEN=1` writes the files of golden/ anew, to be looked at and committed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cimlab.reporting.grid import Grid
+from cimlab.reporting.published import Published, validation_table
+from cimlab.reporting.report import Report, assemble
+from tests.reporting.cases import grid, run, simulation
+
+GOLDEN = Path(__file__).with_name("golden")
+PLAN = Grid(
+    "granularity", "question?", "all else", "resnet20", "cifar10",
+    {
+        "granularity": ("weight", "operation_unit", "filter", "kernel"), "prune.remaining": (0.25, 0.09),
+        "seed": (0, 1, 2),
+    },
+)  # fmt: skip
+
+
+def small_report() -> Report:
+    """Three granularities of four that were planned, one point of one missing, two unit sizes, an ablation."""
+    records = [
+        record
+        for record in grid(("weight", "operation_unit", "filter"), (0.25, 0.09), 3, priced=True)
+        if (record.choices["granularity"], record.config["prune"]["remaining"]) != ("filter", 0.09)
+    ]
+    records.append(run(remaining=0.09, priced=True, geometry={"active_rows": 32}))
+    records.append(run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 12}))
+    simulations = [simulation(bits, device) for bits in (5, None) for device in ("ideal", "stuck_at")]
+    readme = Path(__file__).with_name("golden") / "validation.md"
+    return assemble(records, simulations, [PLAN], Published.read(), validation_table(readme), [])
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return small_report()
+
+
+def compare(path: Path, text: str) -> None:
+    if os.environ.get("CIMLAB_WRITE_GOLDEN") == "1":
+        path.write_text(text, encoding="utf-8", newline="")
+    assert path.read_bytes() == text.encode(), f"{path.name} changed; look at it, then CIMLAB_WRITE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("name", ["T1a", "T2", "T3", "T5", "T6", "claims", "provenance", "runs"])
+def test_a_table_is_the_same_csv_byte_for_byte(report: Report, name: str) -> None:
+    table = report.table(name)
+    assert table is not None
+    compare(GOLDEN / f"{name}.csv", table.csv())
+
+
+@pytest.mark.parametrize("name", ["F1", "F2", "F3", "F4", "F5", "F6", "F7"])
+def test_a_figure_has_the_same_structure_and_data(report: Report, name: str) -> None:
+    (chart,) = (chart for chart in report.charts if chart.name == name)
+    assert chart.spec is not None
+    compare(GOLDEN / f"{name}.json", json.dumps(_rounded(chart.spec), indent=1, ensure_ascii=False) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to nine digits: the last bits of a float are not a figure's structure."""
+    match value:
+        case dict():
+            return {key: _rounded(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_rounded(entry) for entry in value]
+        case float():
+            return float(f"{value:.9g}")
+    return value
+
+
+def test_the_order_of_the_records_changes_nothing(report: Report) -> None:
+    records = grid(("weight", "filter"), (0.25, 0.09), 2, priced=True)
+    made = [
+        assemble(given, [], [PLAN], Published.read(), validation_table(Path("nowhere")), [])
+        for given in (records, records[::-1])
+    ]
+    assert [t.csv() for t in made[0].tables] == [t.csv() for t in made[1].tables]
+    assert [c.spec for c in made[0].charts] == [c.spec for c in made[1].charts]
+
+
+def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: Report) -> None:
+    table = report.table("T1a")
+    assert table is not None
+    shown = {row[0]: row[1:] for row in table.shown()}
+    assert shown["kernel"] == ["not run", "not run"]  # planned, never begun
+    assert shown["filter"][1] == "not run"
+    assert shown["filter"][0].startswith("7") or shown["filter"][0].startswith("9")
+    assert "kernel,not run,not run,not run,not run,not run,not run" in table.csv()
+    work = report.table("T2")
+    assert work is not None
+    assert [row for row in work.shown() if row[1] == "kernel"] == [
+        ["25 % kept", "kernel", *["not run"] * 11], ["loss ≤ 0.6", "kernel", *["not run"] * 11],
+    ]  # fmt: skip
+
+
+def test_no_cell_of_any_table_is_empty(report: Report) -> None:
+    for table in report.tables:
+        assert all(cell.strip() for row in table.shown() for cell in row), table.name
+
+
+def test_without_records_every_figure_says_what_is_missing() -> None:
+    empty = assemble([], [], [], Published.read(), validation_table(Path("nowhere")), [])
+    assert [chart.spec for chart in empty.charts] == [None] * 7
+    assert all(chart.missing for chart in empty.charts)
+    assert {verdict.verdict for verdict in empty.verdicts} == {"not tested"}
+    assert len(empty.not_run) >= 9
+
+
+def test_what_was_not_priced_is_not_run_rather_than_free() -> None:
+    made = assemble(
+        grid(("weight", "filter"), (0.25,), 1),
+        [],
+        [],
+        Published.read(),
+        validation_table(Path("nowhere")),
+        [],
+    )
+    (energy,) = (chart for chart in made.charts if chart.name == "F3")
+    assert energy.spec is None
+    table = made.table("T2")
+    assert table is not None
+    assert table.shown()[0][-5:] == ["not run"] * 5

@@ -1,0 +1,95 @@
+"""The paper: no number in a sentence about results is typed, and records become a PDF without a network or TeX."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cimlab.reporting.paper import as_data, compile_paper
+from cimlab.reporting.published import Published, validation_table
+from cimlab.reporting.report import Report, ReportError, assemble
+from tests.reporting.cases import run
+from tests.reporting.test_golden import small_report
+
+PAPER = Path(__file__).parents[2] / "paper"
+WITH_RESULTS = ("abstract", "setup", "results", "validation", "threats", "appendix")
+CODE = re.compile(
+    r"//[^\n]*"  # comments
+    r"|#import[^\n]*|#(let|set|show)[^\n]*"
+    r'|#?(fig|tab|verdict|val|raw|upper|place\.flush)\([^\n]*?\)'
+    r'|(?<=[\s\[(#])[\w.]+(\.at\("[^"]*"\))?\s*(==|!=)\s*("[^"]*"|none)'  # conditions
+    r"|@[\w-]+"  # references
+    r"|`[^`\n]*`"  # commands
+)  # fmt: skip
+
+
+def typed_numbers(text: str) -> list[str]:
+    """Digits that stand in a sentence, less code, labels and references."""
+    return re.findall(r"\S*\d\S*", CODE.sub(" ", text))
+
+
+@pytest.mark.parametrize("name", WITH_RESULTS)
+def test_no_number_is_typed_where_results_are_told(name: str) -> None:
+    assert typed_numbers((PAPER / "sections" / f"{name}.typ").read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "sentence", ["It loses 0.6 points.", "#if x [At 9 % it holds.]", "11.1x", "on 3 seeds"]
+)
+def test_a_typed_number_is_found(sentence: str) -> None:
+    assert typed_numbers(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["It loses #main.loss points (@T1a).", '#fig("F1")', '#tab("T2", size: 7pt)']
+)
+def test_a_number_that_comes_from_the_data_is_none(sentence: str) -> None:
+    assert typed_numbers(sentence) == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PAPER, tmp_path / "paper", ignore=shutil.ignore_patterns("build", "records")))
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return small_report()
+
+
+def test_records_become_a_pdf_the_same_each_time(report: Report, folder: Path, tmp_path: Path) -> None:
+    first, second = (
+        compile_paper(report, folder, tmp_path / name).read_bytes() for name in ("a.pdf", "b/b.pdf")
+    )
+    assert first.startswith(b"%PDF")
+    assert first == second
+    data = json.loads((folder / "build" / "report.json").read_text(encoding="utf-8"))
+    assert data["numbers"]["records"]["commits"] == ["cimlab 0.1.0, commit unknown"]
+    assert {path.name for path in (folder / "build").glob("*.svg")} == {f"F{i}.svg" for i in range(1, 8)}
+
+
+@pytest.mark.parametrize("records", [[], [run()], [run("weight")]])
+def test_a_paper_with_hardly_any_record_compiles_too(records: list, folder: Path, tmp_path: Path) -> None:
+    made = assemble(records, [], [], Published.read(), validation_table(Path("nowhere")), ["a note"])
+    assert compile_paper(made, folder, tmp_path / "p.pdf").stat().st_size > 10_000
+
+
+def test_the_data_says_not_run_and_names_commits_and_machines(report: Report) -> None:
+    data = as_data(report)
+    assert ["kernel", "not run", "not run"] in data["tables"]["T1a"]["rows"]
+    assert data["numbers"]["records"]["machines"] == ["2 x test, 0 GiB, Python 3.11.0"]
+
+
+def test_a_missing_source_is_refused_in_one_line(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"paper\.typ is missing; run from a clone"):
+        compile_paper(report, tmp_path, tmp_path / "p.pdf")
+
+
+def test_a_broken_source_is_refused_with_the_reason(report: Report, folder: Path, tmp_path: Path) -> None:
+    (folder / "paper.typ").write_text("#nothing-of-this-name\n")
+    with pytest.raises(ReportError, match="can't be compiled: unknown variable"):
+        compile_paper(report, folder, tmp_path / "p.pdf")

@@ -1,0 +1,124 @@
+"""Only runs that differ in granularity, weights kept and seed are compared; everything else sets them apart."""
+
+from dataclasses import replace
+from math import sqrt
+
+import pytest
+
+from cimlab.reporting.accuracy_tables import ablation_table, best, smallest_within
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.studies import (
+    Study,
+    cells_per_weight,
+    differences,
+    granularity,
+    latest,
+    main_studies,
+    studies,
+)  # fmt: skip
+from tests.reporting.cases import GEOMETRY, grid, run
+
+
+def one(found: list[Study]) -> Study:
+    (study,) = found
+    return study
+
+
+def test_seeds_of_a_point_stand_together() -> None:
+    study = one(studies(grid(("weight", "filter"), (0.25, 0.1), 3)))
+    assert {point: len(runs) for point, runs in study.points.items()} == dict.fromkeys(
+        [("weight", 0.25), ("weight", 0.1), ("filter", 0.25), ("filter", 0.1)], 3
+    )
+    assert study.seeds == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": {"epochs": 13}},
+        {"schedule": {"_target_": "x.Gradual", "epochs": 6}},
+        {"saliency": {"_target_": "x.L1"}},
+        {"data": {"batch_size": 128}},
+        {"trainer": {"precision": "32-true"}},
+    ],
+)
+def test_a_setting_that_shapes_accuracy_makes_another_study(change: dict) -> None:
+    assert len(studies([run(), run(**change)])) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"paths": {"data_dir": "elsewhere"}},
+        {"tracker": {"name": "none"}},
+        {"trainer": {"precision": "bf16-mixed", "threads": 7}},
+        {"technology": {"name": "other"}},
+        {"experiment": {"question": "another"}},
+    ],
+)
+def test_a_setting_that_changes_no_number_does_not(change: dict) -> None:
+    assert len(studies([run(), run(seed=1, **change)])) == 1
+
+
+def test_the_geometry_sets_studies_apart_and_is_what_differs() -> None:
+    wide, narrow = studies([run(), run(geometry={"active_rows": 8})])
+    assert set(differences(wide, narrow)) == {"geometry.active_rows"}
+
+
+def test_a_granularity_names_its_parameters() -> None:
+    assert granularity(run()) == "operation unit"
+    block = run("block")
+    block = replace(block, config=block.config | {"granularity": {"_target_": "x", "rows": 9, "cols": 8}})
+    assert granularity(block) == "block (rows=9, cols=8)"
+
+
+def test_a_run_that_was_made_again_counts_once_and_as_the_newest() -> None:
+    old = run()
+    new = replace(
+        old, created="2027-01-01T00:00:00+00:00", accuracy=old.accuracy | {"retrained": {"test": 0.5}}
+    )
+    kept, notes = latest([new, old, run(seed=1)])
+    assert new in kept
+    assert old not in kept
+    assert len(kept) == 2
+    assert notes == ["1 records of runs that were made again are passed over"]
+
+
+def test_of_a_network_the_study_with_most_points_is_the_main_one() -> None:
+    found = studies([*grid(("weight", "filter"), (0.25,), 1), run(recipe={"epochs": 1})])
+    assert len(main_studies(found)) == 1
+    assert len(main_studies(found)[0].points) == 2
+
+
+def test_an_interval_is_students_and_needs_three_values() -> None:
+    three = Estimate((1.0, 2.0, 3.0))
+    assert three.half_width == pytest.approx(4.302652729911275 / sqrt(3))  # t(0.975, 2) x 1 / sqrt 3
+    assert Estimate((1.0, 2.0)).half_width is None
+    assert Estimate((1.0,)).spread is None
+    assert Estimate.of([]) is None
+
+
+def test_the_best_and_the_smallest_are_found_among_points_that_were_run() -> None:
+    """Loss is harm x 0.05 / remaining: 0.6 points at 0.25 for filters (6.4 x 0.05 / 0.25 = 1.28) is out of reach."""
+    study = one(studies(grid(("column_segment", "operation_unit", "filter"), (0.5, 0.25, 0.09), 1)))
+    found = best(study, ("column_segment", "operation_unit"), 0.09)
+    assert found is not None
+    assert found[0] == "column segment"
+    assert found[1].mean == pytest.approx(1.6 * 0.05 / 0.09)
+    assert best(study, ("row_segment",), 0.09) is None
+    assert smallest_within(study, "column segment", 0.6) == ("column segment", 0.25)
+    assert smallest_within(study, "filter", 0.6) is None
+
+
+def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() -> None:
+    records = [*grid(("operation_unit", "filter"), (0.09,), 1), run(remaining=0.09, geometry={"active_rows": 8}),
+               run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 12})]  # fmt: skip
+    found = studies(records)
+    table = ablation_table(found, main_studies(found))
+    (row,) = table.shown()
+    assert row[3] == "schedule: Gradual, not OneShot; schedule.epochs: 12, not 6"
+
+
+@pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])
+def test_a_weight_takes_as_many_columns_as_the_geometry_says(encoding: str, cells: int) -> None:
+    assert cells_per_weight(GEOMETRY | {"signed_encoding": encoding}) == cells
