@@ -117,14 +117,13 @@ def run(command: Command, words: list[str]) -> int:
     try:
         hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:
-        if is_hydra(problem):
-            raise errors.ConfigError(hydra_line(problem, command.schema)) from problem
-        if isinstance(problem, OSError):
+        if isinstance(problem, OSError) and not is_hydra(problem):
             raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem
         if type(problem).__module__.split(".")[0] in ENGINES:
             text = f"a job died ({type(problem).__name__}); what is done stays, the same command goes on"
             raise errors.SweepError(text, errors.FAILURE) from problem
-        raise
+        # failures of the job never come this way: what is left is about the options, the words or a YAML file
+        raise errors.ConfigError(hydra_line(problem, command.schema)) from problem
     finally:
         runs.collect()
         runs.show()

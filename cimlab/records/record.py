@@ -47,7 +47,7 @@ class Record:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             stated = content.pop("sha256")
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as problem:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as problem:
             raise RecordError(
                 f"record {path} can't be read ({problem}); delete it and run again"
             ) from problem

@@ -56,3 +56,14 @@ def test_lines_that_are_no_rows_are_passed_over(path: Path, rubbish: bytes) -> N
     path.write_bytes(rubbish + path.read_bytes() + rubbish)
     append_row(path, ROWS[1])
     assert read_rows(path) == ROWS[:2]
+
+
+@pytest.mark.parametrize(
+    "line", [b"[1]", b'{"phase": [], "epoch": 0}', b'{"phase": "dense"}', b"[" * 10**5, b"\xff"]
+)
+def test_a_damaged_line_is_passed_over(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "history.jsonl"
+    append_row(path, {"phase": "dense", "epoch": 0, "seconds": 1.0})
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    append_row(path, {"phase": "dense", "epoch": 1, "seconds": 2.0})
+    assert [row["epoch"] for row in read_rows(path)] == [0, 1]

@@ -52,7 +52,9 @@ def test_every_truncation_is_found_but_that_of_the_last_line_end(path: Path) -> 
     assert RunRecord.read(path) == example()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", "null", '"text"', "{}", "\x00" * 100, '{"sha256": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", "null", '"text"', "{}", "\x00" * 100, '{"sha256": 1}', "[" * 10**5]
+)
 def test_what_is_no_record_is_refused(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
