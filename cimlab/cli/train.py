@@ -140,7 +140,7 @@ def perform(planned: PlannedRun) -> RunRecord:
     record_file = planned.run_dir / RECORD_FILE
     done = None if planned.config.rerun else _existing(record_file)
     if done is None:
-        experiment = _assemble(planned)
+        experiment = assemble(planned)
         application.require_writable(planned.run_dir)
         application.require_writable(experiment.dense_dir)
         experiment.data.prepare_data()
@@ -187,7 +187,7 @@ def _existing(path: Path, tell: bool = True) -> RunRecord | None:
         return None
 
 
-def _assemble(planned: PlannedRun) -> Experiment:
+def assemble(planned: PlannedRun) -> Experiment:
     """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
     import torch
     from torch import nn
@@ -249,7 +249,7 @@ def check_parts(planned: PlannedRun) -> None:
     Raises:
         ConfigError: a part refuses its arguments.
     """
-    _assemble(planned)
+    assemble(planned)
 
 
 def _run(experiment: Experiment) -> RunRecord:

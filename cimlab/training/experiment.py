@@ -118,7 +118,7 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         pruned = _prune_retrain(network, matrices, prunable, experiment, tracker)
         phases |= {"pruned": pruned.weights_after_pruning, "retrained": _snapshot(network)}
         accuracy = _test(network, phases, experiment)
-        placement = _mapping(matrices, experiment, lambda: pruned.masks, tracker).place()
+        placement = mapping_of(matrices, experiment, lambda: pruned.masks, tracker).place()
         checkpoints.save(
             experiment.run_dir / checkpoints.NETWORK_FILE,
             {"network": phases["retrained"], "masks": pruned.masks, "dense_run": experiment.dense_run},
@@ -193,7 +193,7 @@ def _train_dense(
     network: nn.Module, matrices: list[CrossbarMatrix], experiment: Experiment, tracker: Tracker, kept: Path
 ) -> None:
     """Train the network and keep its weights for every run that starts from them."""
-    mapping = _mapping(matrices, experiment, dict, tracker)
+    mapping = mapping_of(matrices, experiment, dict, tracker)
     curve = dense_curve(experiment.recipe)
     _fit(network, experiment, "dense", curve, kept.parent, dense_history(experiment), tracker, [mapping])
     checkpoints.save(kept, {"network": _snapshot(network), "dense_run": experiment.dense_run})
@@ -241,7 +241,7 @@ def _prune_retrain(
         experiment.recipe.gradient_batches,
     )
     first = experiment.recipe.epochs
-    mapping = _mapping(matrices, experiment, lambda: pruning.masks, tracker, first)
+    mapping = mapping_of(matrices, experiment, lambda: pruning.masks, tracker, first)
     curve = retrain_curve(experiment.recipe, experiment.schedule)
     history = experiment.run_dir / "history.jsonl"
     _fit(network, experiment, "retrain", curve, experiment.run_dir, history, tracker, [pruning, mapping])
@@ -333,7 +333,7 @@ def _test(
     return accuracy
 
 
-def _mapping(
+def mapping_of(
     matrices: list[CrossbarMatrix],
     experiment: Experiment,
     masks: Callable[[], Masks],

@@ -12,7 +12,7 @@ import pytest
 from cimlab.cli import collect, paper, report
 from cimlab.cli.errors import ConfigError
 from cimlab.records.record import RECORD_FILE
-from tests.reporting.cases import run
+from tests.reporting.made_up import run
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.records.simulation import SIMULATION_FILE
 from cimlab.records.store import load, load_simulations, publish
 from tests.records.examples import example, renamed
-from tests.reporting.cases import simulation
+from tests.reporting.made_up import simulation
 
 
 def test_records_are_found_at_any_depth_in_the_order_of_their_names(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.grid import Grid
 from cimlab.reporting.published import Published, validation_table
 from cimlab.reporting.report import Report, assemble
-from tests.reporting.cases import grid, run, simulation
+from tests.reporting.made_up import grid, run, simulation
 
 GOLDEN = Path(__file__).with_name("golden")
 PLAN = Grid(

@@ -14,7 +14,7 @@ import pytest
 from cimlab.reporting.page import html_page
 from cimlab.reporting.published import Published, validation_table
 from cimlab.reporting.report import Report, assemble
-from tests.reporting.cases import run
+from tests.reporting.made_up import run
 from tests.reporting.test_golden import small_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -12,7 +12,7 @@ import pytest
 from cimlab.reporting.paper import as_data, compile_paper
 from cimlab.reporting.published import Published, validation_table
 from cimlab.reporting.report import Report, ReportError, assemble
-from tests.reporting.cases import run
+from tests.reporting.made_up import run
 from tests.reporting.test_golden import small_report
 
 PAPER = Path(__file__).parents[2] / "paper"

@@ -8,7 +8,7 @@ import pytest
 from cimlab.records.record import RunRecord
 from cimlab.reporting.published import Published, validation_table
 from cimlab.reporting.report import Report, assemble
-from tests.reporting.cases import grid, run
+from tests.reporting.made_up import grid, run
 
 
 def report(records: list[RunRecord]) -> Report:

@@ -16,7 +16,7 @@ from cimlab.reporting.studies import (
     main_studies,
     studies,
 )  # fmt: skip
-from tests.reporting.cases import GEOMETRY, grid, run
+from tests.reporting.made_up import GEOMETRY, grid, run
 
 
 def one(found: list[Study]) -> Study:
