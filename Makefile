@@ -14,7 +14,7 @@ UV_TARGET := --python $(BIN)/python --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart paper test lint format lock clean which-python stale
+.PHONY: help quickstart paper test lint format lock audit clean which-python stale
 
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
@@ -23,6 +23,7 @@ help:
 	@echo "make lint         ruff and ty, changing nothing"
 	@echo "make format       let ruff rewrite the code"
 	@echo "make lock         resolve pyproject.toml again into requirements.lock"
+	@echo "make audit        look up known vulnerabilities of everything in requirements.lock (asks osv.dev)"
 	@echo "make clean        remove the environment and all caches; keeps results"
 	@echo
 	@echo "The first target you run sets up .venv by itself (25 s to 3 min). PYTHON=/path/to/python chooses"
@@ -50,6 +51,16 @@ lock: $(READY)
 	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --quiet -o requirements.lock
 	@echo "requirements.lock is up to date; the next make installs it"
+
+# uv audits a project's own lock, so the pins of requirements.lock become a project of their own, outside the tree
+audit: $(READY)
+	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	awk '/^[a-zA-Z0-9]/ { sub(/ *\\$$/, ""); print }' requirements.lock >"$$scratch/pins.txt"; \
+	uv="$(CURDIR)/$(UV)"; python="--quiet --python $(CURDIR)/$(BIN)/python"; cd "$$scratch"; \
+	"$$uv" init --bare --name audit $$python; \
+	"$$uv" add --requirements pins.txt --frozen $$python; \
+	"$$uv" lock $$python; \
+	"$$uv" audit --frozen
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .ruff_cache .pytest_cache .hypothesis .coverage

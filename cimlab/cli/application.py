@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import pickle
 import platform
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from hydra import main as hydra_main
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -30,6 +32,7 @@ from cimlab.cli.config import unknown_key
 from cimlab.cli.processors import cores, limit_threads, share
 
 Result = TypeVar("Result")
+MANY = ("-m", "--multirun")
 ENGINES = ("joblib", "submitit")
 OUTCOMES = "+hydra.callbacks.cimlab._target_=cimlab.cli.application.Outcomes"
 
@@ -105,9 +108,10 @@ def run(command: Command, words: list[str]) -> int:
         SweepError: some runs of a multirun failed.
         OutputError: Hydra can't make the folder of a multirun.
     """
+    _refuse_options(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
-    many = [word for word in words if word in ("-m", "--multirun")]
+    many = [word for word in words if word in MANY]
     rest = [word for word in words if word not in many]
     sys.argv = ["cimlab", *many, *rest, *([OUTCOMES] if many else [])]  # Hydra wants -m before the keys
     try:
@@ -126,6 +130,24 @@ def run(command: Command, words: list[str]) -> int:
         runs.show()
     runs.raise_failures()
     return 0
+
+
+def _refuse_options(words: list[str]) -> None:
+    """Refuse in one line what argparse would refuse in several, and what would run pickled code."""
+    for word in words:
+        if not word.isprintable():
+            raise errors.ConfigError(f"{word!r} holds characters that can't be printed; take them out")
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            options = get_args_parser().parse_args([*sorted(words, key=lambda word: word not in MANY)])
+    except SystemExit as end:
+        if not end.code:
+            raise
+        text = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
+        raise errors.ConfigError(f"{text}; --help lists groups, choices and settings") from end
+    if options.experimental_rerun:
+        raise errors.ConfigError("--experimental-rerun loads pickled code, which cimlab never does")
 
 
 class _Runs:

@@ -1,17 +1,44 @@
-"""Building the parts that a configuration names by `_target_`: checked against their signature, then called."""
+"""Building the parts that a configuration names by `_target_`: checked against their signature, then called.
+
+A configuration file may come from a stranger, so a target is found by importing the module that defines it and
+looking its name up there: no walk through attributes, which would reach `os` through whichever module imports it.
+Each group may call only what lives in its own package; anything else is the user's choice, by `extensions`.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
-from hydra.utils import get_object
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from cimlab.cli.errors import ConfigError, refuse
 
-ALLOWED = ("cimlab.", "torch.optim.", "torchvision.")
+HOMES = {
+    "model": ("cimlab.models.", "torchvision.models."),
+    "data": ("cimlab.data.",),
+    "granularity": ("cimlab.pruning.granularities.",),
+    "saliency": ("cimlab.pruning.saliency.",),
+    "schedule": ("cimlab.pruning.schedules.",),
+    "optimizer": ("torch.optim.",),
+    "adc_model": ("cimlab.hardware.adc.",),
+    "adc": ("cimlab.analog.adcs.",),
+    "device": ("cimlab.analog.devices.",),
+}
+"""Where the parts of a group live; elsewhere in cimlab and torch are functions that write or delete files."""
+
+KINDS = {
+    "model": ("torch.nn", "Module"),
+    "data": ("cimlab.data.base", "ImageDataModule"),
+    "granularity": ("cimlab.pruning.granularities.base", "Granularity"),
+    "saliency": ("cimlab.pruning.saliency", "Saliency"),
+    "schedule": ("cimlab.pruning.schedules", "Schedule"),
+    "optimizer": ("torch.optim", "Optimizer"),
+}
+"""What a part has to be, by module and name, so that it is imported only when a part is built."""
 
 
 class Component:
@@ -40,38 +67,56 @@ class Component:
         """Call the target.
 
         Raises:
-            ConfigError: the target refuses a value.
+            ConfigError: the target refuses a value, or makes something else than the group holds.
         """
         try:
-            return self.function(*positional, **self.arguments, **more)
-        except (ValueError, TypeError) as problem:
+            part = self.function(*positional, **self.arguments, **more)
+        except (ValueError, TypeError, OverflowError, RuntimeError) as problem:
             raise ConfigError(f"{self.key}: {' '.join(str(problem).split())}") from problem
+        if self.key in KINDS:
+            module, name = KINDS[self.key]
+            if not isinstance(part, getattr(importlib.import_module(module), name)):
+                refuse(f"{self.key}._target_", _name(self.function), f"makes no {name}")
+        return part
 
 
 def _find(key: str, target: Any, extensions: list[str]) -> Callable[..., Any]:
-    prefixes = (*ALLOWED, *(f"{name.rstrip('.')}." for name in extensions))
+    own = HOMES[key.partition(".")[0]]
+    prefixes = (*own, *(f"{name.rstrip('.')}." for name in extensions))
     if not isinstance(target, str) or not target.startswith(prefixes):
         refuse(
             f"{key}._target_",
             target,
             f"must start with one of {', '.join(prefixes)}; name other packages in extensions",
         )
+    module, _, name = target.rpartition(".")
     try:
-        return get_object(target)
+        found = getattr(importlib.import_module(module), name)
     except Exception as problem:
-        raise ConfigError(f"{key}._target_={target}: can't be imported ({problem})") from problem
+        reason = " ".join(str(problem).split())
+        raise ConfigError(f"{key}._target_={target}: can't be imported ({reason})") from problem
+    if not callable(found) or isinstance(found, type(sys)):
+        refuse(f"{key}._target_", target, "is nothing that can be called")
+    defined = f"{getattr(found, '__module__', None) or type(found).__module__}."
+    if not defined.startswith(prefixes):
+        refuse(f"{key}._target_", target, f"is defined in {defined[:-1]}, outside {', '.join(prefixes)}")
+    return found
 
 
 def _checked(
     key: str, function: Callable[..., Any], arguments: dict[str, Any], given: tuple[str, ...]
 ) -> dict:
     """Arguments converted to the types of the signature, unknown and missing ones refused."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(f"{key}._target_: {_name(function)} doesn't state its arguments") from problem
     parameters = {
         name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
+        for name, parameter in signature.parameters.items()
         if name not in given and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     }
-    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    hints = _hints(function)
     checked = {}
     for name, value in arguments.items():
         if name not in parameters:
@@ -84,6 +129,14 @@ def _checked(
     if missing:
         raise ConfigError(f"{key}.{missing[0]} is missing; {_name(function)} needs it")
     return checked
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the arguments, as far as the function states them; a builtin states none."""
+    try:
+        return get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except (TypeError, NameError):
+        return {}
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
+import os
+import re
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -22,6 +25,9 @@ from cimlab.hardware.chip import Chip
 from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
 
 Schema = TypeVar("Schema")
+SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+SHORTEST_SECRET = 8  # characters; a shorter value may be anywhere by chance
+CHOICE_NAME = re.compile(r"\w[\w.+-]*")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -106,6 +112,7 @@ def check_plain(plain: dict[str, Any], schema: type[Schema]) -> Schema:
         ConfigError: as `check`.
     """
     _refuse_unknown(schema, schema, plain, "")
+    _refuse_secrets(plain)
     try:
         return _adapter(schema).validate_python(plain)
     except ValidationError as problem:
@@ -136,6 +143,33 @@ def _refuse_unknown(top: type, schema: type, plain: dict, path: str) -> None:
         inner = known[key]
         if inner is not None and isinstance(value, dict):
             _refuse_unknown(top, inner, value, f"{path}{key}.")
+
+
+def _refuse_secrets(plain: dict[str, Any]) -> None:
+    """A configuration goes into records and trackers whole, so that it must hold no key or password."""
+    for name, value in os.environ.items():
+        if not SECRET_NAME.search(name) or len(value) < SHORTEST_SECRET:
+            continue
+        for key, node in plain.items():
+            if value in json.dumps(node, ensure_ascii=False):
+                raise ConfigError(
+                    f"{key} holds the value of the environment variable {name}, which a record would publish; "
+                    "take it out"
+                )
+
+
+def chosen(all_choices: dict[str, str], groups: tuple[str, ...]) -> dict[str, str]:
+    """The choice of every group; the names become part of a run's folder, so they must be plain names.
+
+    Raises:
+        ConfigError: a group has no choice, or one that is a path.
+    """
+    for group in groups:
+        if group not in all_choices:
+            raise ConfigError(f"{group} has no choice; give {group}=NAME")
+        if not CHOICE_NAME.fullmatch(all_choices[group]):
+            refuse(group, all_choices[group], f"must be the plain name of a file in a folder {group}/")
+    return {group: all_choices[group] for group in groups}
 
 
 def unknown_key(schema: type, path: str) -> str:

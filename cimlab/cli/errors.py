@@ -8,6 +8,8 @@ import traceback
 from typing import NoReturn
 
 USAGE, FAILURE = 2, 1
+SHOWN = 120
+"""Characters of a refused value that a message repeats."""
 FAILURES = (
     "AnalogError",
     "CheckpointError",
@@ -61,6 +63,9 @@ def describe(problem: BaseException) -> str:
     text = " ".join(str(problem).split())
     if isinstance(problem, ConfigError | OutputError | SweepError) or type(problem).__name__ in FAILURES:
         return text
+    if isinstance(problem, OSError) and problem.strerror:
+        where = "" if problem.filename is None else f" {problem.filename}"
+        return f"can't read or write{where} ({problem.strerror}); mend that, then the same command goes on"
     return f"unexpected {type(problem).__name__}: {text} (CIMLAB_DEBUG=1 shows where)"
 
 
@@ -70,5 +75,7 @@ def unwritable(folder: object, problem: OSError) -> str:
 
 
 def refuse(key: str, value: object, allowed: str) -> NoReturn:
-    """Raise the one-line refusal of a setting."""
-    raise ConfigError(f"{key}={value}: {allowed}")
+    """Raise the one-line refusal of a setting; of a long value, its beginning."""
+    text = str(value)
+    short = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    raise ConfigError(f"{key}={short}: {allowed}")

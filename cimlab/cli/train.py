@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from cimlab.cli import application, errors
-from cimlab.cli.config import TrainConfig, check, plain_config
+from cimlab.cli.config import TrainConfig, check, chosen, plain_config
 from cimlab.records.claims import claimed
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.record import (
@@ -127,8 +127,7 @@ def plan(
     text_of: Callable[[Any], str] = canonical,
 ) -> PlannedRun:
     """Give a checked configuration its identity."""
-    choices = {group: all_choices[group] for group in GROUPS}
-    return PlannedRun(config, plain, choices, *identities(plain, config, text_of))
+    return PlannedRun(config, plain, chosen(all_choices, GROUPS), *identities(plain, config, text_of))
 
 
 def perform(planned: PlannedRun) -> RunRecord:
@@ -163,11 +162,12 @@ def identities(
 ) -> tuple[str, str]:
     """Content hashes of what shapes the run's result, and of what shapes its dense network.
 
-    Folders, trackers and progress bars are left out: they change no number.
+    Folders, trackers, progress bars and reading processes are left out: they change no number.
     """
     numbers = {key: plain["trainer"].get(key) for key in SHAPES_NUMBERS}
     start = None if config.checkpoint is None else application.file_hash(Path(config.checkpoint))
-    data = {key: value for key, value in plain["data"].items() if key not in ("data_dir", "download")}
+    left_out = ("data_dir", "download", "num_workers")
+    data = {key: value for key, value in plain["data"].items() if key not in left_out}
     shaping = {**plain, "data": data, "trainer": numbers, "checkpoint": start}
     run = {key: text_of(shaping[key]) for key in (*SHAPES_RESULT, "trainer", "checkpoint")}
     dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
@@ -189,6 +189,7 @@ def _existing(path: Path, tell: bool = True) -> RunRecord | None:
 
 def _assemble(planned: PlannedRun) -> Experiment:
     """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
+    import torch
     from torch import nn
 
     from cimlab.cli.components import Component
@@ -197,6 +198,8 @@ def _assemble(planned: PlannedRun) -> Experiment:
     from cimlab.training.experiment import Experiment
 
     config = planned.config
+    if config.trainer.accelerator == "gpu" and not torch.accelerator.is_available():
+        errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
 
     def part(key: str, given: tuple[str, ...] = ()) -> Component:
         return Component(key, getattr(config, key), config.extensions, given)

@@ -26,8 +26,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     for line in path.read_bytes().splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and {"phase", "epoch"} <= row.keys():
-            rows[row["phase"], row["epoch"]] = row
+        match row:
+            case {"phase": str() as phase, "epoch": int() as epoch}:
+                rows[phase, epoch] = row
     return list(rows.values())

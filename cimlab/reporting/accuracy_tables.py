@@ -91,7 +91,8 @@ def ablation_table(found: list[Study], mains: list[Study]) -> Table:
         ):  # another accelerator, not another method: see F2
             continue
         changed = "; ".join(
-            f"{key}: {_said(own)}, not {_said(theirs)}" for key, (own, theirs) in pairs.items()
+            f"{key.removesuffix('._target_')}: {_said(own)}, not {_said(theirs)}"
+            for key, (own, theirs) in pairs.items()
         )
         for name, fraction in study.points:
             own, theirs = study.of((name, fraction), accuracy), main.of((name, fraction), accuracy)

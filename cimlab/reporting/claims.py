@@ -77,8 +77,12 @@ def _unstructured(study: Study | None, _: Headline | None, published: Published)
         return Verdict("unstructured", claim, rule, UNTESTED, "weight granularity was not run")
     steps = study.of(point, lambda r: r.hardware["ratio"]["steps"])
     assert steps is not None
-    saved = 100 * (1 - steps.mean)
-    evidence = f"{saved:.1f} % of steps saved at {100 * point[1]:g} % kept ({_basis(study, point)})"
+    time = study.of(point, lambda r: r.hardware["ratio"]["critical_steps"])
+    assert time is not None
+    evidence = (
+        f"{100 * (1 - steps.mean):.1f} % of the steps and {100 * (1 - time.mean):.1f} % of the time of the busiest "
+        f"arrays saved at {100 * point[1]:g} % kept ({_basis(study, point)})"
+    )
     return Verdict("unstructured", claim, rule, _judged(steps.mean > 1 - LITTLE_GAIN), evidence)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.accuracy_charts import mean
-from cimlab.reporting.chart import WIDTH, Chart, Spec, chart, lines, log_percent, quantity
+from cimlab.reporting.chart import Chart, Spec, chart, lines, log_percent, quantity
 from cimlab.reporting.studies import Study, cells_per_weight, cost, left, place
 
 PARTS = {
@@ -32,7 +32,7 @@ def energy_chart(study: Study | None) -> Chart:
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
     colours = dict(zip((*PARTS, "other"), PART_COLOURS, strict=True))
     spec = chart(
-        rows, width=WIDTH, height={"step": 17},
+        rows, width=220, height={"step": 15},
         mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
         encoding={
             "y": {"field": "granularity", "type": "nominal", "sort": order, "title": None},
@@ -40,7 +40,7 @@ def energy_chart(study: Study | None) -> Chart:
             "color": {
                 "field": "part", "type": "nominal",
                 "scale": {"domain": names, "range": [colours[name] for name in names]},
-                "legend": {"orient": "bottom", "columns": 3, "title": None},
+                "legend": {"orient": "bottom", "columns": 2, "title": None},
             },
             "order": {"field": "place", "type": "ordinal"},
             "tooltip": [{"field": "granularity"}, {"field": "part"}, {"field": "energy", "format": ".4~g"}],
@@ -149,6 +149,8 @@ def layers_chart(study: Study | None) -> Chart:
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     fields = {"weights": "weights left (%)", "steps": "steps left (%)", "occupied": "occupied cells (%)"}
     panels = [_heat(field, label, study.granularities, layers) for field, label in fields.items()]
+    for panel in panels[1:]:  # the layers' names stand at the first
+        panel["encoding"]["y"]["axis"]["labels"] = False
     notes = (
         f"{study.title}, {100 * study.reference:g} % of the prunable weights kept, seed {study.records[0].seed}; "
         "layers in the order of computation, the first and the last exempt where the settings say so. Occupied: "
@@ -178,12 +180,12 @@ def _heat(field: str, label: str, names: list[str], layers: list[str]) -> Spec:
 
     return {
         "title": label,
-        "width": 150,
-        "height": {"step": 9 if len(layers) > 12 else 16},
+        "width": 165,
+        "height": {"step": 10 if len(layers) > 12 else 16},
         "mark": {"type": "rect", "stroke": "white", "strokeWidth": 0.5},
         "encoding": {
             "x": words("granularity", sorted(names, key=place), {"labelAngle": -50}),
-            "y": words("layer", layers, {"labelLimit": 110, "labelFontSize": 8}),
+            "y": words("layer", layers, {"labelLimit": 110, "labelFontSize": 9}),
             "color": {
                 "field": field,
                 "type": "quantitative",

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.studies import SKIPPED, Point, Study, accuracy, base, left, loss
+from cimlab.reporting.studies import SKIPPED, Point, Study, accuracy, base, left, loss, worded
 from cimlab.reporting.table import NONE, Cell, Column, Table
 
 
@@ -142,6 +142,15 @@ def validation_table(readme: Path) -> Table:
         for line in readme.read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if line.startswith("|") and len(cells) == 6 and re.fullmatch(r"[+-][\d.]+ %", cells[4]):
-                rows.append((*cells[:4], float(cells[4].removesuffix(" %")), cells[5]))
+                cells = [cell.replace("um^2", "µm²").replace("mm^2", "mm²") for cell in cells]
+                rows.append(
+                    (
+                        worded(cells[0]),
+                        worded(cells[1]),
+                        *cells[2:4],
+                        float(cells[4].removesuffix(" %")),
+                        cells[5],
+                    )
+                )
     notes = ("“reported”: shown, but not held to a bound; the reasons stand in experiments/validation.",)
     return Table("T6", "The hardware model against published designs", columns, tuple(rows), notes)

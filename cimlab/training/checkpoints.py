@@ -1,25 +1,39 @@
-"""Network weights on disk: saved in one rename, loaded without running anything, refused when they don't fit."""
+"""Checkpoints on disk: saved in one rename, loaded without running anything, refused when damaged or unfit.
+
+Training checkpoints go the same way as networks (`AtomicCheckpoints`). Lightning's own way is neither atomic nor
+checked: fsspec moves a file from the system's temporary folder, which is a copy where that is another file
+system, and torch.load does not verify the CRC32 that torch.save writes for every entry.
+"""
 
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
+import sys
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
 
 NETWORK_FILE = "network.pt"
+ZIP_START = b"PK\x03\x04"
+RESUMABLE = {
+    "global_step", "epoch", "loops", "callbacks", "optimizer_states", "lr_schedulers", "state_dict",
+    "pytorch-lightning_version",
+}  # fmt: skip
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that can't be used; the message names the file, what is wrong, and the mend."""
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint so that a reader sees the old file or the whole new one.
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint, flushed to disk, so that a reader sees the old file or the whole new one.
 
     Raises:
         CheckpointError: the folder can't be written.
@@ -27,24 +41,31 @@ def save(path: Path, content: dict[str, Any]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, part)
+        with part.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     except (OSError, RuntimeError) as problem:
-        part.unlink(missing_ok=True)
-        raise CheckpointError(f"can't write {path} ({problem}); check free space and rights") from problem
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise CheckpointError(f"can't write {path} ({reason}); check free space and rights") from problem
+    finally:
+        with suppress(OSError):  # gone if all went well
+            part.unlink()
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; tensors and plain containers only, never code.
+    """Read a checkpoint, every byte checked; tensors and plain containers only, never code.
 
     Raises:
-        CheckpointError: it is missing, truncated or not a checkpoint.
+        CheckpointError: it is missing, truncated, damaged or not a checkpoint.
     """
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
     try:
+        _verify(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as problem:
+    except Exception as problem:  # whatever a foreign file makes the readers throw
         raise CheckpointError(
             f"checkpoint {path} can't be read: it is truncated, damaged, or holds more than tensors; "
             "save it again, or delete it to train anew"
@@ -54,11 +75,28 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
+def _verify(path: Path) -> None:
+    """Compare every entry with its CRC32; files older than torch 1.6 are no zip and carry none."""
+    with path.open("rb") as file:
+        if file.read(len(ZIP_START)) != ZIP_START:
+            return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} does not match its CRC32")
+
+
 def network_weights(content: dict[str, Any]) -> dict[str, Tensor]:
-    """The network's state in a cimlab checkpoint, a Lightning checkpoint, or a plain state_dict."""
-    if "network" in content:
-        return content["network"]
-    state = content.get("state_dict", content)
+    """The network's state in a cimlab checkpoint, a Lightning checkpoint, or a plain state_dict.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    state = content.get("network", content.get("state_dict", content))
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise CheckpointError("the checkpoint holds no weights by name; save a state_dict")
     return {name.removeprefix("network."): value for name, value in state.items()}
 
 
@@ -66,7 +104,8 @@ def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Load weights that fit exactly.
 
     Raises:
-        CheckpointError: names or shapes differ, so that it is the checkpoint of another network.
+        CheckpointError: names or shapes differ, so that it is the checkpoint of another network, or a weight is
+            not a number.
     """
     own = network.state_dict()
     differences = [f"lacks {name}" for name in own if name not in state]
@@ -82,19 +121,51 @@ def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
             f"checkpoint {path} is of another network: it {differences[0]}{more}; "
             "set model to the one it was saved from"
         )
+    broken = not_finite(state)
+    if broken is not None:
+        raise CheckpointError(
+            f"checkpoint {path} has NaN or infinity in {broken}; use one saved before training diverged"
+        )
     network.load_state_dict(state)
 
 
+def not_finite(state: Mapping[str, Tensor]) -> str | None:
+    """Name of the first tensor with a value that is NaN or infinite."""
+    return next((name for name, value in state.items() if not bool(torch.isfinite(value).all())), None)
+
+
 def latest(folder: Path) -> Path | None:
-    """The newest readable training checkpoint of a folder; unreadable ones are removed."""
-    for path in sorted(folder.glob("*.ckpt"), key=lambda p: p.stat().st_mtime, reverse=True):
+    """The readable training checkpoint of the latest step in a folder; the others are removed, and told."""
+    steps: dict[Path, int] = {}
+    for path in sorted(folder.glob("*.ckpt")):
         try:
-            load(path)
-        except CheckpointError:
+            content = load(path)
+            missing = RESUMABLE - content.keys()
+            if missing:
+                raise CheckpointError(f"checkpoint {path} is none of a training: it lacks {min(missing)}")
+        except CheckpointError as problem:
+            print(f"cimlab: {problem}; it is removed, training goes on without it", file=sys.stderr)
             path.unlink()
             continue
-        return path
-    return None
+        steps[path] = int(content["global_step"])
+    return max(steps, key=lambda path: steps[path], default=None)
+
+
+class AtomicCheckpoints(CheckpointIO):
+    """Lightning's checkpoints, written and read as every other checkpoint of cimlab."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        save(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return load(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
 
 
 def discard(folder: Path) -> None:

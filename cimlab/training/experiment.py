@@ -32,9 +32,10 @@ from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
 from cimlab.training.callbacks import CimMapping, EpochReport, SeedEpochs, hardware_metrics
+from cimlab.training.checkpoints import CheckpointError
 from cimlab.training.costing import measured_cost
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
-from cimlab.training.module import Classifier, OptimizerFactory
+from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.prune_retrain import PruneRetrain
 from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
 from cimlab.training.tracking import Tracker, make_tracker
@@ -171,14 +172,21 @@ def _dense_weights(
 ) -> Weights:
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
     kept = experiment.dense_dir / experiment.dense_run / checkpoints.NETWORK_FILE
-    if experiment.checkpoint is None and not kept.exists():
-        with claimed(kept.parent, wait=True):
-            if not kept.exists():  # and not trained by another run while this one waited
-                _train_dense(network, matrices, experiment, tracker, kept)
-                return _snapshot(network)
-    source = experiment.checkpoint or kept
-    content = checkpoints.load(source)
-    checkpoints.load_into(network, checkpoints.network_weights(content), source)
+    if experiment.checkpoint is not None:
+        _loaded(network, experiment.checkpoint, experiment)
+        return _with_history(network, experiment, tracker)
+    if kept.exists() and _loaded(network, kept, experiment):
+        return _with_history(network, experiment, tracker)
+    with claimed(kept.parent, wait=True):
+        # another run may have trained it while this one waited
+        if kept.exists() and _loaded(network, kept, experiment):
+            return _with_history(network, experiment, tracker)
+        _train_dense(network, matrices, experiment, tracker, kept)
+    return _snapshot(network)
+
+
+def _with_history(network: nn.Module, experiment: Experiment, tracker: Tracker) -> Weights:
+    """The weights that were found, the epochs that made them shown again."""
     for row in read_rows(dense_history(experiment)):
         tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
     return _snapshot(network)
@@ -193,6 +201,25 @@ def _train_dense(
     _fit(network, experiment, "dense", curve, kept.parent, dense_history(experiment), tracker, [mapping])
     checkpoints.save(kept, {"network": _snapshot(network), "dense_run": experiment.dense_run})
     checkpoints.discard(kept.parent / "checkpoints")
+
+
+def _loaded(network: nn.Module, source: Path, experiment: Experiment) -> bool:
+    """Load dense weights; whether they are in. A damaged network of an earlier run is told, and trained anew.
+
+    Raises:
+        CheckpointError: a checkpoint that a person gave can't be used.
+    """
+    try:
+        content = checkpoints.load(source)
+        if experiment.checkpoint is None and content.get("dense_run") != experiment.dense_run:
+            raise CheckpointError(f"checkpoint {source} is of another run")
+        checkpoints.load_into(network, checkpoints.network_weights(content), source)
+    except CheckpointError as problem:
+        if experiment.checkpoint is not None:
+            raise
+        print(f"cimlab: {problem}; the dense network is trained anew", file=sys.stderr)
+        return False
+    return True
 
 
 def dense_history(experiment: Experiment) -> Path:
@@ -253,9 +280,12 @@ def _fit(
     )
     module = Classifier(network, experiment.optimizer_factory, curve, experiment.recipe.label_smoothing)
     resume = checkpoints.latest(folder / "checkpoints")
-    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume)
+    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    broken = checkpoints.not_finite(network.state_dict())
+    if broken is not None:
+        raise TrainingError(f"{broken} became NaN or infinite in the last {phase} epoch; lower optimizer.lr")
 
 
 def _trainer(
@@ -277,6 +307,7 @@ def _trainer(
         num_sanity_val_steps=0,
         deterministic=settings.deterministic,
         default_root_dir=experiment.run_dir,
+        plugins=[checkpoints.AtomicCheckpoints()],
     )
 
 
@@ -339,8 +370,8 @@ def _record(
 ) -> RunRecord:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     seconds = {
-        "dense": sum(row["seconds"] for row in read_rows(dense_history(experiment))),
-        "retrain": sum(row["seconds"] for row in read_rows(experiment.run_dir / "history.jsonl")),
+        "dense": sum(row.get("seconds", 0.0) for row in read_rows(dense_history(experiment))),
+        "retrain": sum(row.get("seconds", 0.0) for row in read_rows(experiment.run_dir / "history.jsonl")),
     }
     return RunRecord(
         run=experiment.run,

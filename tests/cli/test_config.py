@@ -108,10 +108,50 @@ def test_a_mistake_inside_a_yaml_file_is_refused_like_one_on_the_command_line(
 
 
 def test_a_target_of_another_package_needs_to_be_named_in_extensions() -> None:
-    node = {"_target_": "math.sqrt"}
+    node = {"_target_": "fractions.Fraction"}
     with pytest.raises(ConfigError, match="extensions"):
         Component("model", node, [])
-    assert Component("model", node, ["math"]).build(9.0) == 3.0
+    with pytest.raises(ConfigError, match="makes no Module"):
+        Component("model", node, ["fractions"]).build()
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        # by attributes of an allowed module
+        {"_target_": "cimlab.data.cifar.os.system", "command": "true"},
+        {"_target_": "cimlab.data.cifar.tempfile._os.system", "command": "true"},
+        {"_target_": "cimlab.data.cifar.download_url", "url": "x", "root": "y"},
+        {"_target_": "cimlab.data.cifar.Cifar.__init__.__globals__.get"},
+        # in cimlab, torch and torchvision themselves, but not of the group
+        {"_target_": "cimlab.training.checkpoints.discard", "folder": "x"},
+        {"_target_": "cimlab.records.record.write_atomically", "path": "x", "text": "y"},
+        {"_target_": "torchvision.datasets.utils.download_url", "url": "x", "root": "y"},
+        {"_target_": "torch.optim.SGD"},
+        {"_target_": "torch.load", "f": "x"},
+        # no callable, no module, no name
+        {"_target_": "cimlab.data.seeding.TEST_SPLIT_SEED"},
+        {"_target_": "cimlab.data.digits"},
+        {"_target_": "cimlab.data."},
+        {"_target_": "cimlab.data..digits.Digits"},
+        {"_target_": None},
+        {"_target_": ["os.system"]},
+        {},
+    ],
+)
+def test_a_configuration_reaches_no_function_outside_its_group(node: dict) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        Component("data", node, []).build()
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_target_within_an_argument_stays_plain_data(tmp_path: Path) -> None:
+    owned = tmp_path / "owned"
+    node = {"_target_": "os.mkdir", "path": str(owned)}
+    for key, target in (("data", "cimlab.data.digits.Digits"), ("model", "torchvision.models.resnet18")):
+        with pytest.raises(ConfigError):
+            Component(key, {"_target_": target, "seed": node, "weights": node}, []).build()
+    assert not owned.exists()
 
 
 def test_every_setting_has_a_default_in_conf() -> None:

@@ -20,7 +20,10 @@ from tests.reporting.cases import grid, run, simulation
 GOLDEN = Path(__file__).with_name("golden")
 PLAN = Grid(
     "granularity", "question?", "all else", "resnet20", "cifar10",
-    {"granularity": ("weight", "operation_unit", "filter", "kernel"), "prune.remaining": (0.25, 0.09), "seed": (0, 1, 2)},
+    {
+        "granularity": ("weight", "operation_unit", "filter", "kernel"), "prune.remaining": (0.25, 0.09),
+        "seed": (0, 1, 2),
+    },
 )  # fmt: skip
 
 

@@ -8,7 +8,13 @@ import pytest
 from cimlab.reporting.accuracy_tables import ablation_table, best, smallest_within
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.studies import (
-    Study, cells_per_weight, differences, granularity, latest, main_studies, studies,
+    Study,
+    cells_per_weight,
+    differences,
+    granularity,
+    latest,
+    main_studies,
+    studies,
 )  # fmt: skip
 from tests.reporting.cases import GEOMETRY, grid, run
 
@@ -61,10 +67,9 @@ def test_the_geometry_sets_studies_apart_and_is_what_differs() -> None:
 
 def test_a_granularity_names_its_parameters() -> None:
     assert granularity(run()) == "operation unit"
-    assert (
-        granularity(run("block", **{"granularity": {"_target_": "x", "rows": 9, "cols": 8}}))
-        == "block (rows=9, cols=8)"
-    )
+    block = run("block")
+    block = replace(block, config=block.config | {"granularity": {"_target_": "x", "rows": 9, "cols": 8}})
+    assert granularity(block) == "block (rows=9, cols=8)"
 
 
 def test_a_run_that_was_made_again_counts_once_and_as_the_newest() -> None:
@@ -111,7 +116,7 @@ def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() 
     found = studies(records)
     table = ablation_table(found, main_studies(found))
     (row,) = table.shown()
-    assert row[3] == "schedule._target_: Gradual, not OneShot; schedule.epochs: 12, not 6"
+    assert row[3] == "schedule: Gradual, not OneShot; schedule.epochs: 12, not 6"
 
 
 @pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])

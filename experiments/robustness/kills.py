@@ -1,0 +1,182 @@
+"""Kill runs with SIGKILL at random moments, resume them by the same command, compare with undisturbed runs.
+
+Question: does a killed run lose or change anything? Every kill is one of two kinds, in turn: after a random share
+of the processor time that the undisturbed run took (training, pruning, testing, mapping), or right before a random
+change to the output folder (opening a file to write, renaming, removing). A chain of up to five kills hits one run,
+which then goes on to its end. Its record must equal that of the undisturbed run in every accuracy, count and weight
+fraction, and its dense and final networks and masks bit by bit (CPU, one thread). A record or network that is there
+after a kill must be whole.
+
+    python experiments/robustness/kills.py [--kills 30] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is imported; threads don't survive a fork
+
+import torch
+
+from cimlab.cli.main import main
+from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.training import checkpoints
+
+SMALL = ("train", "recipe.epochs=2", "schedule.epochs=4", "tracker=none", "trainer.threads=1")
+VARIANTS = (
+    ("schedule=gradual", "schedule.prune_events=4", "saliency=taylor", "mapping.every_n_epochs=1"),
+    (
+        "schedule=iterative",
+        "schedule.prune_rounds=2",
+        "saliency=random",
+        "optimizer=adamw",
+        "optimizer.lr=0.01",
+    ),
+    ("schedule=one_shot", "granularity=filter", "data.crop_padding=1", "data.flip=true"),
+)
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
+MOST_CHANGES = 40  # about as many as an undisturbed run makes
+CHAIN = 5
+
+
+def start(words: tuple[str, ...], folder: Path, before_change: int | None = None) -> int:
+    """Fork a process that runs the command, and kills itself before its n-th change below `folder` if asked."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 70
+    try:
+        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if before_change is not None:
+            die_before(before_change, str(folder))
+        main([*SMALL, *words, f"paths.output_dir={folder}"])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def die_before(change: int, folder: str) -> None:
+    """SIGKILL for this process, right before its n-th change to a file below `folder`."""
+    seen = 0
+
+    def hook(event: str, arguments: tuple) -> None:
+        nonlocal seen
+        writes = event == "open" and bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
+        if (writes or event in CHANGES) and str(arguments[0]).startswith(folder):
+            seen += 1
+            if seen == change:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def kill_after(child: int, seconds: float) -> None:
+    """SIGKILL for a child that has used so much processor time, unless it ends before."""
+    tick = os.sysconf("SC_CLK_TCK")
+    while True:
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        if fields[0] == "Z":
+            return
+        if (int(fields[11]) + int(fields[12])) / tick >= seconds:
+            os.kill(child, signal.SIGKILL)
+            return
+        time.sleep(0.003)
+
+
+def result(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    """What has to be the same: numbers of the record, and every tensor that the run left."""
+    (path,) = folder.glob(f"*/{RECORD_FILE}")
+    record = RunRecord.read(path)
+    fields = ("run", "name", "seed", "choices", "accuracy", "weights", "hardware")
+    tensors = {}
+    for file in (path.with_name(checkpoints.NETWORK_FILE), *folder.glob("dense/*/network.pt")):
+        content = checkpoints.load(file)
+        for part in ("network", "masks"):
+            named = content.get(part, {}).items()
+            tensors |= {f"{file.parent.parent.name == 'dense'} {part} {name}": value for name, value in named}
+    return {name: getattr(record, name) for name in fields}, tensors
+
+
+def differences(folder: Path, expected: tuple[dict, dict[str, torch.Tensor]]) -> list[str]:
+    """Names of what differs from the undisturbed run."""
+    numbers, tensors = result(folder)
+    found = [name for name, value in expected[0].items() if numbers[name] != value]
+    found += sorted(tensors.keys() ^ expected[1].keys())
+    return found + [
+        n for n, value in expected[1].items() if n in tensors and not torch.equal(tensors[n], value)
+    ]
+
+
+def place(folder: Path) -> str:
+    """Where in its life a killed run stands, by the files it left; whatever stands there must be whole."""
+    for path in folder.glob(f"*/{RECORD_FILE}"):
+        RunRecord.read(path)
+        return "after its record"
+    for path in folder.glob("*/network.pt"):
+        checkpoints.load(path)
+        return "before its record"
+    for path in folder.glob("dense/*/network.pt"):
+        checkpoints.load(path)
+        return "retraining, testing or mapping"
+    return "dense training" if any(folder.glob("dense/*/history.jsonl")) else "starting"
+
+
+def experiment(kills: int, seed: int) -> int:
+    """Kill and compare; the number of chains that differ, lose their record or fail."""
+    dice, done, bad, chains = random.Random(seed), 0, 0, 0
+    places: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        expected, seconds = {}, {}
+        while done < kills:
+            words = VARIANTS[chains % len(VARIANTS)]
+            if words not in expected:
+                whole = Path(scratch) / f"whole{chains}"
+                _, status, usage = os.wait4(start(words, whole), 0)
+                if status:
+                    print(whole.with_suffix(".log").read_text())
+                    return 1
+                expected[words], seconds[words] = result(whole), usage.ru_utime + usage.ru_stime
+            folder = Path(scratch) / f"chain{chains}"
+            for number in range(min(CHAIN, kills - done)):
+                if (chains + number) % 2:
+                    child = start(words, folder, before_change=dice.randint(1, MOST_CHANGES))
+                else:
+                    child = start(words, folder)
+                    kill_after(child, dice.uniform(0.1, 1.0) * seconds[words])
+                status = os.waitpid(child, 0)[1]
+                if not os.WIFSIGNALED(status):
+                    break
+                done += 1
+                places[place(folder)] += 1
+            code = os.waitpid(start(words, folder), 0)[1]
+            found = [f"exit status {code}"] if code else differences(folder, expected[words])
+            if found:
+                bad += 1
+                print(f"chain {chains} differs: {', '.join(found)}\n{folder.with_suffix('.log').read_text()}")
+            chains += 1
+    where = ", ".join(f"{count} {name}" for name, count in places.most_common())
+    print(f"{done} kills in {chains} runs ({where}): {bad} runs differ or are lost")
+    return bad
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sys.exit(min(experiment(options.kills, options.seed), 1))

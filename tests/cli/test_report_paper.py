@@ -1,0 +1,80 @@
+"""`cimlab report`, `paper` and `collect`: from records to files, and one clear line where something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cimlab.cli import collect, paper, report
+from cimlab.cli.errors import ConfigError
+from cimlab.records.record import RECORD_FILE
+from tests.reporting.cases import run
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    for made in (run(), run("filter")):
+        made.write(tmp_path / "outputs" / made.name / RECORD_FILE)
+    return tmp_path / "outputs"
+
+
+def test_a_report_is_written_and_what_is_missing_is_said(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report.run([str(outputs), "-o", str(tmp_path / "r.html")]) == 0
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    said = capsys.readouterr().out
+    assert "not run: F7 " in said
+    assert said.endswith(f"report: {tmp_path / 'r.html'}\n")
+
+
+def test_a_paper_is_written(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone = Path(__file__).parents[2]
+    monkeypatch.chdir(clone)
+    assert paper.run([str(outputs), "-o", str(tmp_path / "p.pdf")]) == 0
+    assert (tmp_path / "p.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_records_are_collected_into_the_clone(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper" / "paper.typ").touch()
+    monkeypatch.chdir(tmp_path)
+    assert collect.run(["headline", str(outputs)]) == 0
+    names = sorted(path.name for path in (tmp_path / "paper" / "records" / "headline").iterdir())
+    assert names == sorted(f"{made.name}-{made.run[:8]}.json" for made in (run(), run("filter")))
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "line"),
+    [
+        (report, ["nowhere"], "nowhere: is no folder"),
+        (report, ["--bogus"], "unrecognized arguments: --bogus"),
+        (paper, ["nowhere"], "nowhere: is no folder"),
+        (collect, ["headline"], "the following arguments are required: FOLDER"),
+        (collect, ["../x", "."], "NAME=../x: give letters"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(command, words: list[str], line: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        command.run(words)
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_nothing_to_collect_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no record below"):
+        collect.run(["headline", str(tmp_path)])
+
+
+def test_the_reporting_commands_import_no_framework() -> None:
+    code = (
+        "import sys, cimlab.cli.report, cimlab.cli.paper, cimlab.cli.collect, cimlab.reporting.page\n"
+        "print(sorted({'torch', 'hydra', 'wandb', 'pytorch_lightning', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

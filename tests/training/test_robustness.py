@@ -1,0 +1,125 @@
+"""Whole runs under bad conditions: damaged caches, a full disk, other data workers, secrets, empty classes."""
+
+import json
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Cimlab, one_line
+from PIL import Image
+
+from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.training import checkpoints
+
+
+def the_record(folder: Path) -> RunRecord:
+    (path,) = folder.glob(f"*/{RECORD_FILE}")
+    return RunRecord.read(path)
+
+
+def numbers(record: RunRecord) -> str:
+    """What two runs of the same configuration share: all but times and places."""
+    return json.dumps(
+        [record.run, record.seed, record.choices, record.accuracy, record.weights, record.hardware],
+        sort_keys=True,
+    )
+
+
+def test_a_damaged_dense_network_is_told_and_trained_anew(train: Cimlab, tmp_path: Path) -> None:
+    train("granularity=weight")
+    expected = the_record(tmp_path).accuracy["dense"]
+    (path,) = (tmp_path / "dense").glob("*/network.pt")
+    whole = path.read_bytes()
+    start = len(whole) // 2  # among the weights, where torch.load alone would see nothing
+    path.write_bytes(whole[:start] + bytes([whole[start] ^ 64]) + whole[start + 1 :])
+    answer = train("granularity=weight", "rerun=true")
+    assert answer.code == 0
+    assert "the dense network is trained anew" in one_line(answer.err)
+    assert the_record(tmp_path).accuracy["dense"] == expected
+    content = checkpoints.load(path)
+    for change in ({"dense_run": "another"}, {"network": {"x": torch.ones(1)}}):
+        checkpoints.save(path, content | change)
+        assert "the dense network is trained anew" in train("granularity=weight", "rerun=true").err
+
+
+def test_a_given_checkpoint_with_nan_is_refused(train: Cimlab, tmp_path: Path) -> None:
+    train()
+    (path,) = (tmp_path / "dense").glob("*/network.pt")
+    content = checkpoints.load(path)
+    next(iter(content["network"].values())).view(-1)[0] = float("nan")
+    checkpoints.save(tmp_path / "nan.pt", content)
+    answer = train(f"checkpoint={tmp_path / 'nan.pt'}")
+    assert answer.code == 1
+    assert "has NaN or infinity" in one_line(answer.err)
+
+
+def test_a_full_disk_stops_in_one_line_and_the_same_command_goes_on(train: Cimlab, tmp_path: Path) -> None:
+    """The limit on a file's size stands for the disk: writing fails half-way in the same manner."""
+    train(f"paths.output_dir={tmp_path / 'whole'}", "schedule.epochs=2")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # a digits network has 227 kB
+    try:
+        answer = train(f"paths.output_dir={tmp_path / 'full'}", "schedule.epochs=2")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert answer.code == 1
+    assert "can't write" in one_line(answer.err)
+    assert not list(tmp_path.glob(f"full/*/{RECORD_FILE}"))
+    assert train(f"paths.output_dir={tmp_path / 'full'}", "schedule.epochs=2").code == 0
+    assert numbers(the_record(tmp_path / "full")) == numbers(the_record(tmp_path / "whole"))
+
+
+def image_tree(root: Path, classes: int, images: int) -> None:
+    for label in range(classes):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True)
+        for number in range(images):
+            pixels = torch.randint(
+                256, (12, 12, 3), generator=torch.Generator().manual_seed(99 * label + number)
+            )
+            Image.fromarray(pixels.to(torch.uint8).numpy()).save(folder / f"{number}.png")
+
+
+def test_the_number_of_data_workers_changes_no_number(train: Cimlab, tmp_path: Path) -> None:
+    image_tree(tmp_path / "images", classes=2, images=24)
+    words = ("data=image_folder", f"data.data_dir={tmp_path / 'images'}", "data.image_size=8", "data.batch_size=8",
+             "data.validation_size=8", "data.eval_batch_size=8")  # fmt: skip
+    results = []
+    for workers in (0, 2):
+        answer = train(*words, f"data.num_workers={workers}", f"paths.output_dir={tmp_path / str(workers)}")
+        assert answer.code == 0, answer.err
+        (network,) = (tmp_path / str(workers)).glob("digits_cnn*/network.pt")
+        results.append((numbers(the_record(tmp_path / str(workers))), checkpoints.load(network)["network"]))
+    (one, weights), (other, same) = results
+    assert one == other
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
+
+
+def test_an_empty_class_is_refused_before_training(train: Cimlab, tmp_path: Path) -> None:
+    image_tree(tmp_path / "images", classes=2, images=4)
+    (tmp_path / "images" / "nothing").mkdir()
+    answer = train("data=image_folder", f"data.data_dir={tmp_path / 'images'}", "data.validation_size=2")
+    assert answer.code == 1
+    assert "nothing" in one_line(answer.err)
+
+
+def test_a_secret_in_a_setting_is_refused(train: Cimlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "topsecretkey")
+    answer = train("tracker.group=${oc.env:WANDB_API_KEY}")
+    assert answer.code == 2
+    assert "WANDB_API_KEY" in one_line(answer.err)
+    assert "topsecretkey" not in answer.err
+
+
+def test_no_file_or_line_of_a_run_holds_the_key_of_wandb(
+    train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "0123456789abcdef" * 2 + "76543210"
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    answer = train("tracker=wandb")
+    assert answer.code == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert not [path for path in files if key.encode() in path.read_bytes()]
+    assert key not in answer.out + answer.err
