@@ -36,7 +36,7 @@ paper: $(READY)
 	@$(BIN)/cimlab paper
 
 test: lint
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: $(READY)
 	@$(BIN)/ruff check --quiet
