@@ -1,6 +1,7 @@
 """ADC models: published spot values, vectorised over bits, rate and node, and refused outside their sources."""
 
 import importlib.util
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,9 @@ def test_murmann_equals_hwcomponents_adc(node_nm: float, rate_hz: float) -> None
         fit = yaml.safe_load(file)
     model = load_adc_model("murmann")
     for bits in BITS.tolist():
-        request = optimizer.ADCRequest(bits=bits, tech=node_nm, throughput=rate_hz, n_adcs=1)
+        request = optimizer.ADCRequest(
+            bits=bits, tech=node_nm, throughput=rate_hz, n_adcs=1, logger=logging.getLogger(__name__)
+        )
         assert float(model.energy_j(bits, node_nm * 1e-9, rate_hz)) * 1e12 == pytest.approx(
             request.energy_per_op(fit), rel=1e-6
         )
