@@ -16,6 +16,7 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -86,8 +87,15 @@ class TrainConfig:
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
-    """The composed configuration in plain containers, every reference resolved."""
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    """The composed configuration in plain containers, every reference resolved.
+
+    Raises:
+        ConfigError: a reference leads nowhere, or a value is missing.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as problem:
+        raise ConfigError(" ".join(str(problem).split())) from problem
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

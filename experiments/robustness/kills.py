@@ -13,6 +13,7 @@ after a kill must be whole.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import random
 import signal
@@ -29,6 +30,10 @@ import torch
 from cimlab.cli.main import main
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
+
+for heavy in ("sklearn.datasets", "cimlab.cli.train", "cimlab.cli.components", "cimlab.training.experiment",
+              "cimlab.reporting.tables"):  # fmt: skip
+    importlib.import_module(heavy)  # here, so that no fork has to
 
 SMALL = ("train", "recipe.epochs=2", "schedule.epochs=4", "tracker=none", "trainer.threads=1")
 VARIANTS = (

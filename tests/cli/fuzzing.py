@@ -56,7 +56,8 @@ def near(value: Any) -> st.SearchStrategy[str]:
     if isinstance(value, bool):
         return st.sampled_from(["true", "false"])
     if isinstance(value, int | float):
-        return NUMBERS
+        changed = [value, value + 1, value - 1, 2 * value, value / 2, value // 2]
+        return st.sampled_from([f"{number:g}" for number in changed]) | NUMBERS
     return st.sampled_from(TEXTS) | NUMBERS
 
 
@@ -95,4 +96,4 @@ OPTIONS = st.sampled_from(
 WORDS = st.integers(0, 19).flatmap(
     lambda dice: OPTIONS if dice == 0 else ODD_VALUES if dice == 1 else choices() if dice < 9 else settings()
 )
-COMMAND_LINES = st.lists(WORDS, min_size=1, max_size=4)
+COMMAND_LINES = st.lists(WORDS, min_size=1, max_size=3)
