@@ -10,6 +10,7 @@ from typing import NoReturn
 USAGE, FAILURE = 2, 1
 SHOWN = 120
 """Characters of a refused value that a message repeats."""
+REFUSALS = ("NetworkShapeError",)
 FAILURES = (
     "AnalogError",
     "CheckpointError",
@@ -55,13 +56,15 @@ def exit_code(problem: BaseException) -> int:
     """2 where the request was refused, 1 where it failed."""
     if isinstance(problem, SweepError):
         return problem.code
-    return USAGE if isinstance(problem, ConfigError) else FAILURE
+    refused = isinstance(problem, ConfigError) or type(problem).__name__ in REFUSALS
+    return USAGE if refused else FAILURE
 
 
 def describe(problem: BaseException) -> str:
     """The problem in one line."""
     text = " ".join(str(problem).split())
-    if isinstance(problem, ConfigError | OutputError | SweepError) or type(problem).__name__ in FAILURES:
+    own = isinstance(problem, ConfigError | OutputError | SweepError)
+    if own or type(problem).__name__ in (*REFUSALS, *FAILURES):
         return text
     if isinstance(problem, OSError) and problem.strerror:
         where = "" if problem.filename is None else f" {problem.filename}"

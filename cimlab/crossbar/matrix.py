@@ -19,6 +19,10 @@ RowOrder = Literal["channel_major", "kernel_major"]
 MAPPED_LAYERS = (nn.Conv2d, nn.Linear)
 
 
+class NetworkShapeError(ValueError):
+    """A network that can't compute images of the given shape."""
+
+
 @dataclass(frozen=True)
 class CrossbarMatrix:
     """How the weight of one layer is read as `groups` matrices of `rows` x `cols`.
@@ -114,6 +118,9 @@ def network_matrices(
     Args:
         network: any module that takes one image batch; left untouched.
         input_shape: shape of one image, (channels, height, width).
+
+    Raises:
+        NetworkShapeError: the network can't compute such an image.
     """
     shadow = copy.deepcopy(network).to("meta").eval()
     products: dict[str, int] = {}
@@ -128,6 +135,12 @@ def network_matrices(
 
     for name, layer in layers.items():
         layer.register_forward_hook(count(name, isinstance(layer, nn.Linear)))
-    with torch.no_grad():
-        shadow(torch.empty(1, *input_shape, device="meta"))
+    try:
+        with torch.no_grad():
+            shadow(torch.empty(1, *input_shape, device="meta"))
+    except (RuntimeError, ValueError) as problem:
+        shape = " x ".join(map(str, input_shape))
+        raise NetworkShapeError(
+            f"the model can't compute images of {shape} ({problem}); choose a model and data that fit"
+        ) from problem
     return [CrossbarMatrix.of_layer(name, layers[name], products[name], row_order) for name in products]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cimlab, one_line
-from hypothesis import HealthCheck, event, given, seed, settings
+from hypothesis import HealthCheck, Phase, event, given, seed, settings
 
 from cimlab.training import experiment
 from tests.cli.fuzzing import COMMAND_LINES
@@ -27,6 +27,7 @@ class Accepted(BaseException):
 @settings(
     max_examples=CASES,
     deadline=None,
+    phases=[Phase.generate],  # a failing line is short already, and shrinking it takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     database=None,
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cimlab.crossbar.matrix import CrossbarMatrix, RowOrder, network_matrices
+from cimlab.crossbar.matrix import CrossbarMatrix, NetworkShapeError, RowOrder, network_matrices
 from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import CifarResNet
 from tests.crossbar.strategies import generator, matrices
@@ -155,3 +155,9 @@ def test_resnet18_on_cifar_holds_11_2_million_weights() -> None:
     views = network_matrices(resnet18(num_classes=10, in_channels=3, stem="cifar"), (3, 32, 32))
     assert sum(view.weights for view in views) == 11_164_352
     assert [view.products for view in views[:5]] == [1024] * 5
+
+
+def test_a_network_too_deep_for_its_images_is_refused_with_their_shape() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(8))
+    with pytest.raises(NetworkShapeError, match="can't compute images of 1 x 8 x 8"):
+        network_matrices(network, (1, 8, 8))
