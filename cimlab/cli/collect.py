@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 from cimlab.cli.errors import ConfigError
-from cimlab.cli.plain import Parser, repository
+from cimlab.cli.options import Parser
+from cimlab.cli.plain import repository
 from cimlab.records import store
 
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    parser = Parser("cimlab collect", description=__doc__)
+    parser = Parser("collect", __doc__)
     parser.add_argument("name", metavar="NAME", help="of the experiment, as in experiments/NAME.yaml")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folders with records")
     asked = parser.parse_args(words)

@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
         examples: shown below the options.
     """
 
-    def __init__(self, name: str, about: str | None, examples: str) -> None:
+    def __init__(self, name: str, about: str | None, examples: str | None = None) -> None:
         form = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=f"cimlab {name}", description=about, epilog=examples, formatter_class=form)
 

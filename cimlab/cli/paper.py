@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimlab.cli.plain import Parser, read_report, repository, say_missing
+from cimlab.cli.options import Parser
+from cimlab.cli.plain import read_report, repository, say_missing
 
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
     folder = repository() / "paper"
-    parser = Parser("cimlab paper", description=__doc__)
+    parser = Parser("paper", __doc__)
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: paper/records")
     parser.add_argument("-o", "--output", type=Path, default=folder / "build" / "paper.pdf")
     asked = parser.parse_args(words)

@@ -1,20 +1,11 @@
-"""What commands that only read records share: their words parsed, refusals in one line, and where the clone is."""
+"""What commands that only read records share: the clone, the report, and what to say of it."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import NoReturn
 
 from cimlab.cli.errors import ConfigError
 from cimlab.reporting.report import Report, make_report
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that refuses as every command of cimlab does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} ({self.prog} --help)")
 
 
 def repository() -> Path:

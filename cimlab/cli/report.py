@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimlab.cli.plain import Parser, read_report, repository, say_missing
+from cimlab.cli.options import Parser
+from cimlab.cli.plain import read_report, repository, say_missing
 from cimlab.records.record import write_atomically
 
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    parser = Parser("cimlab report", description=__doc__)
+    parser = Parser("report", __doc__)
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders with records")
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
     asked = parser.parse_args(words)
