@@ -18,7 +18,10 @@ from cimlab.reporting.chart import (
     quantity,
 )  # fmt: skip
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.studies import Study, accuracy, cost, left
+from cimlab.reporting.studies import Study, accuracy, cost, left, place
+
+PANELS = 3
+"""Most studies that stand side by side in a figure."""
 
 
 def mean(estimate: Estimate | None) -> float:
@@ -34,32 +37,49 @@ def interval(estimate: Estimate | None) -> dict[str, float]:
     return {"low": estimate.mean - estimate.half_width, "high": estimate.mean + estimate.half_width}
 
 
-def accuracy_chart(study: Study | None) -> Chart:
-    """F1: accuracy against weights left, one line a granularity."""
+def accuracy_chart(mains: list[Study]) -> Chart:
+    """F1: accuracy against weights left, one line a granularity; a panel each study that has a curve."""
     title = "Test accuracy against weights left, by pruned unit"
-    if study is None:
+    if not mains:
         return Chart("F1", title, None, "no runs were recorded")
-    rows: list[dict[str, Any]] = [
+    shown = [study for study in mains if len(study.remaining) > 1][:PANELS] or mains[:1]
+    names = sorted({name for study in shown for name in study.granularities}, key=place)
+    rows = [row for study in shown for row in _accuracy_rows(study)]
+    notes = tuple(f"{study.title}; dotted: dense network; {_seeds(study)}." for study in shown)
+    if len(shown) == 1:
+        spec = chart(rows, width=WIDTH, height=210, layer=_accuracy_layers(shown[0], names, columns=3))
+        return Chart("F1", title, spec, notes=notes)
+    width = round(2 * WIDTH / len(shown)) - 45
+    panels = [
         {
-            "granularity": name, "left": mean(study.of((name, fraction), left)),
+            "title": study.title, "width": width, "height": 200,
+            "transform": [{"filter": {"field": "study", "equal": study.title}}],
+            "layer": _accuracy_layers(study, names, columns=6),
+        }
+        for study in shown
+    ]  # fmt: skip
+    return Chart("F1", title, chart(rows, hconcat=panels), wide=True, notes=notes)
+
+
+def _accuracy_rows(study: Study) -> list[dict[str, Any]]:
+    return [
+        {
+            "study": study.title, "granularity": name, "left": mean(study.of((name, fraction), left)),
             "accuracy": mean(found := study.of((name, fraction), accuracy)), **interval(found),
         }
         for name, fraction in study.points
     ]  # fmt: skip
-    x = log_percent("left", "weights left, of all (%)", [row["left"] for row in rows])
+
+
+def _accuracy_layers(study: Study, names: list[str], columns: int) -> list[Spec]:
+    x = log_percent("left", "weights left, of all (%)", [row["left"] for row in _accuracy_rows(study)])
     y = quantity("accuracy", "test accuracy (%)")
     dense = {
         "data": {"values": [{"accuracy": study.dense.mean}]},
         "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
         "encoding": {"y": y, "tooltip": [{"field": "accuracy", "title": "dense, %", "format": ".4~g"}]},
     }
-    layers = [
-        dense,
-        *intervals(x, study.granularities, columns=3),
-        *lines(x, y, study.granularities, columns=3),
-    ]
-    notes = (f"{study.title}; dotted: dense network; {_seeds(study)}.",)
-    return Chart("F1", title, chart(rows, width=WIDTH, height=210, layer=layers), notes=notes)
+    return [dense, *intervals(x, names, columns), *lines(x, y, names, columns)]
 
 
 def _seeds(study: Study) -> str:

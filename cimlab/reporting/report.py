@@ -98,7 +98,7 @@ def assemble(
         claims_table(judged), provenance, runs_table(found),
     ]  # fmt: skip
     charts = (
-        accuracy_chart(first), unit_size_chart(found), energy_chart(first), speed_chart(first),
+        accuracy_chart(mains), unit_size_chart(found), energy_chart(first), speed_chart(first),
         analog_chart(simulations), layers_chart(first), pareto_chart(first),
     )  # fmt: skip
     said = numbers(records, found, mains, ours, published, judged, validation, grids)

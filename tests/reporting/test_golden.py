@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
+from cimlab.records.record import RunRecord, content_hash
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.grid import Grid
 from cimlab.reporting.published import Published, validation_table
@@ -87,6 +91,35 @@ def test_the_order_of_the_records_changes_nothing(report: Report) -> None:
     ]
     assert [t.csv() for t in made[0].tables] == [t.csv() for t in made[1].tables]
     assert [c.spec for c in made[0].charts] == [c.spec for c in made[1].charts]
+
+
+def test_every_network_with_a_curve_gets_its_own_panel_with_its_own_points_and_one_legend() -> None:
+    def of(model: str, data: str, records: list[RunRecord]) -> list[RunRecord]:
+        names = {"model": model, "data": data}
+        return [replace(r, run=content_hash([r.run, names]), choices=r.choices | names) for r in records]
+
+    small = of("digits_cnn", "digits", grid(("weight", "kernel"), (0.25, 0.09), 3))
+    flat = of("vgg8_half", "cifar10", grid(("weight",), (0.09,), 1))
+    records = [*grid(("weight", "filter"), (0.25, 0.09), 2), *small, *flat]
+    made = assemble(records, [], [], Published.read(), validation_table(Path("nowhere")), [])
+    chart = next(chart for chart in made.charts if chart.name == "F1")
+    assert chart.spec is not None
+    assert chart.wide
+    assert [panel["title"] for panel in chart.spec["hconcat"]] == [
+        "ResNet-20 on CIFAR-10",
+        "digits CNN on digits",
+    ]
+    assert [panel["transform"][0]["filter"]["equal"] for panel in chart.spec["hconcat"]] == [
+        "ResNet-20 on CIFAR-10", "digits CNN on digits",
+    ]  # fmt: skip
+    counts = Counter(row["study"] for row in chart.spec["data"]["values"])
+    assert counts == {"ResNet-20 on CIFAR-10": 4, "digits CNN on digits": 4}
+    domains = [
+        layer["encoding"]["color"]["scale"]["domain"]
+        for panel in chart.spec["hconcat"] for layer in panel["layer"] if "color" in layer["encoding"]
+    ]  # fmt: skip
+    assert all(domain == ["weight", "kernel", "filter"] for domain in domains)
+    ElementTree.fromstring(chart.svg())
 
 
 def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: Report) -> None:

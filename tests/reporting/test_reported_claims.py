@@ -39,6 +39,12 @@ def test_the_headline_needs_both_the_compression_and_the_loss(
     assert verdict([record], "compression") == expected
 
 
+@pytest.mark.parametrize(("kept", "expected"), [(0.086, "holds"), (0.084, "not tested"), (0.1, "not tested")])
+def test_the_headline_takes_a_setting_that_rounds_to_the_claimed_fraction(kept: float, expected: str) -> None:
+    record = at_compression(losing(run("column_segment", kept), 0.5), 11.2)
+    assert verdict([record], "compression") == expected
+
+
 def test_the_headline_is_not_tested_by_a_unit_that_no_crossbar_skips() -> None:
     assert verdict([losing(run("weight", 0.09), 0.0)], "compression") == "not tested"
 
