@@ -13,7 +13,7 @@ import json
 import os
 import re
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,7 +23,14 @@ from pydantic.dataclasses import dataclass
 from cimlab.cli.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
-from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
+from cimlab.training.settings import (
+    DistillationSettings,
+    MappingSettings,
+    PruneSettings,
+    Recipe,
+    TrackerSettings,
+    TrainerSettings,
+)
 
 Schema = TypeVar("Schema")
 SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
@@ -84,6 +91,7 @@ class TrainConfig:
     rerun: bool = False
     extensions: list[str] = Field(default_factory=list)
     experiment: Experiment | None = None
+    distillation: DistillationSettings | None = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
@@ -140,7 +148,12 @@ def _adapter(schema: type) -> TypeAdapter:
 @functools.cache
 def _keys(schema: type) -> dict[str, type | None]:
     """Key -> the dataclass that its value has to fit, or None for other values."""
-    return {key: kind if is_dataclass(kind) else None for key, kind in get_type_hints(schema).items()}
+    return {key: _dataclass_in(kind) for key, kind in get_type_hints(schema).items()}
+
+
+def _dataclass_in(kind: Any) -> type | None:
+    """A dataclass, also one that may be None."""
+    return next((member for member in (kind, *get_args(kind)) if is_dataclass(member)), None)
 
 
 def _refuse_unknown(top: type, schema: type, plain: dict, path: str) -> None:
@@ -166,8 +179,15 @@ def _refuse_secrets(plain: dict[str, Any]) -> None:
                 )
 
 
-def chosen(all_choices: dict[str, str], groups: tuple[str, ...]) -> dict[str, str]:
+def chosen(
+    all_choices: dict[str, str], groups: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, str]:
     """The choice of every group; the names become part of a run's folder, so they must be plain names.
+
+    Args:
+        all_choices: group -> choice, as composed.
+        groups: need a choice.
+        optional: may have one.
 
     Raises:
         ConfigError: a group has no choice, or one that is a path.
@@ -175,6 +195,8 @@ def chosen(all_choices: dict[str, str], groups: tuple[str, ...]) -> dict[str, st
     for group in groups:
         if group not in all_choices:
             raise ConfigError(f"{group} has no choice; give {group}=NAME")
+    groups = (*groups, *(group for group in optional if group in all_choices))
+    for group in groups:
         if not CHOICE_NAME.fullmatch(all_choices[group]):
             refuse(group, all_choices[group], f"must be the plain name of a file in a folder {group}/")
     return {group: all_choices[group] for group in groups}
@@ -185,7 +207,7 @@ def unknown_key(schema: type, path: str) -> str:
     *parents, last = path.lstrip("+~").split(".")
     here: Any = schema
     for parent in parents:
-        here = get_type_hints(here).get(parent) if is_dataclass(here) else None
+        here = _dataclass_in(get_type_hints(here).get(parent)) if is_dataclass(here) else None
     if not is_dataclass(here):
         return f"unknown key {path}; the command's --help lists all keys"
     names = [field.name for field in fields(here)]

@@ -48,6 +48,8 @@ GROUPS = (
     "trainer",
     "tracker",
 )
+OPTIONAL_GROUPS = ("distillation",)
+"""Means beyond pruning by itself; one that has no choice is off, and no part of a run's identity."""
 
 
 def run(words: list[str]) -> int:
@@ -127,7 +129,9 @@ def plan(
     text_of: Callable[[Any], str] = canonical,
 ) -> PlannedRun:
     """Give a checked configuration its identity."""
-    return PlannedRun(config, plain, chosen(all_choices, GROUPS), *identities(plain, config, text_of))
+    return PlannedRun(
+        config, plain, chosen(all_choices, GROUPS, OPTIONAL_GROUPS), *identities(plain, config, text_of)
+    )
 
 
 def perform(planned: PlannedRun) -> RunRecord:
@@ -170,6 +174,7 @@ def identities(
     data = {key: value for key, value in plain["data"].items() if key not in left_out}
     shaping = {**plain, "data": data, "trainer": numbers, "checkpoint": start}
     run = {key: text_of(shaping[key]) for key in (*SHAPES_RESULT, "trainer", "checkpoint")}
+    run |= {key: text_of(plain[key]) for key in OPTIONAL_GROUPS if plain.get(key) is not None}
     dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
     dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
     return hash_of_texts(run), hash_of_texts(dense)
@@ -240,6 +245,7 @@ def assemble(planned: PlannedRun) -> Experiment:
         dense_dir=Path(config.paths.dense_dir),
         config=planned.plain,
         choices=planned.choices,
+        distillation=config.distillation,
     )
 
 

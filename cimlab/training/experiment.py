@@ -34,10 +34,18 @@ from cimlab.training import checkpoints
 from cimlab.training.callbacks import CimMapping, EpochReport, SeedEpochs, hardware_metrics
 from cimlab.training.checkpoints import CheckpointError
 from cimlab.training.costing import measured_cost
+from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.prune_retrain import PruneRetrain
-from cimlab.training.settings import MappingSettings, PruneSettings, Recipe, TrackerSettings, TrainerSettings
+from cimlab.training.settings import (
+    DistillationSettings,
+    MappingSettings,
+    PruneSettings,
+    Recipe,
+    TrackerSettings,
+    TrainerSettings,
+)
 from cimlab.training.tracking import Tracker, make_tracker
 
 Weights = dict[str, Tensor]
@@ -61,6 +69,7 @@ class Experiment:
         run_dir: where the run's files go; dense_dir: where dense networks are kept.
         config: the resolved configuration, for the record.
         choices: group -> choice, for the record.
+        distillation: how retraining listens to the dense network; None: not at all.
     """
 
     build_network: Callable[[], nn.Module]
@@ -83,6 +92,7 @@ class Experiment:
     dense_dir: Path
     config: dict[str, Any]
     choices: dict[str, str]
+    distillation: DistillationSettings | None = None
 
     @property
     def budget(self) -> Budget:
@@ -244,8 +254,26 @@ def _prune_retrain(
     mapping = mapping_of(matrices, experiment, lambda: pruning.masks, tracker, first)
     curve = retrain_curve(experiment.recipe, experiment.schedule)
     history = experiment.run_dir / "history.jsonl"
-    _fit(network, experiment, "retrain", curve, experiment.run_dir, history, tracker, [pruning, mapping])
+    teacher = _teacher(network, experiment)
+    _fit(
+        network,
+        experiment,
+        "retrain",
+        curve,
+        experiment.run_dir,
+        history,
+        tracker,
+        [pruning, mapping],
+        teacher,
+    )
     return pruning
+
+
+def _teacher(network: nn.Module, experiment: Experiment) -> Teacher | None:
+    """The dense network that retraining listens to, if it does; the network holds its weights at this point."""
+    if experiment.distillation is None:
+        return None
+    return Teacher(network, experiment.distillation, experiment.trainer.compile)
 
 
 def _fit(
@@ -257,6 +285,7 @@ def _fit(
     history: Path,
     tracker: Tracker,
     callbacks: list[pl.Callback],
+    teacher: Teacher | None = None,
 ) -> None:
     """One Lightning fit, resumed from the newest epoch checkpoint in `folder` if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -275,7 +304,8 @@ def _fit(
         bars,
         checkpoint=True,
     )
-    module = Classifier(network, experiment.optimizer_factory, curve, experiment.recipe.label_smoothing)
+    smoothing = experiment.recipe.label_smoothing
+    module = Classifier(network, experiment.optimizer_factory, curve, smoothing, teacher)
     resume = checkpoints.latest(folder / "checkpoints")
     trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:

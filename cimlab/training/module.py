@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve
 
 OptimizerFactory = Callable[[Iterable[dict]], torch.optim.Optimizer]
@@ -48,6 +49,7 @@ class Classifier(pl.LightningModule):
         optimizer_factory: parameter groups to optimiser; its `lr` is the peak learning rate.
         curve: learning rate over the peak, as a function of progress.
         label_smoothing: weight of the uniform target in training.
+        teacher: a network whose answers are learnt besides the labels.
     """
 
     def __init__(
@@ -56,21 +58,30 @@ class Classifier(pl.LightningModule):
         optimizer_factory: OptimizerFactory,
         curve: RateCurve,
         label_smoothing: float = 0.0,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.optimizer_factory = optimizer_factory
         self.curve = curve
         self.label_smoothing = label_smoothing
+        self.teacher = teacher
         self.training_mean = RunningMean()
         self.evaluation_mean = RunningMean()
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         return self.network(images)
 
+    def on_fit_start(self) -> None:
+        if self.teacher is not None:
+            self.teacher.to(self.device)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        loss = F.cross_entropy(self.network(images), labels, label_smoothing=self.label_smoothing)
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self.teacher is not None:
+            loss = self.teacher.blend(loss, logits, images)
         self.training_mean.add(len(labels), loss=loss.detach() * len(labels))
         return loss
 

@@ -55,6 +55,19 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class DistillationSettings:
+    """Soft targets of the dense network in retraining (`training/distillation.py`).
+
+    Args:
+        weight: of the loss on the soft targets; the loss on the labels keeps 1 - weight.
+        temperature: divides the logits of both networks.
+    """
+
+    weight: Annotated[float, Field(gt=0, le=1)]
+    temperature: Annotated[float, Field(gt=0, le=100)]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrackerSettings:
     """Where metrics are shown besides the run record.
 

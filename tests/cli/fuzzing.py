@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from cimlab.cli.application import conf_dir
-from cimlab.cli.train import GROUPS
+from cimlab.cli.train import GROUPS, OPTIONAL_GROUPS
 
 # What people and programs type by mistake: types, signs, sizes, quotes, brackets, interpolation, other scripts.
 ODD = (
@@ -48,7 +48,8 @@ def composed_leaves() -> dict[str, Any]:
 
 LEAVES = composed_leaves()
 TEXTS = tuple(sorted({value for value in LEAVES.values() if isinstance(value, str)}))
-CHOICES = {group: sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) for group in GROUPS}
+ALL_GROUPS = (*GROUPS, *OPTIONAL_GROUPS)
+CHOICES = {group: sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) for group in ALL_GROUPS}
 
 
 def near(value: Any) -> st.SearchStrategy[str]:

@@ -11,7 +11,7 @@ from cimlab.cli.application import conf_dir
 from cimlab.cli.components import Component
 from cimlab.cli.config import TrainConfig, check
 from cimlab.cli.errors import ConfigError
-from cimlab.cli.train import GROUPS
+from cimlab.cli.train import GROUPS, OPTIONAL_GROUPS
 
 GIVEN = {"model": ("num_classes", "in_channels"), "optimizer": ("params",)}
 COMPONENTS = ("model", "data", "granularity", "saliency", "schedule", "optimizer")
@@ -26,7 +26,9 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in choices(group)])
+@pytest.mark.parametrize(
+    "choice", [f"{group}={name}" for group in (*GROUPS, *OPTIONAL_GROUPS) for name in choices(group)]
+)
 def test_every_choice_composes_and_its_part_accepts_the_values(choice: str) -> None:
     config = compose_train(choice)
     group = choice.split("=")[0]
@@ -157,12 +159,17 @@ def test_a_target_within_an_argument_stays_plain_data(tmp_path: Path) -> None:
 def test_every_setting_has_a_default_in_conf() -> None:
     """A key of the schema that no YAML shows would be invisible in --help."""
     from dataclasses import fields, is_dataclass
-    from typing import get_type_hints
+    from typing import get_args, get_type_hints
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         shown = OmegaConf.to_container(compose("train"))
     assert isinstance(shown, dict)
     for name, kind in get_type_hints(TrainConfig).items():
+        if name in OPTIONAL_GROUPS:  # off unless a choice is named, and then all its keys are shown
+            for choice in choices(name):
+                keys = {field.name for field in fields(get_args(kind)[0])}
+                assert keys == set(OmegaConf.load(conf_dir() / name / f"{choice}.yaml")), choice
+            continue
         assert name in shown
         if is_dataclass(kind):
             assert {field.name for field in fields(kind)} == set(shown[name]), name
