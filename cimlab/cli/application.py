@@ -8,28 +8,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
-import pickle
 import platform
 import re
 import shutil
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cimlab.cli import errors
 from cimlab.cli.config import unknown_key
 from cimlab.cli.processors import cores, limit_threads, share
+from cimlab.records.record import RecordError, write_atomically
 
 Result = TypeVar("Result")
 MANY = ("-m", "--multirun")
@@ -58,12 +59,14 @@ class Command(Generic[Result]):
     Args:
         name: the command, and the configuration conf/NAME.yaml that it composes.
         schema: the dataclass that its configuration has to fit.
+        result: the dataclass that a job returns; its fields are plain content, for they may travel as JSON.
         job: does one run; receives the composed configuration and the choice of every group.
         show: the closing summary of one result or, for a multirun, of those that succeeded.
     """
 
     name: str
     schema: type
+    result: type[Result]
     job: Callable[[DictConfig, dict[str, str]], Result]
     show: Callable[[list[Result], DictConfig, bool], None]
 
@@ -107,6 +110,7 @@ def run(command: Command, words: list[str]) -> int:
         ConfigError: Hydra or the schema refuses the configuration.
         SweepError: some runs of a multirun failed.
         OutputError: Hydra can't make the folder of a multirun.
+        RecordError: a job in another process can't leave its outcome.
     """
     _refuse_options(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
@@ -119,6 +123,8 @@ def run(command: Command, words: list[str]) -> int:
     except Exception as problem:
         if isinstance(problem, OSError) and not is_hydra(problem):
             raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem
+        if isinstance(problem, RecordError):  # a job elsewhere could not leave its outcome
+            raise
         if type(problem).__module__.split(".")[0] in ENGINES:
             text = f"a job died ({type(problem).__name__}); what is done stays, the same command goes on"
             raise errors.SweepError(text, errors.FAILURE) from problem
@@ -182,7 +188,7 @@ class _Runs:
             if self.many:
                 errors.report(problem)
         if away:
-            _send(outcomes_folder(config) / self.token / str(hydra.job.num), outcome, config)
+            send(outcomes_folder(config) / self.token / str(hydra.job.num), outcome, config)
         else:
             self._add(outcome, config)
 
@@ -200,7 +206,7 @@ class _Runs:
         folder = Outcomes.folder / self.token
         for path in sorted(folder.glob("[0-9]*"), key=lambda p: int(p.name)):
             self.many = True
-            self._add(*pickle.loads(path.read_bytes()))
+            self._add(*received(path, self.command.result))
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             Outcomes.folder.rmdir()
@@ -220,14 +226,26 @@ class _Runs:
             raise errors.SweepError(f"{len(self.failures)} of {runs} runs failed, see above", code)
 
 
-def _send(path: Path, outcome: object, config: DictConfig) -> None:
-    """Leave what came of a job, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(outcome, Exception):  # an exception with a cause may not survive the way
-        outcome = errors.SweepError(errors.describe(outcome), errors.exit_code(outcome))
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(pickle.dumps((outcome, config)))
-    part.replace(path)
+def send(path: Path, outcome: Any, config: DictConfig) -> None:
+    """Leave what came of a job for the process that started it, whole or not at all."""
+    content: dict[str, Any]
+    if isinstance(outcome, Exception):
+        content = {"failure": errors.describe(outcome), "code": errors.exit_code(outcome)}
+    else:
+        content = {"result": asdict(outcome), "config": OmegaConf.to_container(config, resolve=True)}
+    write_atomically(path, json.dumps(content))
+
+
+def received(path: Path, result: type[Result]) -> tuple[Result | errors.SweepError, DictConfig]:
+    """What a job left: its result and configuration, or its failure; a file that is neither is a failure too."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "failure" in content:
+            return errors.SweepError(str(content["failure"]), int(content["code"])), OmegaConf.create()
+        return result(**content["result"]), OmegaConf.create(dict(content["config"]))
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        text = f"{path} does not say what came of a run ({problem}); the same command tells from its record"
+        return errors.SweepError(text, errors.FAILURE), OmegaConf.create()
 
 
 def _share_processors(launcher: DictConfig) -> None:

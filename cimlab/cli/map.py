@@ -21,7 +21,6 @@ from cimlab.hardware.chip import Chip
 from cimlab.training.settings import MappingSettings, PruneSettings
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor, nn
 
     from cimlab.crossbar.matrix import CrossbarMatrix
@@ -87,7 +86,7 @@ class MapConfig:
     extensions: list[str] = Field(default_factory=list)
 
 
-@plain_dataclass(frozen=True, eq=False)
+@plain_dataclass(frozen=True)
 class Mapped:
     """One mapped network.
 
@@ -103,7 +102,7 @@ class Mapped:
     weights: str
     summary: dict[str, Any]
     sensitivity: dict[str, dict[str, Any] | str]
-    picture: tuple[str, np.ndarray, int, int]
+    picture: tuple[str, list[list[bool]], int, int]
     choices: dict[str, str] = field(default_factory=dict)
 
 
@@ -117,7 +116,7 @@ def run(words: list[str]) -> int:
     def show(results: list[Mapped], config: DictConfig, many: bool) -> None:
         _show(results, Path(config.paths.output_dir), many, flags)
 
-    command = application.Command("map", MapConfig, job, show)
+    command = application.Command("map", MapConfig, Mapped, job, show)
     return application.run(command, [word for word in words if word not in FLAGS])
 
 
@@ -252,7 +251,7 @@ def _other_models(model: CostModel) -> dict[str, CostModel]:
 
 def _picture(
     config: MapConfig, matrices: list[CrossbarMatrix], masks: Masks
-) -> tuple[str, np.ndarray, int, int]:
+) -> tuple[str, list[list[bool]], int, int]:
     """Executed steps of the pictured layer (its first group)."""
     import numpy as np
     import torch
@@ -268,7 +267,7 @@ def _picture(
     bounds = row_group_bounds(matrix.rows, geometry)
     segments = LayerMask.of(matrix.to_matrix(kept)[:1]).segments(bounds, geometry)[0]
     steps = np.add.reduceat(segments, np.arange(0, matrix.cols, geometry.operation_unit[1]), axis=1) > 0
-    return name, steps, geometry.row_groups, geometry.columns_per_adc
+    return name, steps.tolist(), geometry.row_groups, geometry.columns_per_adc
 
 
 def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> None:
@@ -280,6 +279,7 @@ def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> N
     if "--csv" in flags:
         _numbers(_csv(results), folder / "map.csv", many)
         return
+    import numpy as np
     from rich.console import Console
 
     from cimlab.reporting import hardware as tables
@@ -309,7 +309,7 @@ def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> N
         paths = (
             tables.components_figure(result.summary, stem.with_name(f"{stem.name}-components.png")),
             tables.placement_figure(
-                executed, groups, steps, layer, stem.with_name(f"{stem.name}-placement.png")
+                np.asarray(executed), groups, steps, layer, stem.with_name(f"{stem.name}-placement.png")
             ),
         )
         for path in paths:

@@ -76,7 +76,8 @@ class SimulateConfig:
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    return application.run(application.Command("simulate", SimulateConfig, simulate, show), words)
+    command = application.Command("simulate", SimulateConfig, SimulationRecord, simulate, show)
+    return application.run(command, words)
 
 
 def show(records: list[SimulationRecord], config: DictConfig, many: bool) -> None:

@@ -54,7 +54,7 @@ OPTIONAL_GROUPS = ("distillation",)
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    return application.run(application.Command("train", TrainConfig, train, show), words)
+    return application.run(application.Command("train", TrainConfig, RunRecord, train, show), words)
 
 
 def show(records: list[RunRecord], config: DictConfig, many: bool) -> None:
