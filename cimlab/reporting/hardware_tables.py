@@ -27,6 +27,20 @@ def cost_ratio(study: Study, point: Point, name: str) -> Estimate | None:
     return Estimate.of(v for v in known if v is not None)
 
 
+def steady_ratio(study: Study, point: Point) -> Estimate | None:
+    """Energy per image over that of the unpruned network while images follow each other without a gap.
+
+    Leakage is then charged for the time between two images, not for one image's whole way through the pipeline.
+    None where a run of the point was not priced.
+    """
+    priced = [c for c in map(cost, study.points.get(point, ())) if c]
+    return Estimate.of(_steady_j(c["total"]) / _steady_j(c["dense"]) for c in priced)
+
+
+def _steady_j(total: dict[str, float]) -> float:
+    return total["dynamic_j"] + total["leakage_w"] / total["images_per_s"]
+
+
 def hardware_table(study: Study, grids: list[Grid], allowed_loss: float) -> Table:
     """T2: every granularity at the study's reference compression, and at the most it stands within a loss.
 
@@ -41,7 +55,7 @@ def hardware_table(study: Study, grids: list[Grid], allowed_loss: float) -> Tabl
     for name in names:
         point = smallest_within(study, name, allowed_loss) or (name, 0.0)
         tried_in_vain = name in study.granularities and point not in study.points
-        cells = (NONE,) * (3 + len(COUNTS) + len(COSTS)) if tried_in_vain else _row(study, point)
+        cells = (NONE,) * (4 + len(COUNTS) + len(COSTS)) if tried_in_vain else _row(study, point)
         rows.append((equal_loss, name, *cells))
     columns = (
         Column("at equal", text=True), Column("granularity", text=True),
@@ -49,10 +63,12 @@ def hardware_table(study: Study, grids: list[Grid], allowed_loss: float) -> Tabl
         *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COUNTS),
         Column("index", "kbit", 1, spread=False),
         *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COSTS),
+        Column("steady energy ratio", digits=3, spread=False),
     )  # fmt: skip
     notes = (
         f"{study.title}. Ratios are to the unpruned network on the same arrays.",
         f"“{NONE}”: no point that was run loses so little.",
+        "Energy is that of one image alone, steady energy that of an image in a full pipeline; they differ in leakage.",
         *pricing_notes(study.records),
     )
     return Table("T2", "Work and cost on the accelerator by pruned unit", columns, tuple(rows), notes)
@@ -90,7 +106,7 @@ def _row(study: Study, point: Point) -> tuple[Cell, ...]:
     counts = [study.of(point, lambda r, key=key: r.hardware["ratio"][key]) for _, key in COUNTS]
     index = study.of(point, lambda r: r.hardware["total"]["index_bits"] / 1000)
     costs = [cost_ratio(study, point, key) for _, key in COSTS]
-    return (study.of(point, left), study.of(point, loss), *counts, index, *costs)
+    return (study.of(point, left), study.of(point, loss), *counts, index, *costs, steady_ratio(study, point))
 
 
 def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:

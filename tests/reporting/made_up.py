@@ -95,9 +95,13 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
     return {
         "technology": "isaac32", "adc_model": "isaac_table", "energy_j": own, "dense_energy_j": dense,
         "total": {
-            "energy_j": energy, "support_energy_j": 7e-8, "images_per_s": 2000 / steps, "latency_s": 1e-3 * steps,
+            "energy_j": energy, "dynamic_j": 0.4 * energy, "leakage_w": 1e-3, "support_energy_j": 7e-8,
+            "images_per_s": 2000 / steps, "latency_s": 1e-3 * steps,
         },
-        "dense": {"energy_j": whole, "support_energy_j": 0.0, "images_per_s": 2000.0, "latency_s": 1e-3},
+        "dense": {
+            "energy_j": whole, "dynamic_j": 0.4 * whole, "leakage_w": 1e-3, "support_energy_j": 0.0,
+            "images_per_s": 2000.0, "latency_s": 1e-3,
+        },
         "ratio": {
             "energy_j": energy / whole, "latency_s": steps, "images_per_s": 1 / steps, "area_m2": 1.02,
             "effective_ops_per_s": 1 / steps, "effective_ops_per_j": whole / energy,
