@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from cimlab.analog.adcs.base import AdcModel
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.backends.choose import prepare
-from cimlab.analog.backends.exact import BLOCK
+from cimlab.analog.backends.exact import BLOCK, gather
+from cimlab.analog.backends.packed import pack, packed_histogram, supports
 from cimlab.analog.devices.base import Device
 from cimlab.analog.digital import Padding, quantise_padded, scale_and_add
 from cimlab.analog.errors import AnalogError
@@ -101,7 +102,12 @@ class AnalogLayer(nn.Module):
         patches = self.patches(q)
         every = -(-len(patches.base) // HISTOGRAM_PRODUCTS)
         sample = replace(patches, base=patches.base[::every])
-        seen = partial_sum_histogram(sample, self.program)
+        fast = supports(self.program)
+        seen = (
+            packed_histogram(sample, pack(self.program))
+            if fast
+            else partial_sum_histogram(sample, self.program)
+        )
         self.histogram = seen if self.histogram is None else self.histogram + seen
 
     def _quantised(
@@ -132,9 +138,12 @@ class AnalogLayer(nn.Module):
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
         """Sum of the inputs on the driven wordlines of every output, block by block."""
-        driven = self.mapping.sliced.driven.float()
-        blocks = [replace(patches, base=base) for base in patches.base.split(BLOCK)]
-        sums = [[m.T @ block.matrix(i).float().T for block in blocks] for i, m in enumerate(driven)]
+        driven = self.mapping.sliced.driven.float().transpose(1, 2)
+        blocks = patches.base.split(BLOCK)
+        sums = [
+            [m @ gather(patches, base, group, torch.float32) for base in blocks]
+            for group, m in enumerate(driven)
+        ]
         return torch.cat([torch.cat(row, 1) for row in sums])
 
     @abstractmethod

@@ -196,7 +196,10 @@ def _simulate(
             if draw == 0:
                 some = next(iter(_test_batches(data, FIDELITY_IMAGES)))[0]
                 fidelity = layer_fidelity(converted, fold_batch_norms(network), some)
-            draws.append(accuracy(converted, _test_batches(data, config.images), advance))
+            exact = all(layer.program.is_exact for layer in analog_layers(converted).values())
+            draws.append(
+                quantised if exact else accuracy(converted, _test_batches(data, config.images), advance)
+            )
     seconds["simulate"] = time.perf_counter() - started
     spread = Spread(tuple(draws))
     layers = {

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from cimlab.analog.adcs.full_scale import FullScaleAdc
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.backends.choose import prepare
-from cimlab.analog.backends.packed import fixed_point, supports
+from cimlab.analog.backends.packed import fixed_point, pack, packed_histogram, supports
 from cimlab.analog.devices.base import Device
 from cimlab.analog.devices.programming_variation import ProgrammingVariation
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches
-from cimlab.analog.program import ArrayProgram
+from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
 
@@ -166,6 +166,15 @@ def test_read_noise_is_the_same_in_every_backend(layer) -> None:
     program = program_of(geometry, weights, kept, noise_levels=0.5, noise_seed=7)
     noisy = prepare(program, "conductance", "layer")(patches)
     assert torch.equal(noisy, prepare(program, "reference", "layer")(patches))
+
+
+@settings(SLOW, max_examples=25)
+@given(layers())
+def test_the_fast_histogram_counts_every_partial_sum(layer) -> None:
+    geometry, weights, kept, patches = layer
+    program = program_of(geometry, weights, kept, IdealAdc())
+    counted = packed_histogram(patches, pack(program))
+    assert torch.equal(counted, partial_sum_histogram(patches, program))
 
 
 @pytest.mark.parametrize("active_rows", [9, 16, 64, 128])

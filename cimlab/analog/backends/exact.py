@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from numba import njit, prange
 from torch import Tensor
 
 from cimlab.analog.patches import Patches
 from cimlab.analog.program import ArrayProgram
+from cimlab.analog.threads import follow_torch
 
-BLOCK = 4096
+BLOCK = 1024
 """Products a matrix product: a few MB of im2col matrix, which stays in the cache."""
 
 
@@ -21,12 +22,34 @@ def exact(patches: Patches, program: ArrayProgram) -> Int[Tensor, "groups cols p
     stored = sliced.weights + sliced.bias * sliced.driven
     bound = int(stored.abs().sum(1).max()) * (2**geometry.input_bits - 1)
     number = torch.float32 if bound < 2**24 else torch.float64
-    matrices = stored.to(number)
+    matrices = stored.to(number).transpose(1, 2).contiguous()
     products = len(patches.base)
-    total = torch.empty(*matrices.shape[::2], products, dtype=torch.int64)
+    whole = torch.int32 if bound < 2**31 else torch.int64
+    total = torch.empty(*matrices.shape[:2], products, dtype=whole)
     for group, matrix in enumerate(matrices):
         for start in range(0, products, BLOCK):
             block = slice(start, start + BLOCK)
-            part = replace(patches, base=patches.base[block])
-            total[group, :, block] = (part.matrix(group).to(number) @ matrix).T
+            total[group, :, block] = matrix @ gather(patches, patches.base[block], group, number)
     return total
+
+
+def gather(
+    patches: Patches, base: Int[Tensor, " products"], group: int, number: torch.dtype
+) -> Float[Tensor, "rows products"]:
+    """The transposed im2col matrix of some products of a group."""
+    offset = patches.offset[group].contiguous()
+    rows = torch.empty(len(offset), len(base), dtype=number)
+    follow_torch()
+    _gather(patches.values.numpy(), base.numpy(), offset.numpy(), rows.numpy())
+    return rows
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _gather(values, base, offset, out):
+    """Row by row, stretches of neighbouring pixels as one copy."""
+    start = np.append(np.append(0, np.flatnonzero(np.diff(base) != 1) + 1), len(base))
+    for row in prange(len(offset)):
+        for run in range(len(start) - 1):
+            first, source = start[run], base[start[run]] + offset[row]
+            for step in range(start[run + 1] - first):
+                out[row, np.uint64(first + step)] = values[np.uint64(source + step)]

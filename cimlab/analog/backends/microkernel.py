@@ -85,6 +85,21 @@ def convert_wide(typingctx, cycles, dac, cells, planes, weights, words, scale, o
 
 
 @intrinsic
+def store_sums(typingctx, cycles, dac, cells, planes, weights, words, out):
+    """out[cycle][lane] = S as 16 bits, for those who want the partial sums themselves."""
+    shape = (cycles.count, dac.count, cells.count)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        planes, weights, words, out = arguments[3:]
+        place = builder.bitcast(out, _LANE16.as_pointer())
+        for cycle, partial in enumerate(_partial_sums(builder, shape, planes, weights, words)):
+            builder.store(partial, builder.gep(place, [ir.Constant(_I32, cycle)]), align=2)
+        return context.get_dummy_value()
+
+    return types.void(cycles, dac, cells, planes, weights, words, out), generate
+
+
+@intrinsic
 def transpose_bits(typingctx, cycles, dac, gathered, rows, out, words):
     """Bit p of up to 16 rows of 32 lanes becomes one 16-bit word a lane: out[p * words][lane], bit i for row i."""
     planes = cycles.count * dac.count

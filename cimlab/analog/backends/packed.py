@@ -22,6 +22,7 @@ from cimlab.analog.backends.microkernel import (
     address,
     convert_narrow,
     convert_wide,
+    store_sums,
     transpose_bits,
 )
 from cimlab.analog.patches import Patches
@@ -234,6 +235,57 @@ def _run(
             for c in range(total.shape[0]):
                 for lane in range(filled):
                     total[c, first + lane] = sums[c * LANES + lane]
+
+
+def packed_histogram(patches: Patches, layout: PackedProgram) -> Int[Tensor, " sums"]:
+    """How often each partial sum is converted, equal to `partial_sum_histogram`."""
+    histogram = torch.zeros(layout.program.sliced.largest_sum + 1, dtype=torch.int64)
+    follow_torch()
+    for group in range(len(layout.column)):
+        histogram += torch.from_numpy(
+            _count(
+                *layout.shape,
+                patches.values.numpy(),
+                patches.base.numpy(),
+                patches.offset[group].contiguous().numpy(),
+                layout.word_start,
+                layout.row_start,
+                layout.entry_start[group],
+                layout.bits[group],
+                layout.bits_start[group],
+                len(layout.program.sliced.coefficients),
+                len(histogram),
+            )
+        )
+    return histogram
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _count(
+    cycles, dac, cells, values, base, offset, word_start, row_start, entry_start, bits, bits_start, physical, size
+):  # fmt: skip
+    """The histogram of one group, a block a task; neighbouring lanes count apart, so that equal sums don't wait."""
+    planes = len(cycles) * len(dac)
+    blocks = -(-len(base) // LANES)
+    counts = np.zeros((blocks, 4, size), np.int64)
+    for block in prange(blocks):
+        inputs = np.empty(len(row_start) * planes * LANES, np.uint16)
+        sums = np.empty(len(cycles) * LANES, np.uint16)
+        own = base[block * LANES : (block + 1) * LANES]
+        _pack_inputs(cycles, dac, values, own, offset, word_start, row_start, entry_start, inputs)
+        for g in range(len(entry_start) - 1):
+            words = word_start[g + 1] - word_start[g]
+            at = word_start[g] * planes * LANES
+            for e in range(entry_start[g], entry_start[g + 1]):
+                for j in range(physical):
+                    cell = bits_start[e] + j * len(cells) * words
+                    store_sums(
+                        cycles, dac, cells, address(inputs, at), address(bits, cell), words, address(sums, 0)
+                    )
+                    for cycle in range(len(cycles)):
+                        for lane in range(len(own)):
+                            counts[block, lane & 3, sums[cycle * LANES + lane]] += 1
+    return counts.sum(0).sum(0)
 
 
 @njit(cache=True, nogil=True)
