@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cimlab.crossbar.matrix import CrossbarMatrix
 
-AllocationRule = Literal["global", "uniform", "erk", "per_layer"]
+AllocationRule = Literal["global", "steps", "uniform", "erk", "per_layer"]
 
 
 class PruningError(ValueError):
@@ -30,7 +30,8 @@ class Budget:
 
     Args:
         remaining: fraction of the prunable weights that stay.
-        rule: `global`, one threshold over all layers; `uniform`, the same fraction in each; `erk`,
+        rule: `global`, one threshold over all layers; `steps`, the same threshold on saliency per array step
+            instead of per weight (`per_step`), so that layers with many products an image give up more; `uniform`, the same fraction in each; `erk`,
             Erdos-Renyi-kernel densities (Evci et al., ICML 2020); `per_layer`, fractions by name.
         layer_floor: fraction of every layer that stays whatever its scores, at least one unit; 0 is none.
         layer_remaining: for `per_layer`: name or glob pattern -> fraction; other layers use `remaining`.
@@ -100,7 +101,7 @@ def allocate(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " un
     Raises:
         PruningError: a layer would lose all its weights, or `layer_remaining` names no layer.
     """
-    if budget.rule == "global":
+    if budget.rule in ("global", "steps"):
         kept = _global(layers, budget)
     else:
         densities = _densities(layers, budget)
@@ -115,6 +116,24 @@ def allocate(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " un
                 "prune.remaining, take a finer granularity, or set prune.layer_floor above 0"
             )
     return kept
+
+
+def per_step(
+    scores: Float[Tensor, "..."], sizes: Int[Tensor, "..."], steps: Float[Tensor, "..."], power: int
+) -> Float[Tensor, "..."]:
+    """Scores by what is kept for each array step instead of for each weight.
+
+    A score to its power is additive value over weights. Greedy choice by value over cost is the classic rule of
+    the knapsack problem (Dantzig, Operations Research 1957); here cost is steps, so the value per weight is
+    multiplied by weights per step. The budget stays one of weights, so that runs compare at equal compression.
+
+    Args:
+        scores: one per unit, mean over its weights.
+        sizes: weights in each unit.
+        steps: array steps per image that each unit answers for.
+        power: scores to this power add up (`Saliency.additive_power`).
+    """
+    return scores * (sizes / steps).pow(1 / power).to(scores)
 
 
 def _keep_in_layer(candidates: Candidates, fraction: float) -> Bool[Tensor, " units"]:

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from cimlab.crossbar.attribution import unit_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.pruning.allocation import Budget, Candidates, PruningError, allocate
+from cimlab.pruning.allocation import Budget, Candidates, PruningError, allocate, per_step
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.saliency import Saliency
 
@@ -85,6 +86,9 @@ def make_masks(
             alive = grid.reduce(matrix.to_matrix(before[matrix.name]).float()) > 0
             scores = scores.where(alive, -torch.inf)
         tiers = rule.granularity.tiers(scores, matrix, rule.geometry)
+        if budget.rule == "steps":
+            steps = unit_steps(matrix, grid, rule.geometry).to(scores.device)
+            scores = per_step(scores, sizes, steps, rule.saliency.additive_power)
         if tiers is None:
             candidates.append(Candidates(matrix, scores.flatten(), sizes.flatten()))
         else:

@@ -19,6 +19,8 @@ class Saliency(ABC):
     """A rule that scores units; larger is kept longer."""
 
     needs_gradients = False
+    additive_power = 1
+    """Scores to this power, times the weights of their units, may be added up."""
 
     @abstractmethod
     def unit_scores(
@@ -55,6 +57,8 @@ class L1(Saliency):
 @dataclass(frozen=True)
 class L2(Saliency):
     """Root of the mean w^2: the L2 norm, normalised by the root of the unit's size (group norm, Wen et al. 2016)."""
+
+    additive_power = 2
 
     def unit_scores(self, weights, importance, grid, generator):
         return _unit_mean(weights.square(), grid).sqrt()

@@ -105,7 +105,8 @@ class PruneSettings:
 
     Args:
         remaining: fraction of the prunable weights that stay.
-        allocation: how layers share the budget.
+        allocation: how layers share the budget; `global` ranks units by saliency per weight, `steps` by saliency
+            per array step that the crossbar spends on them. `remaining` is of weights either way.
         layer_floor: fraction of every layer that always stays, at least one unit; 0 is no protection.
         layer_remaining: for `per_layer`: layer name or glob pattern -> fraction.
         exempt_first: leave the first layer dense.
@@ -113,7 +114,7 @@ class PruneSettings:
     """
 
     remaining: Annotated[float, Field(gt=0, le=1)]
-    allocation: Literal["global", "uniform", "erk", "per_layer"] = "global"
+    allocation: Literal["global", "steps", "uniform", "erk", "per_layer"] = "global"
     layer_floor: Annotated[float, Field(ge=0, le=1)] = 0.01
     layer_remaining: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     exempt_first: bool = True

@@ -71,7 +71,7 @@ def test_the_budget_is_reached_within_one_unit(
         max(floor(layer_floor * v.weights + 1e-9), max(u)) if layer_floor else 0
         for v, u in zip(views, units, strict=True)
     ]
-    if allocation == "global":
+    if allocation in ("global", "steps"):
         target = floor(remaining * sum(v.weights for v in views) + 1e-9)
         assert target - max(map(max, units)) < sum(kept) <= max(target, sum(protected))
         return
@@ -110,6 +110,26 @@ def test_masks_are_whole_units_and_what_was_pruned_stays_pruned(name: str, data:
             assert before is None or not torch.any(masks[view.name] & ~before[view.name])
         history.append(masks)
     assert [weights_left(m) for m in history] == sorted(map(weights_left, history), reverse=True)
+
+
+@pytest.mark.parametrize("saliency", [L1(), L2()])
+def test_hardware_aware_masks_keep_the_most_saliency_per_step(saliency: L1 | L2) -> None:
+    """Two equal layers, one with four times the products: there, a unit has to be worth four times as much."""
+    views = [CrossbarMatrix("0", (16, 32), products=4), CrossbarMatrix("1", (16, 32))]
+    network, geometry = network_of(views, 0), CrossbarGeometry(rows=32, active_rows=8)
+    rule = PruningRule(ALL["operation_unit"], saliency, geometry)
+    masks = make_masks(network, views, rule, Budget(0.6, "steps", layer_floor=0.0), generator(0))
+    value = {}
+    for view in views:
+        values = view.to_matrix(layer_weight(network, view.name).detach())
+        grid = rule.granularity.units(view, geometry)
+        kept = grid.reduce(view.to_matrix(masks[view.name]).long())
+        worth = grid.reduce(values.abs() if isinstance(saliency, L1) else values.square()) / view.products
+        value[view.name] = worth[kept > 0], worth[kept == 0]
+    kept, pruned = (torch.cat([value[name][i] for name in "01"]) for i in (0, 1))
+    assert len(kept) == int(0.6 * (len(kept) + len(pruned)))
+    assert kept.min() >= pruned.max()
+    assert int(masks["0"].sum()) < int(masks["1"].sum())
 
 
 @pytest.mark.parametrize("name", GRANULARITY_FILES)
