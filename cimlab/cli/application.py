@@ -30,12 +30,12 @@ from omegaconf import DictConfig, OmegaConf
 from cimlab.cli import errors
 from cimlab.cli.config import unknown_key
 from cimlab.cli.processors import cores, limit_threads, share
+from cimlab.cli.trust import OUTCOMES, trusting
 from cimlab.records.record import RecordError, write_atomically
 
 Result = TypeVar("Result")
 MANY = ("-m", "--multirun")
 ENGINES = ("joblib", "submitit")
-OUTCOMES = "+hydra.callbacks.cimlab._target_=cimlab.cli.application.Outcomes"
 
 
 class Outcomes(Callback):
@@ -117,9 +117,11 @@ def run(command: Command, words: list[str]) -> int:
     runs = _Runs(command)
     many = [word for word in words if word in MANY]
     rest = [word for word in words if word not in many]
-    sys.argv = ["cimlab", *many, *rest, *([OUTCOMES] if many else [])]  # Hydra wants -m before the keys
+    ours = [f"+hydra.callbacks.cimlab._target_={OUTCOMES}"] if many else []
+    sys.argv = ["cimlab", *many, *rest, *ours]  # Hydra wants -m before the keys
     try:
-        hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
+        with trusting(words):
+            hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:
         if isinstance(problem, OSError) and not is_hydra(problem):
             raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem

@@ -7,7 +7,7 @@ node than the technology's; then the file also holds the scaling step, with its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,7 +189,7 @@ class _Reader:
         components = self._mapping("components", self.content)
         self._refuse_foreign("components.", components, set(COMPONENTS) - {"adc"})
         self.node_m = self._number("node_m", self.content.get("node_m"))
-        self.scaling = [self._scaling(i, entry) for i, entry in enumerate(self.content.get("scaling") or [])]
+        self.scaling = [self._scaling(i, entry) for i, entry in enumerate(self._list("scaling"))]
         device = self._mapping("device", self.content)
         return Technology(
             name=str(self.content.get("name")),
@@ -206,7 +206,7 @@ class _Reader:
             timing_margin=self._quantity("timing_margin", self.content.get("timing_margin"), above=0),
             layout_factor=self._quantity("layout_factor", self.content.get("layout_factor"), above=0),
             limits=self._limits(),
-            notes=tuple(str(note) for note in self.content.get("notes") or []) + self._scaling_notes(),
+            notes=tuple(str(note) for note in self._list("notes")) + self._scaling_notes(),
         )  # fmt: skip
 
     def _component(self, name: str, components: Mapping[str, Any]) -> Component:
@@ -252,9 +252,10 @@ class _Reader:
         node = content.get("node_m")
         if node is None or scaled is None:
             return Quantity(value, source)
+        node = self._number(f"{key}.node_m", node, above=0)
         for entry in self.scaling:
-            if abs(entry["from_node_m"] / float(node) - 1) < 1e-6:
-                return Quantity(value * entry[scaled], source, float(node))
+            if abs(entry["from_node_m"] / node - 1) < 1e-6:
+                return Quantity(value * entry[scaled], source, node)
         raise HardwareError(
             f"{self.where}: {key}.node_m={node} differs from node_m={self.node_m}, and scaling has no entry with "
             f"from_node_m={node}; add one with its source"
@@ -289,6 +290,13 @@ class _Reader:
             low, high = (self._number(f"limits.{name}", end) for end in span)
             limits[name] = (low, high)
         return limits
+
+    def _list(self, name: str) -> Sequence[Any]:
+        """Entries that a technology may lack."""
+        found = self.content.get(name) or []
+        if not isinstance(found, list | tuple):
+            raise HardwareError(f"{self.where}: {name}={found} must be a list")
+        return found
 
     def _mapping(self, name: str, content: Mapping[str, Any], key: str | None = None) -> Mapping[str, Any]:
         found = content.get(name)

@@ -54,6 +54,9 @@ def test_numbers_of_another_node_are_scaled_by_the_cited_step() -> None:
 
 
 BROKEN: list[tuple[str, Any, str]] = [
+    ("notes", -1.9, "notes=-1.9 must be a list"),
+    ("scaling", 3, "scaling=3 must be a list"),
+    ("components.cells.energy_j.cell_read.node_m", "old", "cell_read.node_m=old must be a number above 0"),
     ("components.wordline_driver", None, "components.wordline_driver is missing"),
     ("components.cells.energy_j", None, "components.cells.energy_j is missing"),
     ("components.cells.energy_j.cell_read.value", -1e-15, "cell_read.value=-1e-15 must be a number from 0"),

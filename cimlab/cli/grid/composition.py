@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from cimlab.cli.application import conf_dir, hydra_line, is_hydra
 from cimlab.cli.config import TrainConfig
 from cimlab.cli.errors import ConfigError
+from cimlab.cli.trust import trusting
 
 Leaf = tuple[str, ...]
 Place = tuple[int, ...]
@@ -104,7 +105,7 @@ def read_grid(path: Path, overrides: Sequence[str]) -> Grid:
         ConfigError: the file, an axis or a value is unknown or malformed; names the line of the file.
     """
     _refuse_unreadable(path)
-    with _hydra(path) as base:
+    with _hydra(path, overrides) as base:
         return _Composer(path, base, overrides).grid()
 
 
@@ -116,7 +117,7 @@ def experiment(path: Path, overrides: Sequence[str]) -> Generator[tuple[dict[str
         ConfigError: as `read_grid`.
     """
     _refuse_unreadable(path)
-    with _hydra(path) as base:
+    with _hydra(path, overrides) as base:
         composer = _Composer(path, base, overrides)
         yield composer.written, lambda words: _document(composer.compose(words))
 
@@ -131,13 +132,16 @@ def _refuse_unreadable(path: Path) -> None:
 
 
 @contextmanager
-def _hydra(path: Path) -> Generator[tuple[str, ...]]:
-    """Hydra with the file as the choice of a group; gives the overrides that choose it."""
+def _hydra(path: Path, overrides: Sequence[str]) -> Generator[tuple[str, ...]]:
+    """Hydra with the file as the choice of a group; gives the overrides that choose it.
+
+    Only the overrides are the person's own words: what the file may not decide is refused.
+    """
     with tempfile.TemporaryDirectory() as folder:
         group = Path(folder) / "experiments"
         group.mkdir()
         (group / f"{path.stem}.yaml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with trusting(overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
             yield (f"hydra.searchpath=[file://{folder}]", f"+experiments={path.stem}")
 
 
@@ -209,7 +213,7 @@ class _Composer:
         try:
             return compose("train", [*self.base, *words], return_hydra_config=True)
         except Exception as problem:
-            if not is_hydra(problem):
+            if not is_hydra(problem) and not isinstance(problem, ConfigError):
                 raise
             line = hydra_line(problem, TrainConfig)
             raise ConfigError(f"{located(self.path, line, words)}{line}") from problem

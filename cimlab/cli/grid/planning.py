@@ -131,7 +131,7 @@ def check_every_value(made: Plan, path: Path) -> None:
     seen: set[tuple[int, int]] = set()
     for point in made.pending:
         new = {(axis, i) for axis, i in enumerate(point.place)} - seen
-        if not new:
+        if not new and point.place:  # the one point of a grid without axes has no value to be new
             continue
         seen |= new
         try:
