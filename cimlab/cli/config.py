@@ -26,6 +26,7 @@ from cimlab.hardware.chip import Chip
 from cimlab.training.settings import (
     DistillationSettings,
     MappingSettings,
+    PermutationSettings,
     PruneSettings,
     Recipe,
     TrackerSettings,
@@ -92,6 +93,7 @@ class TrainConfig:
     extensions: list[str] = Field(default_factory=list)
     experiment: Experiment | None = None
     distillation: DistillationSettings | None = None
+    permutation: PermutationSettings | None = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

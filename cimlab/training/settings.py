@@ -68,6 +68,25 @@ class DistillationSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class PermutationSettings:
+    """Which lines are reordered on the arrays before pruning (`pruning/permutation.py`).
+
+    Args:
+        rows: wordlines.
+        columns: bitlines.
+        rounds: most rounds of the search.
+    """
+
+    rows: bool
+    columns: bool
+    rounds: Annotated[int, Field(ge=1, le=1000)]
+
+    def __post_init__(self) -> None:
+        if not self.rows and not self.columns:
+            raise ValueError("permutation.rows=false with columns=false moves nothing; leave permutation out")
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrackerSettings:
     """Where metrics are shown besides the run record.
 
