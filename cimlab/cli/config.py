@@ -24,6 +24,7 @@ from cimlab.cli.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
 from cimlab.training.settings import (
+    AdmmSettings,
     DistillationSettings,
     MappingSettings,
     PermutationSettings,
@@ -94,6 +95,7 @@ class TrainConfig:
     experiment: Experiment | None = None
     distillation: DistillationSettings | None = None
     permutation: PermutationSettings | None = None
+    sparsity: AdmmSettings | None = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

@@ -48,7 +48,7 @@ GROUPS = (
     "trainer",
     "tracker",
 )
-OPTIONAL_GROUPS = ("distillation", "permutation")
+OPTIONAL_GROUPS = ("distillation", "permutation", "sparsity")
 """Means beyond pruning by itself; one that has no choice is off, and no part of a run's identity."""
 
 
@@ -247,6 +247,7 @@ def assemble(planned: PlannedRun) -> Experiment:
         choices=planned.choices,
         distillation=config.distillation,
         permutation=config.permutation,
+        sparsity=config.sparsity,
     )
 
 

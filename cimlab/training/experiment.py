@@ -41,6 +41,7 @@ from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.prune_retrain import PruneRetrain
 from cimlab.training.settings import (
+    AdmmSettings,
     DistillationSettings,
     MappingSettings,
     PermutationSettings,
@@ -49,6 +50,7 @@ from cimlab.training.settings import (
     TrackerSettings,
     TrainerSettings,
 )
+from cimlab.training.sparsity import AdmmTraining
 from cimlab.training.tracking import Tracker, make_tracker
 
 Weights = dict[str, Tensor]
@@ -74,6 +76,7 @@ class Experiment:
         choices: group -> choice, for the record.
         distillation: how retraining listens to the dense network; None: not at all.
         permutation: which lines are reordered on the arrays before pruning; None: none.
+        sparsity: how retraining begins with ADMM; None: it does not.
     """
 
     build_network: Callable[[], nn.Module]
@@ -98,6 +101,7 @@ class Experiment:
     choices: dict[str, str]
     distillation: DistillationSettings | None = None
     permutation: PermutationSettings | None = None
+    sparsity: AdmmSettings | None = None
 
     @property
     def budget(self) -> Budget:
@@ -281,7 +285,11 @@ def _prune_retrain(
         experiment.schedule,
         experiment.seed,
         experiment.recipe.gradient_batches,
+        0.0 if experiment.sparsity is None else experiment.sparsity.share,
     )
+    callbacks: list[pl.Callback] = [pruning]
+    if experiment.sparsity is not None:
+        callbacks.insert(0, AdmmTraining(prunable, experiment.rule, experiment.budget, experiment.sparsity))
     first = experiment.recipe.epochs
     mapping = mapping_of(matrices, experiment, lambda: pruning.masks, tracker, first)
     curve = retrain_curve(experiment.recipe, experiment.schedule)
@@ -295,7 +303,7 @@ def _prune_retrain(
         experiment.run_dir,
         history,
         tracker,
-        [pruning, mapping],
+        [*callbacks, mapping],
         teacher,
     )
     return pruning
