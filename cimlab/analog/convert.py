@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,6 +22,7 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import MAPPED_LAYERS, CrossbarMatrix
+from cimlab.crossbar.permutation import restored
 
 Masks = Mapping[str, Bool[Tensor, "..."]]
 Images = Float[Tensor, "batch channels height width"]
@@ -68,6 +70,7 @@ def convert(
     settings: AnalogSettings,
     adc: AdcModel,
     calibration: Iterable[Images],
+    permutation: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """The network on ideal cells and lossless ADCs; `program_draw` then makes it a chip.
 
@@ -78,8 +81,10 @@ def convert(
         settings: how to quantise.
         adc: ADC model; its range is calibrated here where it needs to be.
         calibration: batches of training images.
+        permutation: order of rows and columns on the arrays, as a checkpoint stores it.
 
     Raises:
+        PermutationError: the permutation is of another network or row order.
         AnalogError: the network, its weights or the calibration can't be used; the message names the layer.
     """
     mapped_layers(network, settings)
@@ -88,8 +93,10 @@ def convert(
     batches = list(calibration)
     observers = _observe(folded, layers, batches)
     converted = copy.deepcopy(folded)
+    plain = [CrossbarMatrix.of_layer(n, layer, row_order=settings.row_order) for n, layer in layers.items()]
+    matrices = {m.name: m for m in restored(plain, permutation)}
     for name, layer in layers.items():
-        matrix = CrossbarMatrix.of_layer(name, layer, row_order=settings.row_order)
+        matrix = matrices[name]
         integers, step = quantise_weights(layer.weight, geometry.weight_bits, settings.weight_scale)
         kept = masks.get(name, torch.ones_like(layer.weight, dtype=torch.bool))
         sliced = slice_weights(matrix.to_matrix(integers), matrix.to_matrix(kept.cpu()), geometry)

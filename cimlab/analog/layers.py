@@ -125,8 +125,8 @@ class AnalogLayer(nn.Module):
         mapping, sliced = self.mapping, self.mapping.sliced
         patches = replace(self.patches(q), first=self.reads)
         self.reads += len(patches.base)
-        codes = self._run(patches).flatten(0, 1)
-        subtract = mapping.quantiser.zero * sliced.weights.sum(1).flatten()
+        codes = mapping.matrix.to_outputs(self._run(patches))
+        subtract = mapping.quantiser.zero * mapping.matrix.to_outputs(sliced.weights.sum(1))
         factor = mapping.weight_step.double() * mapping.quantiser.scale
         bias = self.original.bias
         bias = torch.zeros(len(factor)) if bias is None else bias
@@ -144,7 +144,7 @@ class AnalogLayer(nn.Module):
             [m @ gather(patches, base, group, torch.float32) for base in blocks]
             for group, m in enumerate(driven)
         ]
-        return torch.cat([torch.cat(row, 1) for row in sums])
+        return self.mapping.matrix.to_outputs(torch.stack([torch.cat(row, 1) for row in sums]))
 
     @abstractmethod
     def integers(self, x: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
@@ -209,7 +209,7 @@ class AnalogLinear(AnalogLayer):
         return self._quantised(x.flatten(0, -2)[None])[0]
 
     def patches(self, q: Int[Tensor, "tokens features"]) -> Patches:
-        return linear_patches(q)
+        return linear_patches(q, self.mapping.matrix)
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
         q = self.integers(x)

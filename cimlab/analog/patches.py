@@ -36,10 +36,11 @@ class Patches:
         return self.values[self.base[:, None] + self.offset[group]]
 
 
-def linear_patches(q: Int[Tensor, "tokens features"]) -> Patches:
+def linear_patches(q: Int[Tensor, "tokens features"], matrix: CrossbarMatrix) -> Patches:
     """Every token is one product."""
     tokens, features = q.shape
-    return Patches(q.flatten(), torch.arange(tokens) * features, torch.arange(features)[None])
+    offset = matrix.to_matrix(torch.arange(features).expand(matrix.weight_shape))[:, :, 0]
+    return Patches(q.flatten(), torch.arange(tokens) * features, offset)
 
 
 def conv_patches(

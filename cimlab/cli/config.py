@@ -24,8 +24,10 @@ from cimlab.cli.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
 from cimlab.training.settings import (
+    AdmmSettings,
     DistillationSettings,
     MappingSettings,
+    PermutationSettings,
     PruneSettings,
     Recipe,
     TrackerSettings,
@@ -92,6 +94,8 @@ class TrainConfig:
     extensions: list[str] = Field(default_factory=list)
     experiment: Experiment | None = None
     distillation: DistillationSettings | None = None
+    permutation: PermutationSettings | None = None
+    sparsity: AdmmSettings | None = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

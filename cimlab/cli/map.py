@@ -147,6 +147,7 @@ def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) 
         raise errors.ConfigError(
             f"input: {choices['model']} can't take images of {shape} ({problem})"
         ) from problem
+    matrices = _permuted(checked, matrices)
     masks, weights = _masks(checked, network, matrices, granularity)
     placement = place_network(matrices, masks, checked.geometry, granularity.index, checked.mapping.placement)
     own, dense = _activities(checked, network, matrices, masks)
@@ -183,6 +184,19 @@ def _network(config: MapConfig) -> nn.Module:
         path = Path(config.checkpoint)
         checkpoints.load_into(network, checkpoints.network_weights(checkpoints.load(path)), path)
     return network
+
+
+def _permuted(config: MapConfig, matrices: list[CrossbarMatrix]) -> list[CrossbarMatrix]:
+    """The matrices with the order of rows and columns that the checkpoint was pruned in, if it was permuted."""
+    from cimlab.crossbar.permutation import PermutationError, restored
+    from cimlab.training import checkpoints
+
+    if config.checkpoint is None:
+        return matrices
+    try:
+        return restored(matrices, checkpoints.load(Path(config.checkpoint)).get("permutation"))
+    except PermutationError as problem:
+        raise errors.ConfigError(f"checkpoint {config.checkpoint}: mapping: {problem}") from problem
 
 
 def _masks(

@@ -169,6 +169,7 @@ def _simulate(
     from cimlab.analog.convert import analog_layers, convert, program_draw
     from cimlab.analog.fold import fold_batch_norms
     from cimlab.analog.simulation import Spread, accuracy, layer_fidelity
+    from cimlab.crossbar.permutation import PermutationError
     from cimlab.training import checkpoints
 
     if config.threads:
@@ -182,7 +183,11 @@ def _simulate(
     data.setup("test")
     started = time.perf_counter()
     calibration = [images for images, _ in islice(data.train_loader(), config.calibration_batches)]
-    converted = convert(network, content.get("masks", {}), config.geometry, config.analog, adc, calibration)
+    masks, permutation = content.get("masks", {}), content.get("permutation")
+    try:
+        converted = convert(network, masks, config.geometry, config.analog, adc, calibration, permutation)
+    except PermutationError as problem:
+        raise errors.ConfigError(f"checkpoint {config.checkpoint}: analog: {problem}") from problem
     seconds = {"convert": time.perf_counter() - started}
     started = time.perf_counter()
     images = sum(len(labels) for _, labels in _test_batches(data, config.images))

@@ -48,7 +48,7 @@ GROUPS = (
     "trainer",
     "tracker",
 )
-OPTIONAL_GROUPS = ("distillation",)
+OPTIONAL_GROUPS = ("distillation", "permutation", "sparsity")
 """Means beyond pruning by itself; one that has no choice is off, and no part of a run's identity."""
 
 
@@ -246,6 +246,8 @@ def assemble(planned: PlannedRun) -> Experiment:
         config=planned.plain,
         choices=planned.choices,
         distillation=config.distillation,
+        permutation=config.permutation,
+        sparsity=config.sparsity,
     )
 
 

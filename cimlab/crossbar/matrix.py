@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from math import prod
+from functools import cached_property
+from math import ceil, log2, prod
 from typing import Literal
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 RowOrder = Literal["channel_major", "kernel_major"]
@@ -33,6 +34,11 @@ class CrossbarMatrix:
         groups: matrices of this layer; 1 unless the convolution is grouped.
         products: matrix-vector products for one image (output pixels of a Conv2d, tokens of a Linear).
         row_order: `channel_major` is (c, kh, kw), unfold's order; `kernel_major` is (kh, kw, c).
+        row_permutation: on top of it, the row that each wordline carries, the same in every group; None is none.
+        column_permutation: the column that each bitline carries, likewise.
+
+    Raises:
+        ValueError: a permutation is none.
     """
 
     name: str
@@ -40,6 +46,15 @@ class CrossbarMatrix:
     groups: int = 1
     products: int = 1
     row_order: RowOrder = "channel_major"
+    row_permutation: tuple[int, ...] | None = None
+    column_permutation: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {"row_permutation": self.rows, "column_permutation": self.cols}
+        for field, length in lengths.items():
+            order = getattr(self, field)
+            if order is not None and sorted(order) != list(range(length)):
+                raise ValueError(f"{field} of layer {self.name} must hold each of 0 to {length - 1} once")
 
     @classmethod
     def of_layer(
@@ -86,10 +101,19 @@ class CrossbarMatrix:
         """A tensor of the weight's shape, read as the crossbar matrices."""
         grouped = weight.reshape(self.groups, self.cols, self.channels, self.kernel_size)
         order = (0, 2, 3, 1) if self.row_order == "channel_major" else (0, 3, 2, 1)
-        return grouped.permute(order).reshape(self.groups, self.rows, self.cols)
+        matrix = grouped.permute(order).reshape(self.groups, self.rows, self.cols)
+        if self.row_permutation is not None:
+            matrix = matrix[:, self._row_on_wordline.to(matrix.device)]
+        if self.column_permutation is not None:
+            matrix = matrix[:, :, self._column_on_bitline.to(matrix.device)]
+        return matrix
 
     def to_weight(self, matrix: Shaped[Tensor, "groups rows cols"]) -> Shaped[Tensor, "..."]:
         """The inverse of `to_matrix`: crossbar matrices in the shape of the layer's weight."""
+        if self.row_permutation is not None:
+            matrix = matrix[:, self._row_on_wordline.argsort().to(matrix.device)]
+        if self.column_permutation is not None:
+            matrix = matrix[:, :, self._column_on_bitline.argsort().to(matrix.device)]
         if self.row_order == "channel_major":
             grouped = matrix.reshape(self.groups, self.channels, self.kernel_size, self.cols).permute(
                 0, 3, 1, 2
@@ -102,8 +126,30 @@ class CrossbarMatrix:
 
     def channel_of_row(self) -> Shaped[Tensor, " rows"]:
         """The input channel that each row belongs to, whatever the row order."""
-        row = torch.arange(self.rows)
+        row = torch.arange(self.rows) if self.row_permutation is None else self._row_on_wordline
         return row // self.kernel_size if self.row_order == "channel_major" else row % self.channels
+
+    def to_outputs(self, values: Shaped[Tensor, "groups cols ..."]) -> Shaped[Tensor, "out ..."]:
+        """Values by bitline, put in the order of the layer's outputs."""
+        if self.column_permutation is not None:
+            values = values[:, self._column_on_bitline.argsort().to(values.device)]
+        return values.flatten(0, 1)
+
+    @property
+    def order_bits(self) -> int:
+        """Storage of the permutations: the address of every wordline's input and of every bitline's output."""
+        lengths = [
+            len(order) for order in (self.row_permutation, self.column_permutation) if order is not None
+        ]
+        return sum(length * ceil(log2(length)) for length in lengths)
+
+    @cached_property
+    def _row_on_wordline(self) -> Int[Tensor, " rows"]:
+        return torch.tensor(self.row_permutation)
+
+    @cached_property
+    def _column_on_bitline(self) -> Int[Tensor, " cols"]:
+        return torch.tensor(self.column_permutation)
 
 
 def network_matrices(

@@ -42,7 +42,7 @@ class Counts:
         partial_sum_adds: additions that join row groups, per image.
         input_buffer_bits: input bits fetched per image; every array has its own input register.
         output_buffer_bits: accumulator bits written per image.
-        index_bits: storage of the index that pruning support needs.
+        index_bits: storage of the index that pruning support needs, and of the order of permuted rows and columns.
     """
 
     weights: int = 0
@@ -110,6 +110,7 @@ def place_mask(
     work = mask.work(geometry)
     stripes = work.arrays_per_stripe if mode == "in_place" else _stripes_compacted(mask, geometry, index)
     index_storage = _index_bits(index, int(mask.units(index).sum(dtype=np.int64)), matrix, geometry, mode)
+    index_storage += matrix.order_bits
     return _placement(matrix, work, geometry, mask.weights_left, stripes, index_storage)
 
 

@@ -31,9 +31,9 @@ class Budget:
     Args:
         remaining: fraction of the prunable weights that stay.
         rule: `global`, one threshold over all layers; `steps`, the same threshold on saliency per array step
-            instead of per weight (`per_step`), so that layers with many products an image give up more; `uniform`,
-            the same fraction in each; `erk`, Erdos-Renyi-kernel densities (Evci et al., ICML 2020); `per_layer`,
-            fractions by name.
+            instead of per weight (`per_step`), so that layers with many products an image give up more;
+            `uniform`, the same fraction in each; `erk`, Erdos-Renyi-kernel densities (Evci et al., ICML 2020);
+            `per_layer`, fractions by name.
         layer_floor: fraction of every layer that stays whatever its scores, at least one unit; 0 is none.
         layer_remaining: for `per_layer`: name or glob pattern -> fraction; other layers use `remaining`.
     """

@@ -19,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
+from cimlab.crossbar.permutation import stored
 from cimlab.crossbar.placement import Counts, NetworkPlacement
 from cimlab.data.base import ImageDataModule
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.report import CostComparison
 from cimlab.pruning.allocation import Budget, PruningError
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
+from cimlab.pruning.permutation import Gathered, Lines, gather
 from cimlab.pruning.schedules import Schedule
 from cimlab.records.claims import claimed
 from cimlab.records.history import read_rows
@@ -39,13 +41,16 @@ from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.prune_retrain import PruneRetrain
 from cimlab.training.settings import (
+    AdmmSettings,
     DistillationSettings,
     MappingSettings,
+    PermutationSettings,
     PruneSettings,
     Recipe,
     TrackerSettings,
     TrainerSettings,
 )
+from cimlab.training.sparsity import AdmmTraining
 from cimlab.training.tracking import Tracker, make_tracker
 
 Weights = dict[str, Tensor]
@@ -70,6 +75,8 @@ class Experiment:
         config: the resolved configuration, for the record.
         choices: group -> choice, for the record.
         distillation: how retraining listens to the dense network; None: not at all.
+        permutation: which lines are reordered on the arrays before pruning; None: none.
+        sparsity: how retraining begins with ADMM; None: it does not.
     """
 
     build_network: Callable[[], nn.Module]
@@ -93,6 +100,8 @@ class Experiment:
     config: dict[str, Any]
     choices: dict[str, str]
     distillation: DistillationSettings | None = None
+    permutation: PermutationSettings | None = None
+    sparsity: AdmmSettings | None = None
 
     @property
     def budget(self) -> Budget:
@@ -125,19 +134,26 @@ def run_experiment(experiment: Experiment) -> RunRecord:
     record = None
     try:
         phases = {"dense": _dense_weights(network, matrices, experiment, tracker)}
+        matrices, gathered = _gathered(network, matrices, experiment)
+        prunable = prunable_matrices(matrices, experiment.prune)
         pruned = _prune_retrain(network, matrices, prunable, experiment, tracker)
         phases |= {"pruned": pruned.weights_after_pruning, "retrained": _snapshot(network)}
         accuracy = _test(network, phases, experiment)
         placement = mapping_of(matrices, experiment, lambda: pruned.masks, tracker).place()
         checkpoints.save(
             experiment.run_dir / checkpoints.NETWORK_FILE,
-            {"network": phases["retrained"], "masks": pruned.masks, "dense_run": experiment.dense_run},
+            {
+                "network": phases["retrained"],
+                "masks": pruned.masks,
+                "dense_run": experiment.dense_run,
+                **stored(matrices),
+            },
         )
         compared = measured_cost(
             experiment.cost, network, experiment.data, matrices, placement, pruned.masks, phases["dense"],
             experiment.rule.geometry,
         )  # fmt: skip
-        record = _record(experiment, matrices, prunable, placement, compared, accuracy)
+        record = _record(experiment, matrices, prunable, placement, compared, accuracy, gathered)
         record.write(experiment.run_dir / RECORD_FILE)
         checkpoints.discard(experiment.run_dir / "checkpoints")
     finally:
@@ -234,6 +250,26 @@ def dense_history(experiment: Experiment) -> Path:
     return experiment.dense_dir / experiment.dense_run / "history.jsonl"
 
 
+def _gathered(
+    network: nn.Module, matrices: list[CrossbarMatrix], experiment: Experiment
+) -> tuple[list[CrossbarMatrix], Gathered | None]:
+    """Permute lines for the dense weights, which every run finds again: a resumed run finds the same order."""
+    settings = experiment.permutation
+    if settings is None:
+        return matrices, None
+    lines = Lines(settings.rows, settings.columns, settings.rounds)
+    prunable = prunable_matrices(matrices, experiment.prune)
+    gathered = gather(network, prunable, experiment.rule, experiment.budget, lines, experiment.seed)
+    if experiment.trainer.progress != "none":
+        print(
+            f"permutation: pruning keeps {100 * gathered.after:.1f} % of the squared weights instead of "
+            f"{100 * gathered.before:.1f} %",
+            flush=True,
+        )
+    permuted = {m.name: m for m in gathered.matrices}
+    return [permuted.get(m.name, m) for m in matrices], gathered
+
+
 def _prune_retrain(
     network: nn.Module,
     matrices: list[CrossbarMatrix],
@@ -249,7 +285,11 @@ def _prune_retrain(
         experiment.schedule,
         experiment.seed,
         experiment.recipe.gradient_batches,
+        0.0 if experiment.sparsity is None else experiment.sparsity.share,
     )
+    callbacks: list[pl.Callback] = [pruning]
+    if experiment.sparsity is not None:
+        callbacks.insert(0, AdmmTraining(prunable, experiment.rule, experiment.budget, experiment.sparsity))
     first = experiment.recipe.epochs
     mapping = mapping_of(matrices, experiment, lambda: pruning.masks, tracker, first)
     curve = retrain_curve(experiment.recipe, experiment.schedule)
@@ -263,7 +303,7 @@ def _prune_retrain(
         experiment.run_dir,
         history,
         tracker,
-        [pruning, mapping],
+        [*callbacks, mapping],
         teacher,
     )
     return pruning
@@ -394,6 +434,7 @@ def _record(
     placement: NetworkPlacement,
     compared: CostComparison,
     accuracy: dict[str, dict[str, float]],
+    gathered: Gathered | None,
 ) -> RunRecord:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     seconds = {
@@ -413,7 +454,9 @@ def _record(
         wall_time_s=seconds,
         accuracy=accuracy,
         weights=weight_summary(placement, prunable),
-        hardware=hardware_summary(experiment, matrices, placement) | {"cost": compared.summary()},
+        hardware=hardware_summary(experiment, matrices, placement)
+        | {"cost": compared.summary()}
+        | ({} if gathered is None else {"permutation": permutation_summary(gathered)}),
     )
 
 
@@ -462,6 +505,16 @@ def hardware_summary(
         "utilisation": utilisation(placement.total, geometry.columns_per_weight),
         "layers": layers,
     }
+
+
+def permutation_summary(gathered: Gathered) -> dict[str, Any]:
+    """Share of the magnitude that pruning the dense weights keeps, without and with the permutations found."""
+    permuted = {m.name: m for m in gathered.matrices}
+    layers = {
+        name: {"kept_before": before, "kept_after": after, "order_bits": permuted[name].order_bits}
+        for name, (before, after) in gathered.layers.items()
+    }
+    return {"kept_before": gathered.before, "kept_after": gathered.after, "layers": layers}
 
 
 def utilisation(counts: Counts, columns_per_weight: int) -> float:

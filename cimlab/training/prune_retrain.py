@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -30,6 +31,7 @@ class PruneRetrain(pl.Callback):
         schedule: when to prune.
         seed: seed of saliencies that draw random numbers.
         gradient_batches: training batches for saliencies that need gradients.
+        start: fraction of the retraining before the schedule begins.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class PruneRetrain(pl.Callback):
         schedule: Schedule,
         seed: int,
         gradient_batches: int,
+        start: float = 0.0,
     ) -> None:
         self.matrices = matrices
         self.rule = rule
         self.budget = budget
-        self.events = schedule.events(budget.remaining)
+        events = schedule.events(budget.remaining)
+        self.events = [replace(event, at=start + (1 - start) * event.at) for event in events]
         self.seed = seed
         self.gradient_batches = gradient_batches
         self.masks: Masks = {}

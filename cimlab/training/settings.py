@@ -68,6 +68,47 @@ class DistillationSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class PermutationSettings:
+    """Which lines are reordered on the arrays before pruning (`pruning/permutation.py`).
+
+    Args:
+        rows: wordlines.
+        columns: bitlines.
+        rounds: most rounds of the search.
+    """
+
+    rows: bool
+    columns: bool
+    rounds: Annotated[int, Field(ge=1, le=1000)]
+
+    def __post_init__(self) -> None:
+        if not self.rows and not self.columns:
+            raise ValueError("permutation.rows=false with columns=false moves nothing; leave permutation out")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class AdmmSettings:
+    """Training towards the nearest network of whole kept units (`pruning/admm.py`).
+
+    Args:
+        share: fraction of the retraining, at its start; the schedule's events are spread over the rest.
+        updates: of targets and duals, equally spaced.
+        first_rho: strength of the pull after the first update.
+        last_rho: after the last; geometric in between.
+    """
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    updates: Annotated[int, Field(ge=1, le=10_000)]
+    first_rho: Annotated[float, Field(gt=0, le=1)]
+    last_rho: Annotated[float, Field(gt=0, le=1)]
+
+    def rho_at(self, update: int) -> float:
+        """Strength after an update, the first being 0."""
+        done = update / max(1, self.updates - 1)
+        return self.first_rho * (self.last_rho / self.first_rho) ** done
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrackerSettings:
     """Where metrics are shown besides the run record.
 

@@ -1,5 +1,6 @@
 """Converted networks: what folding, quantising, masks and arrays do to the outputs, and what is refused."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -20,6 +21,7 @@ from cimlab.analog.fold import fold_batch_norms
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
+from cimlab.crossbar.permutation import stored
 from cimlab.crossbar.placement import place_network
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 from cimlab.models.digits_cnn import digits_cnn
@@ -240,3 +242,41 @@ def test_weight_bits_without_levels_and_a_shared_sign_bit_are_refused() -> None:
     shared = CrossbarGeometry(signed_encoding="twos_complement")
     with pytest.raises(AnalogError, match=r"sign bit.*use cell_bits in \[1, 7\]"):
         convert(network, {}, shared, AnalogSettings(), IdealAdc(), [images])
+
+
+@pytest.mark.parametrize(("encoding", "backend"), [("differential", "packed"), ("offset", "reference")])
+def test_permuted_lines_compute_the_same_through_a_lossless_adc(encoding, backend) -> None:
+    """Grouped and strided convolutions and a Linear, half of the weights pruned, every line elsewhere."""
+    torch.manual_seed(0)
+    layers = (
+        nn.Conv2d(4, 6, 3, stride=2, groups=2),
+        nn.ReLU(),
+        nn.Conv2d(6, 5, 2),
+        nn.Flatten(),
+        nn.Linear(20, 3),
+    )
+    network = nn.Sequential(*layers).eval()
+    geometry = CrossbarGeometry(rows=16, active_rows=4, cols=64, signed_encoding=encoding, adc_bits=None)
+    images = torch.randn(3, 4, 7, 7)
+    plain = network_matrices(network, (4, 7, 7))
+    permuted = [
+        replace(
+            m,
+            row_permutation=tuple(torch.randperm(m.rows).tolist()),
+            column_permutation=tuple(torch.randperm(m.cols).tolist()),
+        )
+        for m in plain
+    ]
+    masks = {m.name: torch.rand(m.weight_shape) < 0.5 for m in plain}
+    with torch.no_grad():
+        for m in plain:
+            network.get_parameter(f"{m.name}.weight").mul_(masks[m.name])
+    chosen, calibration = AnalogSettings(backend=backend), [images]
+    one = convert(network, masks, geometry, chosen, IdealAdc(), calibration)
+    other = convert(
+        network, masks, geometry, chosen, IdealAdc(), calibration, stored(permuted)["permutation"]
+    )
+    rows = [layer.mapping.sliced.weights for layer in analog_layers(one).values()]
+    moved = [layer.mapping.sliced.weights for layer in analog_layers(other).values()]
+    assert not any(torch.equal(a, b) for a, b in zip(rows, moved, strict=True))
+    torch.testing.assert_close(other(images), one(images))
