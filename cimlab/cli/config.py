@@ -125,14 +125,19 @@ def check(config: DictConfig, schema: type[Schema]) -> Schema:
     return check_plain(plain_config(config), schema)
 
 
-def check_plain(plain: dict[str, Any], schema: type[Schema]) -> Schema:
+def check_plain(plain: dict[str, Any], schema: type[Schema], secrets: dict[str, str] | None = None) -> Schema:
     """The same for a configuration that is in plain containers already.
+
+    Args:
+        plain: the configuration.
+        schema: the dataclass of the command.
+        secrets: `secret_values()`, where many configurations are checked.
 
     Raises:
         ConfigError: as `check`.
     """
     _refuse_unknown(schema, schema, plain, "")
-    _refuse_secrets(plain)
+    _refuse_secrets(plain, secret_values() if secrets is None else secrets)
     try:
         return _adapter(schema).validate_python(plain)
     except ValidationError as problem:
@@ -170,11 +175,18 @@ def _refuse_unknown(top: type, schema: type, plain: dict, path: str) -> None:
             _refuse_unknown(top, inner, value, f"{path}{key}.")
 
 
-def _refuse_secrets(plain: dict[str, Any]) -> None:
+def secret_values() -> dict[str, str]:
+    """Environment variables that hold a key or a password, by their name."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
+    }
+
+
+def _refuse_secrets(plain: dict[str, Any], secrets: dict[str, str]) -> None:
     """A configuration goes into records and trackers whole, so that it must hold no key or password."""
-    for name, value in os.environ.items():
-        if not SECRET_NAME.search(name) or len(value) < SHORTEST_SECRET:
-            continue
+    for name, value in secrets.items():
         for key, node in plain.items():
             if value in json.dumps(node, ensure_ascii=False):
                 raise ConfigError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.record import (
     RECORD_FILE,
     RecordError,
+    Remembered,
     RunRecord,
     canonical,
     hash_of_texts,
@@ -126,9 +126,9 @@ def plan(
     config: TrainConfig,
     plain: dict[str, Any],
     all_choices: dict[str, str],
-    text_of: Callable[[Any], str] = canonical,
+    text_of: Remembered | None = None,
 ) -> PlannedRun:
-    """Give a checked configuration its identity."""
+    """Give a checked configuration its identity; planning many, give each the same `text_of`."""
     return PlannedRun(
         config, plain, chosen(all_choices, GROUPS, OPTIONAL_GROUPS), *identities(plain, config, text_of)
     )
@@ -162,22 +162,30 @@ def perform(planned: PlannedRun) -> RunRecord:
 
 
 def identities(
-    plain: dict[str, Any], config: TrainConfig, text_of: Callable[[Any], str] = canonical
+    plain: dict[str, Any], config: TrainConfig, text_of: Remembered | None = None
 ) -> tuple[str, str]:
     """Content hashes of what shapes the run's result, and of what shapes its dense network.
 
     Folders, trackers, progress bars and reading processes are left out: they change no number.
     """
-    numbers = {key: plain["trainer"].get(key) for key in SHAPES_NUMBERS}
+    text_of = text_of or Remembered()
     start = None if config.checkpoint is None else application.file_hash(Path(config.checkpoint))
-    left_out = ("data_dir", "download", "num_workers")
-    data = {key: value for key, value in plain["data"].items() if key not in left_out}
-    shaping = {**plain, "data": data, "trainer": numbers, "checkpoint": start}
-    run = {key: text_of(shaping[key]) for key in (*SHAPES_RESULT, "trainer", "checkpoint")}
+    select = {"data": _shaping_data, "trainer": _shaping_numbers}
+    run = {key: text_of(plain[key], select.get(key)) for key in (*SHAPES_RESULT, "trainer")}
+    run["checkpoint"] = canonical(start)
     run |= {key: text_of(plain[key]) for key in OPTIONAL_GROUPS if plain.get(key) is not None}
     dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
     dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
     return hash_of_texts(run), hash_of_texts(dense)
+
+
+def _shaping_data(data: dict[str, Any]) -> dict[str, Any]:
+    left_out = ("data_dir", "download", "num_workers")
+    return {key: value for key, value in data.items() if key not in left_out}
+
+
+def _shaping_numbers(trainer: dict[str, Any]) -> dict[str, Any]:
+    return {key: trainer.get(key) for key in SHAPES_NUMBERS}
 
 
 def _existing(path: Path, tell: bool = True) -> RunRecord | None:

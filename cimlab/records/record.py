@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 SCHEMA = 1
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 RECORD_FILE = "record.json"
 
 
@@ -112,7 +114,7 @@ def canonical(content: Any) -> str:
     """Plain content as JSON without spaces, keys in order."""
     if not _has_text_keys(content):  # keys that are numbers sort as the text they become
         content = json.loads(json.dumps(content))
-    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL.encode(content)
 
 
 def _has_text_keys(content: Any) -> bool:
@@ -123,25 +125,26 @@ def _has_text_keys(content: Any) -> bool:
 
 def hash_of_texts(texts: dict[str, str]) -> str:
     """`content_hash` of a mapping, from the canonical text of each of its parts."""
-    body = ",".join(f"{json.dumps(key)}:{texts[key]}" for key in sorted(texts))
+    body = ",".join(f"{_CANONICAL.encode(key)}:{texts[key]}" for key in sorted(texts))
     return hashlib.sha256(f"{{{body}}}".encode()).hexdigest()
 
 
 class Remembered:
     """`canonical`, remembering the text of an object for as long as it is used: ten thousand points share most parts.
 
-    Parts must not change between calls.
+    Parts must not change between calls. Of a part, `select` says what counts; without it, all.
     """
 
     def __init__(self) -> None:
-        self._texts: dict[int, tuple[Any, str]] = {}
+        self._texts: dict[tuple[int, Any], tuple[Any, str]] = {}
 
-    def __call__(self, part: Any) -> str:
+    def __call__(self, part: Any, select: Callable[[Any], Any] | None = None) -> str:
         if not isinstance(part, dict):
-            return canonical(part)
-        known = self._texts.get(id(part))
+            return canonical(part if select is None else select(part))
+        known = self._texts.get((id(part), select))
         if known is None:  # the object is kept with its text, so that nothing else can get its id
-            known = self._texts[id(part)] = (part, canonical(part))
+            text = canonical(part if select is None else select(part))
+            known = self._texts[id(part), select] = (part, text)
             if len(self._texts) > 1000:
                 self._texts.clear()
         return known[1]

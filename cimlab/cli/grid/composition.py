@@ -21,7 +21,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cimlab.cli.application import conf_dir, hydra_line, is_hydra
 from cimlab.cli.config import TrainConfig
@@ -119,7 +119,7 @@ def experiment(path: Path, overrides: Sequence[str]) -> Generator[tuple[dict[str
     _refuse_unreadable(path)
     with _hydra(path, overrides) as base:
         composer = _Composer(path, base, overrides)
-        yield composer.written, lambda words: _document(composer.compose(words))
+        yield composer.written, lambda words: _document(*composer.compose(words))
 
 
 def _refuse_unreadable(path: Path) -> None:
@@ -152,7 +152,7 @@ class _Composer:
         self.path = path
         self.base = base
         given = self._parse(overrides)
-        params = self.compose(()).hydra.sweeper.params or {}
+        params = self.compose(())[1].sweeper.params or {}
         written = {str(key).lstrip("+~"): f"{key}={value}" for key, value in params.items()}
         for override in given:
             written.pop(override.key_or_group, None)
@@ -163,9 +163,8 @@ class _Composer:
     def grid(self) -> Grid:
         self.axes = [self._words(override) for override in self._parse(list(self.written.values()))]
         first_words = [words[0] for words in self.axes]
-        config = self.compose(first_words)
-        run = _run(config)
-        self.first, self.raw = _document(config), _leaves(_plain(run, resolve=False))
+        run, hydra = self.compose(first_words)
+        self.first, self.raw = _document(run, hydra), _leaves(_plain(run, resolve=False))
         self.first_leaves = _leaves(self.first)
         groups = [[i] for i in range(len(self.axes))]
         if not _only_simple_references(self.raw):
@@ -176,11 +175,11 @@ class _Composer:
             if len(merged) == len(groups):
                 break
             groups = merged
-        launcher = OmegaConf.to_container(config.hydra.launcher, resolve=False)
+        launcher = OmegaConf.to_container(hydra.launcher, resolve=False)
         assert isinstance(launcher, dict)
         grid = Grid(self.path.stem, self.first, tuple(axes), {str(k): v for k, v in launcher.items()})
         last = tuple(len(axis.settings) - 1 for axis in axes)
-        if grid.document(last) != _document(self.compose(grid.words(last))):
+        if grid.document(last) != _document(*self.compose(grid.words(last))):
             raise AssertionError(
                 f"{self.path}: a point differs from Hydra's own composition; please report it"
             )
@@ -190,33 +189,36 @@ class _Composer:
         keys = tuple(self.axes[i][0].lstrip("+~").split("=", 1)[0] for i in group)
         combinations = list(itertools.product(*(self.axes[i] for i in group)))
         settings = [Setting(combinations[0])]
-        settings += [self._setting(words, group, run) for words in combinations[1:]]
+        updated = run.copy()  # one for the axis: every combination sets the same keys
+        settings += [self._setting(words, group, updated) for words in combinations[1:]]
         return Axis(keys, tuple(settings))
 
-    def _setting(self, words: tuple[str, ...], group: list[int], run: DictConfig) -> Setting:
+    def _setting(self, words: tuple[str, ...], group: list[int], updated: DictConfig) -> Setting:
         parsed = self._parse(words)
-        if all(_is_plain_value(override, run) for override in parsed):
+        if all(_is_plain_value(override, updated) for override in parsed):
             # put into the first point, which is all that Hydra does with plain values
-            updated = run.copy()
             for override in parsed:
                 OmegaConf.update(updated, override.key_or_group, override.value(), merge=True)
             after = {**self.first, "config": _plain(updated, resolve=True)}
             rewired = {("config", *override.key_or_group.split(".")) for override in parsed}
         else:
             others = [axis[0] for i, axis in enumerate(self.axes) if i not in group]
-            config = self.compose([*others, *words])
-            raw, after = _leaves(_plain(_run(config), resolve=False)), _document(config)
+            own, hydra = self.compose([*others, *words])
+            raw, after = _leaves(_plain(own, resolve=False)), _document(own, hydra)
             rewired = {("config", *k) for k in {*raw, *self.raw} if raw.get(k, ...) != self.raw.get(k, ...)}
         return _difference(self.first_leaves, _leaves(after), words, frozenset(rewired))
 
-    def compose(self, words: Sequence[str]) -> DictConfig:
+    def compose(self, words: Sequence[str]) -> tuple[DictConfig, DictConfig]:
+        """A run, and Hydra's own settings."""
         try:
-            return compose("train", [*self.base, *words], return_hydra_config=True)
+            config = compose("train", [*self.base, *words], return_hydra_config=True)
         except Exception as problem:
             if not is_hydra(problem) and not isinstance(problem, ConfigError):
                 raise
             line = hydra_line(problem, TrainConfig)
             raise ConfigError(f"{located(self.path, line, words)}{line}") from problem
+        with open_dict(config):
+            return config, config.pop("hydra")
 
     def _parse(self, words: Sequence[str]) -> list[Override]:
         return [self._parse_one(word) for word in words]
@@ -268,20 +270,13 @@ def _is_plain_value(override: Override, config: DictConfig) -> bool:
     )
 
 
-def _document(config: DictConfig) -> Document:
-    choices = OmegaConf.to_container(config.hydra.runtime.choices)
+def _document(run: DictConfig, hydra: DictConfig) -> Document:
+    choices = OmegaConf.to_container(hydra.runtime.choices)
     assert isinstance(choices, dict)
     return {
-        "config": _plain(_run(config), resolve=True),
+        "config": _plain(run, resolve=True),
         "choices": {str(k): str(v) for k, v in choices.items() if v and not str(k).startswith("hydra/")},
     }
-
-
-def _run(config: DictConfig) -> DictConfig:
-    """What Hydra composed, less its own settings."""
-    run = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    assert isinstance(run, DictConfig)
-    return run
 
 
 def _plain(run: DictConfig, resolve: bool) -> dict[str, Any]:
