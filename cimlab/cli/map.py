@@ -102,7 +102,7 @@ class Mapped:
     weights: str
     summary: dict[str, Any]
     sensitivity: dict[str, dict[str, Any] | str]
-    picture: tuple[str, list[list[bool]], int, int]
+    picture: list[Any]
     choices: dict[str, str] = field(default_factory=dict)
 
 
@@ -263,9 +263,7 @@ def _other_models(model: CostModel) -> dict[str, CostModel]:
     return {name: replace(model, adc=load_adc_model(name)) for name in choices("adc_model")}
 
 
-def _picture(
-    config: MapConfig, matrices: list[CrossbarMatrix], masks: Masks
-) -> tuple[str, list[list[bool]], int, int]:
+def _picture(config: MapConfig, matrices: list[CrossbarMatrix], masks: Masks) -> list[Any]:
     """Executed steps of the pictured layer (its first group)."""
     import numpy as np
     import torch
@@ -281,7 +279,7 @@ def _picture(
     bounds = row_group_bounds(matrix.rows, geometry)
     segments = LayerMask.of(matrix.to_matrix(kept)[:1]).segments(bounds, geometry)[0]
     steps = np.add.reduceat(segments, np.arange(0, matrix.cols, geometry.operation_unit[1]), axis=1) > 0
-    return name, steps.tolist(), geometry.row_groups, geometry.columns_per_adc
+    return [name, steps.tolist(), geometry.row_groups, geometry.columns_per_adc]
 
 
 def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> None:
