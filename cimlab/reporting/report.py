@@ -17,6 +17,7 @@ from cimlab.reporting.claims import Verdict, claims_table, verdicts
 from cimlab.reporting.grid import Grid, read_grids
 from cimlab.reporting.hardware_charts import energy_chart, layers_chart, speed_chart
 from cimlab.reporting.hardware_tables import hardware_table, sensitivity_table
+from cimlab.reporting.means import means_table
 from cimlab.reporting.numbers import numbers
 from cimlab.reporting.provenance import provenance_table
 from cimlab.reporting.published import Published, headline, headline_table, validation_table, work_table
@@ -94,7 +95,8 @@ def assemble(
     if first:
         tables += [hardware_table(first, grids, published.drop), sensitivity_table(first)]
     tables += [
-        headline_table(ours, published), work_table(published), ablation_table(found, mains), validation,
+        headline_table(ours, published), work_table(published), means_table(found),
+        ablation_table(found, mains), validation,
         claims_table(judged), provenance, runs_table(found),
     ]  # fmt: skip
     charts = (

@@ -57,7 +57,7 @@ def compare(path: Path, text: str) -> None:
     assert path.read_bytes() == text.encode(), f"{path.name} changed; look at it, then CIMLAB_WRITE_GOLDEN=1"
 
 
-@pytest.mark.parametrize("name", ["T1a", "T2", "T3", "T5", "T6", "T7", "claims", "provenance", "runs"])
+@pytest.mark.parametrize("name", ["T1a", "T2", "T3", "T5", "T6", "T7", "T8", "claims", "provenance", "runs"])
 def test_a_table_is_the_same_csv_byte_for_byte(report: Report, name: str) -> None:
     table = report.table(name)
     assert table is not None

@@ -1,0 +1,81 @@
+"""T8: what a study's settings say of its means, comparisons at equal conditions, and what was not run."""
+
+from typing import Any
+
+import pytest
+
+from cimlab.records.record import RunRecord
+from cimlab.reporting.means import means, means_table
+from cimlab.reporting.studies import studies
+from tests.reporting.made_up import run
+
+GRADUAL: dict[str, Any] = {"schedule": {"_target_": "x.Gradual", "epochs": 6, "prune_events": 10}}
+HINTON: dict[str, Any] = {"distillation": {"weight": 0.9, "temperature": 4.0}}
+GATHER: dict[str, Any] = {"permutation": {"rows": True, "columns": True, "rounds": 8}}
+ADMM: dict[str, Any] = {"sparsity": {"share": 0.4, "updates": 8, "first_rho": 0.001, "last_rho": 0.03}}
+
+
+def per_step(remaining: float) -> dict[str, Any]:
+    return {"prune": {"remaining": remaining, "allocation": "steps"}}
+
+
+def rows(records: list[RunRecord]) -> list[list[str]]:
+    return means_table(studies(records)).shown()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ()),
+        (GRADUAL, ("gradual",)),
+        ({"schedule": {"_target_": "x.Iterative", "epochs": 6, "prune_rounds": 3}}, ("iterative",)),
+        (
+            GRADUAL | HINTON | GATHER | ADMM | per_step(0.25),
+            ("gradual", "distillation", "permutation", "ADMM", "per step"),
+        ),
+    ],
+)
+def test_settings_tell_the_means(changes: dict[str, Any], expected: tuple[str, ...]) -> None:
+    (study,) = studies([run(**changes)])
+    assert means(study.settings) == expected
+
+
+def test_each_means_stands_beside_the_baseline_and_what_is_missing_shows() -> None:
+    records = [run(remaining=0.09, seed=s, **more) for s in (0, 1) for more in ({}, HINTON, HINTON | GATHER)]
+    records += [run(remaining=0.09, **per_step(0.09)), run("filter", 0.09)]
+    shown = rows(records)
+    labels = [
+        "one-shot",
+        "gradual",
+        "distillation",
+        "permutation",
+        "ADMM",
+        "per step",
+        "distillation + permutation",
+    ]
+    assert [row[3] for row in shown] == labels
+    assert {row[1] for row in shown} == {"operation unit"}  # no means was tried on filters
+    by_label = {row[3]: row for row in shown}
+    assert by_label["gradual"][4:] == ["not run"] * 5
+    assert by_label["one-shot"][7] == "0.00"
+    assert by_label["distillation"][7] == "0.00"  # the made-up loss knows no means
+    assert "±" in by_label["distillation"][5]
+    assert "±" not in by_label["per step"][5]
+
+
+def test_other_epochs_are_another_comparison() -> None:
+    longer: dict[str, Any] = {"schedule": GRADUAL["schedule"] | {"epochs": 12}}
+    shown = rows([run(remaining=0.09), run(remaining=0.09, **longer)])
+    assert {row[3]: row[5] for row in shown}["one-shot"] == "not run"
+    assert {row[3]: row[7] for row in shown}["gradual"] == "not run"
+
+
+def test_one_means_with_two_strengths_is_two_rows_that_say_so() -> None:
+    weaker: dict[str, Any] = {"distillation": {"weight": 0.5, "temperature": 4.0}}
+    shown = rows([run(remaining=0.09, **more) for more in ({}, HINTON, weaker)])
+    named = [row[3] for row in shown if row[3].startswith("distillation")]
+    assert named == ["distillation (distillation.weight=0.5)", "distillation (distillation.weight=0.9)"]
+
+
+def test_without_any_means_there_is_no_row() -> None:
+    assert rows([run(), run("filter")]) == []
