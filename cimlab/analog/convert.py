@@ -90,7 +90,7 @@ def convert(
     converted = copy.deepcopy(folded)
     for name, layer in layers.items():
         matrix = CrossbarMatrix.of_layer(name, layer, row_order=settings.row_order)
-        integers, step = quantise_weights(layer.weight, geometry.weight_bits, settings.weight_scale)
+        integers, step = quantise_weights(layer.weight.cpu(), geometry.weight_bits, settings.weight_scale)
         kept = masks.get(name, torch.ones_like(layer.weight, dtype=torch.bool))
         sliced = slice_weights(matrix.to_matrix(integers), matrix.to_matrix(kept.cpu()), geometry)
         quantiser = observers[name].quantiser(
