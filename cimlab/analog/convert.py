@@ -97,7 +97,7 @@ def convert(
     matrices = {m.name: m for m in restored(plain, permutation)}
     for name, layer in layers.items():
         matrix = matrices[name]
-        integers, step = quantise_weights(layer.weight, geometry.weight_bits, settings.weight_scale)
+        integers, step = quantise_weights(layer.weight.cpu(), geometry.weight_bits, settings.weight_scale)
         kept = masks.get(name, torch.ones_like(layer.weight, dtype=torch.bool))
         sliced = slice_weights(matrix.to_matrix(integers), matrix.to_matrix(kept.cpu()), geometry)
         quantiser = observers[name].quantiser(

@@ -19,6 +19,8 @@ def quantise_padded(
     x: Float[Tensor, "planes height width"], quantiser: InputQuantiser, padding: Padding
 ) -> tuple[Int[Tensor, "planes padded_height padded_width"], bool]:
     """`quantiser` with the integer of real zero around every plane; and whether there was anything not a number."""
+    if x.is_cuda:
+        return quantise_on_device(x, quantiser, padding)
     left, right, top, bottom = padding
     planes, height, width = x.shape
     q = torch.empty(planes, height + top + bottom, width + left + right, dtype=torch.int32)
@@ -37,9 +39,36 @@ def scale_and_add(
     y: Float[Tensor, "images out pixels"],
 ) -> None:
     """y = (step codes - subtract) factor + bias, in float64 until it is stored."""
+    if y.is_cuda:
+        y.copy_(scaled_on_device(codes, step, subtract, factor, bias, y))
+        return
     constants = (t.double().numpy() for t in (subtract, factor, bias))
     follow_torch()
     _scale(codes.numpy(), step, *constants, y.numpy())
+
+
+def quantise_on_device(
+    x: Float[Tensor, "planes height width"], quantiser: InputQuantiser, padding: Padding
+) -> tuple[Int[Tensor, "planes padded_height padded_width"], bool]:
+    """`quantise_padded` in torch operations, bit for bit; a device divides by a tensor, not by its reciprocal."""
+    levels = (x / x.new_tensor(quantiser.scale)).round().add(quantiser.zero)
+    q = levels.clamp(0, 2**quantiser.bits - 1).to(torch.int32)
+    return torch.nn.functional.pad(q, padding, value=quantiser.zero), bool(x.isnan().any())
+
+
+def scaled_on_device(
+    codes: Int[Tensor, "out products"],
+    step: float,
+    subtract: Float[Tensor, " out"],
+    factor: Float[Tensor, " out"],
+    bias: Float[Tensor, " out"],
+    y: Float[Tensor, "images out pixels"],
+) -> Float[Tensor, "images out pixels"]:
+    """What `scale_and_add` writes into `y`, in torch operations, float64, bit for bit."""
+    constants = (t.to(y.device).double()[:, None] for t in (subtract, factor, bias))
+    less, times, plus = constants
+    real = (step * codes.double() - less) * times + plus
+    return real.unflatten(1, y.shape[::2]).transpose(0, 1)
 
 
 @njit(parallel=True, cache=True, nogil=True)

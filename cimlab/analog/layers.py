@@ -56,6 +56,8 @@ class Mapping:
 class AnalogLayer(nn.Module):
     """What both layers share. Ideal cells and lossless ADCs until `program_arrays` is called.
 
+    The arrays stay with the device of the weight at that call; moved later, a network must be programmed again.
+
     Args:
         original: the folded float layer, kept for comparison.
         mapping: its integers.
@@ -95,11 +97,11 @@ class AnalogLayer(nn.Module):
         )
         self.off_level = device.off_level(bits)
         self.reads = 0
-        self._run = prepare(self.program, self.backend, self.mapping.matrix.name)
+        self._run = prepare(self.program, self.backend, self.mapping.matrix.name, self.original.weight.device)
 
     def watch_partial_sums(self, q: Int[Tensor, "..."]) -> None:
         """Add the partial sums of an evenly spaced part of a batch to the histogram that sets the ADC range."""
-        patches = self.patches(q)
+        patches = self.patches(q.cpu())
         every = -(-len(patches.base) // HISTOGRAM_PRODUCTS)
         sample = replace(patches, base=patches.base[::every])
         fast = supports(self.program)
@@ -133,12 +135,13 @@ class AnalogLayer(nn.Module):
         scale_and_add(codes, self.program.converter.step, subtract, factor, bias, y)
         per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
         if per_driven_cell:
-            removed = self._driven_inputs(patches).double() * (factor * per_driven_cell)[:, None]
+            per_input = (factor * per_driven_cell)[:, None].to(y.device)
+            removed = self._driven_inputs(patches).double() * per_input
             y -= removed.unflatten(1, y.shape[::2]).transpose(0, 1)
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
         """Sum of the inputs on the driven wordlines of every output, block by block."""
-        driven = self.mapping.sliced.driven.float().transpose(1, 2)
+        driven = self.mapping.sliced.driven.to(patches.values.device).float().transpose(1, 2)
         blocks = patches.base.split(BLOCK)
         sums = [
             [m @ gather(patches, base, group, torch.float32) for base in blocks]

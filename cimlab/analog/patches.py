@@ -7,6 +7,7 @@ reference all at once. A Linear is a convolution whose image is its feature vect
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -40,7 +41,7 @@ def linear_patches(q: Int[Tensor, "tokens features"], matrix: CrossbarMatrix) ->
     """Every token is one product."""
     tokens, features = q.shape
     offset = matrix.to_matrix(torch.arange(features).expand(matrix.weight_shape))[:, :, 0]
-    return Patches(q.flatten(), torch.arange(tokens) * features, offset)
+    return Patches(q.flatten(), torch.arange(tokens, device=q.device) * features, offset.to(q.device))
 
 
 def conv_patches(
@@ -50,13 +51,14 @@ def conv_patches(
     batch, channels, height, width = padded.shape
     kh, kw = layer.kernel_size
     (dy, dx), (sy, sx) = layer.dilation, layer.stride
-    y = torch.arange(0, height - dy * (kh - 1), sy)
-    x = torch.arange(0, width - dx * (kw - 1), sx)
-    image = torch.arange(batch) * channels * height * width
+    arange = partial(torch.arange, device=padded.device)
+    y = arange(0, height - dy * (kh - 1), sy)
+    x = arange(0, width - dx * (kw - 1), sx)
+    image = arange(batch) * channels * height * width
     base = image[:, None, None] + y[:, None] * width + x
-    own = torch.arange(channels // layer.groups).view(1, -1, 1, 1) * height * width
-    kernel = torch.arange(kh).view(-1, 1) * dy * width + torch.arange(kw) * dx
+    own = arange(channels // layer.groups).view(1, -1, 1, 1) * height * width
+    kernel = arange(kh).view(-1, 1) * dy * width + arange(kw) * dx
     weight_shaped = (own + kernel).expand(matrix.weight_shape)
     offset = matrix.to_matrix(weight_shaped)[:, :, 0]
-    group = torch.arange(layer.groups)[:, None] * (channels // layer.groups) * height * width
+    group = arange(layer.groups)[:, None] * (channels // layer.groups) * height * width
     return Patches(padded.flatten(), base.flatten(), offset + group)

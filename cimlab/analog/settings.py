@@ -7,7 +7,7 @@ from typing import Literal
 
 RangeRule = Literal["max", "percentile", "mse"]
 WeightScale = Literal["per_tensor", "per_channel"]
-BackendName = Literal["auto", "exact", "packed", "conductance", "reference"]
+BackendName = Literal["auto", "exact", "packed", "conductance", "tensor_core", "reference"]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,12 @@ PART = 128
 """Images a forward pass: whatever the loader's batches are, activations stay near the size of the cache."""
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are; networks without any run on the processor."""
+    weight = next(network.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
+
+
 @torch.no_grad()
 def accuracy(network: nn.Module, batches: Batches, after_batch: Callable[[int], None] | None = None) -> float:
     """Fraction of images whose highest score is their label's.
@@ -32,10 +38,11 @@ def accuracy(network: nn.Module, batches: Batches, after_batch: Callable[[int], 
         batches: images and labels.
         after_batch: told the number of images that were done since the last call.
     """
+    where = device_of(network)
     right = total = 0
     for images, labels in batches:
         for some, wanted in zip(images.split(PART), labels.split(PART), strict=True):
-            right += int((network(some).argmax(1) == wanted).sum())
+            right += int((network(some.to(where)).argmax(1) == wanted.to(where)).sum())
             if after_batch is not None:
                 after_batch(len(wanted))
         total += len(labels)
@@ -116,8 +123,8 @@ def layer_fidelity(
     hooks = [folded.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
     hooks += [layer.register_forward_hook(compare(name)) for name, layer in layers.items()]
     try:
-        folded(images)
-        network(images)
+        folded(images.to(device_of(folded)))
+        network(images.to(device_of(network)))
     finally:
         for hook in hooks:
             hook.remove()

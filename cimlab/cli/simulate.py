@@ -26,6 +26,7 @@ from cimlab.records.record import RecordError, content_hash
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from cimlab.analog.adcs.base import AdcModel
@@ -168,7 +169,7 @@ def _simulate(
 
     from cimlab.analog.convert import analog_layers, convert, program_draw
     from cimlab.analog.fold import fold_batch_norms
-    from cimlab.analog.simulation import Spread, accuracy, layer_fidelity
+    from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
     from cimlab.crossbar.permutation import PermutationError
     from cimlab.training import checkpoints
 
@@ -179,10 +180,13 @@ def _simulate(
     content = checkpoints.load(Path(config.checkpoint))
     checkpoints.load_into(network, checkpoints.network_weights(content), Path(config.checkpoint))
     network.eval()
+    if config.analog.backend == "tensor_core":
+        network.to(_cuda())
     data.setup("fit")
     data.setup("test")
     started = time.perf_counter()
-    calibration = [images for images, _ in islice(data.train_loader(), config.calibration_batches)]
+    where = device_of(network)
+    calibration = [images.to(where) for images, _ in islice(data.train_loader(), config.calibration_batches)]
     masks, permutation = content.get("masks", {}), content.get("permutation")
     try:
         converted = convert(network, masks, config.geometry, config.analog, adc, calibration, permutation)
@@ -242,6 +246,14 @@ def _simulate(
         },
         layers=layers,
     )
+
+
+def _cuda() -> torch.device:
+    import torch
+
+    if not torch.cuda.is_available():
+        errors.refuse("analog.backend", "tensor_core", "it needs a CUDA device; use analog.backend=auto")
+    return torch.device("cuda")
 
 
 def _finite(ratio: float) -> float | None:

@@ -116,7 +116,8 @@ def analog_chart(simulations: list[SimulationRecord]) -> Chart:
     title = "Accuracy on the analog array against ADC resolution and device variation"
     if not simulations:
         return Chart("F5", title, None, "no network was simulated on the analog array (cimlab simulate)")
-    rows = [_simulation_row(record) for record in simulations]
+    several = len({record.choices["adc"] for record in simulations}) > 1
+    rows = [_simulation_row(record, several) for record in simulations]
     order = sorted({row["adc"] for row in rows}, key=lambda bits: int(bits) if bits.isdigit() else 99)
     x = {
         "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": {"labelAngle": 0},
@@ -135,11 +136,14 @@ def analog_chart(simulations: list[SimulationRecord]) -> Chart:
     return Chart("F5", title, chart(rows, width=WIDTH, height=190, layer=layers), notes=notes)
 
 
-def _simulation_row(record: SimulationRecord) -> dict[str, Any]:
+def _simulation_row(record: SimulationRecord, name_adc: bool) -> dict[str, Any]:
+    """One point. Converters whose ranges are chosen differently are different series, named where there are some."""
     bits = record.config["geometry"]["adc_bits"]
     share = record.weights["left"] / record.weights["total"]
     kept = "dense" if share == 1 else f"{100 * share:.0f} % left"
     devices = worded(record.choices["device"].replace("+", ", "))
+    if name_adc:
+        devices += f", {worded(record.choices['adc'])} ADC"
     row = {
         "adc": "lossless" if bits is None else str(bits),
         "accuracy": 100 * record.accuracy["mean"],

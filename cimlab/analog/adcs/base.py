@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cimlab.analog.errors import AnalogError
 from cimlab.analog.slicing import SlicedMatrix
 
 
@@ -87,7 +88,13 @@ class AdcModel(ABC):
     def converter(
         self, sliced: SlicedMatrix, histogram: Int[Tensor, " sums"] | None, generator: torch.Generator
     ) -> Converter:
-        """The ADCs of a layer, with errors drawn. A step is never finer than one cell level."""
+        """The ADCs of a layer, with errors drawn. A step is never finer than one cell level.
+
+        Raises:
+            AnalogError: the range rests on partial sums, and none were seen.
+        """
+        if self.needs_histogram and histogram is None:
+            raise AnalogError("the ADC range was never calibrated; give calibration batches")
         top = 2 ** self.resolution_bits(sliced) - 1
         step = max(1.0, self.full_scale(sliced, histogram) / top)
         scale = torch.tensor(1 / step, dtype=torch.float32)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -17,16 +19,24 @@ from cimlab.analog.patches import Patches
 from cimlab.analog.program import ArrayProgram
 from cimlab.analog.settings import BackendName
 
+_PROCESSOR = torch.device("cpu")
+
 Run = Callable[[Patches], Int[Tensor, "groups cols products"]]
 """Shifted and added codes of a batch: sum over row groups, cycles and slices of 2^(t dac_bits) c_s code."""
 
 
-def prepare(program: ArrayProgram, name: BackendName, layer: str) -> Run:
-    """The backend `name`, or the fastest one that computes this program.
+def prepare(program: ArrayProgram, name: BackendName, layer: str, where: torch.device = _PROCESSOR) -> Run:
+    """The backend `name`, or the fastest one that computes this program where its inputs are.
 
     Raises:
         AnalogError: the chosen backend can't compute it.
     """
+    if name == "auto" and where.type != "cpu":
+        name = "tensor_core"
+    if name == "tensor_core":
+        return _on_device(program, layer, where)
+    if where.type != "cpu":
+        raise AnalogError(f"backend={name} runs on the processor, and the network is on {where}; use auto")
     if name == "auto":
         name = "exact" if program.is_exact else "packed" if supports(program) else "conductance"
     if name == "exact" and not program.is_exact:
@@ -46,3 +56,25 @@ def prepare(program: ArrayProgram, name: BackendName, layer: str) -> Run:
     if name == "conductance":
         return partial(conductance, layout=lay_out(program))
     return partial(reference, program=program)
+
+
+def _on_device(program: ArrayProgram, layer: str, where: torch.device) -> Run:
+    """The Triton kernel, imported only here: torch brings Triton along on Linux alone."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if where.type != "cuda" and not interpreted:
+        raise AnalogError(
+            f"backend=tensor_core needs a CUDA device, and layer {layer} is on {where}; use backend=auto"
+        )
+    try:
+        from cimlab.analog.backends import tensor_core
+    except ImportError as problem:
+        raise AnalogError(
+            f"backend=tensor_core needs Triton, which is not installed ({problem})"
+        ) from problem
+    if not tensor_core.supports(program):
+        raise AnalogError(
+            f"backend=tensor_core can't compute layer {layer}: it takes at most {tensor_core.MOST_ROWS} active "
+            f"rows, results below 2^31, and read noise at dac_bits of at most {tensor_core.EXACT_DIGIT_BITS}; "
+            "use the processor"
+        )
+    return partial(tensor_core.tensor_core, layout=tensor_core.lay_out(program, where))

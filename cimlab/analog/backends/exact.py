@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -37,6 +39,8 @@ def gather(
     patches: Patches, base: Int[Tensor, " products"], group: int, number: torch.dtype
 ) -> Float[Tensor, "rows products"]:
     """The transposed im2col matrix of some products of a group."""
+    if patches.values.is_cuda:
+        return replace(patches, base=base).matrix(group).T.to(number)
     offset = patches.offset[group].contiguous()
     rows = torch.empty(len(offset), len(base), dtype=number)
     follow_torch()
