@@ -59,13 +59,13 @@ def quantise_on_device(
 def scaled_on_device(
     codes: Int[Tensor, "out products"],
     step: float,
-    subtract: Float[Tensor, " out"],
+    subtract: Float[Tensor, " out"] | Float[Tensor, "out products"],
     factor: Float[Tensor, " out"],
     bias: Float[Tensor, " out"],
     y: Float[Tensor, "images out pixels"],
 ) -> Float[Tensor, "images out pixels"]:
-    """What `scale_and_add` writes into `y`, in torch operations, float64, bit for bit."""
-    constants = (t.to(y.device).double()[:, None] for t in (subtract, factor, bias))
+    """What `scale_and_add` writes into `y`, in torch operations, float64, bit for bit; products may differ."""
+    constants = (t.to(y.device).double().reshape(len(codes), -1) for t in (subtract, factor, bias))
     less, times, plus = constants
     real = (step * codes.double() - less) * times + plus
     return real.unflatten(1, y.shape[::2]).transpose(0, 1)

@@ -19,7 +19,7 @@ from cimlab.analog.backends.choose import prepare
 from cimlab.analog.backends.exact import BLOCK, gather
 from cimlab.analog.backends.packed import pack, packed_histogram, supports
 from cimlab.analog.devices.base import Device
-from cimlab.analog.digital import Padding, quantise_padded, scale_and_add
+from cimlab.analog.digital import Padding, quantise_padded, scale_and_add, scaled_on_device
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches, conv_patches, linear_patches
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
@@ -132,12 +132,16 @@ class AnalogLayer(nn.Module):
         factor = mapping.weight_step.double() * mapping.quantiser.scale
         bias = self.original.bias
         bias = torch.zeros(len(factor)) if bias is None else bias
-        scale_and_add(codes, self.program.converter.step, subtract, factor, bias, y)
+        step = self.program.converter.step
         per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
-        if per_driven_cell:
-            per_input = (factor * per_driven_cell)[:, None].to(y.device)
-            removed = self._driven_inputs(patches).double() * per_input
-            y -= removed.unflatten(1, y.shape[::2]).transpose(0, 1)
+        if (
+            per_driven_cell
+        ):  # both terms are far larger than their difference: subtract before rounding to float32
+            driven = self._driven_inputs(patches).double() * per_driven_cell
+            subtract = subtract.to(y.device).double()[:, None] + driven
+            y.copy_(scaled_on_device(codes, step, subtract, factor, bias, y))
+        else:
+            scale_and_add(codes, step, subtract, factor, bias, y)
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
         """Sum of the inputs on the driven wordlines of every output, block by block."""
