@@ -7,7 +7,7 @@ from typing import Any
 
 from cimlab.records.record import content_hash
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.studies import Study, accuracy, differences, left
+from cimlab.reporting.studies import Study, accuracy, differences, left, loss
 from cimlab.reporting.table import Cell, Column, Table
 
 MEANS = ("gradual", "iterative", "distillation", "permutation", "ADMM", "per step")
@@ -42,7 +42,7 @@ def _rest(settings: dict[str, Any]) -> dict[str, Any]:
 def means_table(found: list[Study]) -> Table:
     """A row a combination of means, for every granularity and budget that some means was tried at.
 
-    The change is that of the mean accuracy against one-shot pruning alone, on the same dense networks.
+    The change is against one-shot pruning alone, seed by seed, so that both start from the same dense network.
     """
     columns = (
         Column("model, data", text=True), Column("granularity", text=True), Column("kept", "%", 0),
@@ -57,8 +57,8 @@ def means_table(found: list[Study]) -> Table:
         if any(means(study.settings) for study in family):
             rows += _family_rows(family)
     notes = (
-        "Change against one-shot pruning alone. Per step: units ranked by saliency per array step, at equal weights. "
-        "A permutation's order is priced as index.",
+        "Change against one-shot pruning alone, seed by seed. Per step: units ranked by saliency per array step, at "
+        "equal weights. A permutation's order is priced as index.",
     )
     return Table("T8", "Which means pays, beyond one-shot pruning", columns, tuple(rows), notes)
 
@@ -70,22 +70,18 @@ def _family_rows(family: list[Study]) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for name, fraction in sorted(tried, key=lambda point: (point[0], -point[1])):
         point = (name, fraction)
-        bases = [s.of(point, accuracy) for s in family if not means(s.settings)]
-        base = next((estimate for estimate in bases if estimate), None)
+        bases = [s.points.get(point, ()) for s in family if not means(s.settings)]
+        base = {record.seed: accuracy(record) for runs in bases for record in runs}
         for label in _in_order(labels):
             study = labels.get(label)
-            own = study.of(point, accuracy) if study else None
+            runs = study.points.get(point, ()) if study else ()
             rows.append((
                 family[0].title, name, 100 * fraction, label,
-                study.of(point, left) if study else None, own, _loss(study, point) if study else None,
-                own.mean - base.mean if own and base else None,
-                study.of(point, lambda r: r.hardware["ratio"]["steps"]) if study else None,
+                Estimate.of(map(left, runs)), Estimate.of(map(accuracy, runs)), Estimate.of(map(loss, runs)),
+                Estimate.of(accuracy(r) - base[r.seed] for r in runs if r.seed in base),
+                Estimate.of(r.hardware["ratio"]["steps"] for r in runs),
             ))  # fmt: skip
     return rows
-
-
-def _loss(study: Study, point: tuple[str, float]) -> Estimate | None:
-    return study.of(point, lambda record: accuracy(record, "dense") - accuracy(record))
 
 
 def _labels(family: list[Study]) -> dict[str, Study]:
