@@ -91,7 +91,10 @@ def forget_peak() -> None:
 
 def memory(batch: int) -> None:
     """Print what one pass takes above the converted ResNet-18, backend by backend."""
-    network, images = resnet18(num_classes=10, in_channels=3).eval(), torch.randn(batch, 3, 32, 32)
+    network, images = (
+        resnet18(num_classes=10, in_channels=3, stem="cifar").eval(),
+        torch.randn(batch, 3, 32, 32),
+    )
     geometry = CrossbarGeometry(adc_bits=4)
     for backend, device in (("packed", Device()), ("conductance", Device(None, (ProgrammingVariation(),)))):
         rule = AnalogSettings(backend=backend, activation_range="max")
