@@ -56,9 +56,9 @@ def conv_patches(
     x = arange(0, width - dx * (kw - 1), sx)
     image = arange(batch) * channels * height * width
     base = image[:, None, None] + y[:, None] * width + x
-    own = arange(channels // layer.groups).view(1, -1, 1, 1) * height * width
-    kernel = arange(kh).view(-1, 1) * dy * width + arange(kw) * dx
+    own = torch.arange(channels // layer.groups).view(1, -1, 1, 1) * height * width
+    kernel = torch.arange(kh).view(-1, 1) * dy * width + torch.arange(kw) * dx
     weight_shaped = (own + kernel).expand(matrix.weight_shape)
     offset = matrix.to_matrix(weight_shaped)[:, :, 0]
-    group = arange(layer.groups)[:, None] * (channels // layer.groups) * height * width
-    return Patches(padded.flatten(), base.flatten(), offset + group)
+    group = torch.arange(layer.groups)[:, None] * (channels // layer.groups) * height * width
+    return Patches(padded.flatten(), base.flatten(), (offset + group).to(padded.device))

@@ -9,15 +9,21 @@ their values, save in the conductance backend, which skips zero input bits.
 Every time is the best of `repeats` after one call to warm up, network and arrays in turns. `--cpu-time` counts the
 process's processor time instead of the clock's (with --threads 1), which holds on a machine that does other things.
 
+`--memory` asks another question instead: how much memory does a batch of ResNet-18 (CIFAR stem) take above the
+converted model? Linux alone tells, by the high-water mark of the resident set, set back before the pass.
+
+    python experiments/benchmarks/analog_inference.py --memory [--batch 128]
     python experiments/benchmarks/analog_inference.py [--threads 2] [--batch 128] [--repeats 3] [--reference]
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +36,7 @@ from cimlab.analog.settings import AnalogSettings, BackendName
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import network_matrices
 from cimlab.crossbar.units import UnitGrid, aligned_segments
+from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import CifarResNet
 
 REMAINING = 0.09
@@ -72,6 +79,38 @@ def best_times(calls: list[Callable[[], object]], repeats: int, clock: Callable[
     return times
 
 
+def resident(key: str) -> int:
+    """Bytes of VmRSS (resident now) or VmHWM (the most since `forget_peak`)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split(f"{key}:")[1].split()[0])
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory(batch: int) -> None:
+    """Print what one pass takes above the converted ResNet-18, backend by backend."""
+    network, images = (
+        resnet18(num_classes=10, in_channels=3, stem="cifar").eval(),
+        torch.randn(batch, 3, 32, 32),
+    )
+    geometry = CrossbarGeometry(adc_bits=4)
+    for backend, device in (("packed", Device()), ("conductance", Device(None, (ProgrammingVariation(),)))):
+        rule = AnalogSettings(backend=backend, activation_range="max")
+        arrays = convert(network, {}, geometry, rule, FullScaleAdc(), [images[:8]])
+        program_draw(arrays, device, 0, 0)
+        gc.collect()
+        forget_peak()
+        before = resident("VmRSS")
+        with torch.no_grad():
+            arrays(images)
+        above = (resident("VmHWM") - before) / 2**30
+        print(
+            f"ResNet-18  batch {batch}  {backend:11s}  {above:.2f} GiB above the model's {before / 2**30:.2f} GiB"
+        )
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--threads", type=int, default=2)
@@ -79,10 +118,14 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--reference", action="store_true", help="also time the reference backend (slow)")
     options.add_argument("--cpu-time", action="store_true", help="processor time, for --threads 1")
+    options.add_argument("--memory", action="store_true", help="memory of ResNet-18 instead of times")
     asked = options.parse_args()
     clock = time.process_time if asked.cpu_time else time.perf_counter
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
+    if asked.memory:
+        memory(asked.batch)
+        return
     backends: list[tuple[str, BackendName, Device]] = [
         ("packed", "packed", Device()),
         ("conductance", "conductance", Device(None, (ProgrammingVariation(),))),

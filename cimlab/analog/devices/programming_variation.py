@@ -1,6 +1,6 @@
 """Cells are written off target: Gaussian, its spread a polynomial of the target, or log-normal.
 
-The polynomial is the form fitted to phase-change memory by Nandakumar et al. (ICECS 2020), equation 3; the
+The polynomial is the form fitted to phase-change memory by Nandakumar et al. (ICECS 2019); the
 log-normal one is usual for filamentary RRAM, whose resistance spreads by a factor.
 """
 
