@@ -2,8 +2,8 @@
 
 Question: does where a run happens change a number? Conditions: digits, one dense and two retraining epochs, one thread
 a process; four points on the basic, joblib and submitit (local) launchers of `cimlab train -m`, and through
-`cimlab sweep` with two workers; a tree of image files made here, read by 0 and by 2 data workers. Of each run the hash is
-printed of what its record says apart from times and places, and of every tensor of its network and masks.
+`cimlab sweep` with two workers; a tree of image files made here, read by 0 and by 2 data workers. Of each run is hashed
+what its record says apart from times and places, and every tensor of its network and masks.
 
     python experiments/robustness/determinism.py [--launcher basic --launcher joblib ...]
 """

@@ -3,9 +3,9 @@
 Question: does a killed run lose or change anything? Every kill is one of two kinds, in turn: after a random share
 of the processor time that the undisturbed run took (training, pruning, testing, mapping), or right before a random
 change to the output folder (opening a file to write, renaming, removing). A chain of up to five kills hits one run,
-which then goes on to its end; the first kill of every second chain comes between the final network and the record. Its record must equal that of the undisturbed run in every accuracy, count and weight
-fraction, and its dense and final networks and masks bit by bit (CPU, one thread). A record or network that is there
-after a kill must be whole.
+which then goes on to its end; the first kill of every second chain comes between the final network and the record. Its
+record must equal that of the undisturbed run in every accuracy, count and weight fraction, and its dense and final
+networks and masks bit by bit (CPU, one thread). A record or network that is there after a kill must be whole.
 
     python experiments/robustness/kills.py [--kills 30] [--seed 0]
 """
@@ -79,7 +79,7 @@ def start(
 
 
 def die_before(change: int, folder: str, only: str = "") -> None:
-    """SIGKILL for this process, right before its n-th change to a file below `folder`, or its n-th renaming to `only`."""
+    """SIGKILL for this process, right before its n-th change below `folder`, or its n-th renaming to `only`."""
     seen = 0
 
     def hook(event: str, arguments: tuple) -> None:
