@@ -10,7 +10,7 @@ from typing import NoReturn
 USAGE, FAILURE = 2, 1
 SHOWN = 120
 """Characters of a refused value that a message repeats."""
-REFUSALS = ("NetworkShapeError",)
+REFUSALS = ("DataSettingError", "NetworkShapeError")
 FAILURES = (
     "AnalogError",
     "CheckpointError",

@@ -211,8 +211,9 @@ def _masks(
     from cimlab.training import checkpoints
 
     if config.checkpoint is not None:
-        masks = checkpoints.load(Path(config.checkpoint)).get("masks")
-        if isinstance(masks, dict):
+        path = Path(config.checkpoint)
+        masks = checkpoints.network_masks(checkpoints.load(path), network, path)
+        if masks is not None:
             return masks, f"{config.checkpoint}, with its masks"
         zeros = {m.name: layer_weight(network, m.name) != 0 for m in matrices}
         pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}

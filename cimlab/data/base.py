@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from cimlab.data.errors import DataError, require_at_least
+from cimlab.data.errors import DataError, DataSettingError, require_at_least
 from cimlab.data.loader import Batch
 from cimlab.data.seeding import stratified_split
 
@@ -67,10 +67,10 @@ class ImageDataModule(LightningDataModule):
     def split_validation(
         self, labels: Int64[Tensor, " n"]
     ) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " validation"]]:
-        """Indices of the training and the validation images. Raises ValueError if no training image is
+        """Indices of the training and the validation images. Raises DataSettingError if no training image is
         left."""
         if self.validation_size >= len(labels):
-            raise ValueError(
+            raise DataSettingError(
                 f"validation_size={self.validation_size} is not allowed; use 0 to {len(labels) - 1}, "
                 f"for there are {len(labels)} training images"
             )

@@ -1,12 +1,16 @@
 """Handwritten digits, 1797 grey images of 8 x 8 pixels (Alpaydin and Kaynak, UCI, 1998), bundled with
 scikit-learn: no download, seconds a run; the set for a first look and for tests."""
 
+import zlib
+
+import numpy as np
 import torch
 
+from cimlab.data.errors import DataError
 from cimlab.data.resident import Labelled, ResidentDataModule
 from cimlab.data.seeding import TEST_SPLIT_SEED, stratified_split
 
-TEST_IMAGES = 360
+IMAGES, TEST_IMAGES = 1797, 360
 
 
 class Digits(ResidentDataModule):
@@ -21,10 +25,28 @@ class Digits(ResidentDataModule):
     std = (0.3757,)
 
     def load(self, train: bool) -> Labelled:
-        from sklearn.datasets import load_digits
-
-        pixels, targets = load_digits(return_X_y=True)
+        pixels, targets = _read()
         images = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
         labels = torch.from_numpy(targets).to(torch.int64)
         chosen = stratified_split(labels, TEST_IMAGES, TEST_SPLIT_SEED)[0 if train else 1]
         return images[chosen], labels[chosen]
+
+
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [1797, 64] and classes [1797] from scikit-learn's file, which carries a CRC32.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    from sklearn.datasets import load_digits
+
+    try:
+        pixels, targets = load_digits(return_X_y=True)
+        if pixels.shape != (IMAGES, 64):
+            raise ValueError(f"it holds {len(pixels)} images, not {IMAGES}")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"the digits that scikit-learn carries can't be read ({reason}); install scikit-learn again"
+        ) from error
+    return pixels, targets

@@ -1,8 +1,13 @@
-"""How data modules say no: DataError for missing or damaged files, ValueError for an option out of range."""
+"""How data modules say no: DataError for missing or damaged files, ValueError for an option out of range, and
+DataSettingError for one that only the data themselves show to be impossible."""
 
 
 class DataError(RuntimeError):
     """One clear line: what is wrong, where, and how to mend it."""
+
+
+class DataSettingError(ValueError):
+    """One clear line: the option, and what these data allow."""
 
 
 def require_at_least(name: str, value: int, least: int) -> None:

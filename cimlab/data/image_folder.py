@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from cimlab.data.augment import normalise
 from cimlab.data.base import ImageDataModule
 from cimlab.data.epoch import EpochLoader
-from cimlab.data.errors import DataError, require_at_least
+from cimlab.data.errors import DataError, DataSettingError, require_at_least
 from cimlab.data.loader import Batch
 from cimlab.data.seeding import TEST_SPLIT_SEED, mixed_seed, stratified_split
 
@@ -39,8 +39,9 @@ class SeededImages(Dataset[tuple[Tensor, int]]):
         try:
             with Image.open(path) as file:
                 picture = file.convert("RGB")
-        except OSError as error:
-            raise DataError(f"{path} cannot be read as an image ({error}); replace or remove it") from error
+        except Exception as error:  # whatever a damaged file makes the decoders throw
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
         # torchvision draws from torch's global CPU generator only; lend it a seed and give it back as it was
         state = torch.default_generator.get_state()
         torch.default_generator.manual_seed(mixed_seed(self.seed, self.epoch, index))
@@ -56,7 +57,7 @@ class FolderLoader(EpochLoader):
         self.module, self.samples, self.training = module, samples, training
         self.batch_size = module.batch_size if training else module.eval_batch_size
         if training and self.batch_size > len(samples):
-            raise ValueError(
+            raise DataSettingError(
                 f"batch_size={self.batch_size} is not allowed; use 1 to {len(samples)}, the training images"
             )
         self.transform = (
@@ -145,6 +146,13 @@ class ImageFolder(ImageDataModule):
             kept, held = stratified_split(torch.tensor(tree.targets), test_size, TEST_SPLIT_SEED)
             development, test = _pick(tree.samples, kept), _pick(tree.samples, held)
         train, validation = self.split_validation(torch.tensor([label for _, label in development]))
+        trained = {development[index][1] for index in train.tolist()}
+        for label, name in enumerate(tree.classes):
+            if label not in trained:
+                raise DataError(
+                    f"{root}: class {name!r} has no image to train on beside those for validation and test; add "
+                    "images, remove the class, or lower data.validation_size"
+                )
         self.num_classes = len(tree.classes)
         self._samples = {
             "train": _pick(development, train),

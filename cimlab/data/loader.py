@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cimlab.data.augment import Augmentation, augment, draw, normalise
 from cimlab.data.epoch import EpochLoader
+from cimlab.data.errors import DataSettingError
 from cimlab.data.seeding import mixed_seed
 
 Batch = tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]
@@ -19,7 +20,7 @@ class BatchLoader(EpochLoader):
     With an `augmentation` it is a training loader: shuffled, augmented, whole batches only. Without one it is
     an evaluation loader: in order, every image once. Order and augmentation depend on (seed, epoch) alone, on
     CPU and CUDA alike: an epoch's random numbers are drawn on the CPU and sent over once, so batches need no
-    synchronisation. Raises ValueError if a training set is smaller than one batch, or too small for its crop.
+    synchronisation. Raises DataSettingError if a training set is smaller than one batch, or too small for its crop.
     """
 
     def __init__(
@@ -36,11 +37,11 @@ class BatchLoader(EpochLoader):
     ) -> None:
         if augmentation is not None:
             if batch_size > len(images):
-                raise ValueError(
+                raise DataSettingError(
                     f"batch_size={batch_size} is not allowed; use 1 to {len(images)}, the training images"
                 )
             if augmentation.crop_padding >= images.shape[-1]:
-                raise ValueError(
+                raise DataSettingError(
                     f"crop_padding={augmentation.crop_padding} is not allowed; reflection in images of side "
                     f"{images.shape[-1]} needs 0 to {images.shape[-1] - 1} pixels"
                 )

@@ -100,6 +100,29 @@ def network_weights(content: dict[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix("network."): value for name, value in state.items()}
 
 
+def network_masks(content: dict[str, Any], network: nn.Module, path: Path) -> dict[str, Tensor] | None:
+    """The masks in a cimlab checkpoint, layer name -> True where a weight is kept; None if it holds none.
+
+    Raises:
+        CheckpointError: they are not masks of this network's layers.
+    """
+    masks = content.get("masks")
+    if masks is None or isinstance(masks, Tensor):  # of a plain state_dict, a parameter of that name
+        return None
+    if not isinstance(masks, Mapping):
+        raise CheckpointError(f"checkpoint {path} holds masks that are no mapping; save it again")
+    layers = dict(network.named_modules())
+    for name, mask in masks.items():
+        weight = getattr(layers.get(name), "weight", None) if isinstance(name, str) else None
+        fits = isinstance(mask, Tensor) and isinstance(weight, Tensor) and mask.shape == weight.shape
+        if not fits or mask.dtype != torch.bool:
+            raise CheckpointError(
+                f"checkpoint {path} has a mask {name} that fits no layer of the network; set model to the one it "
+                "was saved from"
+            )
+    return dict(masks)
+
+
 def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Load weights that fit exactly.
 

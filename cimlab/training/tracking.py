@@ -8,10 +8,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cimlab.training.settings import TrackerSettings
+
+PATIENCE = {
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_INIT_TIMEOUT": "30",  # s, then the run goes on untracked
+    "WANDB_FINISH_TIMEOUT": "120",  # s, then `wandb sync` may send what the server didn't take
+    "WANDB_FINISH_TIMEOUT_RAISES": "true",
+}
+"""What wandb is told unless the environment says otherwise: by itself it tries a dead server again for hours."""
 
 
 class Tracker:
@@ -39,7 +48,8 @@ class WandbTracker(Tracker):
     def _start(
         self, settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any], tags: list[str]
     ) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         import wandb
 
         self._run = wandb.init(
@@ -63,6 +73,8 @@ class WandbTracker(Tracker):
             self._run = None
             reason = " ".join(str(problem).split())[:200] or type(problem).__name__
             print(f"wandb failed and is off for the rest of this run ({reason})", file=sys.stderr)
+            with suppress(Exception):  # its helper process may be dead, which would be a traceback at exit
+                sys.modules["wandb"].teardown()
 
     def log(self, metrics: dict[str, float]) -> None:
         if self._run is not None:

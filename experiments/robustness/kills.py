@@ -3,9 +3,9 @@
 Question: does a killed run lose or change anything? Every kill is one of two kinds, in turn: after a random share
 of the processor time that the undisturbed run took (training, pruning, testing, mapping), or right before a random
 change to the output folder (opening a file to write, renaming, removing). A chain of up to five kills hits one run,
-which then goes on to its end. Its record must equal that of the undisturbed run in every accuracy, count and weight
-fraction, and its dense and final networks and masks bit by bit (CPU, one thread). A record or network that is there
-after a kill must be whole.
+which then goes on to its end; the first kill of every second chain comes between the final network and the record. Its
+record must equal that of the undisturbed run in every accuracy, count and weight fraction, and its dense and final
+networks and masks bit by bit (CPU, one thread). A record or network that is there after a kill must be whole.
 
     python experiments/robustness/kills.py [--kills 30] [--seed 0]
 """
@@ -52,8 +52,11 @@ MOST_CHANGES = 40  # about as many as an undisturbed run makes
 CHAIN = 5
 
 
-def start(words: tuple[str, ...], folder: Path, before_change: int | None = None) -> int:
-    """Fork a process that runs the command, and kills itself before its n-th change below `folder` if asked."""
+def start(
+    words: tuple[str, ...], folder: Path, before_change: int | None = None, at_record: bool = False
+) -> int:
+    """Fork a process that runs the command, and kills itself before its n-th change below `folder` if asked, or
+    between writing the final network and the record."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -65,6 +68,8 @@ def start(words: tuple[str, ...], folder: Path, before_change: int | None = None
         os.dup2(log, 2)
         if before_change is not None:
             die_before(before_change, str(folder))
+        if at_record:
+            die_before(1, str(folder), only=RECORD_FILE)
         main([*SMALL, *words, f"paths.output_dir={folder}"])
     except SystemExit as end:
         code = int(end.code or 0)
@@ -73,14 +78,15 @@ def start(words: tuple[str, ...], folder: Path, before_change: int | None = None
         os._exit(code)
 
 
-def die_before(change: int, folder: str) -> None:
-    """SIGKILL for this process, right before its n-th change to a file below `folder`."""
+def die_before(change: int, folder: str, only: str = "") -> None:
+    """SIGKILL for this process, right before its n-th change below `folder`, or its n-th renaming to `only`."""
     seen = 0
 
     def hook(event: str, arguments: tuple) -> None:
         nonlocal seen
         writes = event == "open" and bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
-        if (writes or event in CHANGES) and str(arguments[0]).startswith(folder):
+        counts = event == "os.rename" and str(arguments[1]).endswith(f"/{only}") if only else writes
+        if (counts or (not only and event in CHANGES)) and str(arguments[0]).startswith(folder):
             seen += 1
             if seen == change:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -156,7 +162,9 @@ def experiment(kills: int, seed: int) -> int:
                 expected[words], seconds[words] = result(whole), usage.ru_utime + usage.ru_stime
             folder = Path(scratch) / f"chain{chains}"
             for number in range(min(CHAIN, kills - done)):
-                if (chains + number) % 2:
+                if chains % 2 and number == 0:
+                    child = start(words, folder, at_record=True)
+                elif (chains + number) % 2:
                     child = start(words, folder, before_change=dice.randint(1, MOST_CHANGES))
                 else:
                     child = start(words, folder)

@@ -14,4 +14,5 @@ def test_runs_killed_at_random_moments_end_with_the_same_record() -> None:
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "10 kills" in answer.stdout
+    assert "before its record" in answer.stdout
     assert "0 runs differ or are lost" in answer.stdout
