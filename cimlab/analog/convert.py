@@ -8,16 +8,24 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cimlab.analog.adcs.base import AdcModel
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
-from cimlab.analog.fold import fold_batch_norms
+from cimlab.analog.fold import fold_batch_norms, output_factors
 from cimlab.analog.layers import AnalogConv2d, AnalogLayer, AnalogLinear
 from cimlab.analog.layers import Mapping as LayerMapping
-from cimlab.analog.quantise import RangeObserver, quantise_weights
+from cimlab.analog.quantise import (
+    InputQuantiser,
+    LayerSteps,
+    RangeObserver,
+    TrainedSteps,
+    by_output,
+    quantise_weights,
+    weight_integers,
+)
 from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -62,6 +70,18 @@ def mapped_layers(network: nn.Module, settings: AnalogSettings) -> dict[str, nn.
     return mapped
 
 
+def require_convertible(network: nn.Module, geometry: CrossbarGeometry, settings: AnalogSettings) -> None:
+    """Refuse before any training what could not be converted after it.
+
+    Raises:
+        AnalogError: a layer, the forward pass or the encoding of weights can't be mapped.
+    """
+    mapped_layers(network, settings)
+    output_factors(network)
+    one = torch.ones(1, 1, 1, dtype=torch.int32)
+    slice_weights(one, one.bool(), geometry)
+
+
 @torch.no_grad()
 def convert(
     network: nn.Module,
@@ -71,6 +91,7 @@ def convert(
     adc: AdcModel,
     calibration: Iterable[Images],
     permutation: Mapping[str, Any] | None = None,
+    learned: TrainedSteps | None = None,
 ) -> nn.Module:
     """The network on ideal cells and lossless ADCs; `program_draw` then makes it a chip.
 
@@ -82,33 +103,95 @@ def convert(
         adc: ADC model; its range is calibrated here where it needs to be.
         calibration: batches of training images.
         permutation: order of rows and columns on the arrays, as a checkpoint stores it.
+        learned: steps that the network was trained with; taken unless the settings say to calibrate all.
 
     Raises:
         PermutationError: the permutation is of another network or row order.
-        AnalogError: the network, its weights or the calibration can't be used; the message names the layer.
+        AnalogError: the network, its weights, its steps or the calibration can't be used; the message names the
+            layer.
     """
-    mapped_layers(network, settings)
+    trained = mapped_layers(network, settings)
+    steps = _learned_steps(learned, geometry, settings, trained)
+    factors = output_factors(network) if steps else {}
     folded = fold_batch_norms(network).requires_grad_(False)
     layers = mapped_layers(folded, settings)
     batches = list(calibration)
-    observers = _observe(folded, layers, batches)
+    observers = _observe(
+        folded, {name: layer for name, layer in layers.items() if name not in steps}, batches
+    )
     converted = copy.deepcopy(folded)
     plain = [CrossbarMatrix.of_layer(n, layer, row_order=settings.row_order) for n, layer in layers.items()]
     matrices = {m.name: m for m in restored(plain, permutation)}
     for name, layer in layers.items():
         matrix = matrices[name]
-        integers, step = quantise_weights(layer.weight.cpu(), geometry.weight_bits, settings.weight_scale)
+        if name in steps:
+            weight = trained[name].weight.cpu()
+            integers, step = _as_trained(weight, steps[name], factors.get(name), geometry)
+            quantiser = InputQuantiser(steps[name].input, steps[name].zero, geometry.input_bits)
+        else:
+            integers, step = quantise_weights(layer.weight.cpu(), geometry.weight_bits, settings.weight_scale)
+            quantiser = observers[name].quantiser(
+                settings.activation_range, settings.percentile, geometry.input_bits
+            )
         kept = masks.get(name, torch.ones_like(layer.weight, dtype=torch.bool))
         sliced = slice_weights(matrix.to_matrix(integers), matrix.to_matrix(kept.cpu()), geometry)
-        quantiser = observers[name].quantiser(
-            settings.activation_range, settings.percentile, geometry.input_bits
-        )
         kind = AnalogConv2d if isinstance(layer, nn.Conv2d) else AnalogLinear
         mapping = LayerMapping(matrix, sliced, step, quantiser)
         _replace(converted, name, kind(layer, mapping, adc, settings.backend))
     if adc.needs_histogram:
         _calibrate_adcs(converted, batches)
     return converted
+
+
+def _learned_steps(
+    learned: TrainedSteps | None,
+    geometry: CrossbarGeometry,
+    settings: AnalogSettings,
+    layers: Mapping[str, nn.Conv2d | nn.Linear],
+) -> Mapping[str, LayerSteps]:
+    """The steps to take over.
+
+    Raises:
+        AnalogError: they were learned for other bits than the array has, or for another network.
+    """
+    if learned is None or settings.steps == "calibrated":
+        return {}
+    trained, given = (learned.weight_bits, learned.input_bits), (geometry.weight_bits, geometry.input_bits)
+    if trained != given:
+        raise AnalogError(
+            f"the checkpoint learned its steps for weight_bits={trained[0]} and input_bits={trained[1]}, the geometry "
+            f"has {given[0]} and {given[1]}; set geometry.weight_bits={trained[0]} geometry.input_bits={trained[1]}, "
+            "or analog.steps=calibrated"
+        )
+    for name, layer in layers.items():
+        if name in learned.layers and len(learned.layers[name].weight) != len(layer.weight):
+            raise AnalogError(
+                f"the checkpoint's learned steps don't fit layer {name}; use analog.steps=calibrated"
+            )
+    return learned.layers
+
+
+def _as_trained(
+    weight: Float[Tensor, "out ..."],
+    steps: LayerSteps,
+    factor: Float[Tensor, " out"] | None,
+    geometry: CrossbarGeometry,
+) -> tuple[Int[Tensor, "out ..."], Float[Tensor, " out"]]:
+    """The integers of training, and the real size of one step after the norm was folded.
+
+    A norm multiplies all weights of an output by one factor, so that rounding before and after folding is the
+    same; a negative factor turns the signs around.
+
+    Raises:
+        AnalogError: a weight is not finite.
+    """
+    if not torch.isfinite(weight).all():
+        raise AnalogError("weights are not finite; the checkpoint is damaged")
+    integers = weight_integers(weight, steps.weight, geometry.weight_bits)
+    if factor is None:
+        return integers, steps.weight
+    sign = by_output(torch.where(factor < 0, -1, 1).int(), weight)
+    return integers * sign, steps.weight * factor.abs()
 
 
 def analog_layers(network: nn.Module) -> dict[str, AnalogLayer]:
@@ -139,7 +222,7 @@ def _observe(
         for name, layer in layers.items()
     ]
     try:
-        for images in batches:
+        for images in batches if observers else ():
             network(images)
     finally:
         for hook in hooks:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from cimlab.analog.errors import AnalogError
@@ -31,6 +32,22 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
         _fold(layer, norm)
         folded.set_submodule(norm_name, nn.Identity())
     return folded
+
+
+def output_factors(network: nn.Module) -> dict[str, Float[Tensor, " out"]]:
+    """What folding multiplies each output's weights by, for every layer that has a norm to fold.
+
+    Raises:
+        AnalogError: the forward pass can't be traced.
+    """
+    norms = {layer: network.get_submodule(norm) for layer, norm in _pairs(network)}
+    return {name: _factor(norm) for name, norm in norms.items() if isinstance(norm, _NORMS)}
+
+
+def _factor(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Float[Tensor, " out"]:
+    assert norm.running_var is not None
+    factor = (norm.running_var + norm.eps).rsqrt()
+    return factor * norm.weight if norm.affine else factor
 
 
 def _pairs(network: nn.Module) -> list[tuple[str, str]]:
@@ -62,11 +79,8 @@ def _pairs(network: nn.Module) -> list[tuple[str, str]]:
 @torch.no_grad()
 def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     assert norm.running_mean is not None
-    assert norm.running_var is not None
-    factor = (norm.running_var + norm.eps).rsqrt()
-    shift: Tensor | float = 0.0
-    if norm.affine:
-        factor, shift = factor * norm.weight, norm.bias
+    factor = _factor(norm)
+    shift: Tensor | float = norm.bias if norm.affine else 0.0
     bias = torch.zeros_like(norm.running_mean) if layer.bias is None else layer.bias
     layer.weight.mul_(factor.view(-1, *[1] * (layer.weight.ndim - 1)))
     layer.bias = nn.Parameter((bias - norm.running_mean) * factor + shift)

@@ -8,7 +8,9 @@ negative part would double them (Jacob et al., CVPR 2018, equations 1 to 7).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -131,8 +133,94 @@ def quantise_weights(
         raise AnalogError(f"weight_bits={bits} has no level beside zero; use weight_bits of 2 or more")
     if not torch.isfinite(weight).all():
         raise AnalogError("weights are not finite; the checkpoint is damaged")
+    whole = weight.flatten().expand(len(weight), -1) if scale == "per_tensor" else weight
+    step = whole_range_steps(whole, bits)
+    return weight_integers(weight, step, bits), step
+
+
+def weight_integers(
+    weight: Float[Tensor, "out ..."], step: Float[Tensor, " out"], bits: int
+) -> Int[Tensor, "out ..."]:
+    """Multiples of the outputs' steps, int32, clipped to -(2^(bits-1) - 1) .. 2^(bits-1) - 1."""
+    levels = 2 ** (bits - 1) - 1
+    return (weight / by_output(step, weight)).round().clamp(-levels, levels).to(torch.int32)
+
+
+def by_output(values: Float[Tensor, " out"], weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:
+    """One value an output, shaped to be broadcast over a weight."""
+    return values.view(-1, *[1] * (weight.ndim - 1))
+
+
+def whole_range_steps(weight: Float[Tensor, "out ..."], bits: int) -> Float[Tensor, " out"]:
+    """Steps by which each output's largest weight is its highest level; 1 where all are zero."""
     largest = weight.abs().flatten(1).amax(1)
-    if scale == "per_tensor":
-        largest = largest.max().expand_as(largest)
-    step = (largest / (2 ** (bits - 1) - 1)).where(largest > 0, 1.0)
-    return (weight / step.view(-1, *[1] * (weight.ndim - 1))).round().to(torch.int32), step
+    return (largest / (2 ** (bits - 1) - 1)).where(largest > 0, 1.0)
+
+
+def least_error_steps(weight: Float[Tensor, "out ..."], bits: int, tried: int = 50) -> Float[Tensor, " out"]:
+    """Steps shrunk from the whole range by the factor in 1/tried .. 1 of each output's least mean squared error."""
+    whole = whole_range_steps(weight, bits)
+    best = torch.full_like(whole, torch.inf)
+    chosen = whole
+    for number in range(tried, 0, -1):
+        step = whole * (number / tried)
+        read = weight_integers(weight, step, bits) * by_output(step, weight)
+        error = (read - weight).square().flatten(1).sum(1)
+        chosen, best = step.where(error < best, chosen), torch.minimum(error, best)
+    return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSteps:
+    """How a network was trained to round one layer.
+
+    Args:
+        weight: real size of one weight level by output, before its norm is folded.
+        input: real size of one input level.
+        zero: the input level of real zero.
+    """
+
+    weight: Float[Tensor, " out"]
+    input: float
+    zero: int
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedSteps:
+    """What quantisation-aware training leaves beside the weights.
+
+    Args:
+        weight_bits, input_bits: the precision that it was trained for.
+        layers: by name; a layer that is not there is calibrated.
+    """
+
+    weight_bits: int
+    input_bits: int
+    layers: Mapping[str, LayerSteps]
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """Tensors and plain containers."""
+        layers = {name: vars(steps) for name, steps in self.layers.items()}
+        return {"weight_bits": self.weight_bits, "input_bits": self.input_bits, "layers": layers}
+
+    @classmethod
+    def of_checkpoint(cls, content: Any) -> TrainedSteps:
+        """The inverse of `to_checkpoint`.
+
+        Raises:
+            AnalogError: the content is something else, or a step is not above 0.
+        """
+        try:
+            bits = int(content["weight_bits"]), int(content["input_bits"])
+            layers = {}
+            for name, node in content["layers"].items():
+                steps = LayerSteps(node["weight"].float(), float(node["input"]), int(node["zero"]))
+                positive = bool((steps.weight > 0).all()) and steps.input > 0
+                if steps.weight.ndim != 1 or not positive or not 0 <= steps.zero < 2 ** bits[1]:
+                    raise ValueError(name)
+                layers[str(name)] = steps
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise AnalogError(
+                "the checkpoint's learned steps are damaged; use analog.steps=calibrated"
+            ) from problem
+        return cls(*bits, layers)

@@ -7,6 +7,7 @@ from typing import Literal
 
 RangeRule = Literal["max", "percentile", "mse"]
 WeightScale = Literal["per_tensor", "per_channel"]
+StepSource = Literal["learned", "calibrated"]
 BackendName = Literal["auto", "exact", "packed", "conductance", "tensor_core", "reference"]
 
 
@@ -15,6 +16,8 @@ class AnalogSettings:
     """How a network is turned into integers.
 
     Args:
+        steps: `learned` takes the steps that quantisation-aware training left in the checkpoint, where it did;
+            `calibrated` finds all of them anew, by the rules below.
         weight_scale: one step size for a whole layer, or one for every output.
         activation_range: rule for the range of a layer's inputs.
         percentile: fraction of a layer's inputs inside its range, for that rule.
@@ -23,6 +26,7 @@ class AnalogSettings:
         row_order: order of a convolution's rows on the wordlines.
     """
 
+    steps: StepSource = "learned"
     weight_scale: WeightScale = "per_channel"
     activation_range: RangeRule = "mse"
     percentile: float = 0.9999

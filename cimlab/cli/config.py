@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from cimlab.analog.settings import AnalogSettings
 from cimlab.cli.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
@@ -29,7 +30,9 @@ from cimlab.training.settings import (
     MappingSettings,
     PermutationSettings,
     PruneSettings,
+    QuantisationSettings,
     Recipe,
+    SimulateSettings,
     TrackerSettings,
     TrainerSettings,
 )
@@ -87,6 +90,10 @@ class TrainConfig:
     recipe: Recipe
     trainer: TrainerSettings
     tracker: TrackerSettings
+    adc: dict[str, Any]
+    device: dict[str, Any]
+    analog: AnalogSettings
+    simulate: SimulateSettings
     paths: Paths
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     checkpoint: str | None = None
@@ -96,6 +103,7 @@ class TrainConfig:
     distillation: DistillationSettings | None = None
     permutation: PermutationSettings | None = None
     sparsity: AdmmSettings | None = None
+    quantisation: QuantisationSettings | None = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

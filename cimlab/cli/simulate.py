@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from cimlab.analog.settings import AnalogSettings
 from cimlab.cli import application, errors
+from cimlab.cli.arrays import device_name, make_adc, make_device
 from cimlab.cli.config import check, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.records.provenance import code_version, machine, package_versions
@@ -103,28 +104,42 @@ def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecor
     checked = check(config, SimulateConfig)
     if checked.checkpoint is None:
         errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
-    plain = plain_config(config)
-    choices = {group: all_choices[group] for group in GROUPS} | {"device": _device_name(checked.device)}
+    choices = {group: all_choices[group] for group in GROUPS} | {"device": device_name(checked.device)}
+    return perform(checked, plain_config(config), choices)
+
+
+def perform(
+    config: SimulateConfig, plain: dict[str, Any], choices: dict[str, str], folder: Path | None = None
+) -> SimulationRecord:
+    """Do a simulation, unless its record exists.
+
+    Args:
+        config: checked; its checkpoint is given.
+        plain: the same in plain containers, for the record.
+        choices: group -> choice.
+        folder: where its record goes; None is a folder of its own below paths.output_dir.
+
+    Raises:
+        ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
+    """
+    assert config.checkpoint is not None
     shapes = {key: plain[key] for key in SHAPES_RESULT}
     shapes["data"] = {k: v for k, v in plain["data"].items() if k not in ("data_dir", "download")}
-    simulation = content_hash(shapes | {"checkpoint": application.file_hash(Path(checked.checkpoint))})
-    bits = checked.geometry.resolution_bits
-    name = f"simulate-{choices['model']}-{choices['data']}-{choices['adc']}-{bits}b-s{checked.seed}"
-    folder = Path(checked.paths.output_dir) / f"{name}-{simulation[:8]}"
-    record = None if checked.rerun else _existing(folder / SIMULATION_FILE)
-    if record is None:
+    if config.analog.steps == "learned":  # as all simulations were before there was a choice
+        shapes["analog"] = {k: v for k, v in plain["analog"].items() if k != "steps"}
+    simulation = content_hash(shapes | {"checkpoint": application.file_hash(Path(config.checkpoint))})
+    bits = config.geometry.resolution_bits
+    name = f"simulate-{choices['model']}-{choices['data']}-{choices['adc']}-{bits}b-s{config.seed}"
+    folder = folder or Path(config.paths.output_dir) / f"{name}-{simulation[:8]}"
+    record = None if config.rerun else _existing(folder / SIMULATION_FILE)
+    if record is None or record.simulation != simulation:
         application.require_writable(folder)
-        record = _simulate(checked, plain, choices, simulation, name)
+        record = _simulate(config, plain, choices, simulation, name)
         record.write(folder / SIMULATION_FILE)
     else:
         print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
     print(f"record: {folder / SIMULATION_FILE}", flush=True)
     return record
-
-
-def _device_name(device: dict[str, Any]) -> str:
-    """The non-idealities that are on; Hydra doesn't tell the choices of a group that takes several."""
-    return "+".join(sorted(key for key, value in device.items() if value)) or "ideal"
 
 
 def _existing(path: Path) -> SimulationRecord | None:
@@ -141,19 +156,8 @@ def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcModel
     """Everything that the configuration names, built; the data set is checked but not loaded."""
     from cimlab.cli.components import Component
 
-    adc = Component("adc", config.adc, config.extensions).build()
-    plain = {key: value for key, value in config.device.items() if not isinstance(value, dict)}
-    unknown = set(plain) - {"on_off_ratio", "read_noise"}
-    if unknown:
-        raise errors.ConfigError(
-            f"unknown key device.{min(unknown)}; allowed: on_off_ratio, read_noise, and effects with a _target_"
-        )
-    nodes = {key: value for key, value in config.device.items() if isinstance(value, dict)}
-    effects = tuple(
-        Component(f"device.{key}", node, config.extensions).build() for key, node in nodes.items()
-    )
-    device_node = {"_target_": "cimlab.analog.devices.base.Device", **plain}
-    device = Component("device", device_node, [], ("effects",)).build(effects=effects)
+    adc = make_adc(config.adc, config.extensions)
+    device = make_device(config.device, config.extensions)
     data = Component("data", config.data, config.extensions).build()
     model = Component("model", config.model, config.extensions, ("num_classes", "in_channels"))
     data.prepare_data()
@@ -169,6 +173,7 @@ def _simulate(
 
     from cimlab.analog.convert import analog_layers, convert, program_draw
     from cimlab.analog.fold import fold_batch_norms
+    from cimlab.analog.quantise import TrainedSteps
     from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
     from cimlab.crossbar.permutation import PermutationError
     from cimlab.training import checkpoints
@@ -188,8 +193,11 @@ def _simulate(
     where = device_of(network)
     calibration = [images.to(where) for images, _ in islice(data.train_loader(), config.calibration_batches)]
     masks, permutation = content.get("masks", {}), content.get("permutation")
+    learned = TrainedSteps.of_checkpoint(content["steps"]) if "steps" in content else None
     try:
-        converted = convert(network, masks, config.geometry, config.analog, adc, calibration, permutation)
+        converted = convert(
+            network, masks, config.geometry, config.analog, adc, calibration, permutation, learned
+        )
     except PermutationError as problem:
         raise errors.ConfigError(f"checkpoint {config.checkpoint}: analog: {problem}") from problem
     seconds = {"convert": time.perf_counter() - started}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from cimlab.cli import application, errors
-from cimlab.cli.config import TrainConfig, check, chosen, plain_config
+from cimlab.cli.arrays import device_name, make_adc, make_device
+from cimlab.cli.config import TrainConfig, check, check_plain, chosen, plain_config
 from cimlab.records.claims import claimed
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.record import (
@@ -48,8 +50,12 @@ GROUPS = (
     "trainer",
     "tracker",
 )
-OPTIONAL_GROUPS = ("distillation", "permutation", "sparsity")
+OPTIONAL_GROUPS = ("distillation", "permutation", "sparsity", "quantisation")
 """Means beyond pruning by itself; one that has no choice is off, and no part of a run's identity."""
+SHAPES_ROUNDING = ("digital", "row_order")
+"""Of `analog`, what quantised retraining knows; it is nothing to other runs."""
+SHAPES_AWARENESS = ("adc", "device")
+"""The arrays whose errors hardware-aware retraining is told of; they are nothing to other runs."""
 
 
 def run(words: list[str]) -> int:
@@ -130,7 +136,10 @@ def plan(
 ) -> PlannedRun:
     """Give a checked configuration its identity; planning many, give each the same `text_of`."""
     return PlannedRun(
-        config, plain, chosen(all_choices, GROUPS, OPTIONAL_GROUPS), *identities(plain, config, text_of)
+        config,
+        plain,
+        chosen(all_choices, GROUPS, (*OPTIONAL_GROUPS, "adc")),
+        *identities(plain, config, text_of),
     )
 
 
@@ -157,6 +166,10 @@ def perform(planned: PlannedRun) -> RunRecord:
                 (planned.run_dir / FAILURE_FILE).unlink(missing_ok=True)
     else:
         print(f"already done at commit {done.code['git_commit']}; rerun=true runs it again")
+        if planned.config.simulate.at_end:
+            from cimlab.training.checkpoints import NETWORK_FILE
+
+            simulate_at_end(planned, planned.run_dir / NETWORK_FILE)
     print(f"record: {record_file}", flush=True)
     return done
 
@@ -174,6 +187,10 @@ def identities(
     run = {key: text_of(plain[key], select.get(key)) for key in (*SHAPES_RESULT, "trainer")}
     run["checkpoint"] = canonical(start)
     run |= {key: text_of(plain[key]) for key in OPTIONAL_GROUPS if plain.get(key) is not None}
+    if config.quantisation is not None:
+        aware = SHAPES_AWARENESS if config.quantisation.hardware_aware else ()
+        run |= {key: text_of(plain[key]) for key in aware}
+        run["analog"] = canonical({key: plain["analog"][key] for key in SHAPES_ROUNDING})
     dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
     dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
     return hash_of_texts(run), hash_of_texts(dense)
@@ -205,10 +222,12 @@ def assemble(planned: PlannedRun) -> Experiment:
     import torch
     from torch import nn
 
+    from cimlab.analog.convert import require_convertible
     from cimlab.cli.components import Component
     from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
     from cimlab.pruning.masks import PruningRule
     from cimlab.training.experiment import Experiment
+    from cimlab.training.quantisation import Quantisation
 
     config = planned.config
     if config.trainer.accelerator == "gpu" and not torch.accelerator.is_available():
@@ -228,9 +247,19 @@ def assemble(planned: PlannedRun) -> Experiment:
         config.technology, config.adc_model, config.chip, planned.choices, config.extensions
     )
     refuse_unpriceable(cost, config.geometry)
+    adc, device = make_adc(config.adc, config.extensions), make_device(config.device, config.extensions)
+    quantisation = None
+    if config.quantisation is not None:
+        _refuse_untrainable(config)
+        quantisation = Quantisation(
+            config.quantisation, config.geometry, config.analog, adc, device, config.seed
+        )
 
     def build_network() -> Any:
-        return model.build(num_classes=data.num_classes, in_channels=data.in_channels)
+        network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
+        if config.simulate.at_end:
+            require_convertible(network, config.geometry, config.analog)
+        return network
 
     return Experiment(
         build_network=build_network,
@@ -256,7 +285,51 @@ def assemble(planned: PlannedRun) -> Experiment:
         distillation=config.distillation,
         permutation=config.permutation,
         sparsity=config.sparsity,
+        quantisation=quantisation,
+        before_record=partial(simulate_at_end, planned) if config.simulate.at_end else None,
     )
+
+
+def _refuse_untrainable(config: TrainConfig) -> None:
+    """Refuse what quantised training can't do, before anything is loaded.
+
+    Raises:
+        ConfigError: bits out of range, or settings that don't go with it.
+    """
+    from cimlab.analog.errors import AnalogError
+    from cimlab.analog.fake_quantise import require_trainable
+
+    try:
+        require_trainable(config.geometry)
+    except AnalogError as problem:
+        raise errors.ConfigError(str(problem)) from problem
+    if config.trainer.compile:
+        errors.refuse(
+            "trainer.compile", "true", "quantised retraining runs uncompiled; set trainer.compile=false"
+        )
+
+
+def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
+    """`cimlab simulate` of the run's network on the run's arrays, into the run's folder.
+
+    Raises:
+        ConfigError and the failures of `cimlab.analog`, each one line.
+    """
+    from cimlab.cli import simulate
+
+    config, plain = planned.config, planned.plain
+    asked = {key: plain[key] for key in ("model", "data", "geometry", "adc", "device", "analog", "seed")}
+    asked |= {key: value for key, value in plain["simulate"].items() if key != "at_end"}
+    asked |= {
+        "paths": {key: plain["paths"][key] for key in ("data_dir", "output_dir")},
+        "threads": config.trainer.threads,
+        "checkpoint": str(checkpoint),
+        "rerun": config.rerun,
+        "extensions": config.extensions,
+    }
+    choices = {group: planned.choices[group] for group in simulate.GROUPS}
+    choices["device"] = device_name(config.device)
+    simulate.perform(check_plain(asked, simulate.SimulateConfig), asked, choices, checkpoint.parent)
 
 
 def check_parts(planned: PlannedRun) -> None:

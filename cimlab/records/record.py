@@ -79,7 +79,8 @@ class RunRecord(Record):
         packages: versions of the libraries that the numbers depend on.
         machine: processor, cores, memory, accelerator, operating system, Python.
         wall_time_s: seconds by phase, killed and resumed parts included.
-        accuracy: phase (dense, pruned, retrained) -> test and, where there is one, validation accuracy, 0 to 1.
+        accuracy: phase (dense, pruned, retrained; quantised where retraining was) -> test and, where there is one,
+            validation accuracy, 0 to 1.
         weights: total, prunable, left; remaining over prunable and over all; compression.
         hardware: total and dense counts, ratios to dense, utilisation, counts by layer, and `cost`: energy, latency,
             area and throughput, total and by component and layer, with the technology and ADC model behind them.

@@ -14,9 +14,11 @@ from cimlab.reporting.figures import ORDER
 SILENT = (
     "checkpoint", "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.progress",
     "data.data_dir", "data.download", "data.eval_batch_size", "data.seed", "mapping.every_n_epochs", "launcher",
-    "technology", "adc_model", "chip", "hardware",
+    "technology", "adc_model", "chip", "hardware", "simulate",
 )  # fmt: skip
 """Settings that change no accuracy: where files go, what is shown, and what the arrays' work is said to cost."""
+ARRAYS = ("adc", "device", "analog")
+"""The analog arrays: to a run that was not trained for them they change no accuracy either."""
 AXES = ("granularity", "prune.remaining", "seed")
 DATA_ORDER = ("imagenet", "cifar100", "cifar10", "digits", "fake")
 """Harder first."""
@@ -50,8 +52,9 @@ def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
 def settings(record: RunRecord) -> dict[str, Any]:
     """What shapes a run's accuracy, axes left out, as dotted keys."""
     flat = {"model": record.choices["model"], "data": record.choices["data"]}
+    silent = (*SILENT, *AXES, *(ARRAYS if not record.config.get("quantisation") else ()))
     for key, value in _flat(record.config).items():
-        if not any(key == name or key.startswith(f"{name}.") for name in (*SILENT, *AXES)):
+        if not any(key == name or key.startswith(f"{name}.") for name in silent):
             flat.setdefault(key, value)
     return flat
 

@@ -40,6 +40,7 @@ from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.prune_retrain import PruneRetrain
+from cimlab.training.quantisation import Quantisation, QuantisedTraining
 from cimlab.training.settings import (
     AdmmSettings,
     DistillationSettings,
@@ -77,6 +78,8 @@ class Experiment:
         distillation: how retraining listens to the dense network; None: not at all.
         permutation: which lines are reordered on the arrays before pruning; None: none.
         sparsity: how retraining begins with ADMM; None: it does not.
+        quantisation: how retraining rounds; None: not at all.
+        before_record: called with the saved network, before the record says that all is done.
     """
 
     build_network: Callable[[], nn.Module]
@@ -102,6 +105,8 @@ class Experiment:
     distillation: DistillationSettings | None = None
     permutation: PermutationSettings | None = None
     sparsity: AdmmSettings | None = None
+    quantisation: Quantisation | None = None
+    before_record: Callable[[Path], None] | None = None
 
     @property
     def budget(self) -> Budget:
@@ -127,6 +132,10 @@ def run_experiment(experiment: Experiment) -> RunRecord:
     matrices = mapped_matrices(network, experiment)
     prunable = prunable_matrices(matrices, experiment.prune)
     _refuse_impossible_budget(network, prunable, experiment)
+    if experiment.quantisation is not None:
+        QuantisedTraining(
+            network, matrices, experiment.quantisation, dict
+        )  # refuses here what it would refuse later
     if experiment.trainer.compile:
         network.compile()
     tags = [experiment.choices[group] for group in ("model", "data", "granularity")]
@@ -136,23 +145,27 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         phases = {"dense": _dense_weights(network, matrices, experiment, tracker)}
         matrices, gathered = _gathered(network, matrices, experiment)
         prunable = prunable_matrices(matrices, experiment.prune)
-        pruned = _prune_retrain(network, matrices, prunable, experiment, tracker)
+        pruned, rounding = _prune_retrain(network, matrices, prunable, experiment, tracker)
         phases |= {"pruned": pruned.weights_after_pruning, "retrained": _snapshot(network)}
         accuracy = _test(network, phases, experiment)
+        content = {
+            "network": phases["retrained"],
+            "masks": pruned.masks,
+            "dense_run": experiment.dense_run,
+            **stored(matrices),
+        }
+        if rounding is not None:
+            with rounding.attached():
+                accuracy |= _test(network, {"quantised": phases["retrained"]}, experiment)
+            content["steps"] = rounding.steps().to_checkpoint()
         placement = mapping_of(matrices, experiment, lambda: pruned.masks, tracker).place()
-        checkpoints.save(
-            experiment.run_dir / checkpoints.NETWORK_FILE,
-            {
-                "network": phases["retrained"],
-                "masks": pruned.masks,
-                "dense_run": experiment.dense_run,
-                **stored(matrices),
-            },
-        )
+        checkpoints.save(experiment.run_dir / checkpoints.NETWORK_FILE, content)
         compared = measured_cost(
             experiment.cost, network, experiment.data, matrices, placement, pruned.masks, phases["dense"],
             experiment.rule.geometry,
         )  # fmt: skip
+        if experiment.before_record is not None:
+            experiment.before_record(experiment.run_dir / checkpoints.NETWORK_FILE)
         record = _record(experiment, matrices, prunable, placement, compared, accuracy, gathered)
         record.write(experiment.run_dir / RECORD_FILE)
         checkpoints.discard(experiment.run_dir / "checkpoints")
@@ -276,8 +289,8 @@ def _prune_retrain(
     prunable: list[CrossbarMatrix],
     experiment: Experiment,
     tracker: Tracker,
-) -> PruneRetrain:
-    """Run the schedule; the callback returned holds the masks."""
+) -> tuple[PruneRetrain, QuantisedTraining | None]:
+    """Run the schedule; the callbacks returned hold the masks, and the steps of a quantised one."""
     pruning = PruneRetrain(
         prunable,
         experiment.rule,
@@ -294,6 +307,10 @@ def _prune_retrain(
     mapping = mapping_of(matrices, experiment, lambda: pruning.masks, tracker, first)
     curve = retrain_curve(experiment.recipe, experiment.schedule)
     history = experiment.run_dir / "history.jsonl"
+    rounding = None
+    if experiment.quantisation is not None:
+        rounding = QuantisedTraining(network, matrices, experiment.quantisation, lambda: pruning.masks)
+        callbacks.append(rounding)
     teacher = _teacher(network, experiment)
     _fit(
         network,
@@ -306,7 +323,7 @@ def _prune_retrain(
         [*callbacks, mapping],
         teacher,
     )
-    return pruning
+    return pruning, rounding
 
 
 def _teacher(network: nn.Module, experiment: Experiment) -> Teacher | None:

@@ -66,6 +66,7 @@ class Classifier(pl.LightningModule):
         self.curve = curve
         self.label_smoothing = label_smoothing
         self.teacher = teacher
+        self.quantisers = nn.ModuleDict()  # filled for quantisation-aware training
         self.training_mean = RunningMean()
         self.evaluation_mean = RunningMean()
 
@@ -109,9 +110,10 @@ class Classifier(pl.LightningModule):
         self.log_dict({f"{name}/test": value for name, value in means.items()})
 
     def configure_optimizers(self):
-        """Weight decay acts on weights only, not on biases and BatchNorm (He et al., CVPR 2019, section 3.1)."""
+        """Weight decay acts on weights only, not on biases, BatchNorm (He et al., CVPR 2019, section 3.1) and steps."""
         weights = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
+        others += self.quantisers.parameters()
         optimizer = self.optimizer_factory([{"params": weights}, {"params": others, "weight_decay": 0.0}])
         total = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.curve((step + 0.5) / total))

@@ -109,6 +109,36 @@ class AdmmSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class QuantisationSettings:
+    """How retraining rounds weights and inputs, at the bits of the geometry (`training/quantisation.py`).
+
+    Args:
+        method: `ste`, the straight-through estimator with ranges from extremes; `lsq`, learned step sizes.
+        hardware_aware: weights as the run's devices give them back, outputs as its ADCs read them.
+    """
+
+    method: Literal["ste", "lsq"]
+    hardware_aware: bool
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SimulateSettings:
+    """Accuracy on the arrays at the end of a run, as `cimlab simulate` measures it.
+
+    Args:
+        at_end: whether to.
+        draws: chips, where devices or ADCs differ from chip to chip.
+        images: test images; None is all.
+        calibration_batches: training batches for what has no learned step, and for ADC ranges.
+    """
+
+    at_end: bool = False
+    draws: Annotated[int, Field(ge=1, le=10_000)] = 5
+    images: Annotated[int, Field(ge=1)] | None = None
+    calibration_batches: Annotated[int, Field(ge=1)] = 4
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrackerSettings:
     """Where metrics are shown besides the run record.
 

@@ -22,9 +22,13 @@ Conductances = Float[Tensor, "groups physical rows cols"]
 
 @dataclass(frozen=True)
 class DeviceEffect(ABC):
-    """One non-ideality of stored conductances. `stage` orders effects as they happen to a cell."""
+    """One non-ideality of stored conductances.
+
+    `stage` orders effects as they happen to a cell; `by_cell` says that each cell suffers by itself, wherever it is.
+    """
 
     stage: ClassVar[int]
+    by_cell: ClassVar[bool] = True
 
     @abstractmethod
     def apply(

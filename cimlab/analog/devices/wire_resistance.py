@@ -38,6 +38,7 @@ class WireResistance(DeviceEffect):
 
     relative: float = 1e-5
     stage: ClassVar[int] = 4
+    by_cell: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.relative < 1:

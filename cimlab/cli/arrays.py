@@ -1,0 +1,47 @@
+"""Building ADCs and devices from composed nodes, for the commands that compute on the arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cimlab.cli.components import Component
+from cimlab.cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cimlab.analog.adcs.base import AdcModel
+    from cimlab.analog.devices.base import Device
+
+
+def make_adc(node: dict[str, Any], extensions: list[str]) -> AdcModel:
+    """An ADC model from its `_target_` node.
+
+    Raises:
+        ConfigError: key and allowed range, in one line.
+    """
+    return Component("adc", node, extensions).build()
+
+
+def make_device(node: dict[str, Any], extensions: list[str]) -> Device:
+    """A device from its plain keys and the `_target_` nodes of its effects.
+
+    Raises:
+        ConfigError: key and allowed range, in one line.
+    """
+    plain = {key: value for key, value in node.items() if not isinstance(value, dict)}
+    unknown = set(plain) - {"on_off_ratio", "read_noise"}
+    if unknown:
+        raise ConfigError(
+            f"unknown key device.{min(unknown)}; allowed: on_off_ratio, read_noise, and effects with a _target_"
+        )
+    effects = tuple(
+        Component(f"device.{key}", value, extensions).build()
+        for key, value in node.items()
+        if isinstance(value, dict)
+    )
+    whole = {"_target_": "cimlab.analog.devices.base.Device", **plain}
+    return Component("device", whole, [], ("effects",)).build(effects=effects)
+
+
+def device_name(device: dict[str, Any]) -> str:
+    """The non-idealities that are on; Hydra doesn't tell the choices of a group that takes several."""
+    return "+".join(sorted(key for key, value in device.items() if value)) or "ideal"

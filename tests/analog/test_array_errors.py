@@ -1,0 +1,180 @@
+"""Errors of arrays in training: the device model's own statistics, and the moments of simulated ADCs."""
+
+from itertools import pairwise
+from math import pi, sqrt
+
+import pytest
+import torch
+from torch import nn
+
+from cimlab.analog.adcs.full_scale import FullScaleAdc
+from cimlab.analog.adcs.ideal import IdealAdc
+from cimlab.analog.adcs.mse import MseAdc
+from cimlab.analog.array_errors import ArrayErrors, read_back_table
+from cimlab.analog.devices.base import Device
+from cimlab.analog.devices.programming_variation import ProgrammingVariation
+from cimlab.analog.devices.stuck_at import StuckAtFaults
+from cimlab.analog.devices.wire_resistance import WireResistance
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.fake_quantise import LearnedStepSize
+from cimlab.analog.quantise import least_error_steps
+from cimlab.analog.slicing import slice_weights
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+
+SIGMA = 0.04
+ONE_CELL = CrossbarGeometry(weight_bits=4, cell_bits=3)
+"""A magnitude fills one cell, so that its statistics can be written down."""
+
+
+def drawn(device: Device, geometry: CrossbarGeometry, draws: int = 4096) -> torch.Tensor:
+    return read_back_table(device, geometry, torch.Generator().manual_seed(0), draws)
+
+
+@pytest.mark.parametrize("encoding", ["differential", "offset"])
+def test_ideal_cells_give_back_what_was_written(encoding) -> None:
+    geometry = CrossbarGeometry(weight_bits=4, signed_encoding=encoding)
+    for device in (Device(), Device(on_off_ratio=10.0)):
+        table = drawn(device, geometry, 3)
+        assert torch.allclose(table, torch.arange(-7.0, 8).view(-1, 1).expand_as(table), atol=0.02)
+
+
+def test_read_back_weights_spread_as_their_cells_were_programmed() -> None:
+    """Pair of cells at levels v and 0 of 7: N(v, 7 s) less a normal cut at 0, mean 7 s / sqrt(2 pi)."""
+    table = drawn(Device(effects=(ProgrammingVariation(sigma=(SIGMA,)),)), ONE_CELL)
+    spread, cut = 7 * SIGMA, 7 * SIGMA / sqrt(2 * pi)
+    for weight in (-6, -3, 3, 6):
+        read = table[weight + 7]
+        sign = 1 if weight > 0 else -1
+        expected = spread * sqrt(1 + 0.5 - 1 / (2 * pi))
+        assert float(read.mean()) == pytest.approx(weight - sign * cut, abs=5 * expected / 64)
+        assert float(read.std()) == pytest.approx(expected, rel=0.06)
+    assert float(table[7].mean()) == pytest.approx(0, abs=5 * spread / 64)
+    assert float(table[7].std()) == pytest.approx(spread * sqrt(2 * (0.5 - 1 / (2 * pi))), rel=0.06)
+
+
+def test_the_most_significant_slice_errs_the_most() -> None:
+    device = Device(effects=(ProgrammingVariation("lognormal", (0.1,)),))
+    spreads = drawn(device, CrossbarGeometry(weight_bits=8, cell_bits=2)).std(1)[127:]
+    assert float(spreads[16]) == pytest.approx(16 * float(spreads[1]), rel=0.1)
+    assert float(spreads[0]) == 0
+
+
+def test_stuck_cells_are_as_frequent_as_the_device_says() -> None:
+    table = drawn(Device(effects=(StuckAtFaults(stuck_on=0.01, stuck_off=0.02),)), ONE_CELL)
+    counts = (
+        (table[7 + 7] == 0).float().mean()
+    )  # 7 written, read as 0: its own cell stuck off, or its partner on
+    assert float(counts) == pytest.approx(0.02 * 0.99 + 0.01 * 0.98, abs=0.01)
+
+
+def test_effects_of_place_are_refused() -> None:
+    with pytest.raises(AnalogError, match=r"WireResistance depends on a cell's place .*leave it out"):
+        drawn(Device(effects=(WireResistance(),)), ONE_CELL)
+
+
+def errors_of(layer: nn.Conv2d | nn.Linear, geometry: CrossbarGeometry, adc=None, device=None) -> ArrayErrors:
+    device = device or Device()
+    table = drawn(device, geometry, 256) if device.effects else None
+    matrix = CrossbarMatrix.of_layer("0", layer)
+    return ArrayErrors(matrix, geometry, adc or IdealAdc(), device, "reference", table, seed=0)
+
+
+def test_weights_are_read_back_anew_in_every_step_and_pruned_ones_only_where_they_are_driven() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(32, 4, bias=False)
+    geometry = CrossbarGeometry(active_rows=16, weight_bits=4)
+    errors = errors_of(layer, geometry, device=Device(effects=(ProgrammingVariation(),)))
+    mask = torch.rand(4, 32) < 0.3
+    mask[:, 16:] = False  # a row group that holds nothing is never read
+    errors.keep(mask)
+    matrix = CrossbarMatrix.of_layer("0", layer)
+    kept = matrix.to_matrix(mask)
+    assert torch.equal(
+        errors.driven, matrix.to_weight(slice_weights(torch.zeros_like(kept).int(), kept, geometry).driven)
+    )
+    step = torch.full((4,), 0.5)
+    weight = (torch.randint(-7, 8, (4, 32)) * 0.5 * mask).requires_grad_()
+    one, other = errors.read_back(weight, step), errors.read_back(weight, step)
+    driven = errors.driven
+    assert bool((one[~driven] == 0).all())
+    assert bool((one[driven] != other[driven]).float().mean() > 0.8)
+    assert bool((one[driven & ~mask] != 0).any())
+    one.sum().backward()
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, torch.ones_like(weight))
+
+
+def test_the_draws_follow_the_seed_of_the_epoch() -> None:
+    layer = nn.Linear(8, 2)
+    errors = errors_of(
+        layer, CrossbarGeometry(weight_bits=4), device=Device(effects=(ProgrammingVariation(),))
+    )
+    weight, step = torch.ones(2, 8), torch.ones(2)
+    draws = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        draws.append(errors.read_back(weight, step))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("adc", [FullScaleAdc(), FullScaleAdc(gain_sigma=0.1), MseAdc()])
+def test_outputs_err_as_the_simulated_arrays_do(adc) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 6, 3, bias=True).train()
+    geometry = CrossbarGeometry(active_rows=64, adc_bits=4, weight_bits=4, input_bits=4)
+    errors = errors_of(layer, geometry, adc)
+    quantiser = LearnedStepSize("0", 6, geometry, errors)
+    images = torch.randn(16, 8, 8, 8).relu()
+    errors.measuring = True
+    quantiser.compute(layer, images)
+    errors.measuring = False
+    assert bool((errors.spread > 0).any())
+    ideal = LearnedStepSize("0", 6, geometry)
+    ideal.load_state_dict({k: v for k, v in quantiser.state_dict().items() if "errors" not in k})
+    with torch.no_grad():
+        lossless, noisy = ideal.compute(layer, images), quantiser.compute(layer, images)
+        expected = quantiser.compute(layer.eval(), images)
+    rest = (noisy - expected).movedim(1, 0).flatten(1)
+    torch.testing.assert_close(rest.std(1), errors.spread, rtol=0.1, atol=0)
+    assert float(rest.mean().abs()) < 0.1 * float(rest.std())
+    # least squares: where the measured images are the batch, the line passes through the means
+    assert layer.bias is not None
+    bias = layer.bias.detach().view(-1, 1)
+    means = [(y.movedim(1, 0).flatten(1) - bias).mean(1) for y in (lossless, expected)]
+    torch.testing.assert_close(means[1], errors.gain * means[0] + errors.offset, rtol=1e-3, atol=1e-4)
+
+
+def test_finer_adcs_spread_less_and_lossless_ones_not_at_all() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 5).train(), torch.rand(32, 64)
+    spreads = []
+    for bits in (4, 5, 6):
+        geometry = CrossbarGeometry(active_rows=64, adc_bits=bits, weight_bits=4, input_bits=4)
+        errors = errors_of(layer, geometry, FullScaleAdc())
+        errors.measuring = True
+        LearnedStepSize("0", 5, geometry, errors).compute(layer, x)
+        spreads.append(float(errors.spread.mean()))
+    assert all(coarse > fine for coarse, fine in pairwise(spreads))
+    exact = errors_of(layer, CrossbarGeometry(active_rows=64), FullScaleAdc())
+    assert exact.reads_exactly
+    y = torch.randn(3, 5)
+    assert exact.converted(y) is y
+    assert not errors_of(layer, CrossbarGeometry(), device=Device(read_noise=0.01)).reads_exactly
+
+
+def test_measuring_leaves_the_layer_as_it_was() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(16, 3).train()
+    geometry = CrossbarGeometry(adc_bits=4, weight_bits=4, input_bits=4)
+    errors = errors_of(layer, geometry, FullScaleAdc())
+    quantiser = LearnedStepSize("0", 3, geometry, errors)
+    before = layer.weight.detach().clone()
+    errors.measuring = True
+    quantiser.compute(layer, torch.rand(4, 16)).sum().backward()
+    assert layer.weight.requires_grad
+    assert layer.weight.grad is not None
+    assert layer.bias is not None
+    assert torch.equal(layer.weight, before)
+    assert torch.equal(quantiser.steps(layer.weight).weight, least_error_steps(before, 4))

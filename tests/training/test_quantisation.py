@@ -1,0 +1,140 @@
+"""Quantised retraining as a user runs it: records, plain checkpoints, resuming, identities, and refusals."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Cimlab, one_line
+from hydra import compose, initialize_config_dir
+
+from cimlab.cli.application import conf_dir
+from cimlab.cli.config import TrainConfig, check, plain_config
+from cimlab.cli.train import identities
+from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+
+AWARE = (
+    "quantisation=lsq",
+    "quantisation.hardware_aware=true",
+    "device=[programming_variation]",
+    "geometry.adc_bits=5",
+    "geometry.weight_bits=4",
+    "geometry.input_bits=4",
+)
+
+
+def the_record(folder: Path) -> RunRecord:
+    (path,) = folder.glob(f"*/{RECORD_FILE}")
+    return RunRecord.read(path)
+
+
+def network_of(folder: Path) -> dict:
+    (path,) = folder.glob("digits_cnn*/network.pt")
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("method", ["ste", "lsq"])
+def test_a_quantised_run_is_plain_on_disk_and_the_same_on_the_arrays(
+    method: str, train: Cimlab, tmp_path: Path
+) -> None:
+    answer = train(f"quantisation={method}", "recipe.epochs=2", "schedule.epochs=2", "simulate.at_end=true")
+    assert answer.code == 0, answer.err
+    record, content = the_record(tmp_path), network_of(tmp_path)
+    (dense,) = (tmp_path / "dense").glob("*/network.pt")
+    assert content["network"].keys() == torch.load(dense)["network"].keys()
+    for name, mask in content["masks"].items():
+        assert bool((content["network"][f"{name}.weight"][~mask] == 0).all())
+    assert set(content["steps"]["layers"]) == {"0", "3", "7", "12"}
+    (path,) = tmp_path.glob(f"digits_cnn*/{SIMULATION_FILE}")
+    simulation = SimulationRecord.read(path)
+    assert abs(simulation.accuracy["quantised"] - record.accuracy["quantised"]["test"]) <= 1 / 360 + 1e-6
+    assert set(record.accuracy) == {"dense", "pruned", "retrained", "quantised"}
+    again = train(f"quantisation={method}", "recipe.epochs=2", "schedule.epochs=2", "simulate.at_end=true")
+    assert again.out.count("already done") == 2
+
+
+def test_learning_at_two_bits_beats_rounding_afterwards(
+    train: Cimlab, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    bits = ("geometry.weight_bits=2", "geometry.input_bits=2")
+    words = ("recipe.epochs=4", "schedule.epochs=3", *bits)
+    learned, after = tmp_path / "learned", tmp_path / "after"
+    assert train(*words, "quantisation=lsq", f"paths.output_dir={learned}").code == 0
+    shutil.copytree(learned / "dense", after / "dense")
+    assert train(*words, "simulate.at_end=true", f"paths.output_dir={after}").code == 0
+    (path,) = after.glob(f"digits_cnn*/{SIMULATION_FILE}")
+    rounded = SimulationRecord.read(path).accuracy["quantised"]
+    assert the_record(learned).accuracy["quantised"]["test"] > rounded + 0.1
+
+
+def test_a_killed_hardware_aware_run_goes_on_to_the_same_result(
+    train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cimlab.training.callbacks import EpochReport
+
+    words = (*AWARE, "schedule.epochs=3", "schedule=gradual", "schedule.prune_events=3")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(*words, f"paths.output_dir={whole}").code == 0
+    shutil.copytree(whole / "dense", killed / "dense")
+    original = EpochReport.on_train_epoch_start
+
+    def stop_in_third_epoch(self, trainer, module) -> None:
+        if trainer.current_epoch == 2:
+            raise MemoryError("killed")
+        original(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochReport, "on_train_epoch_start", stop_in_third_epoch)
+        assert train(*words, f"paths.output_dir={killed}").code == 1
+    assert train(*words, f"paths.output_dir={killed}").code == 0
+    assert the_record(killed).accuracy == the_record(whole).accuracy
+    one, other = network_of(whole), network_of(killed)
+    assert all(torch.equal(value, other["network"][name]) for name, value in one["network"].items())
+    for name, steps in one["steps"]["layers"].items():
+        same = other["steps"]["layers"][name]
+        assert torch.equal(steps["weight"], same["weight"])
+        assert (steps["input"], steps["zero"]) == (same["input"], same["zero"])
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["geometry.weight_bits=9"], "geometry.weight_bits=9 can't be trained; use 2 to 8"),
+        (["geometry.input_bits=1"], "geometry.input_bits=1 can't be trained; use 2 to 8"),
+        (["trainer.compile=true"], "trainer.compile=true: quantised retraining runs uncompiled"),
+        (["quantisation.method=lsd"], "quantisation.method=lsd"),
+        (["quantisation.bits=4"], "quantisation.bits"),
+    ],
+)
+def test_what_can_not_be_trained_is_refused_before_training(
+    words: list[str], complaint: str, train: Cimlab
+) -> None:
+    answer = train("quantisation=lsq", *words)
+    assert answer.code == 2
+    assert complaint in one_line(answer.err)
+    assert "epoch" not in answer.out
+
+
+def test_a_device_that_can_not_be_drawn_cell_by_cell_is_refused_before_training(train: Cimlab) -> None:
+    answer = train(*AWARE, "device=[wire_resistance]")
+    assert answer.code == 1
+    assert "WireResistance depends on a cell's place" in one_line(answer.err)
+    assert "epoch" not in answer.out
+
+
+def identity(*overrides: str) -> tuple[str, str]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", list(overrides))
+    return identities(plain_config(config), check(config, TrainConfig))
+
+
+def test_arrays_are_part_of_a_run_only_where_it_is_trained_for_them() -> None:
+    arrays = ("adc=mse", "device=[read_noise]", "analog.backend=reference", "simulate.at_end=true")
+    assert identity(*arrays) == identity()
+    assert identity("quantisation=lsq", *arrays) == identity("quantisation=lsq")
+    assert identity("quantisation=lsq") != identity()
+    assert identity("quantisation=lsq", "analog.digital=['0']") != identity("quantisation=lsq")
+    aware = ("quantisation=lsq", "quantisation.hardware_aware=true")
+    assert identity(*aware, "adc=mse") != identity(*aware)
+    assert identity(*aware)[1] == identity()[1]  # the dense network is shared
