@@ -17,6 +17,7 @@ FAILURES = (
     "ClaimError",
     "DataError",
     "OutputError",
+    "ParallelError",
     "PruningError",
     "RecordError",
     "ReportError",

@@ -54,3 +54,15 @@ def at_least_one(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: give a whole number of 1 or more")
     return int(text)
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    match = re.fullmatch(r"\d*\.?\d+", text)
+    if not match or float(text) > 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a number from 0 to 1, e.g. 0.85")
+    return float(text)

@@ -3,6 +3,10 @@
 The axes of the file are the space: `a,b,c` a choice, `interval(0.03,0.5)` a real number, `range(1,9)` a whole one,
 `tag(log, interval(...))` on a logarithmic scale. An axis `prune.layer_remaining.PATTERN` is the fraction that the
 layers of that name keep. Accuracy is that of the validation images: test images choose nothing.
+
+With `--floor`, a trial ends early that can't reach it: after an epoch of retraining, its accuracy plus the largest
+rise from that epoch to the end that any finished trial has shown is still below. A cheap trial is never ended for
+being less accurate than a dear one, as a median over trials would: it may be on the front.
 """
 
 from __future__ import annotations
@@ -10,12 +14,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cimlab.cli.errors import ConfigError
-from cimlab.cli.options import Options, Parser, at_least_one, seconds
+from cimlab.cli.options import Options, Parser, at_least_one, fraction, seconds
 from cimlab.records.record import RunRecord
 
 if TYPE_CHECKING:
@@ -32,6 +37,8 @@ OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord
     "weights": ("minimize", lambda record: record.weights["remaining_all"]),
     "energy": ("minimize", lambda record: record.hardware["cost"]["total"]["energy_j"]),
 }
+RISES_NEEDED = 4
+"""Finished trials before what they have shown is taken for what a trial can do."""
 LAYERS = "prune.layer_remaining."
 JOURNAL = "search.journal"
 HELP = """\
@@ -76,7 +83,7 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
         with stoppable(None if asked.time_budget is None else time.time() + asked.time_budget):
             _requeue_dead_trials(study, output_dir)
             while _finished(study) < asked.trials:
-                _trial(study, space, compose, names)
+                _trial(study, space, compose, names, asked.floor)
     except Stop as reason:
         stopped = str(reason)
     _show(study, names, output_dir / f"{path.stem}-front.png")
@@ -133,7 +140,13 @@ def _requeue_dead_trials(study: optuna.Study, output_dir: Path) -> None:
             study.enqueue_trial(trial.params)
 
 
-def _trial(study: optuna.Study, space: dict[str, Override], compose: Compose, names: list[str]) -> None:
+def _trial(
+    study: optuna.Study,
+    space: dict[str, Override],
+    compose: Compose,
+    names: list[str],
+    floor: float | None,
+) -> None:
     """Ask for a point, run it (or find its record) and tell what came of it."""
     import optuna
 
@@ -141,6 +154,8 @@ def _trial(study: optuna.Study, space: dict[str, Override], compose: Compose, na
     from cimlab.cli.errors import describe
     from cimlab.cli.grid.worker import LOG_FILE, output_to
     from cimlab.cli.train import perform, plan
+    from cimlab.records.history import read_rows
+    from cimlab.training.callbacks import Hopeless
 
     trial = study.ask()
     words = suggested(trial, space)
@@ -150,19 +165,41 @@ def _trial(study: optuna.Study, space: dict[str, Override], compose: Compose, na
     trial.set_user_attr("name", planned.name)
     try:
         with output_to(planned.run_dir / LOG_FILE):
-            record = perform(planned)
+            record = perform(planned, judge=None if floor is None else partial(hopeless, study, floor))
         values = [float(OBJECTIVES[name][1](record)) for name in names]
     except KeyError as problem:
         raise ConfigError(f"the record has no {problem}; set data.validation_size above 0") from problem
+    except Hopeless as reason:
+        trial.set_user_attr("stopped", str(reason))
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        print(f"trial {trial.number}: {' '.join(words)}: stopped: {reason}", flush=True)
+        return
     except Exception as problem:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         print(f"trial {trial.number}: {' '.join(words)}: failed: {describe(problem)}", file=sys.stderr)
         if isinstance(problem, ConfigError) and all(t.state.name == "FAIL" for t in study.trials):
             raise
         return
+    history = read_rows(planned.run_dir / "history.jsonl")
+    trial.set_user_attr(
+        "accuracies", [row["accuracy/validation"] for row in history if "accuracy/validation" in row]
+    )
     study.tell(trial, values)
     results = "  ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
     print(f"trial {trial.number}: {' '.join(words)}  ->  {results}", flush=True)
+
+
+def hopeless(study: optuna.Study, floor: float, accuracies: list[float]) -> str | None:
+    """Why a trial with these validation accuracies by epoch can't reach the floor; None if it may."""
+    epoch = len(accuracies)
+    finished = [t.user_attrs.get("accuracies", ()) for t in study.trials if t.state.name == "COMPLETE"]
+    rises = [shown[-1] - shown[epoch - 1] for shown in finished if len(shown) > epoch]
+    if len(rises) < RISES_NEEDED or accuracies[-1] + max(rises) >= floor:
+        return None
+    return (
+        f"accuracy {accuracies[-1]:.4g} after retraining epoch {epoch}; {len(rises)} trials rose by at most "
+        f"{max(rises):.4g} from there, which does not reach --floor={floor:g}"
+    )
 
 
 def suggested(trial: optuna.Trial, space: dict[str, Override]) -> list[str]:
@@ -205,6 +242,9 @@ def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
     from cimlab.reporting.figures import front_figure
 
     done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    stopped = sum(trial.state.name == "PRUNED" for trial in study.trials)
+    if stopped:
+        print(f"{stopped} trials were stopped as hopeless")
     if not done:
         return
     best = sorted(study.best_trials, key=lambda trial: list(trial.values or ()))
@@ -231,6 +271,8 @@ def _parser() -> Parser:
     more = f"what to trade off, of {', '.join(OBJECTIVES)} (accuracy,steps)"
     parser.add_argument("--objectives", default="accuracy,steps", help=more)
     parser.add_argument("--storage", metavar="URL", help="a database instead of the journal file")
+    more = "end trials early that can't reach this validation accuracy, 0 to 1"
+    parser.add_argument("--floor", type=fraction, metavar="ACCURACY", help=more)
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (0)")
     parser.add_argument(
         "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from cimlab.records.record import (
 )
 
 if TYPE_CHECKING:
+    from cimlab.training.callbacks import Judge
     from cimlab.training.experiment import Experiment
 
 SHAPES_RESULT = (
@@ -143,17 +146,18 @@ def plan(
     )
 
 
-def perform(planned: PlannedRun) -> RunRecord:
-    """Do a run, unless its record exists.
+def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
+    """Do a run, unless its record exists; a judge may end its retraining early.
 
     Raises:
         ClaimError: another process is doing it.
+        Hopeless: the judge ended it.
         ConfigError and the failures of `cimlab.training`, each one line.
     """
     record_file = planned.run_dir / RECORD_FILE
     done = None if planned.config.rerun else _existing(record_file)
     if done is None:
-        experiment = assemble(planned)
+        experiment = replace(assemble(planned), judge=judge)
         application.require_writable(planned.run_dir)
         application.require_writable(experiment.dense_dir)
         experiment.data.prepare_data()
@@ -232,6 +236,7 @@ def assemble(planned: PlannedRun) -> Experiment:
     config = planned.config
     if config.trainer.accelerator == "gpu" and not torch.accelerator.is_available():
         errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
+    _refuse_devices(config)
 
     def part(key: str, given: tuple[str, ...] = ()) -> Component:
         return Component(key, getattr(config, key), config.extensions, given)
@@ -282,6 +287,7 @@ def assemble(planned: PlannedRun) -> Experiment:
         dense_dir=Path(config.paths.dense_dir),
         config=planned.plain,
         choices=planned.choices,
+        again=functools.partial(assemble, planned),
         distillation=config.distillation,
         permutation=config.permutation,
         sparsity=config.sparsity,
@@ -307,6 +313,8 @@ def _refuse_untrainable(config: TrainConfig) -> None:
         errors.refuse(
             "trainer.compile", "true", "quantised retraining runs uncompiled; set trainer.compile=false"
         )
+    if config.trainer.devices != 1:
+        errors.refuse("trainer.devices", config.trainer.devices, "quantised retraining runs on one device")
 
 
 def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
@@ -330,6 +338,27 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
     choices = {group: planned.choices[group] for group in simulate.GROUPS}
     choices["device"] = device_name(config.device)
     simulate.perform(check_plain(asked, simulate.SimulateConfig), asked, choices, checkpoint.parent)
+
+
+def _refuse_devices(config: TrainConfig) -> None:
+    """Refuse more devices than there are, or than a batch can be shared among.
+
+    Raises:
+        ConfigError: says how many may be used.
+    """
+    import torch
+
+    devices, batch = config.trainer.devices, config.data.get("batch_size")
+    if devices == 1:
+        return
+    gpus = torch.accelerator.device_count() if config.trainer.accelerator != "cpu" else 0
+    there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "processor cores")
+    if devices > there:
+        errors.refuse("trainer.devices", devices, f"this machine has {there} {kind}; use at most so many")
+    if isinstance(batch, int) and batch % devices:
+        errors.refuse(
+            "trainer.devices", devices, f"each device takes an equal part of data.batch_size={batch}"
+        )
 
 
 def check_parts(planned: PlannedRun) -> None:

@@ -43,6 +43,8 @@ class ImageDataModule(LightningDataModule):
     std: tuple[float, ...] = field(init=False)
     device: torch.device = field(init=False, default=torch.device("cpu"))
     dtype: torch.dtype = field(init=False, default=torch.float32)
+    part: tuple[int, int] = field(init=False, default=(0, 1))
+    feeds_several_devices = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -56,12 +58,14 @@ class ImageDataModule(LightningDataModule):
         self.device, self.dtype = torch.device(device), dtype
 
     def follow_trainer(self) -> None:
-        """Takes device and dtype from the trainer, if one is attached. Refuses several devices."""
+        """Takes device, dtype and this process's part of every batch from the trainer, if one is attached.
+        Refuses several devices where the set can't feed them."""
         if self.trainer is None:
             return
-        if self.trainer.world_size > 1:
-            devices = self.trainer.world_size
+        devices = self.trainer.world_size
+        if devices > 1 and not self.feeds_several_devices:
             raise DataError(f"{type(self).__name__} feeds one device, not {devices}; use trainer.devices=1")
+        self.part = (self.trainer.global_rank, devices)
         self.to(self.trainer.strategy.root_device, INPUT_DTYPES.get(self.trainer.precision, torch.float32))
 
     def split_validation(

@@ -18,7 +18,8 @@ class BatchLoader(EpochLoader):
     """Normalised batches (images [b, c, h, w] channels_last, labels [b]) on the device that holds the images.
 
     With an `augmentation` it is a training loader: shuffled, augmented, whole batches only. Without one it is
-    an evaluation loader: in order, every image once. Order and augmentation depend on (seed, epoch) alone, on
+    an evaluation loader: in order, every image once. `part` (r, n) is the r-th of n equal parts of every batch, for
+    one of n devices. Order and augmentation depend on (seed, epoch) alone, on
     CPU and CUDA alike: an epoch's random numbers are drawn on the CPU and sent over once, so batches need no
     synchronisation. Raises DataSettingError if a training set is smaller than one batch, or too small for its crop.
     """
@@ -34,8 +35,13 @@ class BatchLoader(EpochLoader):
         dtype: torch.dtype,
         seed: int,
         augmentation: Augmentation | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if augmentation is not None:
+            if batch_size % part[1]:
+                raise ValueError(
+                    f"batch_size={batch_size} is not allowed; use a multiple of the {part[1]} devices"
+                )
             if batch_size > len(images):
                 raise DataSettingError(
                     f"batch_size={batch_size} is not allowed; use 1 to {len(images)}, the training images"
@@ -47,7 +53,7 @@ class BatchLoader(EpochLoader):
                 )
         self.images, self.labels = images, labels
         self.batch_size, self.dtype = batch_size, dtype
-        self.seed, self.augmentation = seed, augmentation
+        self.seed, self.augmentation, self.part = seed, augmentation, part
         self._mean = torch.tensor(mean, device=images.device)
         self._std = torch.tensor(std, device=images.device)
         self._fill = (255 * self._mean).round().to(torch.uint8)
@@ -70,15 +76,17 @@ class BatchLoader(EpochLoader):
         order = torch.randperm(count, generator=generator).to(device)
         draws = draw(augmentation, count, self.images.shape[-1], generator).to(device)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            stop = start + self.batch_size
-            chosen = order[start:stop]
-            images = augment(self.images[chosen], augmentation, draws.part(start, stop), self._fill)
+            mine = self._mine(start, start + self.batch_size)
+            chosen = order[mine]
+            images = augment(self.images[chosen], augmentation, draws.part(mine.start, mine.stop), self._fill)
             yield normalise(images, self._mean, self._std, self.dtype), self.labels[chosen]
 
     def _evaluation_batches(self) -> Iterator[Batch]:
         for start in range(0, len(self.images), self.batch_size):
-            stop = start + self.batch_size
-            yield (
-                normalise(self.images[start:stop], self._mean, self._std, self.dtype),
-                self.labels[start:stop],
-            )
+            mine = self._mine(start, min(start + self.batch_size, len(self.images)))
+            yield normalise(self.images[mine], self._mean, self._std, self.dtype), self.labels[mine]
+
+    def _mine(self, start: int, stop: int) -> slice:
+        """This device's part of a batch."""
+        index, parts = self.part
+        return slice(start + (stop - start) * index // parts, start + (stop - start) * (index + 1) // parts)

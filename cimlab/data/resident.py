@@ -22,6 +22,7 @@ class ResidentDataModule(ImageDataModule):
     flip: bool = False
     cutout: int = 0
     _parts: dict[str, Labelled] = field(init=False, default_factory=dict)
+    feeds_several_devices = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,4 +72,5 @@ class ResidentDataModule(ImageDataModule):
             dtype=self.dtype,
             seed=self.seed,
             augmentation=augmentation,
+            part=self.part,
         )

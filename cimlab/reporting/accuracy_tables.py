@@ -6,6 +6,7 @@ from typing import Any
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.grid import Grid, planned
+from cimlab.reporting.means import means
 from cimlab.reporting.studies import Study, accuracy, base, differences, left, loss, place, worded
 from cimlab.reporting.table import Cell, Column, Table
 
@@ -73,7 +74,10 @@ def runs_table(found: list[Study]) -> Table:
 
 
 def ablation_table(found: list[Study], mains: list[Study]) -> Table:
-    """T5: runs that differ from a main study in a few settings, beside the main study's same point."""
+    """T5: runs that differ from a main study in a few settings, beside the main study's same point.
+
+    The means beyond one-shot pruning have a table of their own, T8.
+    """
     columns = (
         Column("model, data", text=True), Column("granularity", text=True), Column("kept", "%", 0),
         Column("changed from the main study", text=True),
@@ -89,6 +93,8 @@ def ablation_table(found: list[Study], mains: list[Study]) -> Table:
         if all(
             key.startswith("geometry.") for key in pairs
         ):  # another accelerator, not another method: see F2
+            continue
+        if means(study.settings):  # shown beside its own baseline in T8
             continue
         changed = "; ".join(
             f"{key.removesuffix('._target_')}: {_said(own)}, not {_said(theirs)}"

@@ -141,12 +141,12 @@ def intervals(x: Spec, names: Iterable[str], columns: int = 4) -> list[Spec]:
     return [
         {
             "transform": known,
-            "mark": {"type": "area", "opacity": 0.18},
+            "mark": {"type": "area", "opacity": 0.18, "clip": True},
             "encoding": {"x": x, **edges, **style},
         },
         {
             "transform": known,
-            "mark": {"type": "rule", "opacity": 0.7},
+            "mark": {"type": "rule", "opacity": 0.7, "clip": True},
             "encoding": {"x": x, **edges, **style},
         },
     ]

@@ -12,9 +12,9 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.figures import ORDER
 
 SILENT = (
-    "checkpoint", "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.progress",
-    "data.data_dir", "data.download", "data.eval_batch_size", "data.seed", "mapping.every_n_epochs", "launcher",
-    "technology", "adc_model", "chip", "hardware", "simulate",
+    "checkpoint", "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices",
+    "trainer.progress", "data.data_dir", "data.download", "data.eval_batch_size", "data.seed", "mapping.every_n_epochs",
+    "launcher", "technology", "adc_model", "chip", "hardware", "simulate",
 )  # fmt: skip
 """Settings that change no accuracy: where files go, what is shown, and what the arrays' work is said to cost."""
 ARRAYS = ("adc", "device", "analog")

@@ -18,10 +18,17 @@ from cimlab.hardware.cost import CostModel
 from cimlab.hardware.report import CostComparison
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.masks import Masks
-from cimlab.records.history import append_row
+from cimlab.records.history import append_row, read_rows
 from cimlab.training.module import Classifier, TrainingError
 from cimlab.training.settings import MappingSettings
 from cimlab.training.tracking import Tracker
+
+Judge = Callable[[list[float]], str | None]
+"""From the validation accuracies of the retraining so far, why it is not worth going on, or None."""
+
+
+class Hopeless(RuntimeError):
+    """A run that its judge has stopped; the message is the judge's."""
 
 
 class SeedEpochs(pl.Callback):
@@ -45,9 +52,19 @@ class EpochReport(pl.Callback):
         history: the JSON-lines file.
         tracker: where the row is shown.
         lines: print a line an epoch.
+        judge: asked after each epoch whether to go on.
     """
 
-    def __init__(self, phase: str, first_epoch: int, history: Path, tracker: Tracker, lines: bool) -> None:
+    def __init__(
+        self,
+        phase: str,
+        first_epoch: int,
+        history: Path,
+        tracker: Tracker,
+        lines: bool,
+        judge: Judge | None = None,
+    ) -> None:
+        self.judge = judge
         self.phase = phase
         self.first_epoch = first_epoch
         self.history = history
@@ -85,12 +102,18 @@ class EpochReport(pl.Callback):
             **metrics,
         }
         seconds = time.perf_counter() - self._started
+        if not trainer.is_global_zero:
+            return
         append_row(
             self.history, {"phase": self.phase, "epoch": trainer.current_epoch, "seconds": seconds, **row}
         )
         self.tracker.log({"epoch": self.first_epoch + trainer.current_epoch, **row})
         if self.lines:
             print(self._line(trainer, row), flush=True)
+        if self.judge is not None and "accuracy/validation" in row:
+            accuracies = [shown["accuracy/validation"] for shown in read_rows(self.history)]
+            if (reason := self.judge(accuracies)) is not None:
+                raise Hopeless(reason)
 
     def _line(self, trainer: pl.Trainer, row: dict[str, float]) -> str:
         parts = [

@@ -6,9 +6,12 @@ of what defines it; either phase, killed, goes on from its last epoch by the sam
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,12 +36,13 @@ from cimlab.records.history import read_rows
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
-from cimlab.training.callbacks import CimMapping, EpochReport, SeedEpochs, hardware_metrics
+from cimlab.training.callbacks import CimMapping, EpochReport, Judge, SeedEpochs, hardware_metrics
 from cimlab.training.checkpoints import CheckpointError
 from cimlab.training.costing import measured_cost
 from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
+from cimlab.training.parallel import Rank, company
 from cimlab.training.prune_retrain import PruneRetrain
 from cimlab.training.quantisation import Quantisation, QuantisedTraining
 from cimlab.training.settings import (
@@ -75,11 +79,13 @@ class Experiment:
         run_dir: where the run's files go; dense_dir: where dense networks are kept.
         config: the resolved configuration, for the record.
         choices: group -> choice, for the record.
+        again: makes the same experiment in another process, for fits on several devices.
         distillation: how retraining listens to the dense network; None: not at all.
         permutation: which lines are reordered on the arrays before pruning; None: none.
         sparsity: how retraining begins with ADMM; None: it does not.
         quantisation: how retraining rounds; None: not at all.
         before_record: called with the saved network, before the record says that all is done.
+        judge: may end the retraining early; None: never.
     """
 
     build_network: Callable[[], nn.Module]
@@ -102,11 +108,13 @@ class Experiment:
     dense_dir: Path
     config: dict[str, Any]
     choices: dict[str, str]
+    again: Callable[[], Experiment]
     distillation: DistillationSettings | None = None
     permutation: PermutationSettings | None = None
     sparsity: AdmmSettings | None = None
     quantisation: Quantisation | None = None
     before_record: Callable[[Path], None] | None = None
+    judge: Judge | None = None
 
     @property
     def budget(self) -> Budget:
@@ -121,16 +129,9 @@ def run_experiment(experiment: Experiment) -> RunRecord:
     Raises:
         PruningError, CheckpointError, DataError, TrainingError, RecordError: one line each; earlier results
             stay as they are.
+        Hopeless: the judge ended it; the same experiment goes on where it was ended.
     """
-    quiet_lightning()
-    if experiment.trainer.threads:
-        torch.set_num_threads(experiment.trainer.threads)
-    pl.seed_everything(experiment.seed, verbose=False)
-    network = experiment.build_network()
-    if experiment.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    matrices = mapped_matrices(network, experiment)
-    prunable = prunable_matrices(matrices, experiment.prune)
+    network, matrices, prunable = _prepared(experiment)
     _refuse_impossible_budget(network, prunable, experiment)
     if experiment.quantisation is not None:
         QuantisedTraining(
@@ -173,6 +174,27 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         report = experiment.run_dir / RECORD_FILE if record else None
         tracker.finish(_flat(record) if record else {}, report)
     return record
+
+
+def _prepared(experiment: Experiment) -> tuple[nn.Module, list[CrossbarMatrix], list[CrossbarMatrix]]:
+    """The untrained network, its matrices, and those that may be pruned; the same in every process of a run."""
+    quiet_lightning()
+    threads = _threads(experiment.trainer)
+    if threads:
+        torch.set_num_threads(threads)
+    pl.seed_everything(experiment.seed, verbose=False)
+    network = experiment.build_network()
+    if experiment.trainer.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    matrices = mapped_matrices(network, experiment)
+    return network, matrices, prunable_matrices(matrices, experiment.prune)
+
+
+def _threads(settings: TrainerSettings) -> int | None:
+    """Processor threads of a process: as asked, or a fair share of the cores; None leaves torch's choice."""
+    if settings.threads is not None or settings.devices == 1:
+        return settings.threads
+    return max(1, len(os.sched_getaffinity(0)) // settings.devices)
 
 
 def mapped_matrices(network: nn.Module, experiment: Experiment) -> list[CrossbarMatrix]:
@@ -232,11 +254,22 @@ def _train_dense(
     network: nn.Module, matrices: list[CrossbarMatrix], experiment: Experiment, tracker: Tracker, kept: Path
 ) -> None:
     """Train the network and keep its weights for every run that starts from them."""
-    mapping = mapping_of(matrices, experiment, dict, tracker)
-    curve = dense_curve(experiment.recipe)
-    _fit(network, experiment, "dense", curve, kept.parent, dense_history(experiment), tracker, [mapping])
+    with _together(network, experiment, "dense") as part:
+        _fit_dense(network, matrices, experiment, tracker, part)
     checkpoints.save(kept, {"network": _snapshot(network), "dense_run": experiment.dense_run})
     checkpoints.discard(kept.parent / "checkpoints")
+
+
+def _fit_dense(
+    network: nn.Module,
+    matrices: list[CrossbarMatrix],
+    experiment: Experiment,
+    tracker: Tracker,
+    part: FitPart,
+) -> None:
+    mapping = mapping_of(matrices, experiment, dict, tracker)
+    curve = dense_curve(experiment.recipe)
+    _fit(network, experiment, "dense", curve, dense_history(experiment), tracker, [mapping], part)
 
 
 def _loaded(network: nn.Module, source: Path, experiment: Experiment) -> bool:
@@ -291,6 +324,18 @@ def _prune_retrain(
     tracker: Tracker,
 ) -> tuple[PruneRetrain, QuantisedTraining | None]:
     """Run the schedule; the callbacks returned hold the masks, and the steps of a quantised one."""
+    with _together(network, experiment, "retrain") as part:
+        return _fit_pruned(network, matrices, prunable, experiment, tracker, part)
+
+
+def _fit_pruned(
+    network: nn.Module,
+    matrices: list[CrossbarMatrix],
+    prunable: list[CrossbarMatrix],
+    experiment: Experiment,
+    tracker: Tracker,
+    part: FitPart,
+) -> tuple[PruneRetrain, QuantisedTraining | None]:
     pruning = PruneRetrain(
         prunable,
         experiment.rule,
@@ -317,13 +362,71 @@ def _prune_retrain(
         experiment,
         "retrain",
         curve,
-        experiment.run_dir,
         history,
         tracker,
         [*callbacks, mapping],
+        part,
         teacher,
     )
     return pruning, rounding
+
+
+@dataclass(frozen=True)
+class FitPart:
+    """What one process of a fit is told.
+
+    Args:
+        rank: its place.
+        resume: the checkpoint from which the fit goes on.
+        ready: to be called when it is about to meet the others.
+    """
+
+    rank: Rank
+    resume: Path | None
+    ready: Callable[[], None]
+
+
+@contextmanager
+def _together(network: nn.Module, experiment: Experiment, phase: str) -> Generator[FitPart]:
+    """This process's part in a fit, and the others that the fit needs at their places.
+
+    Raises:
+        ParallelError: one of the others failed.
+    """
+    folder = _fit_folder(experiment, phase)
+    folder.mkdir(parents=True, exist_ok=True)
+    resume = checkpoints.latest(folder / "checkpoints")
+    follow = functools.partial(_follow_fit, experiment.again, phase, _snapshot(network), resume)
+    with company(experiment.trainer.devices, follow) as rank:
+        yield FitPart(rank, resume, lambda: None)
+
+
+def _follow_fit(
+    again: Callable[[], Experiment],
+    phase: str,
+    weights: Weights,
+    resume: Path | None,
+    rank: Rank,
+    ready: Callable[[], None],
+) -> None:
+    """One fit in a process that only helps: no history, no tracker, no record."""
+    experiment = again()
+    experiment.data.prepare_data()
+    network, matrices, _ = _prepared(experiment)
+    network.load_state_dict(weights)
+    if experiment.trainer.compile:
+        network.compile()
+    part = FitPart(rank, resume, ready)
+    if phase == "dense":
+        _fit_dense(network, matrices, experiment, Tracker(), part)
+        return
+    matrices, _ = _gathered(network, matrices, experiment)
+    _fit_pruned(network, matrices, prunable_matrices(matrices, experiment.prune), experiment, Tracker(), part)
+
+
+def _fit_folder(experiment: Experiment, phase: str) -> Path:
+    """Where a phase keeps its checkpoints."""
+    return experiment.run_dir if phase == "retrain" else experiment.dense_dir / experiment.dense_run
 
 
 def _teacher(network: nn.Module, experiment: Experiment) -> Teacher | None:
@@ -338,14 +441,14 @@ def _fit(
     experiment: Experiment,
     phase: str,
     curve: RateCurve,
-    folder: Path,
     history: Path,
     tracker: Tracker,
     callbacks: list[pl.Callback],
+    part: FitPart,
     teacher: Teacher | None = None,
 ) -> None:
-    """One Lightning fit, resumed from the newest epoch checkpoint in `folder` if there is one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """One process's part of one Lightning fit, resumed if there is a checkpoint."""
+    folder = _fit_folder(experiment, phase)
     epochs = experiment.recipe.epochs if phase == "dense" else experiment.schedule.epochs
     first = 0 if phase == "dense" else experiment.recipe.epochs
     bars = _show_bars(experiment.trainer)
@@ -353,18 +456,20 @@ def _fit(
     keep = pl.callbacks.ModelCheckpoint(
         folder / "checkpoints", filename="{epoch}", save_top_k=1, save_on_train_epoch_end=True
     )
-    report = EpochReport(phase, first, history, tracker, lines)
+    judge = experiment.judge if phase == "retrain" else None
+    report = EpochReport(phase, first, history, tracker, lines, judge)
     trainer = _trainer(
         experiment,
         epochs,
         [SeedEpochs(experiment.seed, phase), *callbacks, report, keep],
         bars,
         checkpoint=True,
+        rank=part.rank,
     )
     smoothing = experiment.recipe.label_smoothing
     module = Classifier(network, experiment.optimizer_factory, curve, smoothing, teacher)
-    resume = checkpoints.latest(folder / "checkpoints")
-    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
+    part.ready()
+    trainer.fit(module, datamodule=experiment.data, ckpt_path=part.resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     broken = checkpoints.not_finite(network.state_dict())
@@ -373,14 +478,18 @@ def _fit(
 
 
 def _trainer(
-    experiment: Experiment, epochs: int, callbacks: list[pl.Callback], bars: bool, checkpoint: bool
+    experiment: Experiment,
+    epochs: int,
+    callbacks: list[pl.Callback],
+    bars: bool,
+    checkpoint: bool,
+    rank: Rank = Rank(),  # noqa: B008 (frozen)
 ) -> pl.Trainer:
     settings = experiment.trainer
     if bars:
         callbacks = [*callbacks, pl.callbacks.RichProgressBar(refresh_rate=10)]
     return pl.Trainer(
         accelerator=settings.accelerator,
-        devices=1,
         precision=settings.precision,
         max_epochs=epochs,
         callbacks=callbacks,
@@ -391,7 +500,8 @@ def _trainer(
         num_sanity_val_steps=0,
         deterministic=settings.deterministic,
         default_root_dir=experiment.run_dir,
-        plugins=[checkpoints.AtomicCheckpoints()],
+        plugins=[checkpoints.AtomicCheckpoints(), *rank.plugins()],
+        **rank.trainer_options(),
     )
 
 
@@ -559,4 +669,7 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings(
+        "ignore", message=".*broadcast_buffers.*"
+    )  # its successor is in the newest torch only
     warnings.filterwarnings("ignore", message=".*srun.*")  # a machine may have Slurm and not use it

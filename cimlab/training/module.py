@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve
+from cimlab.training.parallel import totals
 
 OptimizerFactory = Callable[[Iterable[dict]], torch.optim.Optimizer]
 Batch = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
@@ -35,8 +36,9 @@ class RunningMean:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def take(self) -> dict[str, float]:
-        """Means over all samples since the last call, and start afresh."""
-        means = {name: float(value) / self._samples for name, value in self._sums.items()}
+        """Means over all samples of all ranks since the last call, and start afresh."""
+        *sums, samples = totals([*map(float, self._sums.values()), self._samples])
+        means = {name: value / samples for name, value in zip(self._sums, sums, strict=True)}
         self._sums, self._samples = {}, 0
         return means
 

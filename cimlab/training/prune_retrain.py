@@ -16,6 +16,7 @@ from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
 from cimlab.pruning.schedules import Schedule
 from cimlab.training.module import Classifier
+from cimlab.training.parallel import agreed, averaged
 
 
 class PruneRetrain(pl.Callback):
@@ -98,9 +99,10 @@ class PruneRetrain(pl.Callback):
             )
         target = budget_at(self.budget, remaining)
         generator = torch.Generator().manual_seed(self.seed + self.events_done)
-        self.masks = make_masks(
+        masks = make_masks(
             network, self.matrices, self.rule, target, generator, self.masks or None, importance
         )
+        self.masks = agreed(masks)
         self._hold(network)
         if self.events_done == len(self.events) - 1:
             self.weights_after_pruning = {
@@ -140,7 +142,7 @@ def mean_importance(
         with module.trainer.precision_plugin.forward_context():
             loss = F.cross_entropy(network(images.to(module.device)), labels.to(module.device))
         for total, weight, gradient in zip(sums, weights, torch.autograd.grad(loss, weights), strict=True):
-            total += (weight.detach() * gradient).abs()
+            total += (weight.detach() * averaged(gradient)).abs()
         taken += 1
         if taken == count:
             break

@@ -42,6 +42,7 @@ class TrainerSettings:
         compile: compile the network with torch.compile.
         deterministic: refuse kernels whose result differs from run to run.
         threads: processor threads; None leaves torch's choice.
+        devices: GPUs, or processes on the processor, that share each batch.
         progress: live bars, plain lines, or whichever fits the terminal.
     """
 
@@ -51,6 +52,7 @@ class TrainerSettings:
     compile: bool = False
     deterministic: bool = False
     threads: Annotated[int, Field(ge=1)] | None = None
+    devices: Annotated[int, Field(ge=1)] = 1
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
 
 

@@ -86,6 +86,7 @@ def test_a_trial_whose_process_died_is_tried_again(search: Cimlab, tmp_path: Pat
     [
         (("--objectives=accuracy,beauty",), "choose of accuracy, steps"),
         (("--trials=0",), "argument --trials: 0"),
+        (("--floor=85",), "argument --floor: 85: give a number from 0 to 1"),
         (("granularity=nope,weight", "--trials=1", "--seed=1"), "nope"),
     ],
 )
@@ -100,3 +101,63 @@ def test_a_study_keeps_its_objectives(search: Cimlab) -> None:
     answer = search("--trials=2", "--objectives=accuracy,arrays")
     assert answer.code == 2
     assert "was begun with --objectives=accuracy,steps" in one_line(answer.err)
+
+
+def finished_trial(*accuracies: float):
+    """A finished trial whose validation accuracy was this, epoch by epoch."""
+    values = {
+        "granularity": "weight",
+        "prune.layer_remaining.3": 0.5,
+        "prune.layer_remaining.7": 0.5,
+        "seed": 0,
+    }
+    spaces = {
+        "granularity": optuna.distributions.CategoricalDistribution(["weight", "filter"]),
+        "prune.layer_remaining.3": optuna.distributions.FloatDistribution(0.05, 0.8, log=True),
+        "prune.layer_remaining.7": optuna.distributions.FloatDistribution(0.05, 0.8),
+        "seed": optuna.distributions.IntDistribution(0, 2),
+    }
+    return optuna.trial.create_trial(
+        values=[accuracies[-1], 0.9],
+        params=values,
+        distributions=spaces,
+        user_attrs={"accuracies": accuracies},
+    )
+
+
+def test_a_trial_is_hopeless_only_if_the_largest_rise_seen_does_not_reach_the_floor() -> None:
+    from cimlab.cli.search import hopeless
+
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for rises in ((0.5, 0.6, 0.7), (0.6, 0.5, 0.9), (0.7, 0.7, 0.7)):
+        study.add_trial(finished_trial(*rises))
+    assert hopeless(study, 0.8, [0.1]) is None  # three trials have shown too little
+    study.add_trial(finished_trial(0.5, 0.8, 0.8))
+    assert hopeless(study, 0.8, [0.5]) is None  # 0.6 rose to 0.9: it may yet come to 0.8
+    assert "rose by at most 0.3" in str(hopeless(study, 0.8, [0.49]))
+    assert hopeless(study, 0.8, [0.2, 0.41]) is None  # from the second epoch 0.4 was gained
+    assert "after retraining epoch 2" in str(hopeless(study, 0.8, [0.5, 0.39]))
+    assert hopeless(study, 0.8, [0.1, 0.1, 0.1]) is None  # it is done anyway
+    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.PRUNED))
+    assert hopeless(study, 0.8, [0.5]) is None
+
+
+def test_a_hopeless_trial_ends_early_and_is_no_point_of_the_front(search: Cimlab, tmp_path: Path) -> None:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    (tmp_path / "out").mkdir()
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "out" / "search.journal")))
+    study = optuna.create_study(study_name="space", storage=storage, directions=["maximize", "minimize"])
+    for _ in range(4):
+        study.add_trial(finished_trial(0.99, 0.99))
+    answer = search("--trials=5", "--floor=1", "schedule.epochs=2")
+    assert answer.code == 0, answer.err
+    trial = the_study(tmp_path).trials[4]
+    assert trial.state.name == "PRUNED"
+    assert "does not reach --floor=1" in trial.user_attrs["stopped"]
+    assert trial.number not in [best.number for best in the_study(tmp_path).best_trials]
+    assert "1 trials were stopped as hopeless" in answer.out
+    folder = Path(trial.user_attrs["folder"])
+    assert len((folder / "history.jsonl").read_text().splitlines()) == 1
+    assert not (folder / "record.json").exists()
