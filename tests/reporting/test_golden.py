@@ -40,7 +40,8 @@ def small_report() -> Report:
         if (record.choices["granularity"], record.config["prune"]["remaining"]) != ("filter", 0.09)
     ]
     records.append(run(remaining=0.09, priced=True, geometry={"active_rows": 32}))
-    records.append(run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 12}))
+    records.append(run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 6}))
+    records.append(run(remaining=0.09, saliency={"_target_": "x.L1"}))
     simulations = [simulation(bits, device) for bits in (5, None) for device in ("ideal", "stuck_at")]
     readme = Path(__file__).with_name("golden") / "validation.md"
     return assemble(records, simulations, [PLAN], Published.read(), validation_table(readme), [])

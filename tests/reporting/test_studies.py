@@ -112,11 +112,12 @@ def test_the_best_and_the_smallest_are_found_among_points_that_were_run() -> Non
 
 def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() -> None:
     records = [*grid(("operation_unit", "filter"), (0.09,), 1), run(remaining=0.09, geometry={"active_rows": 8}),
-               run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 12})]  # fmt: skip
+               run(remaining=0.09, schedule={"_target_": "x.OneShot", "epochs": 12}, saliency={"_target_": "x.L1"}),
+               run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 6})]  # fmt: skip
     found = studies(records)
     table = ablation_table(found, main_studies(found))
-    (row,) = table.shown()
-    assert row[3] == "schedule: Gradual, not OneShot; schedule.epochs: 12, not 6"
+    (row,) = table.shown()  # gradual pruning is for T8
+    assert row[3] == "saliency: L1, not L2; schedule.epochs: 12, not 6"
 
 
 @pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])
