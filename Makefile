@@ -14,7 +14,7 @@ UV_TARGET := --python $(BIN)/python --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart paper test lint format lock audit clean which-python stale
+.PHONY: help quickstart paper test lint format lock audit wheel clean which-python stale
 
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
@@ -24,6 +24,7 @@ help:
 	@echo "make format       let ruff rewrite the code"
 	@echo "make lock         resolve pyproject.toml again into requirements.lock"
 	@echo "make audit        look up known vulnerabilities of everything in requirements.lock (asks osv.dev)"
+	@echo "make wheel        build the wheel, install it with its locked dependencies alone, train outside the repository"
 	@echo "make clean        remove the environment and all caches; keeps results"
 	@echo
 	@echo "The first target you run sets up .venv by itself (25 s to 3 min). PYTHON=/path/to/python chooses"
@@ -61,6 +62,16 @@ audit: $(READY)
 	"$$uv" add --requirements pins.txt --frozen $$python; \
 	"$$uv" lock $$python; \
 	"$$uv" audit --frozen
+
+# A clean environment outside the tree: nothing but the wheel and what it depends on, at the locked versions.
+wheel: $(READY)
+	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(BIN)/python -m hatchling build -t wheel -d "$$scratch" >/dev/null; \
+	awk '/^[a-zA-Z0-9]/ { sub(/ *\\$$/, ""); print }' requirements.lock >"$$scratch/pins.txt"; \
+	$(UV) venv --quiet --python $(BIN)/python "$$scratch/clean"; \
+	$(UV) pip install --quiet --python "$$scratch/clean/bin/python" --constraint "$$scratch/pins.txt" "$$scratch"/*.whl; \
+	cd "$$scratch"; env -u PYTHONPATH clean/bin/cimlab train data=digits recipe.epochs=1 schedule.epochs=1; \
+	ls outputs/*/record.json >/dev/null; echo "the wheel installs and trains outside the repository"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .ruff_cache .pytest_cache .hypothesis .coverage

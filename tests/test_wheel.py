@@ -43,3 +43,19 @@ def test_the_installed_command_finds_its_configuration_from_any_folder(
     )
     assert "granularity: array_column" in answer.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_the_installed_command_trains_outside_the_repository(installed: Path, tmp_path: Path) -> None:
+    words = ("data=digits", "recipe.epochs=1", "schedule.epochs=1", "trainer.threads=1", "tracker=none")
+    program = "import cimlab.cli.main as m; print(m.__file__); m.main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", program, "train", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith(str(installed))
+    assert len(list(tmp_path.glob("outputs/*/record.json"))) == 1

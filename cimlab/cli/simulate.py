@@ -184,6 +184,7 @@ def _simulate(
     assert config.checkpoint is not None
     content = checkpoints.load(Path(config.checkpoint))
     checkpoints.load_into(network, checkpoints.network_weights(content), Path(config.checkpoint))
+    masks = checkpoints.network_masks(content, network, Path(config.checkpoint)) or {}
     network.eval()
     if config.analog.backend == "tensor_core":
         network.to(_cuda())
@@ -192,7 +193,7 @@ def _simulate(
     started = time.perf_counter()
     where = device_of(network)
     calibration = [images.to(where) for images, _ in islice(data.train_loader(), config.calibration_batches)]
-    masks, permutation = content.get("masks", {}), content.get("permutation")
+    permutation = content.get("permutation")
     learned = TrainedSteps.of_checkpoint(content["steps"]) if "steps" in content else None
     try:
         converted = convert(

@@ -2,10 +2,13 @@
 
 import hashlib
 import pickle
+import random
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -18,7 +21,7 @@ from cimlab.data.cifar100 import Cifar100
 from cimlab.data.digits import Digits
 from cimlab.data.errors import DataError
 from cimlab.data.fake import FakeImages
-from cimlab.data.image_folder import ImageFolder
+from cimlab.data.image_folder import ImageFolder, SeededImages, _test_transform
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
@@ -253,6 +256,64 @@ def test_cifar_names_a_damaged_file_and_leaves_it_alone(cifar_tree):
     assert str(victim) in message
     assert "delete that file" in message
     assert victim.read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty"])
+def test_cifar_finds_every_damage_before_anything_is_unpickled(name, damage, cifar_tree):
+    victim = cifar_tree / "whole" / "cifar-10-batches-py" / name
+    whole = victim.read_bytes()
+    place = len(whole) // 3
+    flipped = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
+    victim.write_bytes({"flipped": flipped, "truncated": whole[:-1], "empty": b""}[damage])
+    assert f"{victim} is damaged" in refusal(cifar10(cifar_tree))
+
+
+@pytest.mark.parametrize(
+    "damage", [EOFError("ended early"), ValueError("could not convert"), OSError("CRC check")]
+)
+def test_damaged_digits_say_what_to_do(damage, tmp_path, monkeypatch):
+    def broken(**_):
+        raise damage
+
+    monkeypatch.setattr("sklearn.datasets.load_digits", broken)
+    with pytest.raises(DataError, match=r"can't be read \(.*\); install scikit-learn again$"):
+        digits(tmp_path).load(train=True)
+
+
+def test_digits_with_images_missing_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda **_: (np.zeros((9, 64)), np.zeros(9)))
+    with pytest.raises(DataError, match="it holds 9 images, not 1797"):
+        digits(tmp_path).load(train=True)
+
+
+def test_a_class_without_a_training_image_is_refused(tmp_path):
+    write_images(tmp_path / "images", {"cat": 20, "dog": 20, "emu": 1})
+    module = image_folder(
+        tmp_path, test_fraction=0.25, validation_size=30
+    )  # of 31, so that one class is left
+    with pytest.raises(DataError, match=r"class '\w+' has no image to train on"):
+        module.prepare_data()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "ppm", "tif"])
+def test_a_damaged_image_is_read_or_refused_in_one_line(suffix, tmp_path):
+    dice = random.Random(0)
+    path = tmp_path / f"noise.{suffix}"
+    Image.effect_noise((24, 24), 60).convert("RGB").save(path)
+    whole = path.read_bytes()
+    images = SeededImages([(str(path), 0)], _test_transform(8), seed=0, epoch=0)
+    refusals = []
+    for _ in range(60):
+        place = dice.randrange(min(100, len(whole)))  # of the header, where it hurts most
+        path.write_bytes(whole[:place] + bytes([dice.randrange(256)]) + whole[place + 1 :])
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                assert images[0][0].shape == (3, 8, 8)
+        except DataError as refusal:
+            refusals.append(str(refusal))
+    assert refusals
+    assert not any("\n" in line for line in refusals)
 
 
 def test_cifar_without_files_or_network_says_what_to_do(cifar_tree):

@@ -88,6 +88,24 @@ def test_weights_that_are_no_numbers_are_refused(value: float, path: Path) -> No
     assert torch.equal(network.weight, before)
 
 
+WHOLE = torch.ones(2, 3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        3, [WHOLE], {1: WHOLE}, {"1": WHOLE}, {"nowhere": WHOLE}, {"0": None}, {"0": WHOLE.float()}, {"0": WHOLE.T},
+    ],
+)  # fmt: skip
+def test_masks_that_fit_no_layer_are_refused_in_one_line(masks: object, path: Path) -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    assert checkpoints.network_masks({"masks": {"0": WHOLE}}, network, path) == {"0": WHOLE}
+    assert checkpoints.network_masks({}, network, path) is None
+    with pytest.raises(CheckpointError, match="mask") as refusal:
+        checkpoints.network_masks({"masks": masks}, network, path)
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_failed_save_leaves_the_old_checkpoint(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
