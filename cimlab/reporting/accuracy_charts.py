@@ -102,7 +102,9 @@ def pareto_chart(study: Study | None) -> Chart:
     energies = [row["energy"] for row in rows]
     scale = {"type": "log", "domain": [min(energies) / 1.1, max(energies) * 1.1], "nice": False}
     x = quantity("energy", "energy per image (µJ)", scale=scale)
-    y = quantity("accuracy", "test accuracy (%)")
+    y = quantity(
+        "accuracy", "test accuracy (%)", scale={"padding": 10}
+    )  # room for the word at the dense point
     named = [row for row in rows if row["granularity"] != "dense"]
     style = by_granularity([row["granularity"] for row in named], columns=3)
     tooltip = [
