@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import wandb
 from conftest import one_line
 
 from cimlab.training.settings import TrackerSettings
@@ -20,6 +21,7 @@ LONGEST_S = 200  # of a loaded machine; wandb by itself tries for hours
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb.teardown()  # or wandb goes by the environment of the test before which first used it in this process
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", str(PATIENCE_S))
     monkeypatch.setenv("WANDB_SILENT", "true")
