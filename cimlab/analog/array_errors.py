@@ -1,11 +1,12 @@
-"""What arrays do to a layer beyond rounding, cheap enough for every training step: noise-aware training.
+"""What arrays do to a layer beyond rounding, in the forward pass of training: hardware-aware training.
 
-Weights are read back from the devices: each is replaced by a draw from the values that cells written with its
-integer give back, sampled from the device model itself, so that the distribution is the model's whatever its form.
-Outputs carry the ADCs' error by its first and second moments: a nonlinear converter is a gain, an offset and
-an error that is uncorrelated with the signal (Bussgang's decomposition), fitted by output on the simulated array
-once an epoch. Converting every partial sum in every step would be exact, and cost as much as inference on the
-arrays, 15 to 40 float passes; the moments cost one noise tensor, and the norms learn to undo gain and offset.
+Where ADCs read exactly and only devices err, weights are read back from the devices: each is replaced by a draw from
+the values that cells written with its integer give back, sampled from the device model itself, so that the
+distribution is the model's whatever its form, for one gather a step; that ADCs also round what such cells give, a
+12th of a squared level a conversion, is left out. Where ADCs lose bits or reads are noisy, the
+layer is written on simulated arrays in every step and their output is taken, with the gradient of the rounded layer
+(straight through): partial sums are converted one by one as in inference, and by the same backends. A cheaper model
+of the ADC by gain, offset and independent noise was tried and did harm, for an ADC's error follows its signal.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cimlab.analog.adcs.base import AdcModel
@@ -21,7 +22,7 @@ from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.layers import AnalogConv2d, AnalogLinear, Mapping
-from cimlab.analog.quantise import InputQuantiser, LayerSteps, weight_integers
+from cimlab.analog.quantise import InputQuantiser, LayerSteps, by_output, weight_integers
 from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -29,8 +30,6 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 
 READ_BACK_DRAWS = 4096
 """Read-back values kept of every integer: a fault of one cell in a thousand still shows in about 30 of them."""
-MEASURED_IMAGES = 32
-"""Images of a batch on which the ADCs' error is fitted: 10^3 to 10^4 outputs a channel."""
 
 
 def read_back_table(
@@ -44,7 +43,7 @@ def read_back_table(
     placed = [type(effect).__name__ for effect in device.effects if not effect.by_cell]
     if placed:
         raise AnalogError(
-            f"device: {placed[0]} depends on a cell's place in its array and can't be trained for; leave it out"
+            f"device: {placed[0]} depends on a cell's place in its array and can't be drawn by weight; leave it out"
         )
     largest = 2 ** (geometry.weight_bits - 1) - 1
     integers = torch.arange(-largest, largest + 1, dtype=torch.int32).view(1, -1, 1).expand(-1, -1, draws)
@@ -61,16 +60,11 @@ class ArrayErrors(nn.Module):
         matrix: view of the layer's weight.
         geometry, adc, device: the arrays.
         backend: which one simulates them.
-        table: read-back values of every integer weight; None where cells hold exactly what was written.
-        seed: of the ADCs' errors.
+        table: read-back values of every integer weight, where devices err and ADCs don't.
     """
 
     driven: Tensor
-    gain: Tensor
-    offset: Tensor
-    spread: Tensor
     table: Tensor | None
-    measured: Tensor
 
     def __init__(
         self,
@@ -80,27 +74,15 @@ class ArrayErrors(nn.Module):
         device: Device,
         backend: BackendName,
         table: Float[Tensor, "integers draws"] | None,
-        seed: int,
     ) -> None:
         super().__init__()
-        self.matrix, self.geometry, self.adc, self.seed = matrix, geometry, adc, seed
-        self.device = Device(device.on_off_ratio, (), device.read_noise)
+        self.matrix, self.geometry, self.adc, self.device = matrix, geometry, adc, device
         self.backend: BackendName = backend
-        self.measuring = False
-        outputs = matrix.weight_shape[0]
+        self.reads_exactly = reads_exactly(geometry, adc, device)
+        self.calibrating = False
+        self._histogram: Int[Tensor, " sums"] | None = None
         self.register_buffer("table", table, persistent=False)
         self.register_buffer("driven", torch.ones(matrix.weight_shape, dtype=torch.bool))
-        self.register_buffer("gain", torch.ones(outputs))
-        self.register_buffer("offset", torch.zeros(outputs))
-        self.register_buffer("spread", torch.zeros(outputs))
-        self.register_buffer("measured", torch.tensor(0))
-
-    @property
-    def reads_exactly(self) -> bool:
-        """The ADCs give every partial sum of ideal cells as it is."""
-        ideal = self.device.is_ideal and not (self.adc.gain_sigma or self.adc.offset_sigma)
-        lossless = self.geometry.resolution_bits >= self.geometry.lossless_adc_bits
-        return ideal and (lossless or isinstance(self.adc, IdealAdc))
 
     def keep(self, mask: Bool[Tensor, "out ..."]) -> None:
         """Learn which weights are left: a cell that is driven errs even where its weight was pruned."""
@@ -114,80 +96,46 @@ class ArrayErrors(nn.Module):
         """Rounded weights as the devices give them back, drawn anew; the gradient is that of the rounded ones."""
         if self.table is None:
             return weight
-        step = step.detach().view(-1, *[1] * (weight.ndim - 1))
+        step = by_output(step.detach(), weight)
         row = (weight.detach() / step).round().long() + len(self.table) // 2
         draw = torch.randint(self.table.shape[1], row.shape, device=row.device)
         read = torch.where(self.driven, self.table[row, draw] * step, 0.0)
         return weight + (read - weight).detach()
 
-    def expected(self, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Outputs as the ADCs read them on average."""
-        if self.reads_exactly:
-            return y
-        return y * self._by_channel(self.gain, y) + self._by_channel(self.offset, y)
-
-    def converted(self, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Outputs as the ADCs read them, the error drawn anew."""
-        if self.reads_exactly:
-            return y
-        return self.expected(y) + self._by_channel(self.spread, y) * torch.randn_like(y)
-
     @torch.no_grad()
     @torch.autocast("cpu", enabled=False)
-    def measure(self, layer: nn.Conv2d | nn.Linear, x: Float[Tensor, "..."], steps: LayerSteps) -> None:
-        """Fit gain, offset and spread on simulated arrays.
+    def read(
+        self, layer: nn.Conv2d | nn.Linear, x: Float[Tensor, "..."], steps: LayerSteps
+    ) -> Float[Tensor, "..."]:
+        """The layer's output without bias, from arrays that are written anew; simulated on the processor.
 
         Args:
             layer: its weights.
-            x: a batch of rounded inputs.
+            x: rounded inputs.
             steps: of inputs and weights.
         """
-        if self.reads_exactly:
-            return
-        x = x[:MEASURED_IMAGES].float().cpu()
         shell = _shell(layer)
         integers = weight_integers(shell.weight, steps.weight, self.geometry.weight_bits)
-        sliced = slice_weights(
-            self.matrix.to_matrix(integers), self.matrix.to_matrix(shell.weight != 0), self.geometry
-        )
+        kept = self.matrix.to_matrix(shell.weight != 0)
+        sliced = slice_weights(self.matrix.to_matrix(integers), kept, self.geometry)
         quantiser = InputQuantiser(steps.input, steps.zero, self.geometry.input_bits)
         kind = AnalogConv2d if isinstance(shell, nn.Conv2d) else AnalogLinear
         arrays = kind(shell, Mapping(self.matrix, sliced, steps.weight, quantiser), self.adc, self.backend)
-        wanted = self._by_output(arrays(x))
-        if self.adc.needs_histogram:
-            arrays.watch_partial_sums(arrays.integers(x))
-        self.measured += 1
-        arrays.program_arrays(
-            self.device, torch.Generator().manual_seed(self.seed * 10_007 + int(self.measured))
-        )
-        self._fit(wanted, self._by_output(arrays(x)))
+        on_processor = x.float().cpu().contiguous()
+        if self.adc.needs_histogram and (self.calibrating or self._histogram is None):
+            arrays.watch_partial_sums(arrays.integers(on_processor))
+            self._histogram = arrays.histogram
+        arrays.histogram = self._histogram
+        seed = int(torch.randint(2**31, ()))
+        arrays.program_arrays(self.device, torch.Generator().manual_seed(seed))
+        return arrays(on_processor).to(x.device)
 
-    def _fit(self, wanted: Float[Tensor, "out n"], read: Float[Tensor, "out n"]) -> None:
-        """Least squares of read = gain wanted + offset, and the standard deviation of what is left."""
-        mean, mean_read = wanted.mean(1, keepdim=True), read.mean(1, keepdim=True)
-        variance = (wanted - mean).square().mean(1)
-        covariance = ((wanted - mean) * (read - mean_read)).mean(1)
-        gain = torch.where(variance > 0, covariance / variance, 1.0)
-        offset = mean_read[:, 0] - gain * mean[:, 0]
-        rest = read - gain[:, None] * wanted - offset[:, None]
-        for buffer, value in (
-            (self.gain, gain),
-            (self.offset, offset),
-            (self.spread, rest.square().mean(1).sqrt()),
-        ):
-            buffer.copy_(value)
 
-    def _by_output(self, y: Float[Tensor, "..."]) -> Float[Tensor, "out n"]:
-        return y.movedim(self._channel, 0).flatten(1).double()
-
-    def _by_channel(self, values: Float[Tensor, " out"], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        shaped = values.view(-1, 1, 1) if self._channel == 1 else values
-        return shaped.to(y.dtype)
-
-    @property
-    def _channel(self) -> int:
-        """Where a layer's output has its channels."""
-        return 1 if len(self.matrix.weight_shape) == 4 else -1
+def reads_exactly(geometry: CrossbarGeometry, adc: AdcModel, device: Device) -> bool:
+    """The ADCs give the partial sums of cells as they were written without any error."""
+    noisy = device.read_noise or device.on_off_ratio or adc.gain_sigma or adc.offset_sigma
+    lossless = geometry.resolution_bits >= geometry.lossless_adc_bits
+    return not noisy and (lossless or isinstance(adc, IdealAdc))
 
 
 def _shell(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:

@@ -109,7 +109,7 @@ class LayerQuantiser(nn.Module):
         name: the layer's, for messages.
         outputs: of the layer.
         geometry: gives the bits.
-        errors: what the arrays do beyond rounding; None: nothing.
+        errors: what the arrays do beyond rounding, in training only; None: nothing.
     """
 
     input_zero: Tensor
@@ -162,20 +162,17 @@ class LayerQuantiser(nn.Module):
         elif not self._has_begun():
             return _with_bias(layer, _product(layer, x, weight))
         x, rounded = self._rounded_input(x), self._rounded_weight(weight)
-        if self.errors is None:
+        if self.errors is None or not layer.training:
             return _with_bias(layer, _product(layer, x, rounded))
-        if not layer.training:
-            return _with_bias(layer, self.errors.expected(_product(layer, x, rounded)))
-        if self.errors.measuring:
-            self.errors.measure(layer, x.detach(), self.steps(weight))
-        read = self.errors.read_back(rounded, self.weight_step(weight))
-        y = _product(layer, x, read)
-        if self.errors.table is not None:  # real zero drives wordlines at its level, so cells err there too
-            error = (read - rounded).detach().flatten(1).sum(1) * (
-                self.input_zero * self.input_step().detach()
-            )
-            y = y + (error.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else error).to(y.dtype)
-        return _with_bias(layer, self.errors.converted(y))
+        if not self.errors.reads_exactly:
+            y = _product(layer, x, rounded)
+            read = self.errors.read(layer, x.detach(), self.steps(weight)).to(y.dtype)
+            return _with_bias(layer, y + (read - y).detach())
+        written = self.errors.read_back(rounded, self.weight_step(weight))
+        y = _product(layer, x, written)
+        # real zero drives wordlines too, at its level, and what is taken off for it is what was to be written
+        error = (written - rounded).detach().flatten(1).sum(1) * self.input_zero * self.input_step().detach()
+        return _with_bias(layer, y + _by_channel(layer, error).to(y.dtype))
 
     def _has_begun(self) -> bool:
         """Asks the device until the answer is yes, which it then stays."""
@@ -288,6 +285,9 @@ def _product(
 
 
 def _with_bias(layer: nn.Conv2d | nn.Linear, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    if layer.bias is None:
-        return y
-    return y + (layer.bias.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else layer.bias)
+    return y if layer.bias is None else y + _by_channel(layer, layer.bias)
+
+
+def _by_channel(layer: nn.Conv2d | nn.Linear, values: Float[Tensor, " out"]) -> Float[Tensor, "..."]:
+    """One value an output, shaped to be broadcast over the layer's outputs."""
+    return values.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else values

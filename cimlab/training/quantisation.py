@@ -1,6 +1,6 @@
 """Quantisation-aware retraining: the callback that lends every mapped layer a rounding forward pass for a fit.
 
-What is learned (steps, ranges, the arrays' measured errors) is part of the Lightning module while the fit lasts, so
+What is learned (steps and ranges) is part of the Lightning module while the fit lasts, so
 that it is optimised and checkpointed with everything else; the network itself stays plain.
 """
 
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from cimlab.analog.adcs.base import AdcModel
-from cimlab.analog.array_errors import ArrayErrors, read_back_table
+from cimlab.analog.array_errors import ArrayErrors, read_back_table, reads_exactly
 from cimlab.analog.convert import mapped_layers, require_convertible
 from cimlab.analog.devices.base import Device
 from cimlab.analog.fake_quantise import LayerQuantiser, LearnedStepSize, StraightThrough
@@ -41,7 +41,7 @@ class Quantisation:
         geometry: gives the bits.
         analog: which layers stay digital; order of rows.
         adc, device: whose errors are trained for, where the settings ask for it.
-        seed: of those errors.
+        seed: of the table of read-back weights.
     """
 
     settings: QuantisationSettings
@@ -80,12 +80,11 @@ class QuantisedTraining(pl.Callback):
         table = _table(quantisation)
         placed = {matrix.name: matrix for matrix in matrices}
         self.quantisers = nn.ModuleDict()
-        for number, (name, layer) in enumerate(self.layers.items()):
+        for name, layer in self.layers.items():
             errors = None
             if quantisation.settings.hardware_aware:
                 plain = CrossbarMatrix.of_layer(name, layer, row_order=quantisation.analog.row_order)
                 matrix = placed.get(name, plain)
-                seed = quantisation.seed * 10_007 + number
                 errors = ArrayErrors(
                     matrix,
                     self.geometry,
@@ -93,7 +92,6 @@ class QuantisedTraining(pl.Callback):
                     quantisation.device,
                     quantisation.analog.backend,
                     table,
-                    seed,
                 )
             method = METHODS[quantisation.settings.method]
             self.quantisers[_key(name)] = method(name, len(layer.weight), self.geometry, errors)
@@ -130,13 +128,13 @@ class QuantisedTraining(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Follow the masks, and measure the arrays anew with the first batch of every epoch."""
+        """Follow the masks, and calibrate ADCs anew with the first batch of every epoch."""
         masks = self.masks()
         for name in self.layers:
             errors = _of(self.quantisers[_key(name)]).errors
             if errors is None:
                 continue
-            errors.measuring = batch_idx == 0
+            errors.calibrating = batch_idx == 0
             if name in masks and masks is not self._kept:
                 errors.keep(masks[name])
         self._kept = masks
@@ -151,9 +149,10 @@ class QuantisedTraining(pl.Callback):
 
 
 def _table(quantisation: Quantisation) -> torch.Tensor | None:
-    """Read-back values of the run's device, if cells are trained for that don't hold what was written."""
+    """Read-back values of the run's device, if it is all that errs and is trained for."""
     device = quantisation.device
-    if not quantisation.settings.hardware_aware or not device.effects:
+    exact = reads_exactly(quantisation.geometry, quantisation.adc, device)
+    if not quantisation.settings.hardware_aware or not device.effects or not exact:
         return None
     generator = torch.Generator().manual_seed(quantisation.seed)
     return read_back_table(device, quantisation.geometry, generator)

@@ -68,6 +68,31 @@ def test_learning_at_two_bits_beats_rounding_afterwards(
     assert the_record(learned).accuracy["quantised"]["test"] > rounded + 0.1
 
 
+def test_training_with_a_coarse_adc_in_the_loop_recovers_what_it_costs(train: Cimlab, tmp_path: Path) -> None:
+    words = (
+        "quantisation=lsq",
+        "geometry.adc_bits=4",
+        "geometry.weight_bits=4",
+        "geometry.input_bits=4",
+        "recipe.epochs=4",
+        "schedule.epochs=3",
+        "simulate.at_end=true",
+    )
+    found = []
+    for aware in ("false", "true"):
+        output = tmp_path / aware
+        answer = train(
+            *words,
+            f"quantisation.hardware_aware={aware}",
+            f"paths.output_dir={output}",
+            f"paths.dense_dir={tmp_path / 'dense'}",
+        )
+        assert answer.code == 0, answer.err
+        (path,) = output.glob(f"digits_cnn*/{SIMULATION_FILE}")
+        found.append(SimulationRecord.read(path).accuracy["mean"])
+    assert found[1] > found[0] + 0.1
+
+
 def test_a_killed_hardware_aware_run_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +142,7 @@ def test_what_can_not_be_trained_is_refused_before_training(
 
 
 def test_a_device_that_can_not_be_drawn_cell_by_cell_is_refused_before_training(train: Cimlab) -> None:
-    answer = train(*AWARE, "device=[wire_resistance]")
+    answer = train(*AWARE, "device=[wire_resistance]", "geometry.adc_bits=null")
     assert answer.code == 1
     assert "WireResistance depends on a cell's place" in one_line(answer.err)
     assert "epoch" not in answer.out
