@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,3 +54,20 @@ def one_line(text: str) -> str:
     assert len(lines) == 1, text
     assert lines[0].startswith("cimlab: "), text
     return lines[0]
+
+
+@contextmanager
+def killed_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> Generator[None]:
+    """Whatever fits meanwhile dies when this epoch begins (from 0), the epochs before it in its checkpoint."""
+    from cimlab.training.callbacks import EpochReport
+
+    original = EpochReport.on_train_epoch_start
+
+    def stop(self, trainer, module) -> None:
+        if trainer.current_epoch == epoch:
+            raise MemoryError("killed")
+        original(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochReport, "on_train_epoch_start", stop)
+        yield

@@ -134,9 +134,8 @@ class AnalogLayer(nn.Module):
         bias = torch.zeros(len(factor)) if bias is None else bias
         step = self.program.converter.step
         per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
-        if (
-            per_driven_cell
-        ):  # both terms are far larger than their difference: subtract before rounding to float32
+        if per_driven_cell:
+            # both terms are far larger than their difference: subtract before rounding to float32
             driven = self._driven_inputs(patches).double() * per_driven_cell
             subtract = subtract.to(y.device).double()[:, None] + driven
             y.copy_(scaled_on_device(codes, step, subtract, factor, bias, y))

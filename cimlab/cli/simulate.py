@@ -214,10 +214,11 @@ def _simulate(
             if draw == 0:
                 some = next(iter(_test_batches(data, FIDELITY_IMAGES)))[0]
                 fidelity = layer_fidelity(converted, fold_batch_norms(network), some)
-            exact = all(layer.program.is_exact for layer in analog_layers(converted).values())
-            draws.append(
-                quantised if exact else accuracy(converted, _test_batches(data, config.images), advance)
-            )
+            if all(layer.program.is_exact for layer in analog_layers(converted).values()):
+                advance(images)
+                draws.append(quantised)
+            else:
+                draws.append(accuracy(converted, _test_batches(data, config.images), advance))
     seconds["simulate"] = time.perf_counter() - started
     spread = Spread(tuple(draws))
     layers = {

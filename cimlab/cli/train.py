@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -287,7 +286,7 @@ def assemble(planned: PlannedRun) -> Experiment:
         dense_dir=Path(config.paths.dense_dir),
         config=planned.plain,
         choices=planned.choices,
-        again=functools.partial(assemble, planned),
+        again=partial(assemble, planned),
         distillation=config.distillation,
         permutation=config.permutation,
         sparsity=config.sparsity,

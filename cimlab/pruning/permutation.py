@@ -144,9 +144,8 @@ def _search(
 ) -> CrossbarMatrix:
     """The matrix with the orders that keep the most."""
     grid = rule.granularity.units(matrix, rule.geometry)
-    rows = (
-        lines.rows and 1 < grid.unit_rows < matrix.rows
-    )  # units of one line, or of all lines, gather nothing
+    # units of one line, or of all lines, gather nothing
+    rows = lines.rows and 1 < grid.unit_rows < matrix.rows
     columns = lines.columns and 1 < grid.unit_cols < matrix.cols
     if not rows and not columns:
         return matrix

@@ -669,7 +669,6 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings(
-        "ignore", message=".*broadcast_buffers.*"
-    )  # its successor is in the newest torch only
+    # the successor of broadcast_buffers is in the newest torch only
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
     warnings.filterwarnings("ignore", message=".*srun.*")  # a machine may have Slurm and not use it

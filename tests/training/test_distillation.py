@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, one_line
+from conftest import Cimlab, killed_in_epoch, one_line
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -149,21 +149,11 @@ def test_a_bad_temperature_is_refused_in_one_line(cimlab: Cimlab) -> None:
 def test_a_killed_distilled_retraining_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cimlab.training.callbacks import EpochReport
-
     words = ("distillation=hinton", "schedule.epochs=2")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(*words, f"paths.output_dir={whole}")
     shutil.copytree(whole / "dense", killed / "dense")
-    original = EpochReport.on_train_epoch_start
-
-    def stop_in_second_epoch(self, trainer, module) -> None:
-        if trainer.current_epoch == 1:
-            raise MemoryError("killed")
-        original(self, trainer, module)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochReport, "on_train_epoch_start", stop_in_second_epoch)
+    with killed_in_epoch(monkeypatch, 1):
         assert train(*words, f"paths.output_dir={killed}").code == 1
     assert "retrain epoch 1/2" not in train(*words, f"paths.output_dir={killed}").out
     assert record(killed).accuracy == record(whole).accuracy

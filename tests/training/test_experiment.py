@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, one_line
+from conftest import Cimlab, killed_in_epoch, one_line
 
 from cimlab.records.history import read_rows
 from cimlab.records.record import RECORD_FILE, RunRecord
@@ -281,8 +281,6 @@ def test_a_killed_retraining_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped from outside after two of four epochs, by an exception that nothing in the run handles."""
-    from cimlab.training.callbacks import EpochReport
-
     words = ("schedule=gradual", "schedule.epochs=4", "schedule.prune_events=4", "saliency=taylor")
     whole = tmp_path / "whole"
     train(*words, f"paths.output_dir={whole}")
@@ -290,15 +288,7 @@ def test_a_killed_retraining_goes_on_to_the_same_result(
 
     killed = tmp_path / "killed"
     shutil.copytree(whole / "dense", killed / "dense")
-    original = EpochReport.on_train_epoch_start
-
-    def stop_in_third_epoch(self, trainer, module) -> None:
-        if trainer.current_epoch == 2:
-            raise MemoryError("killed")
-        original(self, trainer, module)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochReport, "on_train_epoch_start", stop_in_third_epoch)
+    with killed_in_epoch(monkeypatch, 2):
         assert train(*words, f"paths.output_dir={killed}").code == 1
     resumed = train(*words, f"paths.output_dir={killed}")
     assert resumed.code == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, one_line
+from conftest import Cimlab, killed_in_epoch, one_line
 
 from cimlab.records.record import RECORD_FILE, RunRecord
 
@@ -31,22 +31,12 @@ def outcome(folder: Path) -> tuple[RunRecord, dict]:
 def test_all_means_together_survive_a_kill_in_any_epoch(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cimlab.training.callbacks import EpochReport
-
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     answer = train(*WORDS, f"paths.output_dir={whole}")
     assert answer.code == 0, answer.err
     shutil.copytree(whole / "dense", killed / "dense")
-    original = EpochReport.on_train_epoch_start
     for last in (1, 2):  # within ADMM, and after it
-
-        def stop(self, trainer, module, last=last) -> None:
-            if trainer.current_epoch == last:
-                raise MemoryError("killed")
-            original(self, trainer, module)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(EpochReport, "on_train_epoch_start", stop)
+        with killed_in_epoch(monkeypatch, last):
             assert train(*WORDS, f"paths.output_dir={killed}").code == 1
     assert train(*WORDS, f"paths.output_dir={killed}").code == 0
     (one, network), (other, again) = outcome(whole), outcome(killed)

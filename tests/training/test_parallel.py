@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, one_line
+from conftest import Cimlab, killed_in_epoch, one_line
 
 from cimlab.data.augment import Augmentation
 from cimlab.data.loader import BatchLoader
 from cimlab.records.history import read_rows
 from cimlab.records.record import RECORD_FILE, RunRecord
-from cimlab.training.callbacks import EpochReport
 
 WORDS = ("schedule.epochs=2", "saliency=taylor", "trainer.accelerator=cpu")
 
@@ -35,15 +34,7 @@ def test_two_processes_compute_what_one_computes_also_after_a_kill(
     assert train(*WORDS, f"paths.output_dir={one}").code == 0
     shutil.copytree(one / "dense", two / "dense")
     shared = ("trainer.devices=2", f"paths.output_dir={two}")
-    original = EpochReport.on_train_epoch_start
-
-    def stop_in_second_epoch(self, trainer, module) -> None:
-        if trainer.current_epoch == 1:
-            raise MemoryError("killed")
-        original(self, trainer, module)
-
-    with monkeypatch.context() as patch:  # in this process, which is rank 0; the other must end with it
-        patch.setattr(EpochReport, "on_train_epoch_start", stop_in_second_epoch)
+    with killed_in_epoch(monkeypatch, 1):  # in this process, which is rank 0; the other must end with it
         assert train(*WORDS, *shared).code == 1
     answer = train(*WORDS, *shared)
     assert answer.code == 0, answer.err

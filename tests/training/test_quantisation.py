@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, one_line
+from conftest import Cimlab, killed_in_epoch, one_line
 from hydra import compose, initialize_config_dir
 
 from cimlab.cli.application import conf_dir
@@ -96,21 +96,11 @@ def test_training_with_a_coarse_adc_in_the_loop_recovers_what_it_costs(train: Ci
 def test_a_killed_hardware_aware_run_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cimlab.training.callbacks import EpochReport
-
     words = (*AWARE, "schedule.epochs=3", "schedule=gradual", "schedule.prune_events=3")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(*words, f"paths.output_dir={whole}").code == 0
     shutil.copytree(whole / "dense", killed / "dense")
-    original = EpochReport.on_train_epoch_start
-
-    def stop_in_third_epoch(self, trainer, module) -> None:
-        if trainer.current_epoch == 2:
-            raise MemoryError("killed")
-        original(self, trainer, module)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochReport, "on_train_epoch_start", stop_in_third_epoch)
+    with killed_in_epoch(monkeypatch, 2):
         assert train(*words, f"paths.output_dir={killed}").code == 1
     assert train(*words, f"paths.output_dir={killed}").code == 0
     assert the_record(killed).accuracy == the_record(whole).accuracy

@@ -8,6 +8,7 @@ row group runs over them in `microkernel`. Skipped columns cost nothing: each ro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -155,6 +156,19 @@ def fixed_point(converter: Converter, sliced: SlicedMatrix) -> tuple[int, int, i
     return None
 
 
+def _inputs(patches: Patches, layout: PackedProgram, group: int) -> tuple[Any, ...]:
+    """What every kernel over a group begins with: its shape, its images, and where its rows and words lie."""
+    return (
+        *layout.shape,
+        patches.values.numpy(),
+        patches.base.numpy(),
+        patches.offset[group].contiguous().numpy(),
+        layout.word_start,
+        layout.row_start,
+        layout.entry_start[group],
+    )
+
+
 def packed(patches: Patches, layout: PackedProgram) -> Int[Tensor, "groups cols products"]:
     """Shifted and added codes, equal to `reference` bit for bit."""
     sliced = layout.program.sliced
@@ -165,13 +179,7 @@ def packed(patches: Patches, layout: PackedProgram) -> Int[Tensor, "groups cols 
     factor, start, shift = layout.fixed or (0, 0, 0)
     for group in range(groups):
         _run(
-            *layout.shape,
-            patches.values.numpy(),
-            patches.base.numpy(),
-            patches.offset[group].contiguous().numpy(),
-            layout.word_start,
-            layout.row_start,
-            layout.entry_start[group],
+            *_inputs(patches, layout, group),
             layout.column[group],
             layout.bits[group],
             layout.bits_start[group],
@@ -244,13 +252,7 @@ def packed_histogram(patches: Patches, layout: PackedProgram) -> Int[Tensor, " s
     for group in range(len(layout.column)):
         histogram += torch.from_numpy(
             _count(
-                *layout.shape,
-                patches.values.numpy(),
-                patches.base.numpy(),
-                patches.offset[group].contiguous().numpy(),
-                layout.word_start,
-                layout.row_start,
-                layout.entry_start[group],
+                *_inputs(patches, layout, group),
                 layout.bits[group],
                 layout.bits_start[group],
                 len(layout.program.sliced.coefficients),
