@@ -71,9 +71,8 @@ def unit_size_chart(studies: list[Study]) -> Chart:
     priced = all(cost(record) is not None for study in family for record in study.points[point])
     rows = [_unit_row(study, point, priced) for study in family]
     scale = {"type": "log", "base": 2, "nice": False}
-    x = quantity(
-        "rows", "rows on at once", scale=scale, axis={"values": sorted({row["rows"] for row in rows})}
-    )
+    ticks = {"values": sorted({row["rows"] for row in rows}), "labelOverlap": False}
+    x = quantity("rows", "rows on at once", scale=scale, axis=ticks)
     channels = series("columns", "weights read at once", sorted({row["columns"] for row in rows}), 6)
     effort = (
         {"energy": "energy per image (µJ)", "rate": "throughput (images/s)"}
@@ -132,8 +131,10 @@ def analog_chart(simulations: list[SimulationRecord]) -> Chart:
     }  # fmt: skip
     layers = [*line_and_points(x, quantity("accuracy", "test accuracy (%)"), channels), bars]
     images = ", ".join(f"{n:,}" for n in sorted({record.images for record in simulations}))
-    notes = ("Bars: 95 % interval over simulated chips, where there are several.", f"Test images: {images}.")
-    return Chart("F5", title, chart(rows, width=WIDTH, height=190, layer=layers), notes=notes)
+    notes = ["Bars: 95 % interval over simulated chips, where there are several.", f"Test images: {images}."]
+    if all(record.choices["device"] == "ideal" for record in simulations):
+        notes.append("Device variation: not run.")
+    return Chart("F5", title, chart(rows, width=WIDTH, height=190, layer=layers), notes=tuple(notes))
 
 
 def _simulation_row(record: SimulationRecord, name_adc: bool) -> dict[str, Any]:

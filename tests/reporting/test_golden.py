@@ -178,3 +178,11 @@ def test_what_was_not_priced_is_not_run_rather_than_free() -> None:
     table = made.table("T2")
     assert table is not None
     assert table.shown()[0][-5:] == ["not run"] * 5
+
+
+@pytest.mark.parametrize("devices", [("ideal",), ("ideal", "stuck_at")])
+def test_f5_says_where_no_device_was_simulated(devices: tuple[str, ...]) -> None:
+    simulations = [simulation(5, device) for device in devices]
+    made = assemble([], simulations, [], Published.read(), validation_table(Path("nowhere")), [])
+    chart = next(chart for chart in made.charts if chart.name == "F5")
+    assert ("Device variation: not run." in chart.notes) == (devices == ("ideal",))
