@@ -99,12 +99,28 @@ def pack(program: ArrayProgram) -> PackedProgram:
 
 def _cell_planes(sliced: SlicedMatrix, row_start: np.ndarray) -> np.ndarray:
     """Bit planes of the cells, 16 wordlines a word: [group, col, physical, cell bit, word], uint32 held twice."""
-    levels = sliced.levels.permute(0, 3, 1, 2).numpy().astype(np.uint32)
-    bit = np.arange(sliced.geometry.cell_bits)[:, None]
-    ones = levels[:, :, :, None, :] >> bit & 1
-    place = np.arange(levels.shape[-1]) - np.repeat(row_start[:-1], np.diff(row_start))
-    words = np.add.reduceat(ones << place.astype(np.uint32), row_start[:-1], axis=-1).astype(np.uint32)
-    return words | words << np.uint32(16)
+    groups, physical, _, cols = sliced.levels.shape
+    planes = np.empty((groups, cols, physical, sliced.geometry.cell_bits, len(row_start) - 1), np.uint32)
+    for group in range(groups):
+        _fill_planes(sliced.levels[group].numpy(), row_start, planes[group])
+    return planes
+
+
+@njit(cache=True)
+def _fill_planes(levels: np.ndarray, row_start: np.ndarray, planes: np.ndarray) -> None:
+    """Planes [col, physical, cell bit, word] of one group's levels [physical, row, col]; rows are read in order."""
+    words = np.empty(levels.shape[2], np.uint32)
+    for physical in range(levels.shape[0]):
+        for word in range(planes.shape[3]):
+            for bit in range(planes.shape[2]):
+                words[:] = 0
+                for row in range(row_start[word], row_start[word + 1]):
+                    place = np.uint32(row - row_start[word])
+                    for col in range(len(words)):
+                        on = np.uint32(levels[physical, row, col] >> np.uint8(bit)) & np.uint32(1)
+                        words[col] |= on << place
+                for col in range(len(words)):
+                    planes[col, physical, bit, word] = words[col] | words[col] << np.uint32(16)
 
 
 def _entries(
