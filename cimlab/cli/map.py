@@ -206,9 +206,10 @@ def _masks(
     import torch
 
     from cimlab.cli.components import Component
-    from cimlab.pruning.allocation import Budget, PruningError
+    from cimlab.pruning.allocation import PruningError
     from cimlab.pruning.masks import PruningRule, layer_weight, make_masks
     from cimlab.training import checkpoints
+    from cimlab.training.budget import budget_of, prunable_matrices
 
     if config.checkpoint is not None:
         path = Path(config.checkpoint)
@@ -219,14 +220,12 @@ def _masks(
         pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}
         return pruned, f"{config.checkpoint}, its zeros taken as pruned"
     prune = config.prune
-    chosen = matrices[1 if prune.exempt_first else 0 : -1 if prune.exempt_last else None]
     rule = PruningRule(
         granularity, Component("saliency", config.saliency, config.extensions).build(), config.geometry
     )
-    budget = Budget(prune.remaining, prune.allocation, prune.layer_floor, dict(prune.layer_remaining))
     generator = torch.Generator().manual_seed(config.seed)
     try:
-        masks = make_masks(network, chosen, rule, budget, generator)
+        masks = make_masks(network, prunable_matrices(matrices, prune), rule, budget_of(prune), generator)
     except PruningError as problem:
         raise errors.ConfigError(f"prune: {problem}") from problem
     return (

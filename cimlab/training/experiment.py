@@ -27,7 +27,7 @@ from cimlab.crossbar.placement import Counts, NetworkPlacement
 from cimlab.data.base import ImageDataModule
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.report import CostComparison
-from cimlab.pruning.allocation import Budget, PruningError
+from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
 from cimlab.pruning.permutation import Gathered, Lines, gather
 from cimlab.pruning.schedules import Schedule
@@ -36,6 +36,7 @@ from cimlab.records.history import read_rows
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
+from cimlab.training.budget import budget_of, prunable_matrices
 from cimlab.training.callbacks import CimMapping, EpochReport, Judge, SeedEpochs, hardware_metrics
 from cimlab.training.checkpoints import CheckpointError
 from cimlab.training.costing import measured_cost
@@ -119,8 +120,7 @@ class Experiment:
     @property
     def budget(self) -> Budget:
         """The pruning budget that the settings describe."""
-        p = self.prune
-        return Budget(p.remaining, p.allocation, p.layer_floor, dict(p.layer_remaining))
+        return budget_of(self.prune)
 
 
 def run_experiment(experiment: Experiment) -> RunRecord:
@@ -202,21 +202,6 @@ def mapped_matrices(network: nn.Module, experiment: Experiment) -> list[Crossbar
     size = experiment.data.image_size
     shape = (experiment.data.in_channels, size, size)
     return network_matrices(network, shape, experiment.mapping.row_order)
-
-
-def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> list[CrossbarMatrix]:
-    """The layers that may be pruned: all, less the exempt ends.
-
-    Raises:
-        PruningError: none is left.
-    """
-    chosen = matrices[1 if prune.exempt_first else 0 : -1 if prune.exempt_last else None]
-    if not chosen:
-        raise PruningError(
-            f"no layer is left to prune: the network has {len(matrices)} mapped layers and the first and last "
-            "are exempt; set prune.exempt_first=false or prune.exempt_last=false"
-        )
-    return chosen
 
 
 def _refuse_impossible_budget(

@@ -182,7 +182,7 @@ def test_a_pattern_that_does_not_fit_the_geometry_is_refused(train: Cimlab) -> N
 def test_a_network_whose_every_layer_is_exempt_is_refused() -> None:
     from cimlab.crossbar.matrix import CrossbarMatrix
     from cimlab.pruning.allocation import PruningError
-    from cimlab.training.experiment import prunable_matrices
+    from cimlab.training.budget import prunable_matrices
     from cimlab.training.settings import PruneSettings
 
     ends = [CrossbarMatrix("first", (4, 4)), CrossbarMatrix("last", (2, 4))]

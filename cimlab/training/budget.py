@@ -1,0 +1,27 @@
+"""What the pruning settings say of a network: which layers may be pruned, and how many weights stay."""
+
+from __future__ import annotations
+
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.pruning.allocation import Budget, PruningError
+from cimlab.training.settings import PruneSettings
+
+
+def budget_of(prune: PruneSettings) -> Budget:
+    """The pruning budget that the settings describe."""
+    return Budget(prune.remaining, prune.allocation, prune.layer_floor, dict(prune.layer_remaining))
+
+
+def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> list[CrossbarMatrix]:
+    """The layers that may be pruned: all, less the exempt ends.
+
+    Raises:
+        PruningError: none is left.
+    """
+    chosen = matrices[1 if prune.exempt_first else 0 : -1 if prune.exempt_last else None]
+    if not chosen:
+        raise PruningError(
+            f"no layer is left to prune: the network has {len(matrices)} mapped layers and the first and last "
+            "are exempt; set prune.exempt_first=false or prune.exempt_last=false"
+        )
+    return chosen
