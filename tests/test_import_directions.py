@@ -45,7 +45,8 @@ FLOORS = {
         "torch torchvision pytorch_lightning wandb",
     ),
     "cli": floor(EVERYTHING, "torch torchvision pytorch_lightning hydra omegaconf"),
-    # the two files that stand beside the packages
+    "lab": floor(EVERYTHING, "torch hydra"),
+    # the other two files that stand beside the packages
     "__init__": floor(""),
     "__main__": floor("cli"),
 }

@@ -20,12 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cimlab.cli import errors
 from cimlab.cli.config import unknown_key
@@ -75,6 +76,24 @@ def conf_dir() -> Path:
     """conf/: inside the package when installed, at the top of the repository otherwise."""
     installed = Path(__file__).parents[1] / "conf"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def composed(name: str, words: list[str], schema: type) -> tuple[DictConfig, dict[str, str]]:
+    """conf/NAME.yaml with overrides, and the choice of every group, for programs that are no command.
+
+    Raises:
+        ConfigError: Hydra refuses a word.
+    """
+    try:
+        with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = compose(name, words, return_hydra_config=True)
+    except Exception as problem:
+        if not is_hydra(problem):
+            raise
+        raise errors.ConfigError(hydra_line(problem, schema)) from problem
+    with open_dict(config):
+        chosen = config.pop("hydra").runtime.choices
+    return config, {str(group): str(choice) for group, choice in chosen.items() if choice}
 
 
 def file_hash(path: Path) -> str:

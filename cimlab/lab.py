@@ -1,0 +1,162 @@
+"""A network of your own, in a program of your own: pruned, priced and put on arrays by the command line's words.
+
+`cimlab train` owns the whole experiment. A `Lab` owns none of it: the network, the data and the training loop are
+the caller's, and the choices of granularity, geometry, technology, ADC and device mean what they mean there.
+"""
+
+from __future__ import annotations
+
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cimlab.analog.convert import convert, program_draw
+from cimlab.cli import application, errors
+from cimlab.cli.arrays import make_adc, make_device
+from cimlab.cli.components import Component
+from cimlab.cli.config import TrainConfig, check, plain_config
+from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
+from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
+from cimlab.crossbar.placement import NetworkPlacement, place_network
+from cimlab.hardware.activity import Activity, input_densities, with_input_densities
+from cimlab.hardware.report import CostComparison
+from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
+from cimlab.training.budget import budget_of, prunable_matrices
+
+Images = Float[Tensor, "batch channels height width"]
+
+USED = (
+    "granularity", "saliency", "prune", "mapping", "geometry", "technology", "adc_model", "chip", "adc", "device",
+    "analog", "seed", "extensions",
+)  # fmt: skip
+"""Keys of `cimlab train` that mean something without its training."""
+
+
+class Lab:
+    """Granularity, array, chip and device, chosen as on the command line.
+
+    Args:
+        words: overrides as `cimlab train` takes them, for instance "granularity=column_segment",
+            "prune.remaining=0.09", "geometry.active_rows=16", "device=[programming_variation]".
+
+    Raises:
+        ConfigError: a word is unknown, impossible, or about training, which is the caller's.
+    """
+
+    def __init__(self, *words: str) -> None:
+        for word in words:
+            _refuse_others(word)
+        config, choices = application.composed("train", list(words), TrainConfig)
+        self.config = check(config, TrainConfig)
+        plain, extensions = plain_config(config), self.config.extensions
+        self.geometry = self.config.geometry
+        self.rule = PruningRule(
+            Component("granularity", self.config.granularity, extensions).build(),
+            Component("saliency", self.config.saliency, extensions).build(),
+            self.geometry,
+        )
+        self.cost_model = make_cost_model(
+            plain["technology"], plain["adc_model"], self.config.chip, choices, extensions
+        )
+        refuse_unpriceable(self.cost_model, self.geometry)
+        self.adc = make_adc(self.config.adc, extensions)
+        self.device = make_device(self.config.device, extensions)
+
+    def prune(self, network: nn.Module, images: Images, importance: dict[str, Tensor] | None = None) -> Masks:
+        """Choose the weights that stay and set the others to 0; `hold` keeps them there while you retrain.
+
+        Args:
+            network: its Conv2d and Linear layers are pruned, in place.
+            images: one batch, of which only the shape is used.
+            importance: |w dL/dw| by layer in the weight's shape, for saliency=taylor.
+
+        Returns:
+            Layer name -> True where a weight stays.
+
+        Raises:
+            NetworkShapeError: the network can't compute such images.
+            PruningError: the budget can't be met, or weights are not finite.
+        """
+        generator = torch.Generator().manual_seed(self.config.seed)
+        prunable = prunable_matrices(self._matrices(network, images), self.config.prune)
+        budget = budget_of(self.config.prune)
+        masks = make_masks(network, prunable, self.rule, budget, generator, None, importance)
+        self.hold(network, masks).hold()
+        return masks
+
+    def hold(self, network: nn.Module, masks: Masks) -> MaskHolder:
+        """What sets pruned weights to 0 again; call its `hold()` after every optimiser step."""
+        return MaskHolder(network, masks)
+
+    def place(self, network: nn.Module, masks: Masks, images: Images) -> NetworkPlacement:
+        """The kept weights on arrays, counted exactly: `total` and, for the unpruned network, `dense_total`.
+
+        Args:
+            network: any; its weights play no part.
+            masks: layer name -> True where a weight is kept; a layer that is not named is whole.
+            images: one batch, of which only the shape is used.
+        """
+        matrices = self._matrices(network, images)
+        kept = {name: mask.cpu() for name, mask in masks.items()}
+        index, mode = self.rule.granularity.index, self.config.mapping.placement
+        return place_network(matrices, kept, self.geometry, index, mode)
+
+    def cost(self, network: nn.Module, masks: Masks, images: Images) -> CostComparison:
+        """Energy, latency, area and throughput of the network, beside the same network with no zero skipped.
+
+        Args:
+            network: trained; the values of its cells follow from its weights.
+            masks: layer name -> True where a weight is kept.
+            images: a batch of real images, on which the share of ones among the input bits is measured.
+        """
+        matrices = self._matrices(network, images)
+        densities = input_densities(network, images, [m.name for m in matrices], self.geometry.input_bits)
+        own, whole = {}, {}
+        for matrix in matrices:
+            weight = layer_weight(network, matrix.name).detach().cpu()
+            everything = torch.ones_like(weight, dtype=torch.bool)
+            whole[matrix.name] = Activity().with_weights(weight, everything, self.geometry)
+            kept = masks[matrix.name].cpu() if matrix.name in masks else everything
+            own[matrix.name] = Activity().with_weights(weight, kept, self.geometry)
+        return self.cost_model.compare(
+            matrices,
+            self.place(network, masks, images),
+            self.geometry,
+            with_input_densities(own, densities),
+            with_input_densities(whole, densities),
+        )
+
+    def on_arrays(self, network: nn.Module, masks: Masks, images: Images, draw: int = 0) -> nn.Module:
+        """The network with its Conv2d and Linear layers computed on the arrays: use it as you use the network.
+
+        Args:
+            network: trained, in floating point; not changed.
+            masks: layer name -> True where a weight is kept; what is pruned is skipped.
+            images: a batch of training images, on which the ranges of activations and ADCs are calibrated.
+            draw: which chip, where devices or ADCs differ from chip to chip.
+
+        Raises:
+            AnalogError: a layer can't be mapped, or the calibration can't be used; names the layer.
+        """
+        converted = convert(network, masks, self.geometry, self.config.analog, self.adc, [images])
+        program_draw(converted, self.device, self.config.seed, draw)
+        return converted
+
+    def _matrices(self, network: nn.Module, images: Images) -> list[CrossbarMatrix]:
+        return network_matrices(network, tuple(images.shape[1:]), self.config.mapping.row_order)
+
+
+def _refuse_others(word: str) -> None:
+    """Refuse what would be read and mean nothing."""
+    try:
+        key = OverridesParser.create().parse_override(word).key_or_group
+    except HydraException as problem:
+        raise errors.ConfigError(
+            f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}"
+        ) from problem
+    if key.split(".")[0] not in USED:
+        raise errors.ConfigError(
+            f"{key}: a Lab leaves network, data and training to you; it takes {', '.join(USED)}"
+        )

@@ -1,0 +1,128 @@
+"""A `Lab`: what the README shows runs, means what the commands mean, and refuses what it would not heed."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Cimlab
+from torch import nn
+
+from cimlab.analog.convert import analog_layers
+from cimlab.analog.fold import fold_batch_norms
+from cimlab.cli.errors import ConfigError
+from cimlab.lab import Lab
+from cimlab.models.digits_cnn import digits_cnn
+from cimlab.pruning.allocation import PruningError
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return digits_cnn(num_classes=10, in_channels=1).eval()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_example_of_the_readme_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict = {}
+    exec(example, names)
+    counts = names["counts"]
+    assert 0 < counts.total.steps < counts.dense_total.steps
+    assert names["scores"].shape == (8, 10)
+    assert torch.isfinite(names["scores"]).all()
+
+
+def test_pruned_weights_are_zero_and_stay_so(network: nn.Module, images: torch.Tensor) -> None:
+    lab = Lab("granularity=operation_unit", "prune.remaining=0.25")
+    masks = lab.prune(network, images)
+    holder = lab.hold(network, masks)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(2):
+        network(images).square().sum().backward()
+        optimizer.step()
+        holder.hold()
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    total = sum(mask.numel() for mask in masks.values())
+    assert kept / total == pytest.approx(0.25, abs=0.01)
+    for name, mask in masks.items():
+        weight = network.get_parameter(f"{name}.weight")
+        assert (weight[~mask] == 0).all()
+        assert weight[mask].abs().sum() > 0
+
+
+def test_counts_and_cost_are_those_of_cimlab_map(
+    network: nn.Module, images: torch.Tensor, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    words = ("granularity=column_segment", "prune.remaining=0.25", "geometry=small")
+    lab = Lab(*words)
+    masks = lab.prune(network, images)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    answer = cimlab(
+        "map", "model=digits_cnn", "input.channels=1", "input.size=8", f"checkpoint={tmp_path / 'weights.pt'}",
+        f"paths.output_dir={tmp_path}", *words, "--json",
+    )  # fmt: skip
+    mapped, cost = json.loads(answer.out), lab.cost(network, masks, images)
+    placed = lab.place(network, masks, images).total
+    assert [row["steps"] for row in mapped["layers"]] == [counts.steps for counts in cost.pruned.counts]
+    assert placed.steps == sum(row["steps"] for row in mapped["layers"])
+    assert cost.pruned.totals()["area_m2"] == pytest.approx(mapped["total"]["area_m2"])
+    # cimlab map assumes the input bits that a Lab measures; what doesn't depend on them is the same
+    adc = cost.pruned.energy_by_component["adc"]
+    assert adc == pytest.approx(mapped["energy_j"]["adc"])
+    assert not any("input bit density assumed" in note for note in cost.pruned.notes)
+
+
+def test_lossless_arrays_compute_the_quantised_network(network: nn.Module, images: torch.Tensor) -> None:
+    lab = Lab("granularity=row_segment", "prune.remaining=0.5", "adc=ideal")
+    masks = lab.prune(network, images)
+    with torch.no_grad():
+        wanted, found = fold_batch_norms(network)(images), lab.on_arrays(network, masks, images)(images)
+    assert (wanted - found).abs().max() < 0.05 * wanted.abs().max()
+
+
+def test_chips_differ_by_their_draw_and_repeat_by_it(network: nn.Module, images: torch.Tensor) -> None:
+    lab = Lab("device=[programming_variation]")
+    masks = lab.prune(network, images)
+    with torch.no_grad():
+        first, again, other = (lab.on_arrays(network, masks, images, draw)(images) for draw in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_layers_named_digital_stay_off_the_arrays(network: nn.Module, images: torch.Tensor) -> None:
+    whole, part = Lab(), Lab("analog.digital=['0']")
+    everything = set(analog_layers(whole.on_arrays(network, {}, images)))
+    assert set(analog_layers(part.on_arrays(network, {}, images))) == everything - {"0"}
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("model=resnet20", "model: a Lab leaves network, data and training to you"),
+        ("recipe.epochs=3", "recipe.epochs: a Lab leaves"),
+        ("granularity=blocks", "granularity/blocks"),
+        ("geometry.activ_rows=3", "did you mean geometry.active_rows?"),
+        ("geometry.active_rows=0", "active_rows=0 must be from 1"),
+        ("prune.remaining=2", "prune.remaining"),
+        ("prune.remaining", "prune.remaining"),
+        ("granularity=weight,filter", "granularity"),
+    ],
+)
+def test_a_word_it_would_not_heed_is_refused_in_one_line(word: str, part: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        Lab(word)
+    assert part in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_budget_that_nothing_can_meet_is_refused(images: torch.Tensor) -> None:
+    with pytest.raises(PruningError, match="exempt"):
+        Lab().prune(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), images)
