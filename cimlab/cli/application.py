@@ -12,8 +12,8 @@ import json
 import os
 import platform
 import re
-import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -32,6 +32,7 @@ from cimlab.cli import errors
 from cimlab.cli.config import unknown_key
 from cimlab.cli.processors import cores, limit_threads, share
 from cimlab.cli.trust import OUTCOMES, trusting
+from cimlab.records.claims import lodging
 from cimlab.records.record import RecordError, write_atomically
 
 Result = TypeVar("Result")
@@ -42,14 +43,19 @@ ENGINES = ("joblib", "submitit")
 class Outcomes(Callback):
     """Learns from Hydra, in the process that starts a multirun, where jobs in other processes leave theirs."""
 
+    token: ClassVar[str] = ""
+    held: ClassVar[contextlib.ExitStack] = contextlib.ExitStack()
     folder: ClassVar[Path | None] = None
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
-        Outcomes.folder = outcomes_folder(config)
+        """Hold the folder, unless every job will run in this process; those of killed multiruns are removed."""
+        if not str(config.hydra.launcher._target_).endswith("BasicLauncher"):
+            with contextlib.suppress(OSError):  # each job will say that it can't write
+                Outcomes.folder = Outcomes.held.enter_context(lodging(outcomes_home(config), Outcomes.token))
 
 
-def outcomes_folder(config: DictConfig) -> Path:
-    """Where jobs in other processes, or on other machines, leave what came of them."""
+def outcomes_home(config: DictConfig) -> Path:
+    """Where multiruns have the folders in which jobs in other processes, or on other machines, leave their outcomes."""
     return Path(config.paths.output_dir).absolute() / ".multirun"
 
 
@@ -113,11 +119,9 @@ def file_hash(path: Path) -> str:
 
 def require_writable(folder: Path) -> None:
     """Refuse before any compute what would fail at its end."""
-    probe = folder / f".probe.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()  # has no name, so that a killed process leaves none
     except OSError as problem:
         raise errors.OutputError(errors.unwritable(folder, problem)) from problem
 
@@ -138,6 +142,15 @@ def run(command: Command, words: list[str]) -> int:
     rest = [word for word in words if word not in many]
     ours = [f"+hydra.callbacks.cimlab._target_={OUTCOMES}"] if many else []
     sys.argv = ["cimlab", *many, *rest, *ours]  # Hydra wants -m before the keys
+    with contextlib.ExitStack() as held:
+        Outcomes.token, Outcomes.held, Outcomes.folder = runs.token, held, None
+        _launch(command, words, runs)
+    runs.raise_failures()
+    return 0
+
+
+def _launch(command: Command, words: list[str], runs: _Runs) -> None:
+    """Let Hydra compose and start every run, then take in and show what came of them."""
     try:
         with trusting(words):
             hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
@@ -154,8 +167,6 @@ def run(command: Command, words: list[str]) -> int:
     finally:
         runs.collect()
         runs.show()
-    runs.raise_failures()
-    return 0
 
 
 def _refuse_options(words: list[str]) -> None:
@@ -209,7 +220,7 @@ class _Runs:
             if self.many:
                 errors.report(problem)
         if away:
-            send(outcomes_folder(config) / self.token / str(hydra.job.num), outcome, config)
+            send(outcomes_home(config) / self.token / str(hydra.job.num), outcome, config)
         else:
             self._add(outcome, config)
 
@@ -224,13 +235,9 @@ class _Runs:
         """Take in what jobs in other processes left."""
         if Outcomes.folder is None:
             return
-        folder = Outcomes.folder / self.token
-        for path in sorted(folder.glob("[0-9]*"), key=lambda p: int(p.name)):
+        for path in sorted(Outcomes.folder.glob("[0-9]*"), key=lambda p: int(p.name)):
             self.many = True
             self._add(*received(path, self.command.result))
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            Outcomes.folder.rmdir()
 
     def show(self) -> None:
         """The closing summary, if anything succeeded."""

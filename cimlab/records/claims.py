@@ -12,8 +12,9 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -66,6 +67,33 @@ def claimed(folder: Path, wait: bool = False) -> Generator[int]:
             yield deaths
         finally:
             _write(file, "")
+
+
+@contextlib.contextmanager
+def lodging(home: Path, name: str, clear: Callable[[Path], None] = lambda _: None) -> Generator[Path]:
+    """Hold a folder of one's own among those of other processes; what dead ones left there is removed first.
+
+    Args:
+        home: the folder of all of them; made if it is not there.
+        name: of the own folder, which nobody else may choose; it is removed at the end.
+        clear: called with a folder before it is removed, the own one or a dead process's, by one process at a time.
+    """
+
+    def remove(folder: Path) -> None:
+        clear(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    with contextlib.ExitStack() as held:
+        with claimed(home, wait=True):  # a folder that is seen here and not held is a dead process's
+            for folder in filter(Path.is_dir, list(home.iterdir())):
+                with contextlib.suppress(ClaimError), claimed(folder):
+                    remove(folder)
+            held.enter_context(claimed(home / name))
+        try:
+            yield home / name
+        finally:
+            with claimed(home, wait=True):
+                remove(home / name)
 
 
 def holder(folder: Path) -> tuple[Holder | None, bool]:

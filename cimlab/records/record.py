@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
+
+from cimlab.records.replace import replacing
 
 SCHEMA = 1
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -157,18 +157,10 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         RecordError: the folder can't be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing(path) as file:
+            file.write(text.encode())
     except OSError as problem:
         raise RecordError(
             f"can't write {path} ({problem.strerror or problem}); check paths.output_dir"
         ) from problem
-    finally:
-        with suppress(OSError):  # gone if all went well; out of reach if the folder is
-            part.unlink()

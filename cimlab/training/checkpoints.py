@@ -7,18 +7,18 @@ system, and torch.load does not verify the CRC32 that torch.save writes for ever
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
+
+from cimlab.records.replace import replacing
 
 NETWORK_FILE = "network.pt"
 ZIP_START = b"PK\x03\x04"
@@ -38,20 +38,12 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: the folder can't be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with replacing(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else problem
         raise CheckpointError(f"can't write {path} ({reason}); check free space and rights") from problem
-    finally:
-        with suppress(OSError):  # gone if all went well
-            part.unlink()
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cimlab.records.claims import CLAIM_FILE, ClaimError, claimed, holder
+from cimlab.records.claims import CLAIM_FILE, ClaimError, claimed, holder, lodging
 
 HOLD = (
     "import sys, time\nfrom pathlib import Path\nfrom cimlab.records.claims import claimed\n"
@@ -72,3 +72,23 @@ def test_a_claim_file_cut_short_by_a_power_cut_counts_as_a_death(tmp_path: Path)
     (tmp_path / CLAIM_FILE).write_text('{"host": "a", "pi')
     with claimed(tmp_path) as deaths:
         assert deaths == 1
+
+
+def test_of_the_folders_in_a_home_those_of_dead_processes_alone_are_removed(tmp_path: Path) -> None:
+    lives, dies = hold_elsewhere(tmp_path / "lives"), hold_elsewhere(tmp_path / "dies")
+    dies.kill()
+    dies.wait()
+    (tmp_path / "dies" / "0").write_text("an outcome nobody waits for")
+    cleared: list[str] = []
+    try:
+        with lodging(tmp_path, "mine", lambda folder: cleared.append(folder.name)) as mine:
+            assert mine == tmp_path / "mine"
+            assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"lives", "mine"}
+            with lodging(tmp_path, "another"):  # as a second process would, at the same time
+                assert mine.is_dir()
+        assert cleared == ["dies", "mine"]
+        assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"lives"}
+        assert holder(tmp_path / "lives")[1]
+    finally:
+        lives.kill()
+        lives.wait()

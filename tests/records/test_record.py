@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cimlab.records import record as record_module
+from cimlab.records import replace as replace_module
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, content_hash, write_atomically
 from tests.records.examples import example
 
@@ -105,9 +105,9 @@ def test_a_failed_write_leaves_the_old_record_and_no_rest(
         raise OSError(28, "No space left on device")
 
     if step == "fsync":
-        monkeypatch.setattr(record_module.os, "fsync", full)
+        monkeypatch.setattr(replace_module.os, "fsync", full)
     else:
-        monkeypatch.setattr(record_module.Path, step, full)
+        monkeypatch.setattr(replace_module.Path, step, full)
     with pytest.raises(RecordError, match=r"can't write .*No space left on device.*check paths\.output_dir"):
         example(seed=2).write(path)
     monkeypatch.undo()
@@ -123,7 +123,7 @@ def test_an_interrupted_write_leaves_the_old_record_and_no_rest(
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(record_module.os, "fsync", interrupt)
+    monkeypatch.setattr(replace_module.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         example(seed=2).write(path)
     monkeypatch.undo()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from cimlab.cli.errors import ConfigError, OutputError
 from cimlab.cli.grid.planning import Plan
 from cimlab.cli.grid.worker import DEATHS, NO_SPACE, DiskFull, Session, Stop, stoppable, work
 from cimlab.cli.processors import cores
+from cimlab.records.claims import lodging
 
 LOG_FOLDER = ".submitit"
 ASK_SLURM_S, SLURM_TRIES = 5.0, 12
@@ -201,26 +202,23 @@ def run_elsewhere(plan: Plan, session: Session, jobs: int, left: Callable[[], in
         Stop: asked to, or the deadline came; the workers have stopped too.
         DiskFull: a worker met it.
     """
-    pids = plan.output_dir.absolute() / ".sweep" / f"{plan.grid.name}-{os.getpid()}"
-    job = Job(plan, session, pids)
     lines: list[str] = []
     fruitless = 0
-    try:
-        with stoppable(session.deadline):
-            while left() and fruitless < DEATHS:
-                before, workers = left(), _start(job, jobs)
-                try:
-                    while workers.alive() and left():
-                        time.sleep(0.3)
-                    time.sleep(LOOK_S)
-                finally:
-                    lines += workers.ends() if left() else []
-                    workers.stop()
-                if full := [line for line in lines if line.startswith(NO_SPACE)]:
-                    raise DiskFull(full[0])
-                fruitless = fruitless + 1 if left() == before else 0
-    finally:
-        shutil.rmtree(pids, ignore_errors=True)
+    home = plan.output_dir.absolute() / ".sweep"
+    with lodging(home, f"{plan.grid.name}-{uuid.uuid4().hex}") as pids, stoppable(session.deadline):
+        job = Job(plan, session, pids)
+        while left() and fruitless < DEATHS:
+            before, workers = left(), _start(job, jobs)
+            try:
+                while workers.alive() and left():
+                    time.sleep(0.3)
+                time.sleep(LOOK_S)
+            finally:
+                lines += workers.ends() if left() else []
+                workers.stop()
+            if full := [line for line in lines if line.startswith(NO_SPACE)]:
+                raise DiskFull(full[0])
+            fruitless = fruitless + 1 if left() == before else 0
     return lines
 
 
