@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cimlab.cli.errors import ConfigError
+from cimlab.cli.errors import ConfigError, OutputError
 from cimlab.cli.options import Options, Parser, at_least_one, fraction, seconds
 from cimlab.records.record import RunRecord
 
@@ -40,10 +40,10 @@ OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord
 RISES_NEEDED = 4
 """Finished trials before what they have shown is taken for what a trial can do."""
 LAYERS = "prune.layer_remaining."
-JOURNAL = "search.journal"
 HELP = """\
 The study is kept in paths.output_dir/search.journal, so the same command goes on with it; --storage takes a URL of
-a database instead (postgresql://...). Several machines may search one study at a time.
+a database instead (postgresql://USER@HOST/DATABASE, with cimlab[postgres]). Several processes and machines may
+search one study at a time.
 """
 
 
@@ -67,6 +67,7 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from cimlab.cli.grid.worker import Stop, stoppable
+    from cimlab.cli.study import SeededByTrial, open_study, searching
 
     space = {
         key: OverridesParser.create().parse_override(f"x={text.split('=', 1)[1]}")
@@ -77,15 +78,20 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     output_dir = Path(compose([])["config"]["paths"]["output_dir"])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     names = asked.objectives.split(",")
-    study = _study(path.stem, names, asked.storage, output_dir, asked.seed)
+    directions = [OBJECTIVES[name][0] for name in names]
+    study = open_study(path.stem, directions, names, asked.storage, output_dir)
+    study.sampler = SeededByTrial(asked.seed)
+    deadline = None if asked.time_budget is None else time.time() + asked.time_budget
     stopped = ""
     try:
-        with stoppable(None if asked.time_budget is None else time.time() + asked.time_budget):
-            _requeue_dead_trials(study, output_dir)
+        with searching(study, output_dir) as searcher, stoppable(deadline):
             while _finished(study) < asked.trials:
-                _trial(study, space, compose, names, asked.floor)
+                _trial(study, searcher, space, compose, names, asked.floor)
     except Stop as reason:
         stopped = str(reason)
+    except optuna.exceptions.StorageInternalError as problem:
+        text = " ".join(str(problem.__cause__ or problem).split())
+        raise OutputError(f"the study was lost sight of ({text}); the same command goes on") from problem
     _show(study, names, output_dir / f"{path.stem}-front.png")
     if stopped:
         print(f"{stopped}: {_finished(study)} of {asked.trials} trials are done; the same command goes on")
@@ -93,55 +99,13 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     return 0
 
 
-def _study(name: str, objectives: list[str], url: str | None, output_dir: Path, seed: int) -> optuna.Study:
-    """The study, made or found again; the sampler goes on with other numbers than it began with.
-
-    Raises:
-        ConfigError: the study was begun with other objectives, or its storage does not open.
-    """
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    directions = [OBJECTIVES[objective][0] for objective in objectives]
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        storage = url or JournalStorage(JournalFileBackend(str(output_dir / JOURNAL)))
-        study = optuna.create_study(
-            study_name=name, storage=storage, directions=directions, load_if_exists=True
-        )
-    except Exception as problem:
-        text = " ".join(str(problem).split())
-        raise ConfigError(f"--storage={url or output_dir / JOURNAL}: can't be opened ({text})") from problem
-    begun = study.user_attrs.get("objectives", objectives)
-    if begun != objectives:
-        raise ConfigError(f"the study {name} was begun with --objectives={','.join(begun)}; go on with these")
-    study.set_user_attr("objectives", objectives)
-    study.sampler = optuna.samplers.TPESampler(
-        seed=seed + len(study.trials), multivariate=True, constant_liar=True
-    )
-    return study
-
-
 def _finished(study: optuna.Study) -> int:
     return sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in study.trials)
 
 
-def _requeue_dead_trials(study: optuna.Study, output_dir: Path) -> None:
-    """A trial whose process died is tried again with the same values; its run goes on from its last epoch."""
-    import optuna
-
-    from cimlab.records.claims import holder
-
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        folder = trial.user_attrs.get("folder")
-        if folder is None or not holder(Path(folder))[1]:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(trial.params)
-
-
 def _trial(
     study: optuna.Study,
+    searcher: str,
     space: dict[str, Override],
     compose: Compose,
     names: list[str],
@@ -158,6 +122,7 @@ def _trial(
     from cimlab.training.callbacks import Hopeless
 
     trial = study.ask()
+    trial.set_user_attr("search", searcher)
     words = suggested(trial, space)
     document = compose(words)
     planned = plan(check_plain(document["config"], TrainConfig), document["config"], document["choices"])

@@ -69,6 +69,8 @@ def test_a_search_keeps_to_its_space_goes_on_and_shows_the_front(search: Cimlab,
 def test_a_trial_whose_process_died_is_tried_again(search: Cimlab, tmp_path: Path) -> None:
     assert search("--trials=1").code == 0
     trial = the_study(tmp_path).ask()
+    trial.set_user_attr("search", "killed")
+    (tmp_path / "out" / ".search" / "killed").mkdir(parents=True)
     lost = {
         "granularity": trial.suggest_categorical("granularity", ["weight", "filter"]),
         "prune.layer_remaining.3": trial.suggest_float("prune.layer_remaining.3", 0.05, 0.8, log=True),
@@ -79,6 +81,39 @@ def test_a_trial_whose_process_died_is_tried_again(search: Cimlab, tmp_path: Pat
     trials = the_study(tmp_path).trials
     assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "COMPLETE"]
     assert trials[2].params == lost
+
+
+def test_trials_of_a_search_that_lives_or_runs_on_another_machine_are_left_alone(
+    search: Cimlab, tmp_path: Path
+) -> None:
+    from cimlab.records.claims import claimed
+
+    assert search("--trials=1").code == 0
+    study = the_study(tmp_path)
+    for name in ("lives", "elsewhere"):
+        study.ask().set_user_attr("search", name)
+    with claimed(tmp_path / "out" / ".search" / "lives"):
+        assert search("--trials=2").code == 0
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "RUNNING", "RUNNING", "COMPLETE"]
+    assert [path.name for path in (tmp_path / "out" / ".search").iterdir() if path.is_dir()] == ["lives"]
+
+
+def test_searches_that_begin_together_draw_different_points_and_one_that_goes_on_the_same() -> None:
+    from cimlab.cli.study import SeededByTrial
+
+    def drawn(trials: int, *seeds: int) -> list[float]:
+        study = optuna.create_study()
+        points = []
+        for number in range(trials):
+            study.sampler = SeededByTrial(seeds[number % len(seeds)])  # as begun anew
+            points.append(study.ask().suggest_float("x", 0, 1))
+        return points
+
+    alone = drawn(4, 0)
+    assert len(set(alone)) == 4
+    study = optuna.create_study(sampler=SeededByTrial(0))
+    assert [study.ask().suggest_float("x", 0, 1) for _ in range(4)] == alone
+    assert drawn(4, 1) != alone
 
 
 @pytest.mark.parametrize(
