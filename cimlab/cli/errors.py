@@ -21,6 +21,7 @@ FAILURES = (
     "PruningError",
     "RecordError",
     "ReportError",
+    "TrackingError",
     "TrainingError",
 )
 """Names rather than classes, so that a mistake in a command is reported without importing torch."""

@@ -25,6 +25,7 @@ commands:
   report       tables and figures from records, as one HTML file that works offline
   paper        the paper as PDF, every number in it from records
   collect      copy records to paper/records, to be committed
+  charts       store the project's wandb charts with a user or team, once
   completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
 
   cimlab train                                              a small CNN on digits, in seconds
@@ -40,7 +41,7 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train", "map", "simulate")
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-PLAIN = ("sweep", "runs", "dashboard", "search", "report", "paper", "collect")
+PLAIN = ("sweep", "runs", "dashboard", "search", "report", "paper", "collect", "charts")
 """Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
 
 COMMANDS = (*COMPOSED, *PLAIN, "completion")

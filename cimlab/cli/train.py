@@ -100,6 +100,7 @@ class PlannedRun:
         config: typed; plain: the same in plain containers, for the record.
         choices: group -> choice.
         run, dense_run: content hashes of what shapes the result, and the dense network.
+        grid: the experiment file that the run is a point of.
     """
 
     config: TrainConfig
@@ -107,6 +108,7 @@ class PlannedRun:
     choices: dict[str, str]
     run: str
     dense_run: str
+    grid: str | None = None
 
     @property
     def name(self) -> str:
@@ -142,6 +144,7 @@ def plan(
         plain,
         chosen(all_choices, GROUPS, (*OPTIONAL_GROUPS, "adc")),
         *identities(plain, config, text_of),
+        all_choices.get("experiments"),
     )
 
 
@@ -276,7 +279,7 @@ def assemble(planned: PlannedRun) -> Experiment:
         cost=cost,
         recipe=config.recipe,
         trainer=config.trainer,
-        tracker=config.tracker,
+        tracker=replace(config.tracker, group=config.tracker.group or planned.grid),
         seed=config.seed,
         checkpoint=None if config.checkpoint is None else Path(config.checkpoint),
         run=planned.run,

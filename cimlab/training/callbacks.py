@@ -74,6 +74,11 @@ class EpochReport(pl.Callback):
         self._trained = 0.0
         self._loss = math.nan
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for row in read_rows(self.history):  # of a run that was killed: its tracker's curves begin anew
+            if row["epoch"] < trainer.current_epoch:
+                self.tracker.log(tracked(row, self.first_epoch))
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()
 
@@ -104,10 +109,9 @@ class EpochReport(pl.Callback):
         seconds = time.perf_counter() - self._started
         if not trainer.is_global_zero:
             return
-        append_row(
-            self.history, {"phase": self.phase, "epoch": trainer.current_epoch, "seconds": seconds, **row}
-        )
-        self.tracker.log({"epoch": self.first_epoch + trainer.current_epoch, **row})
+        stored = {"phase": self.phase, "epoch": trainer.current_epoch, "seconds": seconds, **row}
+        append_row(self.history, stored)
+        self.tracker.log(tracked(stored, self.first_epoch))
         if self.lines:
             print(self._line(trainer, row), flush=True)
         if self.judge is not None and "accuracy/validation" in row:
@@ -124,6 +128,12 @@ class EpochReport(pl.Callback):
             parts.append(f"validation {100 * row['accuracy/validation']:.2f} %")
         parts.append(f"{row['throughput/train_images_per_s']:,.0f} images/s")
         return "  ".join(parts)
+
+
+def tracked(row: dict[str, Any], first_epoch: int = 0) -> dict[str, float]:
+    """What a tracker is told of a row of the history: its numbers, epochs of earlier phases counted in."""
+    shown = {name: value for name, value in row.items() if name not in ("phase", "seconds")}
+    return {**shown, "epoch": first_epoch + row["epoch"]}
 
 
 class CimMapping(pl.Callback):

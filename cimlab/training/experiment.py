@@ -37,7 +37,8 @@ from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
 from cimlab.training.budget import budget_of, prunable_matrices
-from cimlab.training.callbacks import CimMapping, EpochReport, Judge, SeedEpochs, hardware_metrics
+from cimlab.training.callbacks import CimMapping, EpochReport, Judge, SeedEpochs, hardware_metrics, tracked
+from cimlab.training.charts import charts
 from cimlab.training.checkpoints import CheckpointError
 from cimlab.training.costing import measured_cost
 from cimlab.training.distillation import Teacher
@@ -57,7 +58,7 @@ from cimlab.training.settings import (
     TrainerSettings,
 )
 from cimlab.training.sparsity import AdmmTraining
-from cimlab.training.tracking import Tracker, make_tracker
+from cimlab.training.tracking import Shown, Tracker, make_tracker
 
 Weights = dict[str, Tensor]
 
@@ -139,8 +140,7 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         )  # refuses here what it would refuse later
     if experiment.trainer.compile:
         network.compile()
-    tags = [experiment.choices[group] for group in ("model", "data", "granularity")]
-    tracker = make_tracker(experiment.tracker, experiment.name, experiment.run_dir, experiment.config, tags)
+    tracker = make_tracker(experiment.tracker, experiment.run_dir, _shown(experiment))
     record = None
     try:
         phases = {"dense": _dense_weights(network, matrices, experiment, tracker)}
@@ -172,8 +172,23 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         checkpoints.discard(experiment.run_dir / "checkpoints")
     finally:
         report = experiment.run_dir / RECORD_FILE if record else None
-        tracker.finish(_flat(record) if record else {}, report)
+        tracker.finish(_flat(record) if record else {}, report, charts(record) if record else ())
     return record
+
+
+def _shown(experiment: Experiment) -> Shown:
+    """The run as it appears among others: tagged with what grids compare, and with every means that is on."""
+    config, choices = experiment.config, experiment.choices
+    means = ("distillation", "permutation", "sparsity", "quantisation")
+    tags = [choices[group] for group in ("model", "data", "granularity", *means) if group in choices]
+    asked = config.get("experiment")
+    return Shown(
+        name=experiment.name,
+        group=experiment.tracker.group,
+        tags=list(dict.fromkeys(tags)),
+        notes=asked["question"] if asked else None,
+        config={**config, "choices": choices},
+    )
 
 
 def _prepared(experiment: Experiment) -> tuple[nn.Module, list[CrossbarMatrix], list[CrossbarMatrix]]:
@@ -231,7 +246,7 @@ def _dense_weights(
 def _with_history(network: nn.Module, experiment: Experiment, tracker: Tracker) -> Weights:
     """The weights that were found, the epochs that made them shown again."""
     for row in read_rows(dense_history(experiment)):
-        tracker.log({k: v for k, v in row.items() if k not in ("phase", "seconds")})
+        tracker.log(tracked(row))
     return _snapshot(network)
 
 

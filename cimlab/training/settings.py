@@ -147,12 +147,14 @@ class TrackerSettings:
     Args:
         name: `wandb` or `none`.
         mode: wandb's mode; offline needs no account and no network.
+        entity: wandb's user or team, where `cimlab charts` has stored the charts; None is wandb's own choice.
         project: wandb project.
-        group: wandb group that ties a grid's runs together.
+        group: wandb group that ties a grid's runs together; None is the name of the experiment file.
     """
 
     name: Literal["wandb", "none"] = "wandb"
     mode: Literal["offline", "online"] = "offline"
+    entity: str | None = None
     project: str = "cimlab"
     group: str | None = None
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cimlab.training.charts import FORMS, Chart
 from cimlab.training.settings import TrackerSettings
 
 PATIENCE = {
@@ -21,6 +23,30 @@ PATIENCE = {
     "WANDB_FINISH_TIMEOUT_RAISES": "true",
 }
 """What wandb is told unless the environment says otherwise: by itself it tries a dead server again for hours."""
+ASK_S = 30  # of a single request
+
+
+class TrackingError(RuntimeError):
+    """What a tracker was asked to do and could not; runs never raise it."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What tells a run from the others of its grid.
+
+    Args:
+        name: readable.
+        group: the grid it belongs to.
+        tags: to filter by.
+        notes: the question that its grid answers.
+        config: the resolved configuration, and the choice of each group.
+    """
+
+    name: str
+    group: str | None
+    tags: list[str]
+    notes: str | None
+    config: dict[str, Any]
 
 
 class Tracker:
@@ -32,39 +58,41 @@ class Tracker:
     def log_table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """A table, e.g. counts by layer."""
 
-    def finish(self, summary: dict[str, Any], report: Path | None) -> None:
-        """Close the run with its final numbers and the record as an artifact."""
+    def finish(self, summary: dict[str, Any], report: Path | None, charts: Sequence[Chart] = ()) -> None:
+        """Close the run with its final numbers, the record as an artifact, and charts of it."""
 
 
 class WandbTracker(Tracker):
     """wandb, offline unless asked otherwise; the first failure is said once and ends the tracking, not the run."""
 
-    def __init__(
-        self, settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any], tags: list[str]
-    ) -> None:
+    def __init__(self, settings: TrackerSettings, folder: Path, shown: Shown) -> None:
         self._run: Any = None
-        self._guard(lambda: self._start(settings, name, folder, config, tags))
+        self._entity = settings.entity
+        self._guard(lambda: self._start(settings, folder, shown))
 
-    def _start(
-        self, settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any], tags: list[str]
-    ) -> None:
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
+    def _start(self, settings: TrackerSettings, folder: Path, shown: Shown) -> None:
+        _be_patient()
         import wandb
 
         self._run = wandb.init(
+            entity=settings.entity,
             project=settings.project,
-            group=settings.group,
+            group=shown.group,
             job_type="train",
-            tags=tags,
-            name=name,
+            tags=shown.tags,
+            name=shown.name,
+            notes=shown.notes,
             dir=folder,
             mode=settings.mode,
-            config=config,
+            config=shown.config,
             reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
         )
-        self._run.define_metric("*", step_metric="epoch")
+        define = self._run.define_metric
+        define("epoch", hidden=True, summary="none")
+        define("*", step_metric="epoch")  # shows the last value, as the schedule's end is what is reported
+        define("learning_rate", step_metric="epoch", summary="none")
+        define("throughput/train_images_per_s", step_metric="epoch", summary="mean")
 
     def _guard(self, action: Callable[[], None]) -> None:
         try:
@@ -84,16 +112,18 @@ class WandbTracker(Tracker):
         if self._run is not None and rows:
             self._guard(lambda: self._run.log({name: _table(rows)}))
 
-    def finish(self, summary: dict[str, Any], report: Path | None) -> None:
+    def finish(self, summary: dict[str, Any], report: Path | None, charts: Sequence[Chart] = ()) -> None:
         if self._run is None:
             return
-        self._guard(lambda: self._close(summary, report))
+        self._guard(lambda: self._close(summary, report, charts))
         self._run = None
 
-    def _close(self, summary: dict[str, Any], report: Path | None) -> None:
+    def _close(self, summary: dict[str, Any], report: Path | None, charts: Sequence[Chart]) -> None:
         import wandb
 
         try:
+            if charts:
+                self._run.log({chart.name: _drawn(chart, self._entity) for chart in charts})
             self._run.summary.update(summary)
             if report is not None:
                 artifact = wandb.Artifact(f"record-{self._run.id}", type="record")
@@ -103,14 +133,54 @@ class WandbTracker(Tracker):
             self._run.finish()
 
 
+def _be_patient() -> None:
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+
+
+def _drawn(chart: Chart, entity: str | None) -> Any:
+    """A chart as wandb draws it, in the project's own form where an entity is known to have that."""
+    import wandb
+
+    form = chart.form
+    if entity is not None and chart.own_form is not None:
+        form = f"{entity}/{chart.own_form}"
+    return wandb.plot_table(form, _table(chart.rows), chart.fields, {"title": chart.title}, split_table=True)
+
+
 def _table(rows: list[dict[str, Any]]) -> Any:
     import wandb
 
     return wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
 
 
-def make_tracker(
-    settings: TrackerSettings, name: str, folder: Path, config: dict[str, Any], tags: list[str]
-) -> Tracker:
-    """The tracker that the settings name; tags make the runs of a grid easy to tell apart and to filter."""
-    return Tracker() if settings.name == "none" else WandbTracker(settings, name, folder, config, tags)
+def make_tracker(settings: TrackerSettings, folder: Path, shown: Shown) -> Tracker:
+    """The tracker that the settings name."""
+    return Tracker() if settings.name == "none" else WandbTracker(settings, folder, shown)
+
+
+def store_forms(entity: str) -> list[str]:
+    """Store the project's own forms of charts with a user or team, for all of its runs; gives their names there.
+
+    Raises:
+        TrackingError: nobody is logged in, the server does not answer, or it refuses.
+    """
+    _be_patient()
+    import wandb
+
+    try:
+        api = wandb.Api(timeout=ASK_S)
+        return [
+            api.create_custom_chart(
+                entity=entity,
+                name=name,
+                display_name=name,
+                spec_type="vega2",
+                access="private",
+                spec=form,
+            )
+            for name, form in FORMS.items()
+        ]
+    except Exception as problem:  # of wandb's many kinds
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        raise TrackingError(f"wandb did not store the charts for {entity} ({reason[:300]})") from problem

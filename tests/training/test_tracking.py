@@ -12,10 +12,11 @@ import wandb
 from conftest import one_line
 
 from cimlab.training.settings import TrackerSettings
-from cimlab.training.tracking import WandbTracker
+from cimlab.training.tracking import Shown, WandbTracker
 
 KEY = "0123456789abcdef" * 2 + "76543210"
 PATIENCE_S = 3
+SHOWN = Shown("run", "grid", ["tag"], None, {"seed": 1})
 LONGEST_S = 200  # of a loaded machine; wandb by itself tries for hours
 
 
@@ -37,7 +38,7 @@ def test_a_server_that_never_answers_costs_one_line_and_a_bounded_wait(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # the discard port, where nobody listens
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", str(PATIENCE_S))
     started = time.monotonic()
-    tracker = WandbTracker(TrackerSettings(mode="online"), "run", tmp_path, {"seed": 1}, ["tag"])
+    tracker = WandbTracker(TrackerSettings(mode="online"), tmp_path, SHOWN)
     tracker.log({"epoch": 0, "loss/train": 1.0})
     tracker.finish({"accuracy": 1.0}, None)
     assert time.monotonic() - started < LONGEST_S
@@ -92,7 +93,7 @@ def test_a_server_that_stops_costs_one_line_and_a_bounded_wait(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    tracker = WandbTracker(TrackerSettings(mode="online"), "run", tmp_path, {"seed": 1}, ["tag"])
+    tracker = WandbTracker(TrackerSettings(mode="online"), tmp_path, SHOWN)
     assert capfd.readouterr().err == ""  # it has begun
     tracker.log({"epoch": 0, "loss/train": 1.0})
     server.shutdown()
