@@ -17,6 +17,7 @@ OPTIONS = {
     "browser.gatherUsageStats": "false",
     "browser.serverAddress": "127.0.0.1",
     "client.toolbarMode": "minimal",
+    "runner.magicEnabled": "false",
     "client.showErrorDetails": "none",
 }
 

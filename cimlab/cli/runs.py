@@ -18,8 +18,8 @@ COLUMNS = (
     "steps_ratio", "energy_j", "seconds", "name",
 )  # fmt: skip
 FIELDS = (
-    *COLUMNS, "run", "geometry", "saliency", "schedule", "pruned", "left", "conversions_ratio", "energy_ratio",
-    "latency_s", "created", "commit", "group", "folder", "reason", "epochs",
+    *COLUMNS, "run", "geometry", "saliency", "schedule", "allocation", "means", "pruned", "left",
+    "conversions_ratio", "energy_ratio", "latency_s", "created", "commit", "group", "folder", "reason", "epochs",
 )  # fmt: skip
 COMPARE: dict[str, Callable] = {
     "<=": operator.le,

@@ -20,8 +20,9 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_ato
 from cimlab.records.store import COMMITTED, is_simulation
 
 INDEX_FILE = ".index.json"
-LAYOUT = 2
+LAYOUT = 3
 Row = dict[str, Any]
+MEANS = ("distillation", "permutation", "sparsity", "quantisation")
 
 
 def rows(folder: Path) -> tuple[list[Row], list[str]]:
@@ -42,7 +43,10 @@ def rows(folder: Path) -> tuple[list[Row], list[str]]:
     if fresh != known:
         with contextlib.suppress(RecordError):
             write_atomically(folder / INDEX_FILE, json.dumps({"layout": LAYOUT, "records": fresh}))
-    found = [{**entry[2], "folder": str(folder / os.path.dirname(place))} for place, entry in fresh.items()]
+    found = [
+        {**entry[2], "folder": str(folder / os.path.dirname(place)), "file": str(folder / place)}
+        for place, entry in fresh.items()
+    ]
     return sorted(found, key=lambda row: row["name"]), problems
 
 
@@ -57,6 +61,8 @@ def row_of(record: RunRecord) -> Row:
         **{group: record.choices.get(group) for group in ("model", "data", "granularity", "geometry")},
         "saliency": record.choices.get("saliency"),
         "schedule": record.choices.get("schedule"),
+        "allocation": record.config["prune"].get("allocation"),
+        "means": " ".join(record.choices[group] for group in MEANS if group in record.choices),
         "remaining": record.config["prune"]["remaining"],
         "seed": record.seed,
         "dense": record.accuracy["dense"]["test"],
@@ -86,6 +92,7 @@ def unfinished(folder: Path) -> list[Row]:
         state, reason = state_of(run_dir)
         history = read_rows(run_dir / "history.jsonl")
         row: Row = {"state": state, "name": run_dir.name, "folder": str(run_dir), "reason": reason}
+        row["file"] = str(run_dir / RECORD_FILE)
         found.append({**row, "epochs": len(history)})
     return sorted(found, key=lambda row: row["name"])
 

@@ -17,16 +17,9 @@ import streamlit as st
 from cimlab.records.history import read_rows
 from cimlab.records.index import rows, unfinished
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
+from cimlab.reporting.chart import DASHES, SHAPES
 from cimlab.reporting.figures import ORDER, granularity_style
 
-SHAPES = {
-    "o": "circle",
-    "s": "square",
-    "^": "triangle-up",
-    "D": "diamond",
-    "v": "triangle-down",
-    "P": "cross",
-}
 REFRESH_S = 5
 CHART: Any = alt.Chart  # its mark_ methods have no type that a checker can follow
 AXES = {
@@ -39,10 +32,18 @@ AXES = {
     "energy (J)": "energy_j",
     "latency (s)": "latency_s",
 }
-TABLE = (
-    "state", "model", "data", "granularity", "geometry", "remaining", "seed", "accuracy", "dense", "compression",
-    "arrays", "steps_ratio", "energy_j", "seconds", "created", "name", "reason",
-)  # fmt: skip
+FRACTIONS = ("left", "steps_ratio", "conversions_ratio", "energy_ratio")
+# what the runs of one line share besides granularity and what remains: the line is through means over the rest
+STUDY = ("model", "data", "geometry", "saliency", "schedule", "allocation", "means")
+# columns of the table -> how they are headed and written; None: as they are
+COLUMNS = {
+    "state": None, "model": None, "data": None, "granularity": None, "geometry": None, "means": None,
+    "remaining": ("asked to remain", "percent"), "seed": None, "accuracy": ("accuracy", "percent"),
+    "dense": ("dense", "percent"), "compression": ("compression", "%.1f x"), "arrays": None,
+    "steps_ratio": ("steps left", "percent"), "energy_ratio": ("energy left", "percent"),
+    "energy_uj": ("energy (µJ)", "%.3g"), "seconds": ("seconds", "%.0f"), "created": None, "name": None, "reason": None,
+}  # fmt: skip
+NETWORKS = alt.Scale(domain=["dense", "pruned"], range=["#B0B0B0", "#0072B2"])
 
 
 def page(folders: list[Path]) -> None:
@@ -64,8 +65,7 @@ def page(folders: list[Path]) -> None:
     with curves:
         show_curves(chosen[chosen["state"] == "done"])
     with table:
-        shown = [name for name in TABLE if name in chosen and chosen[name].notna().any()]
-        st.dataframe(chosen[shown], hide_index=True, width="stretch")
+        show_table(chosen)
     with one:
         show_run(chosen)
 
@@ -92,17 +92,35 @@ def filtered(runs: pd.DataFrame) -> pd.DataFrame:
     return runs
 
 
+def show_table(runs: pd.DataFrame) -> None:
+    """A row a run, with the columns that say something of any."""
+    if "energy_j" in runs:
+        runs = runs.assign(energy_uj=runs["energy_j"].astype(float) * 1e6)
+    shown = [name for name in COLUMNS if name in runs and (runs[name].notna() & (runs[name] != "")).any()]
+    formats = {
+        name: st.column_config.NumberColumn(written[0], format=written[1])
+        for name in shown
+        if (written := COLUMNS[name])
+    }
+    height = min(700, 38 + 35 * len(runs))
+    st.dataframe(runs[shown], hide_index=True, width="stretch", height=height, column_config=formats)
+
+
 def show_curves(done: pd.DataFrame) -> None:
-    """Accuracy against what is left: a line a granularity through the means over seeds, a point a run."""
+    """Accuracy against what is left, of one network: a line a granularity, a point a run."""
     if done.empty:
         st.info("No finished run among those chosen.")
         return
+    columns = st.columns(3)
+    networks = done["model"] + " on " + done["data"]
+    network = columns[0].selectbox("network", networks.value_counts().index.tolist())
+    done = done[networks == network]
     there = {label: field for label, field in AXES.items() if done[field].notna().any()}
     labels = list(there)
-    columns = st.columns(2)
-    for number, column in enumerate(columns):
-        label = column.selectbox("against", labels, index=min(number, len(labels) - 1), key=f"axis {number}")
-        column.altair_chart(curve(done, there[label], label), width="stretch")
+    for number in range(2):
+        index = min(number, len(labels) - 1)
+        label = columns[number + 1].selectbox("against", labels, index=index, key=f"axis {number}")
+        st.altair_chart(curve(done, there[label], label), width="stretch")
 
 
 def curve(done: pd.DataFrame, field: str, label: str) -> alt.LayerChart:
@@ -111,46 +129,80 @@ def curve(done: pd.DataFrame, field: str, label: str) -> alt.LayerChart:
         done["granularity"].unique(), key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)
     )
     styles = [granularity_style(name) for name in names]
-    color = alt.Color("granularity:N", scale=alt.Scale(domain=names, range=[s["color"] for s in styles]))
-    shapes = [SHAPES.get(s["marker"], "circle") for s in styles]
-    shape = alt.Shape("granularity:N", scale=alt.Scale(domain=names, range=shapes))
-    keys = ["model", "data", "geometry", "granularity", "remaining"]
-    means = done.groupby(keys, as_index=False)[[field, "accuracy"]].mean()
+
+    def channel(kind: Any, values: list[Any]) -> Any:
+        legend = alt.Legend(orient="bottom", columns=6, title=None, labelLimit=240, symbolStrokeWidth=1)
+        return kind("granularity:N", scale=alt.Scale(domain=names, range=values), legend=legend)
+
+    color = channel(alt.Color, [style["color"] for style in styles])
+    dash = channel(alt.StrokeDash, [DASHES[style["linestyle"]] for style in styles])
+    shape = channel(alt.Shape, [SHAPES[style["marker"]] for style in styles])
+    means = done.groupby([*STUDY, "granularity", "remaining"], as_index=False, dropna=False)
+    means = means[[field, "accuracy"]].mean()
     y = alt.Y("accuracy:Q", title="test accuracy after retraining", axis=alt.Axis(format="%"))
     y = y.scale(zero=False)
-    fraction = field in ("left", "steps_ratio", "conversions_ratio", "energy_ratio")
-    x = (
-        alt.X(f"{field}:Q", title=label, axis=alt.Axis(format="%"))
-        if fraction
-        else alt.X(f"{field}:Q", title=label)
-    )
-    lines = CHART(means).mark_line().encode(x=x, y=y, color=color, detail=["model", "data", "geometry"])
-    tips = ["name", "model", "data", "geometry", "remaining", "seed", "accuracy", field]
+    x = alt.X(f"{field}:Q", title=label, axis=alt.Axis(format="%" if field in FRACTIONS else "~s"))
+    lines = CHART(means).mark_line().encode(x=x, y=y, color=color, strokeDash=dash, detail=list(STUDY))
+    tips: list[Any] = ["name", "geometry", "means", "remaining", "seed"]
+    tips += [alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip(f"{field}:Q", title=label, format=".4~g")]
     points = (
         CHART(done).mark_point(filled=True, size=60).encode(x=x, y=y, color=color, shape=shape, tooltip=tips)
     )
-    return (lines + points).properties(height=380)
+    return (lines + points).properties(height=440)
 
 
 def show_run(runs: pd.DataFrame) -> None:
-    """Loss by epoch, and what is left of each layer; follows a run that is under way."""
-    folders = runs["folder"].tolist()
-    states = dict(zip(folders, runs["state"], strict=True))
-    folder = st.selectbox("run", folders, format_func=lambda f: f"{Path(f).name}  ({states[f]})")
-    if not folder:
+    """Its numbers, loss by epoch, and what is left of each layer; follows a run that is under way."""
+    files = runs["file"].tolist()
+    states = dict(zip(files, runs["state"], strict=True))
+    file = st.selectbox("run", files, format_func=lambda f: f"{run_label(Path(f))}  ({states[f]})")
+    if not file:
         return
 
-    @st.fragment(run_every=REFRESH_S if states[folder] == "running" else None)
+    @st.fragment(run_every=REFRESH_S if states[file] == "running" else None)
     def details() -> None:
-        show_history(Path(folder))
-        show_layers(Path(folder))
+        record = the_record(Path(file))
+        if record is not None:
+            show_numbers(record)
+        show_history(Path(file))
+        if record is None:
+            st.info("Layers and energy are known when the run is done.")
+        else:
+            show_layers(record)
 
     details()
 
 
-def show_history(folder: Path) -> None:
-    """Loss and accuracy by epoch."""
-    history = pd.DataFrame(read_rows(folder / "history.jsonl"))
+def run_label(file: Path) -> str:
+    """A run by its folder, or by its file where many records lie side by side."""
+    return file.parent.name if file.name == RECORD_FILE else f"{file.parent.name} / {file.stem}"
+
+
+def the_record(file: Path) -> RunRecord | None:
+    """The record, if it is there and whole."""
+    try:
+        return RunRecord.read(file)
+    except RecordError:
+        return None
+
+
+def show_numbers(record: RunRecord) -> None:
+    """Accuracy before and after, and what the network became."""
+    numbers = {name: f"{100 * values['test']:.2f} %" for name, values in record.accuracy.items()}
+    numbers["compression"] = f"{record.weights['compression']:.1f} x"
+    ratios = record.hardware["ratio"] | record.hardware.get("cost", {}).get("ratio", {})
+    for name, title in (("steps", "steps left"), ("energy_j", "energy left"), ("latency_s", "latency left")):
+        if name in ratios:
+            numbers[title] = f"{100 * ratios[name]:.1f} %"
+    for column, (name, text) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
+        column.metric(name, text)
+
+
+def show_history(file: Path) -> None:
+    """Loss and accuracy by epoch, which are kept in the run's own folder."""
+    if file.name != RECORD_FILE:
+        return
+    history = pd.DataFrame(read_rows(file.with_name("history.jsonl")))
     if history.empty:
         st.info("No retraining epoch of this run is done yet.")
         return
@@ -164,23 +216,18 @@ def show_history(folder: Path) -> None:
         column.altair_chart(chart.properties(height=260), width="stretch")
 
 
-def show_layers(folder: Path) -> None:
-    """Weights, steps and energy left, layer by layer."""
-    try:
-        record = RunRecord.read(folder / RECORD_FILE)
-    except RecordError:
-        st.info("The layers are known when the run is done.")
-        return
+def show_layers(record: RunRecord) -> None:
+    """Weights and steps left, layer by layer, and energy by component."""
     layers = pd.DataFrame([layer_row(name, counts) for name, counts in record.hardware["layers"].items()])
     long = layers.melt("layer", ["weights left", "steps left"], "what", "fraction")
     chart = CHART(long).mark_bar().encode(
-        x=alt.X("layer:N", sort=layers["layer"].tolist()),
+        x=alt.X("layer:N", sort=layers["layer"].tolist(), title=None, axis=alt.Axis(labelAngle=-40)),
         y=alt.Y("fraction:Q", axis=alt.Axis(format="%")).scale(domain=[0, 1]),
         xOffset="what:N",
-        color="what:N",
+        color=alt.Color("what:N", legend=alt.Legend(orient="top", title=None)),
         tooltip=["layer", "what", alt.Tooltip("fraction:Q", format=".2%")],
     )  # fmt: skip
-    st.altair_chart(chart.properties(height=280, title="left of each layer"), width="stretch")
+    st.altair_chart(chart.properties(height=380, title="left of each layer"), width="stretch")
     cost = record.hardware.get("cost")
     if cost:
         show_energy(cost)
@@ -188,16 +235,17 @@ def show_layers(folder: Path) -> None:
 
 def show_energy(cost: dict[str, Any]) -> None:
     """Energy of an image by component, beside the unpruned network's."""
-    parts = [("pruned", cost["energy_j"]), ("dense", cost["dense_energy_j"])]
+    parts = [("dense", cost["dense_energy_j"]), ("pruned", cost["energy_j"])]
     energy = pd.DataFrame(
-        [{"component": c, "energy (J)": v, "network": n} for n, e in parts for c, v in e.items()]
+        [{"component": c, "energy (J)": v, "network": n} for n, e in parts for c, v in e.items() if v]
     )
+    order = sorted(cost["dense_energy_j"], key=cost["dense_energy_j"].get, reverse=True)
     bars = CHART(energy).mark_bar().encode(
         x=alt.X("energy (J):Q", axis=alt.Axis(format="~s")),
-        y=alt.Y("component:N", sort="-x"),
-        yOffset="network:N",
-        color="network:N",
-        tooltip=["component", "network", "energy (J)"],
+        y=alt.Y("component:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
+        yOffset=alt.YOffset("network:N", sort=["dense", "pruned"]),
+        color=alt.Color("network:N", scale=NETWORKS, legend=alt.Legend(orient="top", title=None)),
+        tooltip=["component", "network", alt.Tooltip("energy (J):Q", format=".3s")],
     )  # fmt: skip
     title = f"energy of an image by component ({cost['technology']}, ADC model {cost['adc_model']})"
     st.altair_chart(bars.properties(title=title), width="stretch")

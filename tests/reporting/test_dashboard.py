@@ -8,6 +8,7 @@ from conftest import Cimlab, one_line
 
 from cimlab.records.failure import Failure
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.reporting.figures import ORDER
 
 pytest.importorskip("streamlit")
 
@@ -55,8 +56,10 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_page_counts_lists_and_draws(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(folder, monkeypatch)
     assert not page.exception
+    assert not page.markdown  # no stray string of the script
     assert {metric.label: metric.value for metric in page.metric} == {
         "done": "3", "running": "0", "failed": "1", "killed": "0",
+        "dense": "90.00 %", "pruned": "90.00 %", "retrained": "90.00 %", "compression": "4.0 x", "steps left": "25.0 %",
     }  # fmt: skip
     assert sorted(page.dataframe[0].value["name"]) == ["broken", "net-0", "net-1", "net-2"]
     charts = page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")
@@ -64,6 +67,34 @@ def test_the_page_counts_lists_and_draws(folder: Path, monkeypatch: pytest.Monke
     filters = {choice.label: choice for choice in page.multiselect}
     filters["granularity"].select("weight").run()
     assert page.dataframe[0].value["name"].tolist() == ["net-0"]
+
+
+def test_each_of_many_records_side_by_side_is_shown_as_a_run_of_its_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = folder / "committed"
+    for number in (0, 1):
+        RunRecord.read(folder / f"net-{number}" / RECORD_FILE).write(
+            committed / f"net-{number}-0123456{number}.json"
+        )
+    page = opened(committed, monkeypatch)
+    assert not page.exception
+    (choice,) = [box for box in page.selectbox if box.label == "run"]
+    assert choice.options == [f"committed / net-{number}-0123456{number}  (done)" for number in (0, 1)]
+    assert {metric.label: metric.value for metric in page.metric}["retrained"] == "90.00 %"
+    choice.select_index(1).run()
+    assert {metric.label: metric.value for metric in page.metric}["retrained"] == "80.00 %"
+    assert not page.info
+
+
+def test_every_granularity_has_a_look_of_its_own() -> None:
+    from cimlab.reporting.chart import DASHES, SHAPES
+    from cimlab.reporting.figures import MARKERS, granularity_style
+
+    assert set(MARKERS) == set(SHAPES)
+    styles = [granularity_style(name) for name in ORDER]
+    looks = {(s["color"], SHAPES[s["marker"]], str(DASHES[s["linestyle"]])) for s in styles}
+    assert len(looks) == len(ORDER)
 
 
 def test_text_from_files_is_never_markup(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +115,7 @@ def test_the_server_answers_this_machine_only_and_reports_to_nobody(tmp_path: Pa
     words = command([tmp_path], 8600)
     assert "--server.address=127.0.0.1" in words
     assert "--browser.gatherUsageStats=false" in words
+    assert "--runner.magicEnabled=false" in words
     assert words[-2:] == ["--", str(tmp_path)]
 
 
