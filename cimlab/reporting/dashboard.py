@@ -58,8 +58,8 @@ def page(folders: list[Path]) -> None:
         return
     chosen = filtered(runs)
     counts = chosen["state"].value_counts()
-    columns = st.columns(4)
-    for column, state in zip(columns, ("done", "running", "failed", "killed"), strict=True):
+    states = ("done", "running", "failed", "killed", "stopped")
+    for column, state in zip(st.columns(len(states)), states, strict=True):
         column.metric(state, int(counts.get(state, 0)))
     curves, table, one = st.tabs(["curves", "runs", "one run"])
     with curves:
@@ -211,7 +211,8 @@ def show_history(file: Path) -> None:
         fields = [name for name in history if name.startswith(f"{word}/")]
         long = history.melt("epoch", fields, "metric", word)
         chart = CHART(long).mark_line(point=True).encode(
-            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)), y=alt.Y(f"{word}:Q").scale(zero=False), color="metric:N"
+            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)), y=alt.Y(f"{word}:Q").scale(zero=False),
+            color=alt.Color("metric:N", legend=alt.Legend(orient="top", title=None)),
         )  # fmt: skip
         column.altair_chart(chart.properties(height=260), width="stretch")
 

@@ -58,7 +58,7 @@ def test_the_page_counts_lists_and_draws(folder: Path, monkeypatch: pytest.Monke
     assert not page.exception
     assert not page.markdown  # no stray string of the script
     assert {metric.label: metric.value for metric in page.metric} == {
-        "done": "3", "running": "0", "failed": "1", "killed": "0",
+        "done": "3", "running": "0", "failed": "1", "killed": "0", "stopped": "0",
         "dense": "90.00 %", "pruned": "90.00 %", "retrained": "90.00 %", "compression": "4.0 x", "steps left": "25.0 %",
     }  # fmt: skip
     assert sorted(page.dataframe[0].value["name"]) == ["broken", "net-0", "net-1", "net-2"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wandb.proto.wandb_internal_pb2 import Record
+from wandb.proto.wandb_internal_pb2 import Record  # ty: ignore[missing-module-member]: protobuf makes it when it is imported
 
 BLOCK, HEADER = 32768, 7  # of LevelDB's log format; a file begins with as much of wandb's own
 
