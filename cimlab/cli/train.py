@@ -343,10 +343,10 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
 
 
 def _refuse_devices(config: TrainConfig) -> None:
-    """Refuse more devices than there are, or than a batch can be shared among.
+    """Refuse more devices than there are, or than a batch can be shared among, and what was only tried on one.
 
     Raises:
-        ConfigError: says how many may be used.
+        ConfigError: says how many may be used, or what to turn off.
     """
     import torch
 
@@ -357,6 +357,8 @@ def _refuse_devices(config: TrainConfig) -> None:
     there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "processor cores")
     if devices > there:
         errors.refuse("trainer.devices", devices, f"this machine has {there} {kind}; use at most so many")
+    if config.trainer.compile:
+        errors.refuse("trainer.compile", "true", "was tried on one device only; set trainer.compile=false")
     if isinstance(batch, int) and batch % devices:
         errors.refuse(
             "trainer.devices", devices, f"each device takes an equal part of data.batch_size={batch}"

@@ -414,8 +414,6 @@ def _follow_fit(
     experiment.data.prepare_data()
     network, matrices, _ = _prepared(experiment)
     network.load_state_dict(weights)
-    if experiment.trainer.compile:
-        network.compile()
     part = FitPart(rank, resume, ready)
     if phase == "dense":
         _fit_dense(network, matrices, experiment, Tracker(), part)

@@ -83,6 +83,7 @@ def test_parts_of_a_batch_are_the_batch(parts: int, augmentation: Augmentation |
             ("trainer.devices=2", "data.batch_size=63"),
             "each device takes an equal part of data.batch_size=63",
         ),
+        (("trainer.devices=2", "trainer.compile=true"), "trainer.compile=true: was tried on one device only"),
         (("trainer.devices=4096",), "use at most so many"),
         (("trainer.devices=0",), "greater than or equal to 1"),
     ],
