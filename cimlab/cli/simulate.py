@@ -185,6 +185,7 @@ def _simulate(
     content = checkpoints.load(Path(config.checkpoint))
     checkpoints.load_into(network, checkpoints.network_weights(content), Path(config.checkpoint))
     masks = checkpoints.network_masks(content, network, Path(config.checkpoint)) or {}
+    origin = checkpoints.network_origin(content, Path(config.checkpoint))
     network.eval()
     if config.analog.backend == "tensor_core":
         network.to(_cuda())
@@ -255,6 +256,7 @@ def _simulate(
             "left": sum(int(s.kept.sum()) for s in kept),
         },
         layers=layers,
+        origin=origin,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,7 +59,9 @@ class Record:
             )
         if stated != _checksum(content):
             raise RecordError(f"record {path} does not match its checksum; delete it and run again")
-        if set(content) != {f.name for f in fields(cls)}:
+        known = {f.name for f in fields(cls)}
+        needed = {f.name for f in fields(cls) if f.default is MISSING}  # fields that came later have defaults
+        if not needed <= set(content) <= known:
             raise RecordError(f"record {path} lacks fields or has foreign ones; delete it and run again")
         return cls(**content)
 

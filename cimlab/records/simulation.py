@@ -33,6 +33,9 @@ class SimulationRecord(Record):
         weights: total and left.
         layers: by layer: ADC step in levels, and signal-to-noise ratios in decibels, `snr_db` with the
             errors of all layers before and `own_snr_db` with its own alone (None where the error is nothing).
+        origin: how the network was pruned, as its checkpoint says: `run` (content hash), `name`, `seed`,
+            `granularity`, its `parameters`, `remaining` (asked, of the prunable weights). None where it doesn't say, as
+            dense networks and checkpoints of earlier versions don't.
     """
 
     simulation: str
@@ -49,4 +52,5 @@ class SimulationRecord(Record):
     accuracy: dict[str, Any]
     weights: dict[str, int]
     layers: dict[str, dict[str, Any]]
+    origin: dict[str, Any] | None = None
     schema: int = field(default=SIMULATION_SCHEMA, kw_only=True)

@@ -8,9 +8,11 @@ from typing import Any
 from cimlab.records.record import content_hash
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.accuracy_charts import mean
+from cimlab.reporting.analog_series import by_resolution, lines
 from cimlab.reporting.chart import SHAPES, WIDTH, Chart, Spec, chart, quantity
+from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.figures import ORDER, granularity_style
-from cimlab.reporting.studies import Point, Study, cells_per_weight, cost, loss, worded
+from cimlab.reporting.studies import Point, Study, cells_per_weight, cost, loss
 
 UNIT_SIZE = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_bits")
 
@@ -27,7 +29,7 @@ def families(studies: list[Study], loose: tuple[str, ...]) -> list[list[Study]]:
 def series(field: str, title: str | None, names: list[Any], columns: int) -> dict[str, Spec]:
     """Colour, dash and shape channels of a field that is no granularity, with one joint legend below the figure."""
     styles = [granularity_style(name) for name in (*ORDER, *ORDER)[: len(names)]]
-    legend = {"orient": "bottom", "title": title, "columns": columns, "symbolSize": 60, "labelLimit": 300}
+    legend = {"orient": "bottom", "title": title, "columns": columns, "symbolSize": 60, "labelLimit": 500}
 
     def channel(values: list[Any]) -> Spec:
         scale = {"domain": names, "range": values}
@@ -115,8 +117,11 @@ def analog_chart(simulations: list[SimulationRecord]) -> Chart:
     title = "Accuracy on the analog array against ADC resolution and device variation"
     if not simulations:
         return Chart("F5", title, None, "no network was simulated on the analog array (cimlab simulate)")
-    several = len({record.choices["adc"] for record in simulations}) > 1
-    rows = [_simulation_row(record, several) for record in simulations]
+    rows = [
+        _simulated_point(name, bits, records)
+        for name, line in lines(simulations).items()
+        for bits, records in by_resolution(line).items()
+    ]
     order = sorted({row["adc"] for row in rows}, key=lambda bits: int(bits) if bits.isdigit() else 99)
     x = {
         "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": {"labelAngle": 0},
@@ -131,25 +136,25 @@ def analog_chart(simulations: list[SimulationRecord]) -> Chart:
     }  # fmt: skip
     layers = [*line_and_points(x, quantity("accuracy", "test accuracy (%)"), channels), bars]
     images = ", ".join(f"{n:,}" for n in sorted({record.images for record in simulations}))
-    notes = ["Bars: 95 % interval over simulated chips, where there are several.", f"Test images: {images}."]
+    notes = [
+        "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
+        f"Test images: {images}.",
+    ]
     if all(record.choices["device"] == "ideal" for record in simulations):
         notes.append("Device variation: not run.")
     return Chart("F5", title, chart(rows, width=WIDTH, height=190, layer=layers), notes=tuple(notes))
 
 
-def _simulation_row(record: SimulationRecord, name_adc: bool) -> dict[str, Any]:
-    """One point. Converters whose ranges are chosen differently are different series, named where there are some."""
-    bits = record.config["geometry"]["adc_bits"]
-    share = record.weights["left"] / record.weights["total"]
-    kept = "dense" if share == 1 else f"{100 * share:.0f} % left"
-    devices = worded(record.choices["device"].replace("+", ", "))
-    if name_adc:
-        devices += f", {worded(record.choices['adc'])} ADC"
-    row = {
-        "adc": "lossless" if bits is None else str(bits),
-        "accuracy": 100 * record.accuracy["mean"],
-        "series": f"{worded(record.choices['model'])}, {kept}, {devices}",
-    }
-    if record.accuracy["interval"] is not None:
-        row["low"], row["high"] = (100 * end for end in record.accuracy["interval"])
-    return row
+def _simulated_point(name: str, bits: str, records: list[SimulationRecord]) -> dict[str, Any]:
+    """One point: the mean of one network over its chips, or of several networks."""
+    point: dict[str, Any] = {"series": name, "adc": bits}
+    if len(records) == 1:
+        point["accuracy"], ends = 100 * records[0].accuracy["mean"], records[0].accuracy["interval"]
+        if ends is not None:
+            point["low"], point["high"] = (100 * end for end in ends)
+        return point
+    estimate = Estimate(tuple(100 * record.accuracy["mean"] for record in records))
+    point["accuracy"] = estimate.mean
+    if (half := estimate.half_width) is not None:
+        point["low"], point["high"] = estimate.mean - half, estimate.mean + half
+    return point

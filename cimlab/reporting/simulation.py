@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.analog_series import granularity, resolution
 
 
 def _percent(value: float | None) -> str:
@@ -15,17 +16,18 @@ def simulation_table(records: list[SimulationRecord]) -> Table:
     """One row a simulation."""
     table = Table(title="accuracy on the analog arrays")
     columns = (
-        "ADC", "bits", "device", "active rows", "weights left", "images", "float", "quantised", "arrays",
+        "granularity", "ADC", "bits", "device", "active rows", "weights left", "images", "float", "quantised", "arrays",
         "spread", "95 % interval", "chips",
     )  # fmt: skip
     for column in columns:
-        table.add_column(column, justify="left" if column in ("ADC", "device") else "right")
+        table.add_column(column, justify="left" if column in ("granularity", "ADC", "device") else "right")
     for record in records:
         geometry, accuracy = record.config["geometry"], record.accuracy
         interval = accuracy["interval"]
         table.add_row(
+            granularity(record),
             record.choices["adc"],
-            "lossless" if geometry["adc_bits"] is None else str(geometry["adc_bits"]),
+            resolution(record),
             record.choices["device"],
             str(geometry["active_rows"]),
             _percent(record.weights["left"] / record.weights["total"]),

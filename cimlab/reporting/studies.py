@@ -51,29 +51,35 @@ def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """What shapes a run's accuracy, axes left out, as dotted keys."""
-    flat = {"model": record.choices["model"], "data": record.choices["data"]}
+    shared = {"model": record.choices["model"], "data": record.choices["data"]}
     silent = (*SILENT, *AXES, *(ARRAYS if not record.config.get("quantisation") else ()))
-    for key, value in _flat(record.config).items():
+    for key, value in flat(record.config).items():
         if not any(key == name or key.startswith(f"{name}.") for name in silent):
-            flat.setdefault(key, value)
-    return flat
+            shared.setdefault(key, value)
+    return shared
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys."""
+    found = {}
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def granularity(record: RunRecord) -> str:
-    """The granularity in words, with the parameters that set it apart: `block (rows=16, cols=16)`."""
-    own = record.config.get("granularity", {})
-    parameters = ", ".join(f"{key}={value}" for key, value in own.items() if key != "_target_")
-    return worded(record.choices["granularity"]) + (f" ({parameters})" if parameters else "")
+    """A run's granularity in words."""
+    own = {k: v for k, v in record.config.get("granularity", {}).items() if k != "_target_"}
+    return in_words(record.choices["granularity"], own)
+
+
+def in_words(choice: str, parameters: dict[str, Any]) -> str:
+    """A granularity with the parameters that set it apart: `block (rows=16, cols=16)`."""
+    said = ", ".join(f"{key}={value}" for key, value in parameters.items())
+    return worded(choice) + (f" ({said})" if said else "")
 
 
 def worded(name: str) -> str:

@@ -115,6 +115,30 @@ def network_masks(content: dict[str, Any], network: nn.Module, path: Path) -> di
     return dict(masks)
 
 
+ORIGIN: dict[str, type | tuple[type, ...]] = {
+    "run": str, "name": str, "seed": int, "granularity": str, "parameters": dict, "remaining": (int, float),
+}  # fmt: skip
+"""What a run's checkpoint says of how its network was pruned, and of what type."""
+
+
+def network_origin(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    """How the network was pruned, as `ORIGIN`; None for a checkpoint that doesn't say, like a dense one.
+
+    Raises:
+        CheckpointError: it says something else.
+    """
+    origin = content.get("origin")
+    if origin is None or isinstance(origin, Tensor):  # of a plain state_dict, a parameter of that name
+        return None
+    known = isinstance(origin, Mapping) and origin.keys() == ORIGIN.keys()
+    if not known or not all(isinstance(origin[key], kind) for key, kind in ORIGIN.items()):
+        raise CheckpointError(f"checkpoint {path} does not say how it was pruned (origin); save it again")
+    parameters = origin["parameters"]
+    if not all(isinstance(v, str | int | float) for pair in parameters.items() for v in pair):
+        raise CheckpointError(f"checkpoint {path} holds a granularity with odd parameters; save it again")
+    return {**origin, "parameters": dict(parameters)}
+
+
 def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Load weights that fit exactly.
 

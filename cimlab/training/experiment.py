@@ -153,6 +153,7 @@ def run_experiment(experiment: Experiment) -> RunRecord:
             "network": phases["retrained"],
             "masks": pruned.masks,
             "dense_run": experiment.dense_run,
+            "origin": origin_of(experiment),
             **stored(matrices),
         }
         if rounding is not None:
@@ -189,6 +190,19 @@ def _shown(experiment: Experiment) -> Shown:
         notes=asked["question"] if asked else None,
         config={**config, "choices": choices},
     )
+
+
+def origin_of(experiment: Experiment) -> dict[str, Any]:
+    """What a checkpoint says of the run that pruned its network, for whoever simulates it."""
+    own = experiment.config.get("granularity", {})
+    return {
+        "run": experiment.run,
+        "name": experiment.name,
+        "seed": experiment.seed,
+        "granularity": experiment.choices["granularity"],
+        "parameters": {key: value for key, value in own.items() if key != "_target_"},
+        "remaining": experiment.prune.remaining,
+    }
 
 
 def _prepared(experiment: Experiment) -> tuple[nn.Module, list[CrossbarMatrix], list[CrossbarMatrix]]:

@@ -15,6 +15,10 @@ from cimlab.cli.simulate import SimulateConfig
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
+ORIGIN = {
+    "run": "0" * 64, "name": "x", "seed": 0, "granularity": "block", "parameters": {"rows": 4}, "remaining": 0.5,
+}  # fmt: skip
+
 
 def compose_simulate(*overrides: str) -> SimulateConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -82,6 +86,22 @@ def test_a_simulation_writes_a_record_and_finds_it_again(
     assert json.loads(path.read_text())["schema"] == 1
     again = cimlab(*words)
     assert "already done" in again.out
+
+
+@pytest.mark.parametrize("origin", ["operation_unit", {"run": 3}, {**ORIGIN, "parameters": {"rows": [4]}}])
+def test_a_checkpoint_with_a_strange_origin_is_refused_before_compute(
+    cimlab: Cimlab, checkpoint: Path, tmp_path: Path, origin: object
+) -> None:
+    torch.save({**torch.load(checkpoint), "origin": origin}, checkpoint)
+    result = cimlab("simulate", f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}/out")
+    assert result.code == 1
+    assert "save it again" in one_line(result.err)
+
+
+def test_records_of_earlier_versions_have_no_origin_and_stay_readable() -> None:
+    committed = sorted((conf_dir().parent / "paper" / "records" / "adc_bits").glob("*.json"))
+    assert committed
+    assert all(SimulationRecord.read(path).origin is None for path in committed[:2])
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,11 @@ def test_a_quantised_run_is_plain_on_disk_and_the_same_on_the_arrays(
     (path,) = tmp_path.glob(f"digits_cnn*/{SIMULATION_FILE}")
     simulation = SimulationRecord.read(path)
     assert abs(simulation.accuracy["quantised"] - record.accuracy["quantised"]["test"]) <= 1 / 360 + 1e-6
+    assert simulation.origin == content["origin"]
+    assert simulation.origin == {
+        "run": record.run, "name": record.name, "seed": 0, "granularity": "operation_unit", "parameters": {},
+        "remaining": 0.25,
+    }  # fmt: skip
     assert set(record.accuracy) == {"dense", "pruned", "retrained", "quantised"}
     again = train(f"quantisation={method}", "recipe.epochs=2", "schedule.epochs=2", "simulate.at_end=true")
     assert again.out.count("already done") == 2

@@ -1,0 +1,115 @@
+"""Which simulations make one line of a figure, those that differ in ADC bits, seeds and chips alone; and its name.
+
+Two networks, arrays, devices or ways to quantise are never drawn as one. What records of earlier versions don't say
+(how the network was pruned) is told apart by the checkpoint's folder.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from cimlab.records.record import canonical
+from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.studies import flat, in_words, worded
+
+REPEATED = (
+    "geometry.adc_bits", "seed", "draws", "checkpoint", "rerun", "extensions", "paths", "threads", "data.data_dir",
+    "data.download", "data.num_workers", "data.seed", "analog.backend",
+)  # fmt: skip
+"""Settings that set no line apart: the axis, what is repeated, and what changes no number."""
+
+
+def granularity(record: SimulationRecord) -> str:
+    """What the network was pruned by, in words; empty where its checkpoint doesn't say."""
+    if record.origin is None:
+        return ""
+    return in_words(record.origin["granularity"], record.origin["parameters"])
+
+
+def pruned(record: SimulationRecord) -> str:
+    """What is left of the network: `dense`, or `operation unit, 25 % left`."""
+    share = record.weights["left"] / record.weights["total"]
+    by, left = granularity(record), f"{100 * share:.0f} % left"
+    return "dense" if share == 1 and not by else ", ".join(filter(None, (by, left)))
+
+
+def resolution(record: SimulationRecord) -> str:
+    """The ADC's bits, or `lossless`."""
+    bits = record.config["geometry"]["adc_bits"]
+    return "lossless" if bits is None or record.choices["adc"] == "ideal" else str(bits)
+
+
+def by_resolution(line: list[SimulationRecord]) -> dict[str, list[SimulationRecord]]:
+    """The simulations of a line, ADC by ADC."""
+    found: dict[str, list[SimulationRecord]] = defaultdict(list)
+    for record in line:
+        found[resolution(record)].append(record)
+    return found
+
+
+def lines(simulations: list[SimulationRecord]) -> dict[str, list[SimulationRecord]]:
+    """Name of a line -> its simulations. Settings that the usual names don't tell apart are named where they differ."""
+    groups: dict[str, list[SimulationRecord]] = defaultdict(list)
+    for record in simulations:
+        groups[canonical(_settings(record))].append(record)
+    alike: dict[str, list[tuple[dict[str, Any], list[SimulationRecord]]]] = defaultdict(list)
+    several = {group for group in ("data", "adc") if len({r.choices[group] for r in simulations}) > 1}
+    for records in groups.values():
+        for settings, own in _networks(records):
+            alike[_name(own[0], several)].append((settings, own))
+    found = {}
+    for name, same in alike.items():
+        keys = sorted({key for settings, _ in same for key in settings})
+        odd = [k for k in keys if len({canonical(settings.get(k)) for settings, _ in same}) > 1]
+        for settings, own in same:
+            found[", ".join([name, *(_said(key, settings.get(key)) for key in odd)])] = own
+    return found
+
+
+def _settings(record: SimulationRecord) -> dict[str, Any]:
+    """What a line has in common, as dotted keys."""
+    shared = {
+        key: value
+        for key, value in flat(record.config).items()
+        if not any(key == name or key.startswith(f"{name}.") for name in REPEATED)
+    }
+    known = record.origin or {}
+    shared |= flat({key: known.get(key) for key in ("granularity", "parameters", "remaining")})
+    return shared | {"choices": record.choices, "images": record.images, "left": pruned(record)}
+
+
+def _networks(
+    records: list[SimulationRecord],
+) -> list[tuple[dict[str, Any], list[SimulationRecord]]]:
+    """Networks trained with different seeds are one line; others, which the settings here don't tell apart, are not."""
+    own: dict[str, list[SimulationRecord]] = defaultdict(list)
+    for record in records:
+        own[_network(record)].append(record)
+    seeds = [None if r.origin is None else r.origin["seed"] for r, *_ in own.values()]
+    if len(own) == 1 or (None not in seeds and len(set(seeds)) == len(seeds)):
+        return [(_settings(records[0]), records)]
+    return [(_settings(group[0]) | {"network": network}, group) for network, group in own.items()]
+
+
+def _network(record: SimulationRecord) -> str:
+    """A short name for the trained network: its run's hash, or the folder of its checkpoint."""
+    if record.origin is not None:
+        return record.origin["run"][:8]
+    return Path(record.config.get("checkpoint") or "").parent.name[-8:]
+
+
+def _name(record: SimulationRecord, several: set[str]) -> str:
+    parts = [worded(record.choices["model"])]
+    parts += [worded(record.choices["data"])] if "data" in several else []
+    parts += [pruned(record), worded(record.choices["device"].replace("+", ", "))]
+    parts += [f"{worded(record.choices['adc'])} ADC"] if "adc" in several else []
+    return ", ".join(parts)
+
+
+def _said(key: str, value: Any) -> str:
+    """`active rows 16`, for geometry.active_rows."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    return f"{key.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"

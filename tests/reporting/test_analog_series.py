@@ -1,0 +1,81 @@
+"""Lines of F5: what is drawn as one, what is kept apart, and what it is called."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.analog_series import lines
+from cimlab.reporting.array_charts import analog_chart
+from tests.reporting.made_up import simulation
+
+
+def of(
+    bits: int | None = 5,
+    device: str = "ideal",
+    granularity: str = "filter",
+    seed: int = 0,
+    run: str = "a" * 64,
+    **more: Any,
+) -> SimulationRecord:
+    """A simulation of a network that was pruned by `granularity`; `more` are settings, as group__key."""
+    origin = {
+        "run": run, "name": "x", "seed": seed, "granularity": granularity, "parameters": {}, "remaining": 0.09,
+    }  # fmt: skip
+    record = replace(simulation(bits, device, left=90), origin=origin)
+    config = {key: dict(value) for key, value in record.config.items()}
+    for path, value in more.items():
+        group, key = path.split("__")
+        config.setdefault(group, {})[key] = value
+    return replace(record, config=config)
+
+
+def test_networks_with_as_many_weights_left_are_told_apart_by_their_granularity() -> None:
+    found = lines([of(granularity="filter"), of(granularity="operation_unit", run="b" * 64), of(4)])
+    assert {name: len(records) for name, records in found.items()} == {
+        "ResNet-20, filter, 9 % left, ideal": 2,
+        "ResNet-20, operation unit, 9 % left, ideal": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "values", "said"),
+    [
+        ("geometry__active_rows", (16, 128), "active rows 128"),
+        ("device__sigma", ([0.05], [0.1]), "sigma 0.1"),
+        ("analog__steps", ("learned", "calibrated"), "steps calibrated"),
+    ],
+)
+def test_what_differs_is_drawn_apart_and_named(setting: str, values: tuple[Any, Any], said: str) -> None:
+    one, other = (of(**{setting: value}) for value in values)
+    found = lines([one, other])
+    assert list(found.values()) == [[one], [other]]
+    assert list(found)[1] == f"ResNet-20, filter, 9 % left, ideal, {said}"
+    assert len(lines([one, of(4, **{setting: values[0]})])) == 1
+
+
+def test_seeds_are_averaged_and_other_trainings_are_not() -> None:
+    seeds = [of(seed=seed, run=str(seed) * 64) for seed in range(3)]
+    (values,) = [analog_chart(seeds).spec["data"]["values"]]
+    assert len(values) == 1
+    assert values[0]["low"] == pytest.approx(values[0]["accuracy"])  # made-up accuracies are all alike
+    apart = lines([of(run="1" * 64), of(run="2" * 64)])
+    assert [name.rpartition(", ")[2] for name in apart] == ["network 11111111", "network 22222222"]
+
+
+def test_records_that_do_not_say_how_the_network_was_pruned_say_what_is_known() -> None:
+    old = [simulation(5, "ideal"), simulation(5, "ideal", left=90)]
+    assert list(lines(old)) == ["ResNet-20, dense, ideal", "ResNet-20, 9 % left, ideal"]
+    paths = [
+        replace(old[1], config={**old[1].config, "checkpoint": f"outputs/run-{i}/network.pt"}) for i in "ab"
+    ]
+    assert [name.rpartition(", ")[2] for name in lines(paths)] == ["network run-a", "network run-b"]
+
+
+def test_an_adc_that_reads_everything_has_no_bits() -> None:
+    ideal = of(4)
+    ideal = replace(ideal, choices={**ideal.choices, "adc": "ideal"})
+    spec = analog_chart([ideal]).spec
+    assert spec is not None
+    assert [row["adc"] for row in spec["data"]["values"]] == ["lossless"]
