@@ -38,6 +38,8 @@ GROUPS = ("model", "data", "geometry", "adc")
 SHAPES_RESULT = (
     "model", "data", "geometry", "adc", "device", "analog", "seed", "draws", "images", "calibration_batches",
 )  # fmt: skip
+_MEASURED: dict[str, float] = {}
+"""Accuracies that were measured in this process, by what shapes them."""
 FIDELITY_IMAGES = 64
 """Images over which signal-to-noise ratios are taken: 10^4 to 10^6 outputs a layer."""
 
@@ -124,22 +126,27 @@ def perform(
     """
     assert config.checkpoint is not None
     shapes = {key: plain[key] for key in SHAPES_RESULT}
-    shapes["data"] = {k: v for k, v in plain["data"].items() if k not in ("data_dir", "download")}
+    shapes["data"] = _shaping_data(plain)
     if config.analog.steps == "learned":  # as all simulations were before there was a choice
         shapes["analog"] = {k: v for k, v in plain["analog"].items() if k != "steps"}
-    simulation = content_hash(shapes | {"checkpoint": application.file_hash(Path(config.checkpoint))})
+    checkpoint = application.file_hash(Path(config.checkpoint))
+    simulation = content_hash(shapes | {"checkpoint": checkpoint})
     bits = config.geometry.resolution_bits
     name = f"simulate-{choices['model']}-{choices['data']}-{choices['adc']}-{bits}b-s{config.seed}"
     folder = folder or Path(config.paths.output_dir) / f"{name}-{simulation[:8]}"
     record = None if config.rerun else _existing(folder / SIMULATION_FILE)
     if record is None or record.simulation != simulation:
         application.require_writable(folder)
-        record = _simulate(config, plain, choices, simulation, name)
+        record = _simulate(config, plain, choices, simulation, name, checkpoint)
         record.write(folder / SIMULATION_FILE)
     else:
         print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
     print(f"record: {folder / SIMULATION_FILE}", flush=True)
     return record
+
+
+def _shaping_data(plain: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in plain["data"].items() if key not in ("data_dir", "download")}
 
 
 def _existing(path: Path) -> SimulationRecord | None:
@@ -166,9 +173,14 @@ def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcModel
 
 
 def _simulate(
-    config: SimulateConfig, plain: dict[str, Any], choices: dict[str, str], simulation: str, name: str
+    config: SimulateConfig,
+    plain: dict[str, Any],
+    choices: dict[str, str],
+    simulation: str,
+    name: str,
+    checkpoint: str,
 ) -> SimulationRecord:
-    """Load, convert, and run every chip over the test images."""
+    """Load, convert, and run every chip over the test images; `checkpoint` is the hash of its file."""
     import torch
 
     from cimlab.analog.convert import analog_layers, convert, program_draw
@@ -208,8 +220,13 @@ def _simulate(
     chips = 1 if device.is_ideal and not (adc.gain_sigma or adc.offset_sigma) else config.draws
     draws = []
     with _progress((chips + 2) * images) as advance:
-        floating = accuracy(network, _test_batches(data, config.images), advance)
-        quantised = accuracy(converted, _test_batches(data, config.images), advance)
+
+        def on_test_images(some: nn.Module) -> float:
+            return accuracy(some, _test_batches(data, config.images), advance)
+
+        floats, integers = _what_shapes_passes(config, plain, checkpoint, str(where))
+        floating = _once(floats, lambda: on_test_images(network), lambda: advance(images))
+        quantised = _once(integers, lambda: on_test_images(converted), lambda: advance(images))
         for draw in range(chips):
             program_draw(converted, device, config.seed, draw)
             if draw == 0:
@@ -219,7 +236,7 @@ def _simulate(
                 advance(images)
                 draws.append(quantised)
             else:
-                draws.append(accuracy(converted, _test_batches(data, config.images), advance))
+                draws.append(on_test_images(converted))
     seconds["simulate"] = time.perf_counter() - started
     spread = Spread(tuple(draws))
     layers = {
@@ -258,6 +275,35 @@ def _simulate(
         layers=layers,
         origin=origin,
     )
+
+
+def _what_shapes_passes(
+    config: SimulateConfig, plain: dict[str, Any], checkpoint: str, where: str
+) -> tuple[str, str]:
+    """Content hashes of what shapes the accuracy in floating point, and that on ideal cells and lossless ADCs.
+
+    The second is the integer matrix product whatever the array, its devices and its ADCs are.
+    """
+    import torch
+
+    floats = {
+        "checkpoint": checkpoint, "model": plain["model"], "data": _shaping_data(plain), "images": config.images,
+        "threads": torch.get_num_threads(), "device": where,
+    }  # fmt: skip
+    integers = {
+        "weight_bits": config.geometry.weight_bits, "input_bits": config.geometry.input_bits,
+        "analog": plain["analog"], "seed": config.seed, "calibration_batches": config.calibration_batches,
+    }  # fmt: skip
+    return content_hash(floats), content_hash(floats | integers)
+
+
+def _once(shapes: str, measure: Callable[[], float], skipped: Callable[[], None]) -> float:
+    """An accuracy that the points of a grid in one process share; `skipped` is called where it was known."""
+    if shapes in _MEASURED:
+        skipped()
+    else:
+        _MEASURED[shapes] = measure()
+    return _MEASURED[shapes]
 
 
 def _cuda() -> torch.device:

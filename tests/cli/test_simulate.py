@@ -8,6 +8,7 @@ import torch
 from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 
+from cimlab.analog import simulation
 from cimlab.cli.application import conf_dir
 from cimlab.cli.components import Component
 from cimlab.cli.config import check
@@ -86,6 +87,37 @@ def test_a_simulation_writes_a_record_and_finds_it_again(
     assert json.loads(path.read_text())["schema"] == 1
     again = cimlab(*words)
     assert "already done" in again.out
+
+
+def test_points_of_a_grid_share_what_the_arrays_do_not_change(
+    cimlab: Cimlab, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    original = simulation.accuracy
+
+    def counted(network: torch.nn.Module, *rest: object) -> float:
+        passes.append(network)
+        return original(network, *rest)
+
+    monkeypatch.setattr(simulation, "accuracy", counted)
+    monkeypatch.setattr("cimlab.cli.simulate._MEASURED", {})
+    words = ["simulate", f"checkpoint={checkpoint}", "images=20", "calibration_batches=1"]
+    axes = ("geometry.adc_bits=4,null", "geometry.signed_encoding=differential,offset")
+    grid = cimlab(*words, "-m", f"paths.output_dir={tmp_path}/grid", *axes)
+    assert grid.code == 0, grid.err
+    assert (
+        len(passes) == 1 + 1 + 2
+    )  # in floating point, without the arrays' errors, and behind either lossy ADC
+    monkeypatch.setattr("cimlab.cli.simulate._MEASURED", {})
+    alone = cimlab(
+        *words, f"paths.output_dir={tmp_path}/1", "geometry.adc_bits=4", "geometry.signed_encoding=offset"
+    )
+    assert alone.code == 0, alone.err
+    assert len(passes) == 4 + 3
+    (path,) = (tmp_path / "1").rglob(SIMULATION_FILE)
+    one = SimulationRecord.read(path)
+    other = SimulationRecord.read(tmp_path / "grid" / path.parent.name / SIMULATION_FILE)
+    assert (one.accuracy, one.layers, one.weights) == (other.accuracy, other.layers, other.weights)
 
 
 @pytest.mark.parametrize("origin", ["operation_unit", {"run": 3}, {**ORIGIN, "parameters": {"rows": [4]}}])
