@@ -1,4 +1,4 @@
-"""A uniform ADC over all that a row group can give: never clips, and steps coarsely (ISAAC, ISCA 2016)."""
+"""A uniform ADC over all that a row group can give: never clips, and steps coarsely where its bits are few."""
 
 from dataclasses import dataclass
 

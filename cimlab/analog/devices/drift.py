@@ -1,4 +1,7 @@
-"""Retention drift, G(t) = G0 (t / t0)^-nu, each cell with its own exponent (Ielmini et al., IEDM 2007)."""
+"""Retention drift, G(t) = G0 (t / t0)^-nu, each cell with its own exponent, whatever its state.
+
+The form for phase-change memory in Nandakumar et al. (ICECS 2019), whose exponents grow towards the off state.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,8 @@
 """Cells are written off target: Gaussian, its spread a polynomial of the target, or log-normal.
 
-The polynomial is the form fitted to phase-change memory by Nandakumar et al. (ICECS 2019); the
-log-normal one is usual for filamentary RRAM, whose resistance spreads by a factor.
+The polynomial is the form fitted to phase-change memory by Nandakumar et al. (ICECS 2019). Resistances of filamentary
+RRAM spread by a factor, log-normally: commonly in the off state, at times in the on state (Karpov and Niraula,
+"Log-normal statistics in filamentary RRAM devices and related systems").
 """
 
 from dataclasses import dataclass
