@@ -7,6 +7,10 @@ distribution is the model's whatever its form, for one gather a step; that ADCs 
 layer is written on simulated arrays in every step and their output is taken, with the gradient of the rounded layer
 (straight through): partial sums are converted one by one as in inference, and by the same backends. A cheaper model
 of the ADC by gain, offset and independent noise was tried and did harm, for an ADC's error follows its signal.
+
+Where chips differ, several of them share a batch. One chip's errors shift and scale whole outputs, and a BatchNorm that
+sees that chip alone takes just this back out with the batch's statistics, so that the network never learns to bear
+what it meets on chips, where norms are folded with statistics of no chip in particular.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 
 READ_BACK_DRAWS = 4096
 """Read-back values kept of every integer: a fault of one cell in a thousand still shows in about 30 of them."""
+
+CHIPS = 4
+"""Chips that share a batch: three quarters of the variance between them stay visible behind a BatchNorm."""
 
 
 def read_back_table(
@@ -79,6 +86,7 @@ class ArrayErrors(nn.Module):
         self.matrix, self.geometry, self.adc, self.device = matrix, geometry, adc, device
         self.backend: BackendName = backend
         self.reads_exactly = reads_exactly(geometry, adc, device)
+        self.chips = CHIPS if device.effects or adc.gain_sigma or adc.offset_sigma else 1
         self.calibrating = False
         self._histogram: Int[Tensor, " sums"] | None = None
         self.register_buffer("table", table, persistent=False)
@@ -97,7 +105,10 @@ class ArrayErrors(nn.Module):
         if self.table is None:
             return weight
         step = by_output(step.detach(), weight)
-        row = (weight.detach() / step).round().long() + len(self.table) // 2
+        largest = len(self.table) // 2
+        # weights that are not numbers any more stay so below, and the loss will tell
+        levels = (weight.detach() / step).round().nan_to_num(0.0).clamp(-largest, largest)
+        row = levels.long() + largest
         draw = torch.randint(self.table.shape[1], row.shape, device=row.device)
         read = torch.where(self.driven, self.table[row, draw] * step, 0.0)
         return weight + (read - weight).detach()

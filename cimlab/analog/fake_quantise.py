@@ -164,15 +164,27 @@ class LayerQuantiser(nn.Module):
         x, rounded = self._rounded_input(x), self._rounded_weight(weight)
         if self.errors is None or not layer.training:
             return _with_bias(layer, _product(layer, x, rounded))
-        if not self.errors.reads_exactly:
+        parts = x.tensor_split(min(self.errors.chips, len(x)))
+        y = torch.cat([self._on_a_chip(self.errors, layer, part, rounded) for part in parts])
+        return _with_bias(layer, y)
+
+    def _on_a_chip(
+        self,
+        errors: ArrayErrors,
+        layer: nn.Conv2d | nn.Linear,
+        x: Float[Tensor, "..."],
+        rounded: Float[Tensor, "out ..."],
+    ) -> Float[Tensor, "..."]:
+        """The output without bias, for rounded inputs and weights, on arrays drawn anew."""
+        if not errors.reads_exactly:
             y = _product(layer, x, rounded)
-            read = self.errors.read(layer, x.detach(), self.steps(weight)).to(y.dtype)
-            return _with_bias(layer, y + (read - y).detach())
-        written = self.errors.read_back(rounded, self.weight_step(weight))
+            read = errors.read(layer, x.detach(), self.steps(layer.weight)).to(y.dtype)
+            return y + (read - y).detach()
+        written = errors.read_back(rounded, self.weight_step(layer.weight))
         y = _product(layer, x, written)
         # real zero drives wordlines too, at its level, and what is taken off for it is what was to be written
         error = (written - rounded).detach().flatten(1).sum(1) * self.input_zero * self.input_step().detach()
-        return _with_bias(layer, y + _by_channel(layer, error).to(y.dtype))
+        return y + _by_channel(layer, error).to(y.dtype)
 
     def _has_begun(self) -> bool:
         """Asks the device until the answer is yes, which it then stays."""
@@ -191,8 +203,9 @@ class LayerQuantiser(nn.Module):
 class LearnedStepSize(LayerQuantiser):
     """Learned step size, LSQ: the optimiser moves steps along with weights.
 
-    Steps begin at the least squared error of the first batch, as in LSQ+ (Bhalgat et al., CVPR workshops 2020), not
-    at LSQ's 2 <|v|> / sqrt(Q_P), which at 8 bits spans 18 standard deviations. Pruned weights don't count in g.
+    Steps begin at the least squared error of the first batch, as LSQ+ does for inputs (Bhalgat et al., CVPR workshops
+    2020), not at LSQ's 2 <|v|> / sqrt(Q_P), which at 8 bits spans 18 standard deviations. Pruned weights don't count
+    in g.
     """
 
     def __init__(

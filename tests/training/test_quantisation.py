@@ -98,6 +98,36 @@ def test_training_with_a_coarse_adc_in_the_loop_recovers_what_it_costs(train: Ci
     assert found[1] > found[0] + 0.1
 
 
+def test_training_with_several_chips_in_every_batch_recovers_what_their_variation_costs(
+    train: Cimlab, tmp_path: Path
+) -> None:
+    words = (
+        "quantisation=lsq",
+        "geometry.weight_bits=4",
+        "geometry.input_bits=4",
+        "device=[programming_variation]",
+        "device.programming_variation.sigma=[0.1]",
+        "recipe.epochs=4",
+        "schedule.epochs=4",
+        "simulate.at_end=true",
+        "simulate.draws=8",
+        "simulate.images=200",
+    )
+    found = []
+    for aware in ("false", "true"):
+        output = tmp_path / aware
+        answer = train(
+            *words,
+            f"quantisation.hardware_aware={aware}",
+            f"paths.output_dir={output}",
+            f"paths.dense_dir={tmp_path / 'dense'}",
+        )
+        assert answer.code == 0, answer.err
+        (path,) = output.glob(f"digits_cnn*/{SIMULATION_FILE}")
+        found.append(SimulationRecord.read(path).accuracy["mean"])
+    assert found[1] > found[0] + 0.2
+
+
 def test_a_killed_hardware_aware_run_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
