@@ -8,6 +8,7 @@ import torch
 from conftest import Cimlab, killed_in_epoch, one_line
 
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
 WORDS = (
     "distillation=hinton",
@@ -45,6 +46,41 @@ def test_all_means_together_survive_a_kill_in_any_epoch(
     assert one.weights["remaining_prunable"] == pytest.approx(0.2, abs=0.01)
     assert all(torch.equal(value, again["network"][name]) for name, value in network["network"].items())
     assert all(torch.equal(mask, again["masks"][name]) for name, mask in network["masks"].items())
+
+
+@pytest.mark.parametrize(
+    "rounding",
+    [
+        ("quantisation=ste", "geometry.input_bits=4"),
+        ("quantisation=lsq", "quantisation.hardware_aware=true", "device=[programming_variation]"),
+    ],
+    ids=["ste", "lsq-aware"],
+)
+def test_quantised_retraining_goes_with_every_other_means_and_survives_a_kill(
+    rounding: tuple[str, ...], train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*WORDS, *rounding, "geometry.weight_bits=4", "schedule.epochs=2")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    arrays = ("simulate.at_end=true", "simulate.draws=1", "simulate.images=100")
+    answer = train(*words, *arrays, f"paths.output_dir={whole}")
+    assert answer.code == 0, answer.err
+    shutil.copytree(whole / "dense", killed / "dense")
+    with killed_in_epoch(monkeypatch, 1):  # within ADMM, before the second pruning
+        assert train(*words, f"paths.output_dir={killed}").code == 1
+    assert train(*words, f"paths.output_dir={killed}").code == 0
+    (one, network), (other, again) = outcome(whole), outcome(killed)
+    assert one.accuracy == other.accuracy
+    assert {"retrained", "quantised"} <= set(one.accuracy)
+    for kind in ("network", "masks"):
+        assert all(torch.equal(value, again[kind][name]) for name, value in network[kind].items())
+    for name, steps in network["steps"]["layers"].items():
+        same = again["steps"]["layers"][name]
+        assert torch.equal(steps["weight"], same["weight"])
+        assert (steps["input"], steps["zero"]) == (same["input"], same["zero"])
+    assert one.weights["remaining_prunable"] == pytest.approx(0.2, abs=0.01)
+    assert all(bool((network["network"][f"{n}.weight"][~m] == 0).all()) for n, m in network["masks"].items())
+    (path,) = whole.glob(f"digits_cnn*/{SIMULATION_FILE}")
+    assert SimulationRecord.read(path).origin == network["origin"]
 
 
 def test_a_bad_setting_of_admm_is_refused_in_one_line(cimlab: Cimlab) -> None:
