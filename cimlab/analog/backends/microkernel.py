@@ -1,9 +1,10 @@
-"""One physical column against 32 input vectors, written as explicit vector code for numba.
+"""One physical column against 32 input vectors, and 16 columns against one, as explicit vector code for numba.
 
-A lane is one input vector (an output pixel); a 16-bit lane holds one input bit of up to 16 wordlines. AND with
-the cells' bit plane and popcount give 32 partial sums at once, which go through the ADC and the shift-and-add in
-registers: no partial sum reaches memory. The vectors are plain LLVM vectors, so that the code becomes
-VPOPCNTW on AVX-512 BITALG, byte shuffles on AVX2, CNT on Arm.
+For integer cells, a lane is one input vector (an output pixel); a 16-bit lane holds one input bit of up to 16
+wordlines. AND with the cells' bit plane and popcount give 32 partial sums at once, which go through the ADC and the
+shift-and-add in registers: no partial sum reaches memory. The vectors are plain LLVM vectors, so that the code
+becomes VPOPCNTW on AVX-512 BITALG, byte shuffles on AVX2, CNT on Arm. For real cells (`sum_cells`), a lane is a
+physical column.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ intrinsic: Any = extending.intrinsic
 LANES = 32
 LANE_ROWS = 16
 """Wordlines that one 16-bit lane holds."""
+SUM_LANES = 16
+"""Physical columns that `sum_cells` adds up at once."""
 
 _I16, _I32 = ir.IntType(16), ir.IntType(32)
 _LANE16 = ir.VectorType(_I16, LANES)
@@ -97,6 +100,71 @@ def store_sums(typingctx, cycles, dac, cells, planes, weights, words, out):
         return context.get_dummy_value()
 
     return types.void(cycles, dac, cells, planes, weights, words, out), generate
+
+
+@intrinsic
+def sum_cells(typingctx, bits, table, index, quads, words, out):
+    """out[bit][lane] = sum over quads of rows of table[quad][index[quad][bit]][lane].
+
+    `len(bits)` is the number of input bits. `table` points at [quad, 16, lane] float32; `index` at the first of `words`
+    64-bit words a quad, which hold a byte for each input bit, the lowest first.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        _, table, index, quads, words, out = arguments
+        row = ir.VectorType(ir.FloatType(), SUM_LANES)
+        sums = [cgutils.alloca_once(builder, row) for _ in range(bits.count)]
+        for place in sums:
+            builder.store(ir.Constant(row, None), place)
+        table, out = (builder.bitcast(pointer, row.as_pointer()) for pointer in (table, out))
+        index = builder.bitcast(index, ir.IntType(8).as_pointer())
+        stride = builder.mul(words, ir.Constant(words.type, 8))
+        with cgutils.for_range(builder, quads) as loop:
+            own = builder.gep(table, [builder.mul(loop.index, ir.Constant(loop.index.type, 16))])
+            patterns = builder.gep(index, [builder.mul(loop.index, stride)])
+            for bit, place in enumerate(sums):
+                pattern = builder.load(builder.gep(patterns, [ir.Constant(_I32, bit)]))
+                cells = builder.load(builder.gep(own, [builder.zext(pattern, ir.IntType(64))]), align=4)
+                builder.store(builder.fadd(builder.load(place), cells), place)
+        for bit, place in enumerate(sums):
+            builder.store(builder.load(place), builder.gep(out, [ir.Constant(_I32, bit)]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(bits, table, index, quads, words, out), generate
+
+
+@intrinsic
+def convert_sums(typingctx, sums, cycles, dac, scale, shift, top, coefficient, result):
+    """result[lane] += coefficient[lane] sum_t 2^(t dac) code_t, code = trunc(clip(S scale + shift, 0, top)) in float32.
+
+    `sums` points at [cycle, lane] float32, `scale` and `shift` at a float32 a lane, `coefficient` and `result` at a
+    64-bit integer a lane.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        sums, cycles, dac, scale, shift, top, coefficient, result = arguments
+        row, whole = ir.VectorType(ir.FloatType(), SUM_LANES), ir.VectorType(ir.IntType(64), SUM_LANES)
+        sums, scale, shift = (builder.bitcast(pointer, row.as_pointer()) for pointer in (sums, scale, shift))
+        coefficient, result = (
+            builder.bitcast(pointer, whole.as_pointer()) for pointer in (coefficient, result)
+        )
+        gain, offset = (builder.load(pointer, align=4) for pointer in (scale, shift))
+        floor, ceiling = ir.Constant(row, [0.0] * SUM_LANES), _splat(builder, top, row)
+        total = cgutils.alloca_once(builder, whole)
+        builder.store(ir.Constant(whole, None), total)
+        with cgutils.for_range(builder, cycles) as loop:
+            level = builder.load(builder.gep(sums, [loop.index]), align=4)
+            level = builder.fadd(builder.fmul(level, gain), offset)
+            level = builder.select(builder.fcmp_ordered(">", level, floor), level, floor)
+            level = builder.select(builder.fcmp_ordered("<", level, ceiling), level, ceiling)
+            code = builder.sext(builder.fptosi(level, ir.VectorType(_I32, SUM_LANES)), whole)
+            code = builder.shl(code, _splat(builder, builder.mul(loop.index, dac), whole))
+            builder.store(builder.add(builder.load(total), code), total)
+        product = builder.mul(builder.load(coefficient, align=8), builder.load(total))
+        builder.store(builder.add(builder.load(result, align=8), product), result, align=8)
+        return context.get_dummy_value()
+
+    return types.void(sums, cycles, dac, scale, shift, top, coefficient, result), generate
 
 
 @intrinsic
