@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_points_of_a_grid_share_what_the_arrays_do_not_change(
     passes = []
     original = simulation.accuracy
 
-    def counted(network: torch.nn.Module, *rest: object) -> float:
+    def counted(network: torch.nn.Module, *rest: Any) -> float:
         passes.append(network)
         return original(network, *rest)
 

@@ -57,7 +57,9 @@ def test_what_differs_is_drawn_apart_and_named(setting: str, values: tuple[Any, 
 
 def test_seeds_are_averaged_and_other_trainings_are_not() -> None:
     seeds = [of(seed=seed, run=str(seed) * 64) for seed in range(3)]
-    (values,) = [analog_chart(seeds).spec["data"]["values"]]
+    spec = analog_chart(seeds).spec
+    assert spec is not None
+    values = spec["data"]["values"]
     assert len(values) == 1
     assert values[0]["low"] == pytest.approx(values[0]["accuracy"])  # made-up accuracies are all alike
     apart = lines([of(run="1" * 64), of(run="2" * 64)])
