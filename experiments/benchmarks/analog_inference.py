@@ -4,7 +4,7 @@ Question: how much slower than plain inference is inference on simulated crossba
 W1: CIFAR-10 ResNet-20. W2: one layer of 1152 x 128 weights, 1024 input vectors. Both with 8-bit weights and inputs,
 2-bit cells, differential pairs, 128 x 128 arrays, 1-bit inputs, and an ADC two bits short of lossless; dense, and with
 9 % of the operation units left (first and last layer of W1 dense). Weights and inputs are random: no cost depends on
-their values, save in the conductance backend, which skips zero input bits.
+their values.
 
 Every time is the best of `repeats` after one call to warm up, network and arrays in turns. `--cpu-time` counts the
 process's processor time instead of the clock's (with --threads 1), which holds on a machine that does other things.
