@@ -10,6 +10,9 @@ from cimlab.reporting.means import means
 from cimlab.reporting.studies import Study, accuracy, base, differences, left, loss, place, worded
 from cimlab.reporting.table import Cell, Column, Table
 
+COARSE = 0.05
+"""Share kept over share asked, less 1, from which a table says so."""
+
 
 def seeds_note(study: Study) -> str:
     """How many seeds stand behind a study's numbers."""
@@ -43,8 +46,18 @@ def _accuracy_table(study: Study, grids: list[Grid], number: int) -> Table:
         f"Test accuracy (%) of {study.title}, by pruned unit and prunable weights kept",
         tuple(columns),
         tuple(rows),
-        (seeds_note(study),),
+        (seeds_note(study), *coarse_note(study)),
     )
+
+
+def coarse_note(study: Study) -> list[str]:
+    """Where units are so coarse that another share stayed than was asked."""
+    found = []
+    for (name, asked), _ in sorted(study.points.items(), key=lambda i: (place(i[0][0]), -i[0][1])):
+        kept = study.of((name, asked), lambda record: record.weights["remaining_prunable"])
+        if kept is not None and abs(kept.mean - asked) > COARSE * asked:
+            found.append(f"{name} {100 * kept.mean:.3g} % for {100 * asked:g} %")
+    return [f"Kept, as units are coarse: {', '.join(found)}."] if found else []
 
 
 def runs_table(found: list[Study]) -> Table:

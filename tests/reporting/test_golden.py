@@ -16,10 +16,12 @@ from xml.etree import ElementTree
 import pytest
 
 from cimlab.records.record import RunRecord, content_hash
+from cimlab.reporting.accuracy_tables import accuracy_tables
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.grid import Grid
 from cimlab.reporting.published import Published, validation_table
 from cimlab.reporting.report import Report, assemble
+from cimlab.reporting.studies import studies
 from tests.reporting.made_up import grid, run, simulation
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -121,6 +123,14 @@ def test_every_network_with_a_curve_gets_its_own_panel_with_its_own_points_and_o
     ]  # fmt: skip
     assert all(domain == ["weight", "kernel", "filter"] for domain in domains)
     ElementTree.fromstring(chart.svg())
+
+
+def test_a_share_that_coarse_units_could_not_meet_is_told_below_the_table() -> None:
+    met = run("filter", 0.09)
+    coarse = run("balanced_segment", 0.09)
+    coarse = replace(coarse, weights={**coarse.weights, "remaining_prunable": 0.125})
+    (table, *_) = accuracy_tables(studies([met, coarse]), [])
+    assert table.notes[1:] == ("Kept, as units are coarse: balanced segment 12.5 % for 9 %.",)
 
 
 def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: Report) -> None:
