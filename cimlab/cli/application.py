@@ -135,13 +135,15 @@ def run(command: Command, words: list[str]) -> int:
         OutputError: Hydra can't make the folder of a multirun.
         RecordError: a job in another process can't leave its outcome.
     """
-    _refuse_options(words)
+    overrides = _overrides(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
     many = [word for word in words if word in MANY]
     rest = [word for word in words if word not in many]
     ours = [f"+hydra.callbacks.cimlab._target_={OUTCOMES}"] if many else []
-    sys.argv = ["cimlab", *many, *rest, *ours]  # Hydra wants -m before the keys
+    # Hydra wants -m before the keys, and all keys in one stretch
+    place = len(rest) - rest[::-1].index(overrides[-1]) if overrides else len(rest)
+    sys.argv = ["cimlab", *many, *rest[:place], *ours, *rest[place:]]
     with contextlib.ExitStack() as held:
         Outcomes.token, Outcomes.held, Outcomes.folder = runs.token, held, None
         _launch(command, words, runs)
@@ -169,8 +171,12 @@ def _launch(command: Command, words: list[str], runs: _Runs) -> None:
         runs.show()
 
 
-def _refuse_options(words: list[str]) -> None:
-    """Refuse in one line what argparse would refuse in several, and what would run pickled code."""
+def _overrides(words: list[str]) -> list[str]:
+    """The words that are no options, in their order.
+
+    Raises:
+        ConfigError: in one line, what argparse would refuse in several, and what would run pickled code.
+    """
     for word in words:
         if not word.isprintable():
             raise errors.ConfigError(f"{word!r} holds characters that can't be printed; take them out")
@@ -185,6 +191,7 @@ def _refuse_options(words: list[str]) -> None:
         raise errors.ConfigError(f"{text}; --help lists groups, choices and settings") from end
     if options.experimental_rerun:
         raise errors.ConfigError("--experimental-rerun loads pickled code, which cimlab never does")
+    return options.overrides
 
 
 class _Runs:

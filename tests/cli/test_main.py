@@ -95,6 +95,12 @@ def test_the_completion_script_is_for_cimlab(cimlab: Cimlab) -> None:
     assert "complete -o nospace -o default -F hydra_bash_completion cimlab" in answer.out
 
 
+def test_an_option_behind_the_keys_of_a_multirun_is_answered_in_one_line(cimlab: Cimlab) -> None:
+    answer = cimlab("train", "-m", "seed=0,1", "--resolve")
+    assert answer.code == 2
+    assert "--resolve" in one_line(answer.err)
+
+
 def test_a_traceback_is_shown_only_on_request(cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" not in cimlab("train", "prune.remaining=7").err
     monkeypatch.setenv("CIMLAB_DEBUG", "1")
