@@ -26,6 +26,8 @@ RESUMABLE = {
     "global_step", "epoch", "loops", "callbacks", "optimizer_states", "lr_schedulers", "state_dict",
     "pytorch-lightning_version",
 }  # fmt: skip
+FIT = "cimlab_fit"
+"""Entry of a training checkpoint that says which fit it belongs to."""
 
 
 class CheckpointError(RuntimeError):
@@ -173,8 +175,8 @@ def not_finite(state: Mapping[str, Tensor]) -> str | None:
     return next((name for name, value in state.items() if not bool(torch.isfinite(value).all())), None)
 
 
-def latest(folder: Path) -> Path | None:
-    """The readable training checkpoint of the latest step in a folder; the others are removed, and told."""
+def latest(folder: Path, fit: str) -> Path | None:
+    """The training checkpoint of the latest step in a folder; what is damaged or of another fit is removed and told."""
     steps: dict[Path, int] = {}
     for path in sorted(folder.glob("*.ckpt")):
         try:
@@ -182,6 +184,8 @@ def latest(folder: Path) -> Path | None:
             missing = RESUMABLE - content.keys()
             if missing:
                 raise CheckpointError(f"checkpoint {path} is none of a training: it lacks {min(missing)}")
+            if content.get(FIT) != fit:
+                raise CheckpointError(f"checkpoint {path} is of another training")
         except CheckpointError as problem:
             print(f"cimlab: {problem}; it is removed, training goes on without it", file=sys.stderr)
             path.unlink()
@@ -191,12 +195,19 @@ def latest(folder: Path) -> Path | None:
 
 
 class AtomicCheckpoints(CheckpointIO):
-    """Lightning's checkpoints, written and read as every other checkpoint of cimlab."""
+    """Lightning's checkpoints, written and read as every other checkpoint of cimlab.
+
+    Args:
+        fit: what they belong to; only the same fit goes on from them.
+    """
+
+    def __init__(self, fit: str) -> None:
+        self.fit = fit
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        save(Path(path), checkpoint)
+        save(Path(path), {**checkpoint, FIT: self.fit})
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None

@@ -409,7 +409,7 @@ def _together(network: nn.Module, experiment: Experiment, phase: str) -> Generat
     """
     folder = _fit_folder(experiment, phase)
     folder.mkdir(parents=True, exist_ok=True)
-    resume = checkpoints.latest(folder / "checkpoints")
+    resume = checkpoints.latest(folder / "checkpoints", _fit_name(experiment, phase))
     follow = functools.partial(_follow_fit, experiment.again, phase, _snapshot(network), resume)
     with company(experiment.trainer.devices, follow) as rank:
         yield FitPart(rank, resume, lambda: None)
@@ -439,6 +439,11 @@ def _follow_fit(
 def _fit_folder(experiment: Experiment, phase: str) -> Path:
     """Where a phase keeps its checkpoints."""
     return experiment.run_dir if phase == "retrain" else experiment.dense_dir / experiment.dense_run
+
+
+def _fit_name(experiment: Experiment, phase: str) -> str:
+    """What the checkpoints of a phase belong to: all that shapes its result."""
+    return f"{phase} {experiment.run if phase == 'retrain' else experiment.dense_run}"
 
 
 def _teacher(network: nn.Module, experiment: Experiment) -> Teacher | None:
@@ -475,7 +480,7 @@ def _fit(
         epochs,
         [SeedEpochs(experiment.seed, phase), *callbacks, report, keep],
         bars,
-        checkpoint=True,
+        fit=_fit_name(experiment, phase),
         rank=part.rank,
     )
     smoothing = experiment.recipe.label_smoothing
@@ -494,7 +499,7 @@ def _trainer(
     epochs: int,
     callbacks: list[pl.Callback],
     bars: bool,
-    checkpoint: bool,
+    fit: str | None,
     rank: Rank = Rank(),  # noqa: B008 (frozen)
 ) -> pl.Trainer:
     settings = experiment.trainer
@@ -506,13 +511,13 @@ def _trainer(
         max_epochs=epochs,
         callbacks=callbacks,
         logger=False,
-        enable_checkpointing=checkpoint,
+        enable_checkpointing=fit is not None,
         enable_progress_bar=bars,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         deterministic=settings.deterministic,
         default_root_dir=experiment.run_dir,
-        plugins=[checkpoints.AtomicCheckpoints(), *rank.plugins()],
+        plugins=[*([] if fit is None else [checkpoints.AtomicCheckpoints(fit)]), *rank.plugins()],
         **rank.trainer_options(),
     )
 
@@ -526,7 +531,7 @@ def _test(
 ) -> dict[str, dict[str, float]]:
     """Accuracy of every phase: the one time that test data is touched."""
     module = Classifier(network, experiment.optimizer_factory, dense_curve(experiment.recipe))
-    trainer = _trainer(experiment, 1, [], bars=False, checkpoint=False)
+    trainer = _trainer(experiment, 1, [], bars=False, fit=None)
     accuracy = {}
     for phase, weights in phases.items():
         network.load_state_dict(weights)

@@ -121,18 +121,20 @@ def test_a_failed_save_leaves_the_old_checkpoint(path: Path, monkeypatch: pytest
 def test_training_goes_on_from_the_latest_step_that_is_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = AtomicCheckpoints()
+    files = AtomicCheckpoints("mine")
     for step in (10, 9, 20, 30):
         files.save_checkpoint(resumable(step), tmp_path / f"step={step}.ckpt")
     half = tmp_path / "step=30.ckpt"
     half.write_bytes(half.read_bytes()[:200])
     checkpoints.save(tmp_path / "foreign.ckpt", CONTENT)
-    found = checkpoints.latest(tmp_path)
+    AtomicCheckpoints("another's").save_checkpoint(resumable(40), tmp_path / "step=40.ckpt")
+    found = checkpoints.latest(tmp_path, "mine")
     assert found == tmp_path / "step=20.ckpt"
     assert files.load_checkpoint(found)["global_step"] == 20
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2
+    assert len(told) == 3
+    assert "step=40.ckpt is of another training" in told[2]
     assert not half.exists()
     files.remove_checkpoint(found)
-    assert checkpoints.latest(tmp_path) == tmp_path / "step=10.ckpt"
-    assert checkpoints.latest(tmp_path / "nowhere") is None
+    assert checkpoints.latest(tmp_path, "mine") == tmp_path / "step=10.ckpt"
+    assert checkpoints.latest(tmp_path / "nowhere", "mine") is None

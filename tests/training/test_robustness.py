@@ -2,11 +2,12 @@
 
 import json
 import resource
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, one_line
+from conftest import Cimlab, killed_in_epoch, one_line
 from PIL import Image
 
 from cimlab.records.record import RECORD_FILE, RunRecord
@@ -41,6 +42,25 @@ def test_a_damaged_dense_network_is_told_and_trained_anew(train: Cimlab, tmp_pat
     for change in ({"dense_run": "another"}, {"network": {"x": torch.ones(1)}}):
         checkpoints.save(path, content | change)
         assert "the dense network is trained anew" in train("granularity=weight", "rerun=true").err
+
+
+def test_a_training_checkpoint_of_another_run_is_told_and_left_aside(
+    train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that was copied or renamed: the same network, pruned otherwise, would go on without a word."""
+    words = ("schedule=gradual", "schedule.epochs=3", "schedule.prune_events=3")
+    train(*words, "granularity=weight", f"paths.output_dir={tmp_path / 'whole'}")
+    for place, granularity in (("stranger", "filter"), ("mine", "weight")):
+        shutil.copytree(tmp_path / "whole" / "dense", tmp_path / place / "dense")
+        with killed_in_epoch(monkeypatch, 1):
+            train(*words, f"granularity={granularity}", f"paths.output_dir={tmp_path / place}")
+    (foreign,), (own,) = ((tmp_path / p).glob("*/checkpoints/*.ckpt") for p in ("stranger", "mine"))
+    shutil.copy(foreign, own)
+    answer = train(*words, "granularity=weight", f"paths.output_dir={tmp_path / 'mine'}")
+    assert answer.code == 0
+    assert f"{own} is of another training" in one_line(answer.err)
+    assert "retrain epoch 1/3" in answer.out
+    assert numbers(the_record(tmp_path / "mine")) == numbers(the_record(tmp_path / "whole"))
 
 
 def test_a_given_checkpoint_with_nan_is_refused(train: Cimlab, tmp_path: Path) -> None:
