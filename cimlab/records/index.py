@@ -1,12 +1,13 @@
 """The runs below a folder as rows, fast: a record is verified once, and again only when its file changes.
 
-What was verified is kept in one file at the top of the folder. It holds nothing that the records don't say: it
-may be deleted, and a folder that can't be written is merely read more slowly.
+What was verified is kept in one file at the top of the folder, behind a checksum of its own. It holds nothing that
+the records don't say: it may be deleted, and a folder that can't be written is merely read more slowly.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def rows(folder: Path) -> tuple[list[Row], list[str]]:
         fresh[place] = entry
     if fresh != known:
         with contextlib.suppress(RecordError):
-            write_atomically(folder / INDEX_FILE, json.dumps({"layout": LAYOUT, "records": fresh}))
+            _remember(folder, fresh)
     found = [
         {**entry[2], "folder": str(folder / os.path.dirname(place)), "file": str(folder / place)}
         for place, entry in fresh.items()
@@ -142,9 +143,21 @@ def _run_folders(folder: Path) -> list[Path]:
     return [path for path in inside if any((path / mark).exists() for mark in marks)]
 
 
+def _remember(folder: Path, entries: dict[str, list[Any]]) -> None:
+    """Write the index: the checksum of its second line, then everything in that line."""
+    text = json.dumps({"layout": LAYOUT, "records": entries})
+    write_atomically(folder / INDEX_FILE, f"{_checksum(text)}\n{text}")
+
+
 def _known(folder: Path) -> dict[str, list[Any]]:
+    """What the index holds; nothing where it is missing, damaged or of another layout."""
     try:
-        content = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        return content["records"] if content["layout"] == LAYOUT else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        stated, _, text = (folder / INDEX_FILE).read_text(encoding="utf-8").partition("\n")
+        content = json.loads(text) if stated == _checksum(text) else {}
+    except (OSError, ValueError):
         return {}
+    return content["records"] if content.get("layout") == LAYOUT else {}
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,5 +1,6 @@
 """The table of runs: states, filters, order, JSON, and records that were damaged since they were last read."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -113,8 +114,16 @@ def test_the_index_says_what_reading_every_record_says(output: Path) -> None:
     first, _ = rows(output)
     assert (output / INDEX_FILE).exists()
     assert rows(output) == (first, [])
-    (output / INDEX_FILE).write_text("half an ind")
-    assert rows(output) == (first, [])
+    whole = (output / INDEX_FILE).read_bytes()
+    assert b'"accuracy": 0.9' in whole
+    another = whole.partition(b"\n")[2].replace(b'"layout": 3', b'"layout": 2')
+    for damaged in (
+        b"half an ind", whole[:-1], whole.replace(b'"accuracy": 0.9', b'"accuracy": 0.8'), b"\xff" * 9,
+        hashlib.sha256(another).hexdigest().encode() + b"\n" + another,
+    ):  # fmt: skip
+        (output / INDEX_FILE).write_bytes(damaged)
+        assert rows(output) == (first, [])
+        assert (output / INDEX_FILE).read_bytes() == whole
     newer = record(1, 0.1)
     newer.write(output / newer.name / RECORD_FILE)
     assert [row["accuracy"] for row in rows(output)[0]] == [0.5, 0.1, 0.7]
