@@ -18,6 +18,7 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
 COMMITTED = re.compile(r".+-[0-9a-f]{8}\.json")
+PLAIN_NAME = re.compile(r"\w[\w.+-]*")
 
 
 def load(*folders: Path) -> tuple[list[RunRecord], list[str]]:
@@ -55,10 +56,13 @@ def publish(record: RunRecord | SimulationRecord, folder: Path) -> Path:
     """Write a record to be committed: named by run and hash, every absolute path cut to its last part.
 
     Raises:
-        RecordError: the folder can't be written.
+        RecordError: the folder can't be written, or the record, which may be a stranger's, names a place elsewhere.
     """
     identity = record.run if isinstance(record, RunRecord) else record.simulation
-    path = folder / f"{record.name}-{identity[:8]}.json"
+    name = f"{record.name}-{identity[:8]}"
+    if not PLAIN_NAME.fullmatch(name):
+        raise RecordError(f"the record {name!r} has no plain name, so that no file is called by it")
+    path = folder / f"{name}.json"
     replace(record, config=_without_folders(record.config)).write(path)
     return path
 

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cimlab.records.record import RECORD_FILE, RunRecord
+import pytest
+
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.records.simulation import SIMULATION_FILE
 from cimlab.records.store import load, load_simulations, publish
 from tests.records.examples import example, renamed
@@ -64,6 +66,17 @@ def test_a_committed_record_keeps_its_identity_and_tells_no_path_of_the_machine(
     assert found == replace(
         record, config={"paths": {"data_dir": "data", "more": ["b", "c/d"]}, "prune": {"remaining": 0.25}}
     )
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", "a/../../out", ".hidden", "", "a\nb", "a b"])
+def test_a_record_of_a_stranger_is_written_nowhere_else(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "paper" / "records"
+    for record in (replace(example(), name=name, run="a" * 64), replace(simulation(5, "ideal"), name=name)):
+        with pytest.raises(RecordError, match="has no plain name"):
+            publish(record, folder)
+    with pytest.raises(RecordError, match="has no plain name"):
+        publish(replace(example(), run="../../x"), folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_simulations_are_read_on_their_own_and_are_no_damaged_runs(tmp_path: Path) -> None:
