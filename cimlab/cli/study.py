@@ -21,7 +21,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, exc, make_url
 
@@ -85,7 +85,7 @@ def open_study(
 def _storage(url: str | None, folder: Path) -> BaseStorage:
     """Raises ConfigError where the URL is none, or its driver is not installed."""
     if url is None:
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        return _journal((folder / JOURNAL).absolute())
     parsed = _parsed(url)
     try:
         parsed.get_dialect().import_dbapi()
@@ -101,6 +101,27 @@ def _storage(url: str | None, folder: Path) -> BaseStorage:
     ):
         options["connect_args"] = {"connect_timeout": CONNECT_S}
     return RDBStorage(parsed.render_as_string(hide_password=False), options)
+
+
+def _journal(path: Path) -> JournalStorage:
+    """The storage in a journal file; a half-written last line, left by a full disk or a power cut, is cut off.
+
+    Optuna would write its next line behind that half, and then never open the file again.
+
+    Args:
+        path: absolute, for the lock of a killed search is a link to it; through one that leads nowhere, Optuna
+            never sees that the lock is old.
+    """
+    lock = JournalFileSymlinkLock(str(path))
+    backend = JournalFileBackend(str(path), lock)
+    lock.acquire()
+    try:
+        content = path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+    return JournalStorage(backend)
 
 
 def _parsed(url: str) -> URL:

@@ -1,5 +1,7 @@
 """Searches on digits: the space as written, a study that goes on, a front that nothing beats."""
 
+import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,57 @@ def test_a_study_keeps_its_objectives(search: Cimlab) -> None:
     answer = search("--trials=2", "--objectives=accuracy,arrays")
     assert answer.code == 2
     assert "was begun with --objectives=accuracy,steps" in one_line(answer.err)
+
+
+def test_a_half_written_line_of_the_journal_is_cut_off_and_the_study_goes_on(
+    search: Cimlab, tmp_path: Path
+) -> None:
+    assert search("--trials=1").code == 0
+    journal = tmp_path / "out" / "search.journal"
+    whole = journal.read_bytes()
+    for half in (b'{"op_code":4,"wor', whole.splitlines()[-1]):
+        journal.write_bytes(whole + half)
+        assert search("--trials=1").code == 0
+        assert journal.read_bytes().startswith(whole)
+        assert len(the_study(tmp_path).trials) == 1
+
+
+def test_a_damaged_journal_is_refused_in_one_line(search: Cimlab, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "search.journal").write_text('{"op_code":0,\n{"op_code":0}\n')
+    answer = search("--trials=1")
+    assert answer.code == 2
+    assert "search.journal: can't be opened" in one_line(answer.err)
+
+
+def test_the_lock_of_a_killed_search_is_taken_away_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna.storages.journal import _file
+
+    from cimlab.cli.study import open_study
+
+    monkeypatch.chdir(tmp_path)  # outputs/ is a relative folder unless told otherwise
+    Path("out").mkdir()
+    locks: list[tuple[str, str]] = []
+    link = os.symlink
+
+    def seen(target: str, place: str) -> None:
+        locks.append((target, place))
+        link(target, place)
+
+    def opened() -> optuna.Study:
+        return open_study("space", ["maximize"], ["accuracy"], None, Path("out"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_file.os, "symlink", seen)
+        opened()
+    link(*locks[0])  # as a search leaves it that is killed while it writes
+    clock = itertools.count(step=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(_file.time, "monotonic", lambda: float(next(clock)))
+        assert opened().study_name == "space"
+    assert not os.path.lexists(locks[0][1])
 
 
 def finished_trial(*accuracies: float):
