@@ -5,7 +5,10 @@ linear layers never fires. regnet_* cannot be built on the meta device.
 """
 
 import difflib
+import pickle
+from pathlib import Path
 
+import torch
 import torchvision
 from torch import nn
 
@@ -22,15 +25,15 @@ def torchvision_model(
 
     weights=None draws random weights and downloads nothing; otherwise it names one of the model's published
     weights ("DEFAULT" is the best), and the last layer is drawn anew unless num_classes is ImageNet's 1000.
-    Raises ValueError on an unknown name or weights, on pretrained weights for other than 3 channels, and on a
-    num_classes or in_channels that is not positive.
+    Raises ValueError on an unknown name or weights, on pretrained weights for other than 3 channels or that can't be
+    downloaded or read, and on a num_classes or in_channels that is not positive.
     """
     require_positive_integers(num_classes=num_classes, in_channels=in_channels)
     _require_known(name, in_channels, weights)
     # these two return a tuple while training unless their auxiliary classifiers are left out
     options = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     if weights is not None:
-        model = torchvision.models.get_model(name, weights=weights, **options)
+        model = _published(name, weights, options)
         if num_classes != PRETRAINED_CLASSES:
             _replace_last_layer(model, num_classes)
         return model
@@ -38,6 +41,18 @@ def torchvision_model(
     if in_channels != PRETRAINED_CHANNELS:
         _replace_first_convolution(model, in_channels)
     return model
+
+
+def _published(name: str, weights: str, options: dict[str, bool]) -> nn.Module:
+    """The model with its published weights, downloaded once into torch's own folder."""
+    try:
+        return torchvision.models.get_model(name, weights=weights, **options)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as problem:
+        folder = Path(torch.hub.get_dir(), "checkpoints")
+        raise ValueError(
+            f"weights={weights!r} of {name} can't be had ({problem}); with a network, delete a damaged file in "
+            f"{folder} and try again, or use weights=null"
+        ) from problem
 
 
 def _require_known(name: str, in_channels: int, weights: str | None) -> None:

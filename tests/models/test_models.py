@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -235,6 +236,22 @@ def test_pretrained_model_gets_a_new_last_layer(name: str) -> None:
     model = torchvision_model(name, num_classes=7, weights="DEFAULT").eval()
     with torch.no_grad():
         assert model(torch.randn(1, 3, 64, 64)).shape == (1, 7)
+
+
+@pytest.mark.parametrize(
+    "problem", [URLError("no route"), RuntimeError("invalid hash value"), EOFError("Ran out of input")]
+)
+def test_pretrained_weights_without_network_or_damaged_say_what_to_do(
+    problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", broken)
+    with pytest.raises(
+        ValueError, match=r"weights='DEFAULT' of squeezenet1_1 can't be had \(.*use weights=null"
+    ):
+        torchvision_model("squeezenet1_1", num_classes=7, weights="DEFAULT")
 
 
 def test_pretrained_model_refuses_other_channels() -> None:
