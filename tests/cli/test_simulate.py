@@ -88,6 +88,46 @@ def test_a_simulation_writes_a_record_and_finds_it_again(
     assert json.loads(path.read_text())["schema"] == 1
     again = cimlab(*words)
     assert "already done" in again.out
+    path.write_text(path.read_text().replace('"images": 20', '"images": 30'))
+    repaired = cimlab(*words)
+    assert repaired.code == 0
+    assert "does not match its checksum" in one_line(repaired.err)
+    assert SimulationRecord.read(path).accuracy == record.accuracy
+
+
+SMALL = {"simulate": ("images=4",), "map": ("model=digits_cnn", "input.channels=1", "input.size=8")}
+NOT_FINITE = {"0.weight": torch.full((32, 1, 3, 3), float("inf"))}
+
+
+@pytest.mark.parametrize(
+    ("command", "part", "damage", "complaint"),
+    [
+        ("simulate", "steps", 3, "learned steps are damaged"),
+        ("simulate", "permutation", 3, "fits no such network"),
+        ("map", "permutation", 3, "fits no such network"),
+        ("simulate", "masks", {"3": torch.ones(2, 2, dtype=torch.bool)}, "fits no layer"),
+        ("map", "masks", {"3": torch.ones(2, 2, dtype=torch.bool)}, "fits no layer"),
+        ("map", "network", {"0.weight": torch.ones(1)}, "is of another network"),
+        ("simulate", "network", 3, "no weights by name"),
+        ("simulate", "network", NOT_FINITE, "has NaN or infinity in 0.weight"),
+        ("map", "network", NOT_FINITE, "has NaN or infinity in 0.weight"),
+        ("simulate", "", None, "truncated, damaged"),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line(
+    command: str, part: str, damage: object, complaint: str, cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+) -> None:
+    content = torch.load(checkpoint)
+    if damage is NOT_FINITE:
+        damage = content["network"] | NOT_FINITE
+    torch.save(content | {part: damage}, checkpoint)
+    if not part:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-5000])
+    output = f"paths.output_dir={tmp_path / 'out'}"
+    answer = cimlab(command, f"checkpoint={checkpoint}", output, *SMALL[command])
+    assert answer.code in (1, 2)
+    assert complaint in one_line(answer.err)
+    assert not list((tmp_path / "out").rglob("*.json"))
 
 
 def test_points_of_a_grid_share_what_the_arrays_do_not_change(
