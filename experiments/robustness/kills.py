@@ -4,8 +4,10 @@ Question: does a killed run lose or change anything? Every kill is one of two ki
 of the processor time that the undisturbed run took (training, pruning, testing, mapping), or right before a random
 change to the output folder (opening a file to write, renaming, removing). A chain of up to five kills hits one run,
 which then goes on to its end; the first kill of every second chain comes between the final network and the record. Its
-record must equal that of the undisturbed run in every accuracy, count and weight fraction, and its dense and final
-networks and masks bit by bit (CPU, one thread). A record or network that is there after a kill must be whole.
+record must equal that of the undisturbed run in every accuracy, count and weight fraction, its simulation in every
+accuracy and signal-to-noise ratio, and all that its dense and final checkpoints hold bit by bit: weights, masks,
+learned steps, orders of rows and columns (CPU, one thread). A record or network that is there after a kill must be
+whole.
 
     python experiments/robustness/kills.py [--kills 30] [--seed 0]
 """
@@ -22,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is imported; threads don't survive a fork
 
@@ -29,10 +32,11 @@ import torch
 
 from cimlab.cli.main import main
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.training import checkpoints
 
 for heavy in ("sklearn.datasets", "cimlab.cli.train", "cimlab.cli.components", "cimlab.training.experiment",
-              "cimlab.reporting.tables"):  # fmt: skip
+              "cimlab.reporting.tables", "cimlab.cli.simulate", "cimlab.analog.convert"):  # fmt: skip
     importlib.import_module(heavy)  # here, so that no fork has to
 
 SMALL = ("train", "recipe.epochs=2", "schedule.epochs=4", "tracker=none", "trainer.threads=1")
@@ -46,6 +50,16 @@ VARIANTS = (
         "optimizer.lr=0.01",
     ),
     ("schedule=one_shot", "granularity=filter", "data.crop_padding=1", "data.flip=true"),
+    (
+        "schedule=gradual",
+        "schedule.prune_events=2",
+        "sparsity=admm",
+        "distillation=hinton",
+        "permutation=gather",
+        "quantisation=lsq",
+        "simulate.at_end=true",
+        "simulate.images=50",
+    ),
 )
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 MOST_CHANGES = 40  # about as many as an undisturbed run makes
@@ -107,28 +121,41 @@ def kill_after(child: int, seconds: float) -> None:
         time.sleep(0.003)
 
 
-def result(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    """What has to be the same: numbers of the record, and every tensor that the run left."""
+def leaves(node: Any, path: str) -> dict[str, Any]:
+    """Every value of nested containers, by where it is."""
+    if not isinstance(node, dict):
+        return {path: node}
+    return {place: value for key in node for place, value in leaves(node[key], f"{path} {key}").items()}
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """What has to be the same: numbers of the record and the simulation, and all that the checkpoints hold."""
     (path,) = folder.glob(f"*/{RECORD_FILE}")
     record = RunRecord.read(path)
-    fields = ("run", "name", "seed", "choices", "accuracy", "weights", "hardware")
-    tensors = {}
+    found: dict[str, Any] = {
+        name: getattr(record, name)
+        for name in ("run", "name", "seed", "choices", "accuracy", "weights", "hardware")
+    }
+    for file in folder.glob(f"*/{SIMULATION_FILE}"):
+        simulation = SimulationRecord.read(file)
+        found |= {"simulated accuracy": simulation.accuracy, "simulated layers": simulation.layers}
     for file in (path.with_name(checkpoints.NETWORK_FILE), *folder.glob("dense/*/network.pt")):
-        content = checkpoints.load(file)
-        for part in ("network", "masks"):
-            named = content.get(part, {}).items()
-            tensors |= {f"{file.parent.parent.name == 'dense'} {part} {name}": value for name, value in named}
-    return {name: getattr(record, name) for name in fields}, tensors
+        found |= leaves(checkpoints.load(file), "dense" if file.parents[1].name == "dense" else "final")
+    return found
 
 
-def differences(folder: Path, expected: tuple[dict, dict[str, torch.Tensor]]) -> list[str]:
+def differences(folder: Path, expected: dict[str, Any]) -> list[str]:
     """Names of what differs from the undisturbed run."""
-    numbers, tensors = result(folder)
-    found = [name for name, value in expected[0].items() if numbers[name] != value]
-    found += sorted(tensors.keys() ^ expected[1].keys())
-    return found + [
-        n for n, value in expected[1].items() if n in tensors and not torch.equal(tensors[n], value)
-    ]
+    found = result(folder)
+    both = sorted(found.keys() & expected.keys())
+    return sorted(found.keys() ^ expected.keys()) + [n for n in both if not same(found[n], expected[n])]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, tensors bit by bit."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return type(one) is type(other) and one == other
 
 
 def place(folder: Path) -> str:
@@ -150,7 +177,8 @@ def experiment(kills: int, seed: int) -> int:
     dice, done, bad, chains = random.Random(seed), 0, 0, 0
     places: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
-        expected, seconds = {}, {}
+        expected: dict[tuple[str, ...], dict[str, Any]] = {}
+        seconds: dict[tuple[str, ...], float] = {}
         while done < kills:
             words = VARIANTS[chains % len(VARIANTS)]
             if words not in expected:

@@ -1,9 +1,10 @@
 """Run many experiments in one process and watch its memory and open files.
 
-Question: does a run leave anything behind? Conditions: digits, one dense epoch (found again after the first run), one
-epoch of retraining, no tracker, another seed of pruning each run so that none is skipped; resident memory and open
-files after every run. Growth is from the median of the runs right after warm-up (a tenth of all, at least 5) to the
-median of the last as many.
+Question: does a run leave anything behind? Conditions: the digits network on 256 random images, one dense epoch (found
+again after the first run), one epoch of retraining, no tracker, by itself or with other means in turn (rounding,
+distillation, ADMM, permutation, simulation on the arrays), and another budget each run so that none is skipped;
+resident memory and open files after every run. Growth is from the median of the runs right after warm-up (a tenth of
+all, at least 5) to the median of the last as many.
 
     python experiments/robustness/leaks.py [--runs 200]
 """
@@ -24,7 +25,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from cimlab.cli.main import main
 
-WORDS = ("train", "recipe.epochs=1", "schedule.epochs=1", "tracker=none", "trainer.threads=1")
+WORDS = (
+    "train", "recipe.epochs=1", "schedule.epochs=1", "tracker=none", "trainer.threads=1",
+    "data=fake", "data.num_images=256", "data.image_size=8", "data.in_channels=1", "data.validation_size=64",
+    "data.batch_size=64",
+)  # fmt: skip
+MEANS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("quantisation=lsq", "distillation=hinton"),
+    ("sparsity=admm", "permutation=gather"),
+    ("simulate.at_end=true", "simulate.images=16", "simulate.calibration_batches=1"),
+)
 ALLOWED = 0.05
 
 
@@ -43,10 +54,11 @@ def experiment(runs: int) -> bool:
     memory, files = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for run in range(runs):
+            words = [*WORDS, *MEANS[run % len(MEANS)], f"paths.output_dir={scratch}"]
             remaining = 0.2 + 0.5 * run / runs  # another budget each time, the same dense network
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
-                    main([*WORDS, f"prune.remaining={remaining:.6f}", f"paths.output_dir={scratch}"])
+                    main([*words, f"prune.remaining={remaining:.6f}"])
             except SystemExit as end:
                 if end.code:
                     return False
