@@ -14,7 +14,7 @@ UV_TARGET := --python $(BIN)/python --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart paper test lint format lock audit wheel clean which-python stale
+.PHONY: help quickstart paper test lint format coverage lock audit wheel clean which-python stale
 
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
@@ -22,6 +22,7 @@ help:
 	@echo "make test         lint, then every test"
 	@echo "make lint         ruff and ty, changing nothing"
 	@echo "make format       let ruff rewrite the code"
+	@echo "make coverage     lines that the tests of the lower floors reach; fails where a floor lies under 90 %"
 	@echo "make lock         resolve pyproject.toml again into requirements.lock"
 	@echo "make audit        look up known vulnerabilities of everything in requirements.lock (asks osv.dev)"
 	@echo "make wheel        build the wheel, install it with its locked dependencies alone, train outside the repository"
@@ -47,6 +48,15 @@ lint: $(READY)
 format: $(READY)
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format
+
+GROUND := crossbar pruning hardware analog records
+
+# the index of records is tested through the command that reads it
+coverage: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(GROUND:%=tests/%) tests/cli/test_runs.py \
+		$(GROUND:%=--cov=cimlab/%) --cov-report=
+	@set -e; for floor in $(GROUND); do \
+		$(BIN)/coverage report --include="cimlab/$$floor/*" --skip-covered --show-missing --fail-under=90; done
 
 lock: $(READY)
 	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
