@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 USAGE, FAILURE = 2, 1
@@ -71,7 +72,19 @@ def describe(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.strerror:
         where = "" if problem.filename is None else f" {problem.filename}"
         return f"can't read or write{where} ({problem.strerror}); mend that, then the same command goes on"
+    if _from_compiled_kernels(problem):
+        folder = os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parents[1]
+        return (
+            f"numba's cache of compiled kernels is damaged ({text}); delete the .nbi and .nbc files below {folder}, "
+            "then the same command goes on"
+        )
     return f"unexpected {type(problem).__name__}: {text} (CIMLAB_DEBUG=1 shows where)"
+
+
+def _from_compiled_kernels(problem: BaseException) -> bool:
+    """Whether it was raised while numba read its cache, which a power cut may leave half-written."""
+    files = [frame.filename for frame in traceback.extract_tb(problem.__traceback__)]
+    return any(Path(file).parts[-3:] == ("numba", "core", "caching.py") for file in files)
 
 
 def unwritable(folder: object, problem: OSError) -> str:

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import Cimlab, one_line
 
 from cimlab import __version__
+from cimlab.cli.errors import describe
 
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb", "matplotlib")
 
@@ -99,6 +101,18 @@ def test_an_option_behind_the_keys_of_a_multirun_is_answered_in_one_line(cimlab:
     answer = cimlab("train", "-m", "seed=0,1", "--resolve")
     assert answer.code == 2
     assert "--resolve" in one_line(answer.err)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\x80\x04\x95"])
+def test_a_damaged_cache_of_compiled_kernels_says_what_to_delete(damaged: bytes, tmp_path: Path) -> None:
+    from numba.core.caching import IndexDataCacheFile
+
+    (tmp_path / "kernel.nbi").write_bytes(damaged)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (whatever pickle says of it)
+        IndexDataCacheFile(str(tmp_path), "kernel", 0).load(())
+    line = describe(caught.value)
+    assert "delete the .nbi and .nbc files below" in line
+    assert "\n" not in line
 
 
 def test_a_traceback_is_shown_only_on_request(cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch) -> None:
