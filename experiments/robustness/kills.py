@@ -3,11 +3,11 @@
 Question: does a killed run lose or change anything? Every kill is one of two kinds, in turn: after a random share
 of the processor time that the undisturbed run took (training, pruning, testing, mapping), or right before a random
 change to the output folder (opening a file to write, renaming, removing). A chain of up to five kills hits one run,
-which then goes on to its end; the first kill of every second chain comes between the final network and the record. Its
-record must equal that of the undisturbed run in every accuracy, count and weight fraction, its simulation in every
-accuracy and signal-to-noise ratio, and all that its dense and final checkpoints hold bit by bit: weights, masks,
-learned steps, orders of rows and columns (CPU, one thread). A record or network that is there after a kill must be
-whole.
+which then goes on to its end; the first kill of every second chain comes between the final network and the record, that
+of the others early, for dense training is a small share of a run. Its record must equal that of the undisturbed run in
+every accuracy, count and weight fraction, its simulation in every accuracy and signal-to-noise ratio, and all that its
+dense and final checkpoints hold bit by bit: weights, masks, learned steps, orders of rows and columns (CPU, one
+thread). A record or network that is there after a kill must be whole.
 
     python experiments/robustness/kills.py [--kills 30] [--seed 0]
 """
@@ -64,6 +64,8 @@ VARIANTS = (
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 MOST_CHANGES = 40  # about as many as an undisturbed run makes
 CHAIN = 5
+EARLY = 0.3
+"""Share of a run, in processor time and in changes, by which its dense network is trained."""
 
 
 def start(
@@ -128,6 +130,20 @@ def leaves(node: Any, path: str) -> dict[str, Any]:
     return {place: value for key in node for place, value in leaves(node[key], f"{path} {key}").items()}
 
 
+def killed(
+    words: tuple[str, ...], folder: Path, chain: int, number: int, dice: random.Random, seconds: float
+) -> int:
+    """Start the run and kill it for the n-th time (from 0) in its chain; the process, which may have ended before."""
+    if number == 0 and chain % 2:
+        return start(words, folder, at_record=True)
+    share = EARLY if number == 0 else 1.0
+    if (chain // 2 + number) % 2:
+        return start(words, folder, before_change=dice.randint(1, round(share * MOST_CHANGES)))
+    child = start(words, folder)
+    kill_after(child, dice.uniform(0.05, share) * seconds)
+    return child
+
+
 def result(folder: Path) -> dict[str, Any]:
     """What has to be the same: numbers of the record and the simulation, and all that the checkpoints hold."""
     (path,) = folder.glob(f"*/{RECORD_FILE}")
@@ -190,13 +206,7 @@ def experiment(kills: int, seed: int) -> int:
                 expected[words], seconds[words] = result(whole), usage.ru_utime + usage.ru_stime
             folder = Path(scratch) / f"chain{chains}"
             for number in range(min(CHAIN, kills - done)):
-                if chains % 2 and number == 0:
-                    child = start(words, folder, at_record=True)
-                elif (chains + number) % 2:
-                    child = start(words, folder, before_change=dice.randint(1, MOST_CHANGES))
-                else:
-                    child = start(words, folder)
-                    kill_after(child, dice.uniform(0.1, 1.0) * seconds[words])
+                child = killed(words, folder, chains, number, dice, seconds[words])
                 status = os.waitpid(child, 0)[1]
                 if not os.WIFSIGNALED(status):
                     break
