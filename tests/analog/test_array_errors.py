@@ -137,9 +137,12 @@ def test_lossy_adcs_are_in_the_forward_pass_and_not_in_the_gradient(adc) -> None
     rule = AnalogSettings(backend="reference")
     arrays = convert(network, {}, geometry, rule, adc, [images], learned=learned)
     torch.manual_seed(5)
-    seed = int(torch.randint(2**31, ()))
-    analog_layers(arrays)["0"].program_arrays(Device(), torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(arrays(images), trained.detach(), rtol=1e-5, atol=1e-5)
+    outputs = []
+    for part in images.split(1 if adc.gain_sigma else len(images)):  # where chips differ, each image has its own
+        seed = int(torch.randint(2**31, ()))
+        analog_layers(arrays)["0"].program_arrays(Device(), torch.Generator().manual_seed(seed))
+        outputs.append(arrays(part))
+    torch.testing.assert_close(torch.cat(outputs), trained.detach(), rtol=1e-5, atol=1e-5)
     layer.weight.grad = None
     plain = LearnedStepSize("0", 6, geometry)
     plain.load_state_dict({k: v for k, v in aware.state_dict().items() if "errors" not in k})

@@ -16,7 +16,9 @@ from cimlab.data.loader import BatchLoader
 from cimlab.records.history import read_rows
 from cimlab.records.record import RECORD_FILE, RunRecord
 
-WORDS = ("schedule.epochs=2", "saliency=taylor", "trainer.accelerator=cpu")
+WORDS = (
+    "schedule.epochs=2", "saliency=taylor", "trainer.accelerator=cpu", "distillation=hinton", "permutation=gather",
+)  # fmt: skip
 
 
 def content(folder: Path) -> tuple[RunRecord, dict, list[dict]]:
