@@ -102,7 +102,7 @@ def restarts() -> str:
 
 
 def main() -> None:
-    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(ENGINES):
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-") or not set(sys.argv[2:]) <= set(ENGINES):
         sys.exit(__doc__)
     folder, engines = Path(sys.argv[1]).absolute(), sys.argv[2:] or list(ENGINES)
     folder.mkdir(parents=True, exist_ok=True)
