@@ -138,7 +138,9 @@ def test_lossy_adcs_are_in_the_forward_pass_and_not_in_the_gradient(adc) -> None
     arrays = convert(network, {}, geometry, rule, adc, [images], learned=learned)
     torch.manual_seed(5)
     outputs = []
-    for part in images.split(1 if adc.gain_sigma else len(images)):  # where chips differ, each image has its own
+    for part in images.split(
+        1 if adc.gain_sigma else len(images)
+    ):  # where chips differ, each image has its own
         seed = int(torch.randint(2**31, ()))
         analog_layers(arrays)["0"].program_arrays(Device(), torch.Generator().manual_seed(seed))
         outputs.append(arrays(part))
