@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Cimlab, one_line
 
+from cimlab.cli.grid import worker
 from cimlab.cli.grid.planning import make_plan
 from cimlab.cli.options import seconds
 from cimlab.records.record import RECORD_FILE, RunRecord
@@ -206,6 +207,24 @@ def test_two_sweeps_at_once_share_the_points(tmp_path: Path) -> None:
     logs = [log.read_text() for log in output.glob("*/log.txt")]
     assert [log.count("retrain epoch 1/2") for log in logs] == [1] * 6  # none was run twice
     assert sum(log.count("dense epoch 1/1") for log in logs) == 2
+
+
+def test_ctrl_c_is_not_lost_where_a_library_fails_on_its_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(planned: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise AttributeError("half-way")
+
+    monkeypatch.setattr(worker, "perform", interrupted)
+    path = experiment(tmp_path, granularity="weight,filter")
+    plan = make_plan(path, [*SMALL, f"paths.output_dir={tmp_path / 'out'}"])
+    session = worker.Session(started=0.0, deadline=None, retry_failed=False)
+    with pytest.raises(worker.Stop, match="stopped"), worker.stoppable(None):
+        worker.work(plan, session)
+    assert not list((tmp_path / "out").glob("*/failure.json"))
 
 
 def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ class Stop(BaseException):
     """Stop now and leave everything so that it can go on: from the keyboard, from a signal, or time is up."""
 
 
+_asked: list[str] = []
+"""Why Stop was raised, while `stoppable` is on its way out."""
+
+
 class DiskFull(RuntimeError):
     """Nothing more can be written; not the fault of the point that met it."""
 
@@ -82,7 +86,8 @@ def stoppable(deadline: float | None) -> Generator[None]:
     def stop(number: int, frame: object) -> None:
         for each in signals:
             signal.signal(each, signal.SIG_DFL if each != signal.SIGALRM else signal.SIG_IGN)
-        raise Stop("time is up" if number == signal.SIGALRM else "stopped")
+        _asked.append("time is up" if number == signal.SIGALRM else "stopped")
+        raise Stop(_asked[-1])
 
     before = {each: signal.signal(each, stop) for each in signals}
     try:
@@ -90,6 +95,7 @@ def stoppable(deadline: float | None) -> Generator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(0.001, deadline - time.time()))
         yield
     finally:
+        _asked.clear()
         signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in before.items():
             signal.signal(each, handler)
@@ -109,6 +115,8 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
     except ClaimError:
         return False
     except Exception as problem:
+        if _asked:  # a library that was interrupted half-way failed on its way out, which hid the Stop
+            raise Stop(_asked[-1]) from problem
         if _disk_is_full(problem, run_dir):
             raise DiskFull(f"{NO_SPACE} for {run_dir}; free some, then the same command goes on") from problem
         _leave_failure(point, problem)
