@@ -1,7 +1,16 @@
-"""The dashboard's page, run as streamlit runs it but without a browser; and its command line."""
+"""The dashboard's page, run as streamlit runs it without a browser, and in a real one; and its command line."""
 
 import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from conftest import Cimlab, one_line
@@ -12,6 +21,7 @@ from cimlab.reporting.figures import ORDER
 
 pytest.importorskip("streamlit")
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LAYER = {"weights": 100, "weights_left": 25, "steps": 10, "dense_steps": 40}
 NASTY = "<script>alert(1)</script> ![x](http://example.invalid/x.png)"
 
@@ -101,6 +111,97 @@ def test_text_from_files_is_never_markup(folder: Path, monkeypatch: pytest.Monke
     page = opened(folder, monkeypatch)
     assert not any(NASTY in markdown.value for markdown in page.markdown)
     assert NASTY in page.dataframe[0].value["reason"].tolist()
+
+
+@contextmanager
+def served(folder: Path) -> Generator[str]:
+    """`cimlab dashboard FOLDER` as a process of its own; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "cimlab", "dashboard", str(folder), f"--port={port}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def browser(profile: Path) -> Generator[Callable[..., Any]]:
+    """Headless Chromium; gives what sends its page a command of the DevTools protocol and returns the answer."""
+    from websockets.sync.client import connect
+
+    assert CHROMIUM is not None
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={profile}",
+        "--remote-debugging-port=0", "--window-size=1400,1000", "about:blank",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        where = profile / "DevToolsActivePort"
+        port = until(lambda: where.is_file() and where.read_text().split()[0])
+        with urlopen(f"http://127.0.0.1:{port}/json") as pages:
+            address = next(p["webSocketDebuggerUrl"] for p in json.load(pages) if p["type"] == "page")
+        with connect(address, max_size=None) as socket_to_page:
+
+            def send(method: str, **parameters: Any) -> Any:
+                socket_to_page.send(json.dumps({"id": 1, "method": method, "params": parameters}))
+                while (answer := json.loads(socket_to_page.recv(60))).get("id") != 1:
+                    pass
+                return answer["result"]
+
+            yield send
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def until(look: Callable[[], Any], patience_s: float = 90) -> Any:
+    """What `look` gives as soon as it gives something."""
+    give_up = time.monotonic() + patience_s
+    while not (found := look()):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt install chromium)")
+@pytest.mark.timeout(300)
+def test_a_browser_shows_counts_curves_table_and_one_run_and_asks_nobody_else(
+    folder: Path, tmp_path: Path
+) -> None:
+    with served(folder) as address, browser(tmp_path / "profile") as send:
+
+        def seen(script: str) -> Any:
+            return send("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+        def drawn() -> int:
+            """Charts that are visible and hold marks besides their axes."""
+            marks = "svg.querySelector('.mark-symbol path, .mark-rect path')"
+            visible = f"svg => svg.getBoundingClientRect().width > 200 && {marks}"
+            return seen(f"[...document.querySelectorAll('.vega-embed svg')].filter({visible}).length")
+
+        def show(tab: str) -> None:
+            seen(
+                f"[...document.querySelectorAll('[role=tab]')].find(t => t.innerText.trim() == '{tab}').click()"
+            )
+
+        until(lambda: send("Page.navigate", url=address).get("errorText") is None)
+        until(lambda: drawn() == 2)
+        first = seen("document.querySelector('[data-testid=stMetric]').innerText")
+        assert first.split() == ["done", "3"]
+        show("runs")
+        cells = "[...document.querySelectorAll('[data-testid=stDataFrame] td')].map(cell => cell.innerText)"
+        until(lambda: {"net-0", "net-1", "net-2", "broken"} <= set(seen(cells)))
+        show("one run")
+        until(lambda: drawn() == 3)  # loss, accuracy, layers
+        assert NASTY not in seen("document.body.innerHTML")
+        asked = seen("performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert asked
+        assert [name for name in asked if not name.startswith((address, "data:", "blob:"))] == []
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
