@@ -7,6 +7,7 @@ the caller's, and the choices of granularity, geometry, technology, ADC and devi
 from __future__ import annotations
 
 import torch
+from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from jaxtyping import Float
@@ -18,12 +19,13 @@ from cimlab.cli.arrays import make_adc, make_device
 from cimlab.cli.components import Component
 from cimlab.cli.config import TrainConfig, check, plain_config
 from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
+from cimlab.cli.trust import trusting
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
-from cimlab.hardware.activity import Activity, input_densities, with_input_densities
 from cimlab.hardware.report import CostComparison
-from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
+from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, make_masks
 from cimlab.training.budget import budget_of, prunable_matrices
+from cimlab.training.costing import measured_cost
 
 Images = Float[Tensor, "batch channels height width"]
 
@@ -48,7 +50,9 @@ class Lab:
     def __init__(self, *words: str) -> None:
         for word in words:
             _refuse_others(word)
-        config, choices = application.composed("train", list(words), TrainConfig)
+        with trusting(words), initialize_config_dir(str(application.conf_dir()), version_base="1.3"):
+            config, hydra = application.composed("train", words, TrainConfig)
+        choices = {str(group): str(choice) for group, choice in hydra.runtime.choices.items() if choice}
         self.config = check(config, TrainConfig)
         plain, extensions = plain_config(config), self.config.extensions
         self.geometry = self.config.geometry
@@ -112,21 +116,10 @@ class Lab:
             images: a batch of real images, on which the share of ones among the input bits is measured.
         """
         matrices = self._matrices(network, images)
-        densities = input_densities(network, images, [m.name for m in matrices], self.geometry.input_bits)
-        own, whole = {}, {}
-        for matrix in matrices:
-            weight = layer_weight(network, matrix.name).detach().cpu()
-            everything = torch.ones_like(weight, dtype=torch.bool)
-            whole[matrix.name] = Activity().with_weights(weight, everything, self.geometry)
-            kept = masks[matrix.name].cpu() if matrix.name in masks else everything
-            own[matrix.name] = Activity().with_weights(weight, kept, self.geometry)
-        return self.cost_model.compare(
-            matrices,
-            self.place(network, masks, images),
-            self.geometry,
-            with_input_densities(own, densities),
-            with_input_densities(whole, densities),
-        )
+        return measured_cost(
+            self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
+            network.state_dict(), self.geometry,
+        )  # fmt: skip
 
     def on_arrays(self, network: nn.Module, masks: Masks, images: Images, draw: int = 0) -> nn.Module:
         """The network with its Conv2d and Linear layers computed on the arrays: use it as you use the network.

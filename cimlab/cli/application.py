@@ -15,12 +15,12 @@ import re
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
@@ -84,22 +84,20 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
 
 
-def composed(name: str, words: list[str], schema: type) -> tuple[DictConfig, dict[str, str]]:
-    """conf/NAME.yaml with overrides, and the choice of every group, for programs that are no command.
+def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig, DictConfig]:
+    """conf/NAME.yaml with overrides, and Hydra's own settings; within Hydra's `initialize_config_dir`.
 
     Raises:
-        ConfigError: Hydra refuses a word.
+        ConfigError: Hydra refuses a word, or a file asks for what only the command line may.
     """
     try:
-        with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = compose(name, words, return_hydra_config=True)
+        config = compose(name, list(words), return_hydra_config=True)
     except Exception as problem:
         if not is_hydra(problem):
             raise
         raise errors.ConfigError(hydra_line(problem, schema)) from problem
     with open_dict(config):
-        chosen = config.pop("hydra").runtime.choices
-    return config, {str(group): str(choice) for group, choice in chosen.items() if choice}
+        return config, config.pop("hydra")
 
 
 def file_hash(path: Path) -> str:

@@ -238,22 +238,14 @@ def _activities(
     config: MapConfig, network: nn.Module, matrices: list[CrossbarMatrix], masks: Masks
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Cell values of stored weights are known; those of random weights, and all inputs, are assumed."""
-    import torch
-
-    from cimlab.hardware.activity import Activity
-    from cimlab.pruning.masks import layer_weight
+    from cimlab.hardware.activity import Activity, weight_activities
 
     base = Activity(input_density=config.activity.input_density)
     if config.checkpoint is None:
         same = {m.name: base for m in matrices}
         return same, same
-    own, dense = {}, {}
-    for matrix in matrices:
-        weight = layer_weight(network, matrix.name).detach()
-        whole = torch.ones_like(weight, dtype=torch.bool)
-        dense[matrix.name] = base.with_weights(weight, whole, config.geometry)
-        own[matrix.name] = base.with_weights(weight, masks.get(matrix.name, whole), config.geometry)
-    return own, dense
+    weights = network.state_dict()
+    return weight_activities(matrices, weights, weights, masks, config.geometry, base)
 
 
 def _other_models(model: CostModel) -> dict[str, CostModel]:

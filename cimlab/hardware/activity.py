@@ -6,7 +6,7 @@ measured is assumed, and the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.hardware.errors import require_numbers
 
 ASSUMED = "assumed"
@@ -51,6 +52,34 @@ class Activity:
         zero = cell_levels(weight.new_zeros(1), weight.new_ones(()), geometry)
         mean = float(levels.mean()) if levels.numel() else 0.0
         return replace(self, kept_level=mean, zero_level=float(zero.mean()), weights=MEASURED)
+
+
+def weight_activities(
+    matrices: Sequence[CrossbarMatrix],
+    weights: Mapping[str, Float[Tensor, "..."]],
+    dense: Mapping[str, Float[Tensor, "..."]],
+    kept: Mapping[str, Bool[Tensor, "..."]],
+    geometry: CrossbarGeometry,
+    base: Activity,
+) -> tuple[dict[str, Activity], dict[str, Activity]]:
+    """Layer name -> activity with the cell values of stored weights, of the pruned network and of the dense one.
+
+    Args:
+        matrices: the layers.
+        weights, dense: `LAYER.weight` -> weights, as in a state_dict.
+        kept: layer name -> mask in the weight's shape; a layer that is not named is whole.
+        geometry: the array.
+        base: gives the inputs.
+    """
+    own, whole = {}, {}
+    for matrix in matrices:
+        key = f"{matrix.name}.weight"
+        before = dense[key].detach().cpu()
+        everything = torch.ones_like(before, dtype=torch.bool)
+        whole[matrix.name] = base.with_weights(before, everything, geometry)
+        mask = kept[matrix.name].cpu() if matrix.name in kept else everything
+        own[matrix.name] = base.with_weights(weights[key].detach().cpu(), mask, geometry)
+    return own, whole
 
 
 def cell_levels(

@@ -162,8 +162,9 @@ def run_experiment(experiment: Experiment) -> RunRecord:
             content["steps"] = rounding.steps().to_checkpoint()
         placement = mapping_of(matrices, experiment, lambda: pruned.masks, tracker).place()
         checkpoints.save(experiment.run_dir / checkpoints.NETWORK_FILE, content)
+        images, _ = next(iter(experiment.data.train_loader()))
         compared = measured_cost(
-            experiment.cost, network, experiment.data, matrices, placement, pruned.masks, phases["dense"],
+            experiment.cost, network, images, matrices, placement, pruned.masks, phases["dense"],
             experiment.rule.geometry,
         )  # fmt: skip
         if experiment.before_record is not None:

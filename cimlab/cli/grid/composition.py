@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
-from cimlab.cli.application import conf_dir, hydra_line, is_hydra
+from cimlab.cli.application import composed, conf_dir, is_hydra
 from cimlab.cli.config import TrainConfig
 from cimlab.cli.errors import ConfigError
 from cimlab.cli.trust import trusting
@@ -211,14 +211,9 @@ class _Composer:
     def compose(self, words: Sequence[str]) -> tuple[DictConfig, DictConfig]:
         """A run, and Hydra's own settings."""
         try:
-            config = compose("train", [*self.base, *words], return_hydra_config=True)
-        except Exception as problem:
-            if not is_hydra(problem) and not isinstance(problem, ConfigError):
-                raise
-            line = hydra_line(problem, TrainConfig)
-            raise ConfigError(f"{located(self.path, line, words)}{line}") from problem
-        with open_dict(config):
-            return config, config.pop("hydra")
+            return composed("train", [*self.base, *words], TrainConfig)
+        except ConfigError as problem:
+            raise ConfigError(f"{located(self.path, str(problem), words)}{problem}") from problem
 
     def _parse(self, words: Sequence[str]) -> list[Override]:
         return [self._parse_one(word) for word in words]
