@@ -58,8 +58,9 @@ def reprice(run_dir: Path, overrides: list[str]) -> Path:
     checkpoints.load_into(network, content["network"], run_dir)
     matrices = mapped_matrices(network, experiment)
     placement = mapping_of(matrices, experiment, lambda: content["masks"], Tracker()).place()
+    images, _ = next(iter(experiment.data.train_loader()))
     compared = measured_cost(
-        experiment.cost, network.eval(), experiment.data, matrices, placement, content["masks"],
+        experiment.cost, network.eval(), images, matrices, placement, content["masks"],
         dense["network"], experiment.rule.geometry,
     )  # fmt: skip
     record = replace(
