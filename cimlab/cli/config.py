@@ -32,6 +32,7 @@ from cimlab.training.settings import (
     PruneSettings,
     QuantisationSettings,
     Recipe,
+    ResizingSettings,
     SimulateSettings,
     TrackerSettings,
     TrainerSettings,
@@ -104,6 +105,7 @@ class TrainConfig:
     permutation: PermutationSettings | None = None
     sparsity: AdmmSettings | None = None
     quantisation: QuantisationSettings | None = None
+    resizing: ResizingSettings | None = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ FAILURES = (
     "PruningError",
     "RecordError",
     "ReportError",
+    "ResizingError",
     "TrackingError",
     "TrainingError",
 )

@@ -35,6 +35,7 @@ SHAPES_RESULT = (
     "adc_model", "chip", "prune", "mapping", "recipe", "seed",
 )  # fmt: skip
 SHAPES_DENSE = ("model", "data", "optimizer", "seed")
+SHAPES_DENSE_OPTIONAL = ("resizing",)
 SHAPES_DENSE_RECIPE = ("epochs", "curve", "warmup", "label_smoothing")
 SHAPES_NUMBERS = ("accelerator", "precision", "channels_last", "compile", "deterministic")
 GROUPS = (
@@ -52,8 +53,8 @@ GROUPS = (
     "trainer",
     "tracker",
 )
-OPTIONAL_GROUPS = ("distillation", "permutation", "sparsity", "quantisation")
-"""Means beyond pruning by itself; one that has no choice is off, and no part of a run's identity."""
+OPTIONAL_GROUPS = ("distillation", "permutation", "sparsity", "quantisation", "resizing")
+"""Means beyond pruning and training by themselves; one that has no choice is off, and no part of a run's identity."""
 SHAPES_ROUNDING = ("digital", "row_order")
 """Of `analog`, what quantised retraining knows; it is nothing to other runs."""
 SHAPES_AWARENESS = ("adc", "device")
@@ -198,6 +199,7 @@ def identities(
         run |= {key: text_of(plain[key]) for key in aware}
         run["analog"] = canonical({key: plain["analog"][key] for key in SHAPES_ROUNDING})
     dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
+    dense |= {key: run[key] for key in SHAPES_DENSE_OPTIONAL if key in run}
     dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
     return hash_of_texts(run), hash_of_texts(dense)
 
@@ -294,6 +296,7 @@ def assemble(planned: PlannedRun) -> Experiment:
         permutation=config.permutation,
         sparsity=config.sparsity,
         quantisation=quantisation,
+        resizing=config.resizing,
         before_record=partial(simulate_at_end, planned) if config.simulate.at_end else None,
     )
 

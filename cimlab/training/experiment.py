@@ -47,6 +47,7 @@ from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
 from cimlab.training.parallel import Rank, company
 from cimlab.training.prune_retrain import PruneRetrain
 from cimlab.training.quantisation import Quantisation, QuantisedTraining
+from cimlab.training.resizing import require_resizable
 from cimlab.training.settings import (
     AdmmSettings,
     DistillationSettings,
@@ -54,6 +55,7 @@ from cimlab.training.settings import (
     PermutationSettings,
     PruneSettings,
     Recipe,
+    ResizingSettings,
     TrackerSettings,
     TrainerSettings,
 )
@@ -86,6 +88,7 @@ class Experiment:
         permutation: which lines are reordered on the arrays before pruning; None: none.
         sparsity: how retraining begins with ADMM; None: it does not.
         quantisation: how retraining rounds; None: not at all.
+        resizing: how each phase of training begins on smaller images; None: it does not.
         before_record: called with the saved network, before the record says that all is done.
         judge: may end the retraining early; None: never.
     """
@@ -115,6 +118,7 @@ class Experiment:
     permutation: PermutationSettings | None = None
     sparsity: AdmmSettings | None = None
     quantisation: Quantisation | None = None
+    resizing: ResizingSettings | None = None
     before_record: Callable[[Path], None] | None = None
     judge: Judge | None = None
 
@@ -138,6 +142,8 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         QuantisedTraining(
             network, matrices, experiment.quantisation, dict
         )  # refuses here what it would refuse later
+    if experiment.resizing is not None:
+        require_resizable(network, image_shape(experiment), experiment.resizing)
     if experiment.trainer.compile:
         network.compile()
     tracker = make_tracker(experiment.tracker, experiment.run_dir, _shown(experiment))
@@ -229,9 +235,13 @@ def _threads(settings: TrainerSettings) -> int | None:
 
 def mapped_matrices(network: nn.Module, experiment: Experiment) -> list[CrossbarMatrix]:
     """The crossbar matrices of the network for the experiment's images."""
+    return network_matrices(network, image_shape(experiment), experiment.mapping.row_order)
+
+
+def image_shape(experiment: Experiment) -> tuple[int, int, int]:
+    """Channels, height and width of the experiment's images."""
     size = experiment.data.image_size
-    shape = (experiment.data.in_channels, size, size)
-    return network_matrices(network, shape, experiment.mapping.row_order)
+    return experiment.data.in_channels, size, size
 
 
 def _refuse_impossible_budget(
@@ -485,7 +495,7 @@ def _fit(
         rank=part.rank,
     )
     smoothing = experiment.recipe.label_smoothing
-    module = Classifier(network, experiment.optimizer_factory, curve, smoothing, teacher)
+    module = Classifier(network, experiment.optimizer_factory, curve, smoothing, teacher, experiment.resizing)
     part.ready()
     trainer.fit(module, datamodule=experiment.data, ckpt_path=part.resume, weights_only=True)
     if trainer.interrupted:

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve
 from cimlab.training.parallel import totals
+from cimlab.training.resizing import resized
+from cimlab.training.settings import ResizingSettings
 
 OptimizerFactory = Callable[[Iterable[dict]], torch.optim.Optimizer]
 Batch = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
@@ -52,6 +54,7 @@ class Classifier(pl.LightningModule):
         curve: learning rate over the peak, as a function of progress.
         label_smoothing: weight of the uniform target in training.
         teacher: a network whose answers are learnt besides the labels.
+        resizing: how training begins on smaller images; None: it does not.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Classifier(pl.LightningModule):
         curve: RateCurve,
         label_smoothing: float = 0.0,
         teacher: Teacher | None = None,
+        resizing: ResizingSettings | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -68,6 +72,7 @@ class Classifier(pl.LightningModule):
         self.curve = curve
         self.label_smoothing = label_smoothing
         self.teacher = teacher
+        self.resizing = resizing
         self.quantisers = nn.ModuleDict()  # filled for quantisation-aware training
         self.training_mean = RunningMean()
         self.evaluation_mean = RunningMean()
@@ -81,6 +86,8 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
+        if self.resizing is not None:
+            images = resized(images, self.resizing, self.current_epoch / (self.trainer.max_epochs or 1))
         logits = self.network(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         if self.teacher is not None:

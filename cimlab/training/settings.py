@@ -57,6 +57,19 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ResizingSettings:
+    """Smaller images at the start of dense training and of retraining (`training/resizing.py`).
+
+    Args:
+        share: fraction of the epochs of each, at its start, on smaller images.
+        scale: their side over that of the whole images.
+    """
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    scale: Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class DistillationSettings:
     """Soft targets of the dense network in retraining (`training/distillation.py`).
 

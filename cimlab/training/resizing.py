@@ -1,0 +1,63 @@
+"""Progressive resizing: training begins on smaller images, which cost less, and ends on whole ones.
+
+fast.ai's entry to DAWNBench trained ImageNet so (Howard et al., 2018); Tan and Le, "EfficientNetV2", ICML 2021,
+section 4, study it. Convolutions cost what the images have in pixels: at 0.75 of the side, 0.56 of the work.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cimlab.training.settings import ResizingSettings
+
+
+class ResizingError(ValueError):
+    """Images that can't be made smaller for this network; the message says why."""
+
+
+def small_side(side: int, settings: ResizingSettings) -> int:
+    """Pixels a side of the smaller images.
+
+    >>> small_side(32, ResizingSettings(share=0.5, scale=0.75))
+    24
+    """
+    return max(1, round(side * settings.scale))
+
+
+def resized(
+    images: Float[Tensor, "batch channels height width"], settings: ResizingSettings, progress: float
+) -> Float[Tensor, "batch channels small_height small_width"]:
+    """The images as training sees them when `progress` (0 to 1) of the phase is done.
+
+    Antialiased bilinear, reckoned in float32, in the dtype and memory format of the images.
+    """
+    if progress >= settings.share:
+        return images
+    side = small_side(images.shape[-1], settings)
+    small = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
+    return small.to(images.dtype, memory_format=torch.channels_last)
+
+
+def require_resizable(
+    network: nn.Module, image_shape: tuple[int, int, int], settings: ResizingSettings
+) -> None:
+    """Refuse a network that takes one size of images only.
+
+    Raises:
+        ResizingError: it can't take the smaller ones.
+    """
+    channels, side, _ = image_shape
+    small, training = small_side(side, settings), network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, channels, small, small))
+    except (RuntimeError, ValueError) as problem:
+        raise ResizingError(
+            f"resizing: this network can't take images of {small} x {small}; leave resizing out, or choose a model "
+            "that pools its last features"
+        ) from problem
+    finally:
+        network.train(training)
