@@ -35,7 +35,7 @@ SHAPES_RESULT = (
     "adc_model", "chip", "prune", "mapping", "recipe", "seed",
 )  # fmt: skip
 SHAPES_DENSE = ("model", "data", "optimizer", "seed")
-SHAPES_DENSE_OPTIONAL = ("resizing",)
+SHAPES_DENSE_RESIZING = ("share", "scale")
 SHAPES_DENSE_RECIPE = ("epochs", "curve", "warmup", "label_smoothing")
 SHAPES_NUMBERS = ("accelerator", "precision", "channels_last", "compile", "deterministic")
 GROUPS = (
@@ -199,7 +199,8 @@ def identities(
         run |= {key: text_of(plain[key]) for key in aware}
         run["analog"] = canonical({key: plain["analog"][key] for key in SHAPES_ROUNDING})
     dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
-    dense |= {key: run[key] for key in SHAPES_DENSE_OPTIONAL if key in run}
+    if config.resizing is not None:
+        dense["resizing"] = canonical({key: plain["resizing"][key] for key in SHAPES_DENSE_RESIZING})
     dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
     return hash_of_texts(run), hash_of_texts(dense)
 

@@ -88,7 +88,7 @@ class Experiment:
         permutation: which lines are reordered on the arrays before pruning; None: none.
         sparsity: how retraining begins with ADMM; None: it does not.
         quantisation: how retraining rounds; None: not at all.
-        resizing: how each phase of training begins on smaller images; None: it does not.
+        resizing: how training begins on smaller images; None: it does not.
         before_record: called with the saved network, before the record says that all is done.
         judge: may end the retraining early; None: never.
     """
@@ -495,7 +495,10 @@ def _fit(
         rank=part.rank,
     )
     smoothing = experiment.recipe.label_smoothing
-    module = Classifier(network, experiment.optimizer_factory, curve, smoothing, teacher, experiment.resizing)
+    resizing = experiment.resizing
+    if phase == "retrain" and resizing is not None and not resizing.retraining:
+        resizing = None
+    module = Classifier(network, experiment.optimizer_factory, curve, smoothing, teacher, resizing)
     part.ready()
     trainer.fit(module, datamodule=experiment.data, ckpt_path=part.resume, weights_only=True)
     if trainer.interrupted:

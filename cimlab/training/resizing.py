@@ -21,7 +21,7 @@ class ResizingError(ValueError):
 def small_side(side: int, settings: ResizingSettings) -> int:
     """Pixels a side of the smaller images.
 
-    >>> small_side(32, ResizingSettings(share=0.5, scale=0.75))
+    >>> small_side(32, ResizingSettings(share=0.5, scale=0.75, retraining=False))
     24
     """
     return max(1, round(side * settings.scale))

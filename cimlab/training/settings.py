@@ -58,15 +58,17 @@ class TrainerSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class ResizingSettings:
-    """Smaller images at the start of dense training and of retraining (`training/resizing.py`).
+    """Smaller images at the start of training (`training/resizing.py`).
 
     Args:
-        share: fraction of the epochs of each, at its start, on smaller images.
+        share: fraction of the epochs, at their start, on smaller images.
         scale: their side over that of the whole images.
+        retraining: also in retraining, not in dense training alone.
     """
 
     share: Annotated[float, Field(gt=0, lt=1)]
     scale: Annotated[float, Field(gt=0, lt=1)]
+    retraining: bool
 
 
 @dataclass(frozen=True, config=_STRICT)

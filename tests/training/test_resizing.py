@@ -40,7 +40,7 @@ def by_hand(image: Tensor, size: int) -> Tensor:
 @settings(deadline=None)  # torch loads what it needs at the first call
 @given(st.integers(2, 20), st.floats(0.1, 0.95), st.integers(0, 2**31))
 def test_smaller_images_are_those_of_a_triangle_filter(side: int, scale: float, seed: int) -> None:
-    resizing = ResizingSettings(share=0.5, scale=scale)
+    resizing = ResizingSettings(share=0.5, scale=scale, retraining=False)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(seed))
     found, size = resized(images, resizing, 0.0), small_side(side, resizing)
     assert found.shape == (2, 3, size, size)
@@ -49,7 +49,7 @@ def test_smaller_images_are_those_of_a_triangle_filter(side: int, scale: float, 
 
 
 def test_the_share_of_a_phase_is_on_smaller_images_in_their_own_dtype_and_format() -> None:
-    settings = ResizingSettings(share=0.6, scale=0.75)
+    settings = ResizingSettings(share=0.6, scale=0.75, retraining=False)
     images = torch.randn(2, 3, 32, 32).bfloat16().contiguous(memory_format=torch.channels_last)
     sides = [resized(images, settings, epoch / 5).shape[-1] for epoch in range(5)]
     assert sides == [24, 24, 24, 32, 32]
@@ -60,7 +60,7 @@ def test_the_share_of_a_phase_is_on_smaller_images_in_their_own_dtype_and_format
 
 
 def test_a_network_of_one_image_size_is_refused_and_left_as_it_was() -> None:
-    settings = ResizingSettings(share=0.5, scale=0.75)
+    settings = ResizingSettings(share=0.5, scale=0.75, retraining=False)
     fixed = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 30 * 30, 5))
     with pytest.raises(ResizingError, match="can't take images of 24 x 24"):
         require_resizable(fixed, (3, 32, 32), settings)
@@ -102,14 +102,21 @@ def test_training_begins_on_smaller_images_and_is_judged_on_whole_ones(
     train(f"paths.output_dir={tmp_path / 'plain'}")
     monkeypatch.setattr(module, "resized", watched)
     monkeypatch.setattr(module.Classifier, "_evaluate", watched_evaluate)
-    words = ("resizing=small_first", "recipe.epochs=5", "schedule.epochs=2")
+    where = f"paths.dense_dir={tmp_path / 'dense'}"
+    words = ("resizing=small_first", "recipe.epochs=5", "schedule.epochs=2", where)
     answer = train(*words, f"paths.output_dir={tmp_path / 'resized'}")
     assert answer.code == 0, answer.err
-    batches = len(seen) // 7
-    assert seen == [6] * 3 * batches + [8] * 2 * batches + [6] * 2 * batches
+    batches = len(seen) // 5
+    assert seen == [6] * 3 * batches + [8] * 2 * batches
     assert judged == {8}
     assert "resizing" not in record(tmp_path / "plain").config
-    assert record(tmp_path / "resized").config["resizing"] == {"share": 0.6, "scale": 0.75}
+    expected = {"share": 0.6, "scale": 0.75, "retraining": False}
+    assert record(tmp_path / "resized").config["resizing"] == expected
+
+    seen.clear()
+    answer = train(*words, "resizing.retraining=true", f"paths.output_dir={tmp_path / 'both'}")
+    assert "dense epoch" not in answer.out  # the dense network is the same
+    assert seen == [6] * 2 * batches  # epochs 0 and 1 of 2 begin before 0.6 of them are done
 
 
 def test_a_fixed_network_is_refused_before_training(cimlab: Cimlab, tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_a_fixed_network_is_refused_before_training(cimlab: Cimlab, tmp_path: Pa
 def test_a_killed_resized_training_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("resizing=small_first", "resizing.share=0.4", "recipe.epochs=3")
+    words = ("resizing=small_first", "resizing.share=0.5", "recipe.epochs=3")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(*words, f"paths.output_dir={whole}")
     with killed_in_epoch(monkeypatch, 1):
