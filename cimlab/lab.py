@@ -6,8 +6,12 @@ the caller's, and the choices of granularity, geometry, technology, ADC and devi
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from jaxtyping import Float
@@ -50,7 +54,7 @@ class Lab:
     def __init__(self, *words: str) -> None:
         for word in words:
             _refuse_others(word)
-        with trusting(words), initialize_config_dir(str(application.conf_dir()), version_base="1.3"):
+        with trusting(words), _own_hydra():
             config, hydra = application.composed("train", words, TrainConfig)
         choices = {str(group): str(choice) for group, choice in hydra.runtime.choices.items() if choice}
         self.config = check(config, TrainConfig)
@@ -139,6 +143,18 @@ class Lab:
 
     def _matrices(self, network: nn.Module, images: Images) -> list[CrossbarMatrix]:
         return network_matrices(network, tuple(images.shape[1:]), self.config.mapping.row_order)
+
+
+@contextmanager
+def _own_hydra() -> Generator[None]:
+    """Compose from cimlab's conf/, also within a Hydra program of the caller's, which goes on as it was."""
+    callers = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(application.conf_dir()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = callers  # Hydra has put another instance there
 
 
 def _refuse_others(word: str) -> None:

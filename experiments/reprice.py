@@ -17,7 +17,8 @@ from omegaconf import open_dict
 
 from cimlab.cli.application import conf_dir
 from cimlab.cli.config import TrainConfig, check, plain_config
-from cimlab.cli.train import assemble, plan
+from cimlab.cli.train import OPTIONAL_GROUPS, assemble, plan
+from cimlab.crossbar.permutation import restored
 from cimlab.records.provenance import code_version
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.training import checkpoints
@@ -30,6 +31,19 @@ from cimlab.training.experiment import (
     weight_summary,
 )
 from cimlab.training.tracking import Tracker
+
+SAME = (
+    "prune",
+    "schedule",
+    "saliency",
+    "recipe",
+    "granularity",
+    "model",
+    "optimizer",
+    "seed",
+    *OPTIONAL_GROUPS,
+)
+"""What made the weights and masks, which pricing them again doesn't change."""
 
 
 def reprice(run_dir: Path, overrides: list[str]) -> Path:
@@ -46,17 +60,23 @@ def reprice(run_dir: Path, overrides: list[str]) -> Path:
         with open_dict(config):
             del config["hydra"]
     planned = plan(check(config, TrainConfig), plain_config(config), choices)
-    for group in ("prune", "schedule", "recipe", "granularity", "model", "optimizer", "seed"):
-        if planned.plain[group] != old.config[group]:
-            raise RecordError(f"{run_dir} was run with {group}={old.config[group]}; give its own overrides")
+    for group in SAME:
+        if planned.plain.get(group) != old.config.get(group):
+            raise RecordError(
+                f"{run_dir} was run with {group}={old.config.get(group)}; give its own overrides"
+            )
     experiment = assemble(planned)
     experiment.data.prepare_data()
     experiment.data.setup("fit")
     content = checkpoints.load(run_dir / checkpoints.NETWORK_FILE)
+    if content["dense_run"] is None:
+        raise RecordError(
+            f"{run_dir} was pruned from checkpoint={old.config['checkpoint']}, which can't be found again"
+        )
     dense = checkpoints.load(run_dir.parent / "dense" / content["dense_run"] / checkpoints.NETWORK_FILE)
     network = experiment.build_network()
     checkpoints.load_into(network, content["network"], run_dir)
-    matrices = mapped_matrices(network, experiment)
+    matrices = restored(mapped_matrices(network, experiment), content.get("permutation"))
     placement = mapping_of(matrices, experiment, lambda: content["masks"], Tracker()).place()
     images, _ = next(iter(experiment.data.train_loader()))
     compared = measured_cost(
@@ -71,7 +91,9 @@ def reprice(run_dir: Path, overrides: list[str]) -> Path:
         config=planned.plain,
         code={**old.code, "priced_by": code_version()["git_commit"]},
         weights=weight_summary(placement, prunable_matrices(matrices, experiment.prune)),
-        hardware=hardware_summary(experiment, matrices, placement) | {"cost": compared.summary()},
+        hardware=old.hardware
+        | hardware_summary(experiment, matrices, placement)
+        | {"cost": compared.summary()},
     )
     record.write(planned.run_dir / RECORD_FILE)
     return planned.run_dir / RECORD_FILE

@@ -19,6 +19,18 @@ from cimlab.pruning.allocation import PruningError
 README = Path(__file__).parents[1] / "README.md"
 
 
+def test_a_lab_works_within_a_hydra_program_and_leaves_it_as_it_was() -> None:
+    from hydra import compose, initialize_config_dir
+
+    from cimlab.cli.application import conf_dir
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        assert Lab("geometry.active_rows=16").geometry.active_rows == 16
+        with pytest.raises(ConfigError):
+            Lab("geometry.active_rows=0")
+        assert compose("train").geometry.active_rows  # still the caller's
+
+
 @pytest.fixture
 def network() -> nn.Module:
     torch.manual_seed(0)

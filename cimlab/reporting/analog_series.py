@@ -21,6 +21,10 @@ REPEATED = (
 """Settings that set no line apart: the axis, what is repeated, and what changes no number."""
 
 
+CHOSEN = ("model", "data", "adc", "device")
+"""Groups whose choice says more than its settings do."""
+
+
 def granularity(record: SimulationRecord) -> str:
     """What the network was pruned by, in words; empty where its checkpoint doesn't say."""
     if record.origin is None:
@@ -77,7 +81,10 @@ def _settings(record: SimulationRecord) -> dict[str, Any]:
     }
     known = record.origin or {}
     shared |= flat({key: known.get(key) for key in ("granularity", "parameters", "remaining")})
-    return shared | {"choices": record.choices, "images": record.images, "left": pruned(record)}
+    shared |= {key: record.choices[key] for key in CHOSEN}
+    shared.setdefault("analog.steps", "learned")  # which was all that there was, before it was a setting
+    left = pruned(record) if record.origin is None else None
+    return shared | {"images": record.images, "left": left}
 
 
 def _networks(

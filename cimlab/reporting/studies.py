@@ -12,11 +12,11 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.figures import ORDER
 
 SILENT = (
-    "checkpoint", "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices",
+    "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices",
     "trainer.progress", "data.data_dir", "data.download", "data.eval_batch_size", "data.seed", "mapping.every_n_epochs",
-    "launcher", "technology", "adc_model", "chip", "hardware", "simulate",
+    "launcher", "hardware", "simulate",
 )  # fmt: skip
-"""Settings that change no accuracy: where files go, what is shown, and what the arrays' work is said to cost."""
+"""Settings that change no figure: where files go, and what is shown."""
 ARRAYS = ("adc", "device", "analog")
 """The analog arrays: to a run that was not trained for them they change no accuracy either."""
 AXES = ("granularity", "prune.remaining", "seed")
@@ -50,10 +50,13 @@ def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
 
 
 def settings(record: RunRecord) -> dict[str, Any]:
-    """What shapes a run's accuracy, axes left out, as dotted keys."""
+    """What shapes a run's accuracy and cost, axes left out, as dotted keys."""
     shared = {"model": record.choices["model"], "data": record.choices["data"]}
     silent = (*SILENT, *AXES, *(ARRAYS if not record.config.get("quantisation") else ()))
-    for key, value in flat(record.config).items():
+    config = {key: value for key, value in record.config.items() if key != "checkpoint"}
+    if record.config.get("checkpoint"):  # another file for every seed, perhaps
+        shared["checkpoint"] = "given"
+    for key, value in flat(config).items():
         if not any(key == name or key.startswith(f"{name}.") for name in silent):
             shared.setdefault(key, value)
     return shared

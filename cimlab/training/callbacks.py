@@ -40,7 +40,8 @@ class SeedEpochs(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         offset = {"dense": 0, "retrain": 1}[self.phase]
-        pl.seed_everything((self.seed * 2 + offset) * 100_003 + trainer.current_epoch, verbose=False)
+        seed = (self.seed * 2 + offset) * 100_003 + trainer.current_epoch
+        pl.seed_everything(seed % 2**32, verbose=False)  # numpy takes no larger one
 
 
 class EpochReport(pl.Callback):

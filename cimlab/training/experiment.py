@@ -158,13 +158,14 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         content = {
             "network": phases["retrained"],
             "masks": pruned.masks,
-            "dense_run": experiment.dense_run,
+            "dense_run": None if experiment.checkpoint else experiment.dense_run,
             "origin": origin_of(experiment),
             **stored(matrices),
         }
         if rounding is not None:
             with rounding.attached():
-                accuracy |= _test(network, {"quantised": phases["retrained"]}, experiment)
+                quantised = {"quantised": phases["retrained"]}
+                accuracy |= _test(network, quantised, experiment, rounding.quantisers)
             content["steps"] = rounding.steps().to_checkpoint()
         placement = mapping_of(matrices, experiment, lambda: pruned.masks, tracker).place()
         checkpoints.save(experiment.run_dir / checkpoints.NETWORK_FILE, content)
@@ -187,7 +188,7 @@ def run_experiment(experiment: Experiment) -> RunRecord:
 def _shown(experiment: Experiment) -> Shown:
     """The run as it appears among others: tagged with what grids compare, and with every means that is on."""
     config, choices = experiment.config, experiment.choices
-    means = ("distillation", "permutation", "sparsity", "quantisation")
+    means = ("distillation", "permutation", "sparsity", "quantisation", "resizing")
     tags = [choices[group] for group in ("model", "data", "granularity", *means) if group in choices]
     asked = config.get("experiment")
     return Shown(
@@ -260,7 +261,7 @@ def _dense_weights(
     kept = experiment.dense_dir / experiment.dense_run / checkpoints.NETWORK_FILE
     if experiment.checkpoint is not None:
         _loaded(network, experiment.checkpoint, experiment)
-        return _with_history(network, experiment, tracker)
+        return _snapshot(network)
     with claimed(kept.parent, wait=True):  # another run may be training it at this moment
         if kept.exists() and _loaded(network, kept, experiment):
             return _with_history(network, experiment, tracker)
@@ -541,10 +542,15 @@ def _show_bars(settings: TrainerSettings) -> bool:
 
 
 def _test(
-    network: nn.Module, phases: dict[str, Weights], experiment: Experiment
+    network: nn.Module,
+    phases: dict[str, Weights],
+    experiment: Experiment,
+    quantisers: nn.ModuleDict | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Accuracy of every phase: the one time that test data is touched."""
+    """Accuracy of every phase: the one time that test data is touched. Attached quantisers follow to the device."""
     module = Classifier(network, experiment.optimizer_factory, dense_curve(experiment.recipe))
+    if quantisers is not None:
+        module.quantisers = quantisers
     trainer = _trainer(experiment, 1, [], bars=False, fit=None)
     accuracy = {}
     for phase, weights in phases.items():
@@ -595,9 +601,11 @@ def _record(
     gathered: Gathered | None,
 ) -> RunRecord:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    dense = [] if experiment.checkpoint else read_rows(dense_history(experiment))
+    retrained = read_rows(experiment.run_dir / "history.jsonl")
     seconds = {
-        "dense": sum(row.get("seconds", 0.0) for row in read_rows(dense_history(experiment))),
-        "retrain": sum(row.get("seconds", 0.0) for row in read_rows(experiment.run_dir / "history.jsonl")),
+        phase: sum(row.get("seconds", 0.0) for row in rows)
+        for phase, rows in (("dense", dense), ("retrain", retrained))
     }
     return RunRecord(
         run=experiment.run,

@@ -87,7 +87,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         if self.resizing is not None:
-            images = resized(images, self.resizing, self.current_epoch / (self.trainer.max_epochs or 1))
+            images = resized(images, self.resizing, self.current_epoch, self.trainer.max_epochs or 1)
         logits = self.network(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         if self.teacher is not None:

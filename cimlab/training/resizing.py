@@ -6,12 +6,17 @@ section 4, study it. Convolutions cost what the images have in pixels: at 0.75 o
 
 from __future__ import annotations
 
+from math import floor
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cimlab.training.settings import ResizingSettings
+
+ROUNDING = 1e-9
+"""A share of the epochs that is a whole number may fall short of it by rounding alone."""
 
 
 class ResizingError(ValueError):
@@ -28,13 +33,14 @@ def small_side(side: int, settings: ResizingSettings) -> int:
 
 
 def resized(
-    images: Float[Tensor, "batch channels height width"], settings: ResizingSettings, progress: float
+    images: Float[Tensor, "batch channels height width"], settings: ResizingSettings, epoch: int, epochs: int
 ) -> Float[Tensor, "batch channels small_height small_width"]:
-    """The images as training sees them when `progress` (0 to 1) of the phase is done.
+    """The images as training sees them in an epoch, from 0, of so many: at most `share` of the epochs are on smaller
+    ones.
 
-    Antialiased bilinear, reckoned in float32, in the dtype and memory format of the images.
+    Antialiased bilinear, reckoned in float32, in the dtype of the images; channels_last.
     """
-    if progress >= settings.share:
+    if epoch >= floor(settings.share * epochs + ROUNDING):
         return images
     side = small_side(images.shape[-1], settings)
     small = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
@@ -44,13 +50,17 @@ def resized(
 def require_resizable(
     network: nn.Module, image_shape: tuple[int, int, int], settings: ResizingSettings
 ) -> None:
-    """Refuse a network that takes one size of images only.
+    """Refuse a scale that changes nothing, and a network that takes one size of images only.
 
     Raises:
-        ResizingError: it can't take the smaller ones.
+        ResizingError: the smaller images are as large as the whole ones, or the network can't take them.
     """
     channels, side, _ = image_shape
     small, training = small_side(side, settings), network.training
+    if small == side:
+        raise ResizingError(
+            f"resizing.scale={settings.scale:g} leaves images of {side} x {side} as they are; use a smaller scale"
+        )
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, channels, small, small))

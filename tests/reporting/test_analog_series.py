@@ -66,6 +66,24 @@ def test_seeds_are_averaged_and_other_trainings_are_not() -> None:
     assert [name.rpartition(", ")[2] for name in apart] == ["network 11111111", "network 22222222"]
 
 
+def test_seeds_that_keep_a_weight_more_or_less_are_one_line() -> None:
+    one, other = of(), of(seed=1, run="b" * 64)
+    weights = (
+        {**one.weights, "left": 0.0949 * one.weights["total"]},
+        {**one.weights, "left": 0.0951 * one.weights["total"]},
+    )
+    pair = [replace(record, weights=own) for record, own in zip((one, other), weights, strict=True)]
+    assert list(map(len, lines(pair).values())) == [2]
+
+
+def test_the_name_of_a_geometry_says_nothing_that_its_settings_do_not() -> None:
+    one, other = of(), of(4)
+    named = replace(other, choices={**other.choices, "geometry": "large"})
+    assert len(lines([one, named])) == 1
+    old = replace(one, config={key: value for key, value in one.config.items() if key != "analog"})
+    assert len(lines([old, of(4, analog__steps="learned")])) == 1
+
+
 def test_records_that_do_not_say_how_the_network_was_pruned_say_what_is_known() -> None:
     old = [simulation(5, "ideal"), simulation(5, "ideal", left=90)]
     assert list(lines(old)) == ["ResNet-20, dense, ideal", "ResNet-20, 9 % left, ideal"]

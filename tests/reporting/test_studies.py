@@ -40,9 +40,11 @@ def test_seeds_of_a_point_stand_together() -> None:
         {"saliency": {"_target_": "x.L1"}},
         {"data": {"batch_size": 128}},
         {"trainer": {"precision": "32-true"}},
+        {"technology": {"name": "other"}},
+        {"checkpoint": "elsewhere/network.pt"},
     ],
 )
-def test_a_setting_that_shapes_accuracy_makes_another_study(change: dict) -> None:
+def test_a_setting_that_shapes_accuracy_or_cost_makes_another_study(change: dict) -> None:
     assert len(studies([run(), run(**change)])) == 2
 
 
@@ -52,12 +54,15 @@ def test_a_setting_that_shapes_accuracy_makes_another_study(change: dict) -> Non
         {"paths": {"data_dir": "elsewhere"}},
         {"tracker": {"name": "none"}},
         {"trainer": {"precision": "bf16-mixed", "threads": 7}},
-        {"technology": {"name": "other"}},
         {"experiment": {"question": "another"}},
     ],
 )
 def test_a_setting_that_changes_no_number_does_not(change: dict) -> None:
     assert len(studies([run(), run(seed=1, **change)])) == 1
+
+
+def test_seeds_that_start_from_checkpoints_of_their_own_stand_together() -> None:
+    assert len(studies([run(seed=seed, checkpoint=f"{seed}/network.pt") for seed in range(3)])) == 1
 
 
 def test_the_geometry_sets_studies_apart_and_is_what_differs() -> None:

@@ -199,6 +199,24 @@ def test_a_checkpoint_of_another_model_is_refused_with_the_difference(train: Cim
     assert "is of another network" in one_line(answer.err)
 
 
+def test_a_run_from_a_checkpoint_claims_no_other_networks_past(train: Cimlab, tmp_path: Path) -> None:
+    train()
+    (dense,) = (tmp_path / "dense").glob("*/network.pt")
+    given = tmp_path / "given.pt"
+    given.write_bytes(dense.read_bytes())
+    before = set(tmp_path.glob(f"*/{RECORD_FILE}"))
+    assert train(f"checkpoint={given}").code == 0
+    (path,) = set(tmp_path.glob(f"*/{RECORD_FILE}")) - before
+    assert RunRecord.read(path).wall_time_s["dense"] == 0
+    assert torch.load(path.with_name("network.pt"), weights_only=True)["dense_run"] is None
+
+
+@pytest.mark.parametrize("seed", [21_474, 2**31 - 1])
+def test_every_seed_that_is_allowed_trains(seed: int, train: Cimlab) -> None:
+    answer = train(f"seed={seed}")
+    assert answer.code == 0, answer.err
+
+
 @pytest.mark.parametrize("keep", [0, 100, 0.5])
 def test_a_truncated_checkpoint_is_refused_and_left_as_it_was(
     keep: float, train: Cimlab, tmp_path: Path

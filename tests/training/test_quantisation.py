@@ -34,6 +34,24 @@ def network_of(folder: Path) -> dict:
     return torch.load(path, weights_only=True)
 
 
+def test_quantisers_go_where_the_test_goes(
+    train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning moves what belongs to the module, and moved them back to the processor after the fit."""
+    from cimlab.training.module import Classifier
+
+    there: list[int] = []
+    original = Classifier.on_test_epoch_end
+
+    def watched(self: Classifier) -> None:
+        there.append(len(self.quantisers))
+        original(self)
+
+    monkeypatch.setattr(Classifier, "on_test_epoch_end", watched)
+    assert train("quantisation=lsq").code == 0
+    assert there == [0, 0, 0, 4]  # dense, pruned, retrained, quantised
+
+
 @pytest.mark.parametrize("method", ["ste", "lsq"])
 def test_a_quantised_run_is_plain_on_disk_and_the_same_on_the_arrays(
     method: str, train: Cimlab, tmp_path: Path

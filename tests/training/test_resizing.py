@@ -42,7 +42,7 @@ def by_hand(image: Tensor, size: int) -> Tensor:
 def test_smaller_images_are_those_of_a_triangle_filter(side: int, scale: float, seed: int) -> None:
     resizing = ResizingSettings(share=0.5, scale=scale, retraining=False)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(seed))
-    found, size = resized(images, resizing, 0.0), small_side(side, resizing)
+    found, size = resized(images, resizing, 0, 2), small_side(side, resizing)
     assert found.shape == (2, 3, size, size)
     expected = torch.stack([torch.stack([by_hand(channel, size) for channel in image]) for image in images])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -51,12 +51,19 @@ def test_smaller_images_are_those_of_a_triangle_filter(side: int, scale: float, 
 def test_the_share_of_a_phase_is_on_smaller_images_in_their_own_dtype_and_format() -> None:
     settings = ResizingSettings(share=0.6, scale=0.75, retraining=False)
     images = torch.randn(2, 3, 32, 32).bfloat16().contiguous(memory_format=torch.channels_last)
-    sides = [resized(images, settings, epoch / 5).shape[-1] for epoch in range(5)]
-    assert sides == [24, 24, 24, 32, 32]
-    small = resized(images, settings, 0.0)
+    for epochs, small_ones in (
+        (1, 0),
+        (2, 1),
+        (3, 1),
+        (5, 3),
+        (60, 36),
+    ):  # a training ends on whole images, always
+        sides = [resized(images, settings, epoch, epochs).shape[-1] for epoch in range(epochs)]
+        assert sides == [24] * small_ones + [32] * (epochs - small_ones)
+    small = resized(images, settings, 0, 5)
     assert small.dtype == torch.bfloat16
     assert small.is_contiguous(memory_format=torch.channels_last)
-    assert resized(images, settings, 0.6) is images
+    assert resized(images, settings, 3, 5) is images
 
 
 def test_a_network_of_one_image_size_is_refused_and_left_as_it_was() -> None:
@@ -64,6 +71,8 @@ def test_a_network_of_one_image_size_is_refused_and_left_as_it_was() -> None:
     fixed = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 30 * 30, 5))
     with pytest.raises(ResizingError, match="can't take images of 24 x 24"):
         require_resizable(fixed, (3, 32, 32), settings)
+    with pytest.raises(ResizingError, match="leaves images of 8 x 8 as they are"):
+        require_resizable(fixed, (3, 8, 8), ResizingSettings(share=0.5, scale=0.95, retraining=False))
     pooled = nn.Sequential(
         nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 5)
     )
@@ -90,8 +99,8 @@ def test_training_begins_on_smaller_images_and_is_judged_on_whole_ones(
     judged: set[int] = set()
     evaluate = module.Classifier._evaluate
 
-    def watched(images: Tensor, settings: ResizingSettings, progress: float) -> Tensor:
-        small = resized(images, settings, progress)
+    def watched(images: Tensor, settings: ResizingSettings, epoch: int, epochs: int) -> Tensor:
+        small = resized(images, settings, epoch, epochs)
         seen.append(small.shape[-1])
         return small
 
@@ -107,6 +116,7 @@ def test_training_begins_on_smaller_images_and_is_judged_on_whole_ones(
     answer = train(*words, f"paths.output_dir={tmp_path / 'resized'}")
     assert answer.code == 0, answer.err
     batches = len(seen) // 5
+    assert batches > 1
     assert seen == [6] * 3 * batches + [8] * 2 * batches
     assert judged == {8}
     assert "resizing" not in record(tmp_path / "plain").config
@@ -116,7 +126,7 @@ def test_training_begins_on_smaller_images_and_is_judged_on_whole_ones(
     seen.clear()
     answer = train(*words, "resizing.retraining=true", f"paths.output_dir={tmp_path / 'both'}")
     assert "dense epoch" not in answer.out  # the dense network is the same
-    assert seen == [6] * 2 * batches  # epochs 0 and 1 of 2 begin before 0.6 of them are done
+    assert seen == [6] * batches + [8] * batches
 
 
 def test_a_fixed_network_is_refused_before_training(cimlab: Cimlab, tmp_path: Path) -> None:
