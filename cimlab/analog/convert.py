@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cimlab.analog.adcs.base import AdcModel
 from cimlab.analog.devices.base import Device
+from cimlab.analog.digital import whole_float32
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fold import fold_batch_norms, output_factors
 from cimlab.analog.layers import AnalogConv2d, AnalogLayer, AnalogLinear
@@ -82,6 +83,7 @@ def require_convertible(network: nn.Module, geometry: CrossbarGeometry, settings
     slice_weights(one, one.bool(), geometry)
 
 
+@whole_float32()
 @torch.no_grad()
 def convert(
     network: nn.Module,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -69,6 +72,13 @@ def scaled_on_device(
     less, times, plus = constants
     real = (step * codes.double() - less) * times + plus
     return real.unflatten(1, y.shape[::2]).transpose(0, 1)
+
+
+@contextmanager
+def whole_float32() -> Generator[None]:
+    """Convolutions in float32 as it is: cuDNN would round their inputs to TF32's 10 bits unasked."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 @njit(parallel=True, cache=True, nogil=True)

@@ -74,6 +74,9 @@ class AnalogLayer(nn.Module):
         self.adc = adc
         self.backend: BackendName = backend
         self.histogram: Int[Tensor, " sums"] | None = None
+        sums = mapping.matrix.to_outputs(mapping.sliced.weights.sum(1))
+        # what the integer of a real zero adds to every output; a buffer, to be where the network is
+        self.register_buffer("zero_sums", mapping.quantiser.zero * sums, persistent=False)
         self.program_arrays(Device(), torch.Generator().manual_seed(0), ideal_adc=True)
 
     def program_arrays(self, device: Device, generator: torch.Generator, ideal_adc: bool = False) -> None:
@@ -128,7 +131,7 @@ class AnalogLayer(nn.Module):
         patches = replace(self.patches(q), first=self.reads)
         self.reads += len(patches.base)
         codes = mapping.matrix.to_outputs(self._run(patches))
-        subtract = mapping.quantiser.zero * mapping.matrix.to_outputs(sliced.weights.sum(1))
+        subtract = self.zero_sums
         factor = mapping.weight_step.double() * mapping.quantiser.scale
         bias = self.original.bias
         bias = torch.zeros(len(factor)) if bias is None else bias

@@ -31,12 +31,23 @@ def mixed(counter: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
     return h ^ (h >> 16)
 
 
-def stream(seed: int, group: int, row_group: int, physical: int, cycle: int) -> int:
-    """The seed of one read: mixed over what names it."""
+def streams(
+    seed: int,
+    group: Int[Tensor, "..."],
+    row_group: Int[Tensor, "..."],
+    physical: Int[Tensor, "..."],
+    cycle: Int[Tensor, "..."],
+) -> Int[Tensor, "..."]:
+    """Seeds of reads: mixed over what names each, the four broadcast against each other."""
     state = torch.tensor(seed)
     for part in (group, row_group, physical, cycle):
         state = mixed(state * 0x9E3779B1 + part + 1)
-    return int(state)
+    return state
+
+
+def stream(seed: int, *place: int) -> int:
+    """The seed of one read, of (group, row group, physical column, cycle)."""
+    return int(streams(seed, *map(torch.tensor, place)))
 
 
 def normal(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cimlab.analog.convert import analog_layers
+from cimlab.analog.digital import whole_float32
 from cimlab.analog.layers import AnalogLayer
 
 Batches = Iterable[tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]]
@@ -29,6 +30,7 @@ def device_of(network: nn.Module) -> torch.device:
     return torch.device("cpu") if weight is None else weight.device
 
 
+@whole_float32()
 @torch.no_grad()
 def accuracy(network: nn.Module, batches: Batches, after_batch: Callable[[int], None] | None = None) -> float:
     """Fraction of images whose highest score is their label's.
@@ -91,6 +93,7 @@ class LayerFidelity:
     own: float
 
 
+@whole_float32()
 @torch.no_grad()
 def layer_fidelity(
     network: nn.Module, folded: nn.Module, images: Float[Tensor, "batch channels height width"]

@@ -130,7 +130,10 @@ class MaskHolder:
 
     def __init__(self, network: nn.Module, masks: Masks) -> None:
         self.weights: list[Tensor] = [layer_weight(network, name) for name in masks]
-        self.factors = [mask.to(w) for mask, w in zip(masks.values(), self.weights, strict=True)]
+        # with the strides of the weights, channels_last among them: only then is the product one pass
+        self.factors = [
+            torch.empty_like(w).copy_(mask) for mask, w in zip(masks.values(), self.weights, strict=True)
+        ]
 
     @torch.no_grad()
     def hold(self) -> None:

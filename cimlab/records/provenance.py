@@ -17,18 +17,21 @@ def code_version() -> dict[str, Any]:
     here = Path(__file__).parent
     commit = _git(here, "rev-parse", "HEAD")
     changed = None if commit is None else bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
-    return {"version": metadata.version("cimlab"), "git_commit": commit, "git_changed": changed}
+    return {"version": _installed("cimlab") or "not installed", "git_commit": commit, "git_changed": changed}
 
 
 def package_versions() -> dict[str, str]:
     """Versions of the libraries that the numbers depend on."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    versions = {name: _installed(name) for name in PACKAGES}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def _installed(package: str) -> str | None:
+    """Its version; None where it is not installed, as cimlab in a tree that was only copied."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def machine() -> dict[str, Any]:

@@ -12,9 +12,9 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.figures import ORDER
 
 SILENT = (
-    "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices",
-    "trainer.progress", "data.data_dir", "data.download", "data.eval_batch_size", "data.seed", "mapping.every_n_epochs",
-    "launcher", "hardware", "simulate",
+    "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices", "trainer.progress",
+    "trainer.checkpoint_every_s", "data.data_dir", "data.download", "data.eval_batch_size", "data.seed",
+    "mapping.every_n_epochs", "launcher", "hardware", "simulate",
 )  # fmt: skip
 """Settings that change no figure: where files go, and what is shown."""
 ARRAYS = ("adc", "device", "analog")

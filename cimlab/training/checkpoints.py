@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
 
@@ -216,6 +219,28 @@ class AtomicCheckpoints(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+class PacedCheckpoint(ModelCheckpoint):
+    """Keeps the newest end of an epoch to resume from, and skips those that come too soon after the last one kept.
+
+    An epoch of a second on a GPU would cost as much to write down as to train.
+
+    Args:
+        folder: where.
+        every_s: least seconds between two checkpoints; the end of the fit is kept in any case.
+    """
+
+    def __init__(self, folder: Path, every_s: float) -> None:
+        super().__init__(folder, filename="{epoch}", save_top_k=1, save_on_train_epoch_end=True)
+        self._every_s = every_s
+        self._kept_at = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        if last or time.monotonic() - self._kept_at >= self._every_s:
+            super().on_train_epoch_end(trainer, pl_module)
+            self._kept_at = time.monotonic()
 
 
 def discard(folder: Path) -> None:

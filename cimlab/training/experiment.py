@@ -482,9 +482,7 @@ def _fit(
     first = 0 if phase == "dense" else experiment.recipe.epochs
     bars = _show_bars(experiment.trainer)
     lines = experiment.trainer.progress == "lines" or (experiment.trainer.progress == "auto" and not bars)
-    keep = pl.callbacks.ModelCheckpoint(
-        folder / "checkpoints", filename="{epoch}", save_top_k=1, save_on_train_epoch_end=True
-    )
+    keep = checkpoints.PacedCheckpoint(folder / "checkpoints", experiment.trainer.checkpoint_every_s)
     judge = experiment.judge if phase == "retrain" else None
     report = EpochReport(phase, first, history, tracker, lines, judge)
     trainer = _trainer(
@@ -531,6 +529,7 @@ def _trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         deterministic=settings.deterministic,
+        benchmark=not settings.deterministic,  # of cuDNN's algorithms; shapes are few and repeat
         default_root_dir=experiment.run_dir,
         plugins=[*([] if fit is None else [checkpoints.AtomicCheckpoints(fit)]), *rank.plugins()],
         **rank.trainer_options(),

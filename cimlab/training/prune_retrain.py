@@ -70,7 +70,8 @@ class PruneRetrain(pl.Callback):
         self.weights_after_pruning = state_dict["weights_after_pruning"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.masks:
+        if self.masks:  # of a checkpoint, which is read onto the processor
+            self.masks = {name: mask.to(pl_module.device) for name, mask in self.masks.items()}
             self._hold(_network(pl_module))
         for optimizer in trainer.optimizers:
             optimizer.register_step_post_hook(self._after_step)

@@ -44,6 +44,7 @@ class TrainerSettings:
         threads: processor threads; None leaves torch's choice.
         devices: GPUs, or processes on the processor, that share each batch.
         progress: live bars, plain lines, or whichever fits the terminal.
+        checkpoint_every_s: seconds to let pass, at the least, before the next epoch's end is kept for resuming.
     """
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -54,6 +55,7 @@ class TrainerSettings:
     threads: Annotated[int, Field(ge=1)] | None = None
     devices: Annotated[int, Field(ge=1)] = 1
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
+    checkpoint_every_s: Annotated[float, Field(ge=0)] = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,13 +1,15 @@
-"""Take a data set to a machine that has no network, in parts, and bring the records home.
+"""Take a data set and a grid to a machine that has no network, slice by slice, and bring the records home.
 
     python experiments/gpu/carry.py split ../shared/data/cifar-10-batches-py data/parts   # here
     python experiments/gpu/carry.py join data/parts data                                  # there, all parts carried
-    python experiments/gpu/carry.py collect outputs records.tar                           # there, after a slice
-    python experiments/gpu/carry.py collect outputs records.tar --take-from PREVIOUS.tar  # there, to go on
+    python experiments/gpu/carry.py slice experiments/granularity.yaml home trainer=gpu   # there, again and again
+    python experiments/gpu/carry.py take home outputs                                     # here, or there to go on
 
-`split` cuts one tar of the folder into numbered parts of at most 60 MiB and writes a manifest with their SHA-256;
-`join` checks every part before it unpacks anything. `collect` packs what a later slice or this machine needs:
-records, configurations, histories, and the dense networks that the grid shares.
+`split` cuts one tar of the folder into numbered parts and writes a manifest with their SHA-256; `join` checks every
+part before it unpacks anything. A part and the repository travel together, so that parts are smaller than what may be
+carried at once. `slice` goes on with a grid for eight minutes and packs what came of it into the folder `home`:
+`records.tar.gz`, and with --networks the dense networks that the grid shares, which another slice on another machine
+takes over with --from instead of training them again. They come in parts too, as small as files may be that come home.
 """
 
 from __future__ import annotations
@@ -16,13 +18,23 @@ import argparse
 import hashlib
 import io
 import json
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 MANIFEST = "manifest.json"
+RECORDS = "records.tar.gz"
+NETWORKS = "networks"
 MIB = 2**20
-CARRIED = ("*/record.json", "*/config.yaml", "*/history.jsonl", "dense/*/network.pt", "dense/*/history.jsonl")
+CARRIED_MIB, HOME_MIB = 40, 15
+"""Parts on the way there, beside a repository of 20 MiB, and on the way home."""
+OUTPUTS = Path("outputs")
+SMALL = (
+    "*/record.json", "*/config.yaml", "*/history.jsonl", "*/failure.json", "*/simulation*.json",
+    "dense/*/history.jsonl",
+)  # fmt: skip
+SHARED = ("dense/*/network.pt",)
 
 
 class CarryError(RuntimeError):
@@ -40,11 +52,17 @@ def split(source: Path, parts: Path, part_mib: int) -> list[Path]:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         archive.add(source, source.name)
-    content = packed.getbuffer()
+    return _cut(packed.getbuffer(), parts, source.name, part_mib)
+
+
+def _cut(content: memoryview, parts: Path, name: str, part_mib: int) -> list[Path]:
+    """Numbered parts of a tar, and their manifest; parts of an earlier, larger tar of the name go."""
     parts.mkdir(parents=True, exist_ok=True)
+    for old in parts.glob(f"{name}.[0-9][0-9]"):
+        old.unlink()
     written, manifest = [], {}
     for number, start in enumerate(range(0, len(content), part_mib * MIB)):
-        part = parts / f"{source.name}.{number:02d}"
+        part = parts / f"{name}.{number:02d}"
         part.write_bytes(content[start : start + part_mib * MIB])
         manifest[part.name] = hashlib.sha256(part.read_bytes()).hexdigest()
         written.append(part)
@@ -74,23 +92,52 @@ def join(parts: Path, target: Path) -> None:
         archive.extractall(target, filter="data")
 
 
-def collect(outputs: Path, packed: Path) -> int:
-    """Pack the runs' small files and the dense networks; how many files."""
-    files = sorted(path for pattern in CARRIED for path in outputs.glob(pattern))
-    with tarfile.open(packed, "w") as archive:
-        for path in files:
+def collect(outputs: Path, home: Path, networks: bool) -> int:
+    """Pack the runs' small files, and the dense networks if asked, into `home`; how many files."""
+    home.mkdir(parents=True, exist_ok=True)
+    small = sorted(path for pattern in SMALL for path in outputs.glob(pattern))
+    with tarfile.open(home / RECORDS, "w:gz") as archive:
+        for path in small:
             archive.add(path, path.relative_to(outputs))
-    return len(files)
+    if not networks:
+        return len(small)
+    large = sorted(path for pattern in SHARED for path in outputs.glob(pattern))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path in large:
+            archive.add(path, path.relative_to(outputs))
+    _cut(packed.getbuffer(), home, NETWORKS, HOME_MIB)
+    return len(small) + len(large)
 
 
-def take(packed: Path, outputs: Path) -> None:
-    """Unpack what an earlier slice collected."""
+def take(home: Path, outputs: Path) -> None:
+    """Unpack what an earlier slice collected.
+
+    Raises:
+        CarryError: there is nothing, or a part of the networks is missing or damaged.
+    """
+    if not (home / RECORDS).is_file():
+        raise CarryError(f"{home / RECORDS} is missing; name the folder that a slice packed")
     outputs.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(packed) as archive:
+    with tarfile.open(home / RECORDS) as archive:
         archive.extractall(outputs, filter="data")
+    if (home / MANIFEST).is_file():
+        join(home, outputs)
 
 
-def main() -> int:
+def go_on(
+    experiment: Path, home: Path, words: list[str], budget: str, earlier: Path | None, networks: bool
+) -> int:
+    """Run a grid for a while and pack what came of it, whatever became of it; the sweep's exit code, 3 in time."""
+    if earlier is not None:
+        take(earlier, OUTPUTS)
+    sweep = [sys.executable, "-m", "cimlab", "sweep", str(experiment), f"--time-budget={budget}", *words]
+    code = subprocess.run([*sweep, f"paths.output_dir={OUTPUTS}", "tracker=none"], check=False).returncode
+    print(f"{collect(OUTPUTS, home, networks)} files in {home}")
+    return code
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,25 +145,36 @@ def main() -> int:
     one = commands.add_parser("split")
     one.add_argument("source", type=Path)
     one.add_argument("parts", type=Path)
-    one.add_argument("--mib", type=int, default=60)
+    one.add_argument("--mib", type=int, default=CARRIED_MIB)
     two = commands.add_parser("join")
     two.add_argument("parts", type=Path)
     two.add_argument("target", type=Path)
-    three = commands.add_parser("collect")
-    three.add_argument("outputs", type=Path)
-    three.add_argument("packed", type=Path)
-    three.add_argument("--take-from", type=Path)
-    args = parser.parse_args()
+    three = commands.add_parser("slice")
+    three.add_argument("experiment", type=Path)
+    three.add_argument("home", type=Path)
+    three.add_argument("words", nargs="*", help="overrides of the sweep")
+    three.add_argument("--budget", default="8m", help="as sweep's --time-budget")
+    three.add_argument("--from", dest="earlier", type=Path, help="home of an earlier slice")
+    three.add_argument("--networks", action="store_true", help="bring the dense networks home too")
+    four = commands.add_parser("take")
+    four.add_argument("home", type=Path)
+    four.add_argument("outputs", type=Path)
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
     try:
-        if args.command == "split":
-            for part in split(args.source, args.parts, args.mib):
-                print(part)
-        elif args.command == "join":
-            join(args.parts, args.target)
-        else:
-            if args.take_from is not None:
-                take(args.take_from, args.outputs)
-            print(f"{collect(args.outputs, args.packed)} files in {args.packed}")
+        match args.command:
+            case "split":
+                for part in split(args.source, args.parts, args.mib):
+                    print(part)
+            case "join":
+                join(args.parts, args.target)
+            case "slice":
+                return go_on(args.experiment, args.home, args.words, args.budget, args.earlier, args.networks)
+            case _:
+                take(args.home, args.outputs)
     except (CarryError, OSError, tarfile.TarError) as problem:
         print(f"carry: {problem}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -152,6 +153,20 @@ def test_read_noise_has_unit_variance_no_mean_and_no_memory() -> None:
     assert neighbours == pytest.approx((0, 0), abs=0.01)
     other = noise.normal(noise.stream(5, 0, 1, 2, 4), 0, 4000, torch.arange(64))
     assert float((drawn * other).mean()) == pytest.approx(0, abs=0.01)
+
+
+def test_seeds_of_many_reads_are_those_of_each() -> None:
+    places = torch.meshgrid(*map(torch.arange, (2, 3, 4, 5)), indexing="ij")
+    many = noise.streams(11, *places)
+    for place in np.ndindex(2, 3, 4, 5):
+        state = 11
+        for part in place:
+            state = state * 0x9E3779B1 + part + 1 & 0xFFFFFFFF
+            state = (state ^ state >> 16) * 0x7FEB352D & 0xFFFFFFFF
+            state = (state ^ state >> 15) * 0x846CA68B & 0xFFFFFFFF
+            state ^= state >> 16
+        assert int(many[place]) == noise.stream(11, *place) == state
+    assert len(many.unique()) == many.numel()
 
 
 @pytest.mark.parametrize(

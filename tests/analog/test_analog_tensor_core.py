@@ -108,10 +108,11 @@ def test_a_network_on_the_device_gives_what_it_gives_on_the_processor() -> None:
 
 @pytest.mark.skipif(WHERE.type != "cuda", reason="no CUDA device; the kernel was never tried on one")
 def test_the_choice_for_a_layer_on_a_cuda_device_is_the_kernel() -> None:
-    program = program_of(
-        CrossbarGeometry(), torch.ones(1, 20, 2, dtype=torch.int32), torch.ones(1, 20, 2) > 0
-    )
-    assert "tensor_core" in repr(prepare(program, "auto", "layer", WHERE))
+    ones = torch.ones(1, 20, 2, dtype=torch.int32)
+    lossy = program_of(CrossbarGeometry(adc_bits=3), ones, ones > 0, FullScaleAdc())
+    assert "tensor_core" in repr(prepare(lossy, "auto", "layer", WHERE))
+    lossless = program_of(CrossbarGeometry(), ones, ones > 0)
+    assert "exact" in repr(prepare(lossless, "auto", "layer", WHERE))
 
 
 @pytest.mark.skipif(INTERPRETED, reason="needs the compiler")
@@ -123,8 +124,9 @@ def test_the_kernel_compiles_to_tensor_core_products_without_fused_rounding() ->
 
     pointers = dict.fromkeys(("values", "place", "column", "seeds", "coefficients", "total"), "*i32")
     pointers |= dict.fromkeys(("base", "offset"), "*i64") | dict.fromkeys(("cells", "driven"), "*fp16")
-    pointers |= dict.fromkeys(("scale", "shift", "quantiles"), "*fp32") | {"noise_levels": "fp32"}
-    pointers |= dict.fromkeys(("products", "rows_of_group", "first", "top"), "i32")
+    pointers |= dict.fromkeys(("scale", "shift", "quantiles"), "*fp32")
+    pointers |= dict.fromkeys(("products", "rows_of_group", "first"), "i32")
+    pointers |= dict.fromkeys(("noise_levels", "top"), "fp32")
     constants = {
         "CYCLES": 8, "DAC": 1, "PHYSICAL": 2, "HALVES": 1, "COLUMNS": 64, "NOISE": False, "TABLE_SHIFT": 20,
         "DEPTH": 16, "WIDTH": ENTRIES, "TILE": 128,

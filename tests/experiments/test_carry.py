@@ -49,14 +49,46 @@ def test_a_missing_or_damaged_part_is_named_and_nothing_is_unpacked(
     assert not (tmp_path / "there").exists()
 
 
-def test_records_come_home_and_dense_networks_go_on_to_the_next_slice(
-    carry: ModuleType, tmp_path: Path
-) -> None:
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
     outputs = tmp_path / "outputs"
-    for name in ("run-1/record.json", "run-1/network.pt", "dense/abc/network.pt"):
+    for name in ("run-1/record.json", "run-1/simulation.json", "run-2/failure.json", "run-1/network.pt"):
         (outputs / name).parent.mkdir(parents=True, exist_ok=True)
         (outputs / name).write_text(name)
-    assert carry.collect(outputs, tmp_path / "packed.tar") == 2
-    carry.take(tmp_path / "packed.tar", tmp_path / "next")
-    assert (tmp_path / "next" / "dense" / "abc" / "network.pt").exists()
+    (outputs / "dense" / "abc").mkdir(parents=True)
+    (outputs / "dense" / "abc" / "network.pt").write_bytes(bytes(range(256)) * 8192)
+    return outputs
+
+
+def test_records_come_home_and_dense_networks_go_on_to_the_next_slice(
+    carry: ModuleType, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carry, "HOME_MIB", 1)
+    assert carry.collect(outputs, tmp_path / "home", networks=True) == 4
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == [
+        "manifest.json", "networks.00", "networks.01", "networks.02", "records.tar.gz"
+    ]  # fmt: skip
+    carry.take(tmp_path / "home", tmp_path / "next")
+    network = tmp_path / "next" / "dense" / "abc" / "network.pt"
+    assert network.read_bytes() == bytes(range(256)) * 8192
     assert not (tmp_path / "next" / "run-1" / "network.pt").exists()
+    assert (tmp_path / "next" / "run-2" / "failure.json").exists()
+
+    assert carry.collect(outputs, tmp_path / "small", networks=False) == 3
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["records.tar.gz"]
+    with pytest.raises(carry.CarryError, match="name the folder that a slice packed"):
+        carry.take(tmp_path / "nowhere", tmp_path / "next")
+
+
+def test_a_slice_goes_on_with_the_grid_and_packs_whatever_came_of_it(
+    carry: ModuleType, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry.collect(outputs, tmp_path / "earlier", networks=True)
+    monkeypatch.chdir(tmp_path)
+    outputs.rename(tmp_path / "elsewhere")
+    grid = Path(__file__).resolve().parents[2] / "experiments" / "digits_smoke.yaml"
+    words = ["granularity=filter", "prune.remaining=0.5", "seed=0", "recipe.epochs=1", "schedule.epochs=1"]
+    assert carry.go_on(grid, tmp_path / "home", words, "8m", tmp_path / "earlier", False) == 0
+    carry.take(tmp_path / "home", tmp_path / "home_again")
+    assert (tmp_path / "home_again" / "run-1" / "record.json").exists()  # of the earlier slice
+    assert len(list((tmp_path / "home_again").glob("digits_cnn-digits-filter*/record.json"))) == 1

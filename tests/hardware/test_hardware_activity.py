@@ -112,3 +112,15 @@ def test_the_published_read_energy_is_met_at_its_own_reference() -> None:
 def test_a_density_outside_0_to_1_is_refused(value: float) -> None:
     with pytest.raises(HardwareError, match="activity input_density"):
         Activity(input_density=value)
+
+
+def test_inputs_of_a_compiled_network_are_measured_as_those_of_the_plain_one() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 36, 4)).eval()
+    images = torch.rand(2, 1, 8, 8)
+    plain = input_densities(network, images, ["0", "3"], 8)
+    network.compile(backend="eager")
+    with torch.no_grad():
+        network(images)  # compiled before there was a hook
+    assert set(plain) == {"0", "3"}
+    assert input_densities(network, images, ["0", "3"], 8) == plain

@@ -37,3 +37,12 @@ def test_the_machine_is_described_without_its_name() -> None:
     assert found["cores"] >= 1
     assert found["memory_bytes"] > 2**28
     assert not platform.node() or platform.node() not in str(found)
+
+
+def test_a_tree_that_is_not_installed_says_so(monkeypatch) -> None:
+    def missing(name: str) -> str:
+        raise provenance.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(provenance.metadata, "version", missing)
+    assert provenance.code_version()["version"] == "not installed"
+    assert provenance.package_versions() == {}

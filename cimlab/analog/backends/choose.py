@@ -32,10 +32,10 @@ def prepare(program: ArrayProgram, name: BackendName, layer: str, where: torch.d
         AnalogError: the chosen backend can't compute it.
     """
     if name == "auto" and where.type != "cpu":
-        name = "tensor_core"
+        name = "exact" if program.is_exact else "tensor_core"
     if name == "tensor_core":
         return _on_device(program, layer, where)
-    if where.type != "cpu":
+    if where.type != "cpu" and name != "exact":
         raise AnalogError(f"backend={name} runs on the processor, and the network is on {where}; use auto")
     if name == "auto":
         name = "exact" if program.is_exact else "packed" if supports(program) else "conductance"

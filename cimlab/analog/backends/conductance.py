@@ -90,8 +90,8 @@ def lay_out(program: ArrayProgram) -> ConductanceProgram:
     reads = (len(sliced.converted), sliced.row_groups, len(sliced.coefficients), geometry.input_cycles)
     seeds = np.zeros(reads, np.int64)
     if program.noise_levels:
-        for place in np.ndindex(*reads):
-            seeds[place] = noise.stream(program.noise_seed, *place)
+        places = torch.meshgrid(*map(torch.arange, reads), indexing="ij")
+        seeds = noise.streams(program.noise_seed, *places).numpy()
     return ConductanceProgram(program, row_start, blocks, seeds)
 
 

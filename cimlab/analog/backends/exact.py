@@ -24,10 +24,11 @@ def exact(patches: Patches, program: ArrayProgram) -> Int[Tensor, "groups cols p
     stored = sliced.weights + sliced.bias * sliced.driven
     bound = int(stored.abs().sum(1).max()) * (2**geometry.input_bits - 1)
     number = torch.float32 if bound < 2**24 else torch.float64
-    matrices = stored.to(number).transpose(1, 2).contiguous()
+    where = patches.values.device
+    matrices = stored.to(where, number).transpose(1, 2).contiguous()
     products = len(patches.base)
     whole = torch.int32 if bound < 2**31 else torch.int64
-    total = torch.empty(*matrices.shape[:2], products, dtype=whole)
+    total = torch.empty(*matrices.shape[:2], products, dtype=whole, device=where)
     for group, matrix in enumerate(matrices):
         for start in range(0, products, BLOCK):
             block = slice(start, start + BLOCK)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import triton
 import triton.language
@@ -99,7 +98,6 @@ def lay_out(program: ArrayProgram, device: torch.device) -> TensorCoreProgram:
     noisy = bool(program.noise_levels)
     driven = torch.zeros(len(items) * noisy, ENTRIES, depth, dtype=torch.float16)
     constants = torch.zeros(2, len(items), physical, ENTRIES)
-    seeds = torch.zeros(len(items) * noisy, physical, sliced.geometry.input_cycles, dtype=torch.int32)
     full = (groups, row_groups, physical, cols)
     adcs = torch.stack([t.expand(full) for t in (program.converter.scale, program.converter.offset)])
     for item, (group, row_group, chosen) in enumerate(items):
@@ -112,9 +110,10 @@ def lay_out(program: ArrayProgram, device: torch.device) -> TensorCoreProgram:
         constants[:, item, :, :width] = adcs[:, group, row_group][..., chosen]
         if noisy:
             driven[item, :width, :rows] = sliced.driven[group, own][:, chosen].T
-            for j, cycle in np.ndindex(*seeds.shape[1:]):
-                stream = noise.stream(program.noise_seed, group, row_group, j, cycle)
-                seeds[item, j, cycle] = stream - (stream >> 31 << 32)
+    of_item = torch.tensor([item[:2] for item in items if noisy], dtype=torch.int64).reshape(-1, 2, 1, 1)
+    reads = torch.arange(physical)[:, None], torch.arange(sliced.geometry.input_cycles)
+    unsigned = noise.streams(program.noise_seed, of_item[:, 0], of_item[:, 1], *reads)
+    seeds = (unsigned - (unsigned >> 31 << 32)).to(torch.int32)
     coefficients = torch.tensor(sliced.coefficients, dtype=torch.int32)
     quantiles = torch.from_numpy(noise.normal_quantiles())
     parts = (place, column, cells, driven, *constants, seeds, coefficients, quantiles)
@@ -143,7 +142,7 @@ def tensor_core(patches: Patches, layout: TensorCoreProgram) -> Int[Tensor, "gro
     _convert[len(layout.place), -(-products // tile)](
         patches.values, patches.base, offset, layout.place, layout.column, layout.cells, layout.driven,
         layout.scale, layout.offset, layout.seeds, layout.coefficients, layout.quantiles, total,
-        products, offset.shape[1], patches.first, program.noise_levels, program.converter.top,
+        products, offset.shape[1], patches.first, program.noise_levels, float(program.converter.top),
         CYCLES=sliced.geometry.input_cycles,
         DAC=sliced.geometry.dac_bits,
         PHYSICAL=len(sliced.coefficients),
@@ -189,29 +188,26 @@ def _convert(
     out = tl.load(column + item * WIDTH + entry)
     tile = entry[:, None] * DEPTH + row[None, :]
     sum_of_codes = tl.zeros((WIDTH, TILE), tl.int32)
-    for j in tl.static_range(PHYSICAL):
-        weights = tl.load(cells + ((item * HALVES) * PHYSICAL + j) * (WIDTH * DEPTH) + tile)
-        if HALVES == 2:
-            rest = tl.load(cells + ((item * HALVES + 1) * PHYSICAL + j) * (WIDTH * DEPTH) + tile)
-        gain = tl.load(scale + (item * PHYSICAL + j) * WIDTH + entry)[:, None]
-        half = tl.load(shift + (item * PHYSICAL + j) * WIDTH + entry)[:, None]
-        coefficient = tl.load(coefficients + j)
-        for cycle in range(CYCLES):
-            digits = ((inputs >> (cycle * DAC)) & ((1 << DAC) - 1)).to(tl.float16)
-            sums = tl.dot(weights, digits)
+    for cycle in range(CYCLES):
+        digits = ((inputs >> (cycle * DAC)) & ((1 << DAC) - 1)).to(tl.float16)
+        if NOISE:
+            on = tl.load(driven + item * (WIDTH * DEPTH) + tile)
+            deviation = tl.sqrt_rn(tl.dot(on, digits * digits)) * noise_levels
+        for j in tl.static_range(PHYSICAL):
+            sums = tl.dot(tl.load(cells + ((item * HALVES) * PHYSICAL + j) * (WIDTH * DEPTH) + tile), digits)
             if HALVES == 2:
+                rest = tl.load(cells + ((item * HALVES + 1) * PHYSICAL + j) * (WIDTH * DEPTH) + tile)
                 sums = tl.dot(rest, digits, sums)
             if NOISE:
-                on = tl.load(driven + item * (WIDTH * DEPTH) + tile)
-                power = tl.dot(on, digits * digits)
                 seed = tl.load(seeds + (item * PHYSICAL + j) * CYCLES + cycle).to(tl.uint32, bitcast=True)
                 state = _mixed((product + first).to(tl.uint32) + seed)[None, :]
                 key = (out % COLUMNS).to(tl.uint32) * tl.full([], 0x9E3779B1, tl.uint32)
                 drawn = tl.load(quantiles + (_mixed(state ^ key[:, None]) >> TABLE_SHIFT))
-                sums += tl.sqrt_rn(power) * noise_levels * drawn
-            level = sums * gain + half
-            code = tl.minimum(tl.maximum(level, 0.0), top.to(tl.float32)).to(tl.int32)
-            sum_of_codes += (coefficient << (cycle * DAC)) * code
+                sums += deviation * drawn
+            gain = tl.load(scale + (item * PHYSICAL + j) * WIDTH + entry)[:, None]
+            half = tl.load(shift + (item * PHYSICAL + j) * WIDTH + entry)[:, None]
+            code = tl.minimum(tl.maximum(sums * gain + half, 0.0), top).to(tl.int32)
+            sum_of_codes += (tl.load(coefficients + j) << (cycle * DAC)) * code
     kept = (out >= 0)[:, None] & within[None, :]
     tl.atomic_add(
         total + out.to(tl.int64)[:, None] * products + product[None, :],
