@@ -65,6 +65,8 @@ class AnalogLayer(nn.Module):
         backend: which backend computes it.
     """
 
+    zero_sums: Int[Tensor, " out"]
+
     def __init__(
         self, original: nn.Conv2d | nn.Linear, mapping: Mapping, adc: AdcModel, backend: BackendName
     ) -> None:

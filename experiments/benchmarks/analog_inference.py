@@ -9,11 +9,14 @@ their values.
 Every time is the best of `repeats` after one call to warm up, network and arrays in turns. `--cpu-time` counts the
 process's processor time instead of the clock's (with --threads 1), which holds on a machine that does other things.
 
+`--device cuda` asks the same of the GPU's kernel, for W1 and ResNet-18, against the forward pass in bf16.
+
 `--memory` asks another question instead: how much memory does a batch of ResNet-18 (CIFAR stem) take above the
 converted model? Linux alone tells, by the high-water mark of the resident set, set back before the pass.
 
     python experiments/benchmarks/analog_inference.py --memory [--batch 128]
     python experiments/benchmarks/analog_inference.py [--threads 2] [--batch 128] [--repeats 3] [--reference]
+    python experiments/benchmarks/analog_inference.py --device cuda --batch 512
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import gc
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -42,13 +46,19 @@ from cimlab.models.resnet_cifar import CifarResNet
 REMAINING = 0.09
 
 
-def workloads(batch: int) -> dict[str, tuple[nn.Module, Tensor, tuple[int, ...]]]:
+def workloads(batch: int, where: torch.device) -> dict[str, tuple[nn.Module, Tensor, tuple[int, ...]]]:
     """Name -> network, inputs, shape of one input."""
     w1 = CifarResNet(depth=20, num_classes=10, in_channels=3).eval()
-    w2 = nn.Sequential(nn.Linear(1152, 128)).eval()
+    images = torch.randn(batch, 3, 32, 32)
+    found: dict[str, tuple[nn.Module, Tensor, tuple[int, ...]]] = {"W1 ResNet-20": (w1, images, (3, 32, 32))}
+    if where.type == "cpu":
+        w2 = nn.Sequential(nn.Linear(1152, 128)).eval()
+        return found | {"W2 1152 x 128": (w2, torch.rand(1024, 1152), (1152,))}
+    wide = resnet18(num_classes=10, in_channels=3, stem="cifar").eval()
+    found |= {"ResNet-18": (wide, images, (3, 32, 32))}
     return {
-        "W1 ResNet-20": (w1, torch.randn(batch, 3, 32, 32), (3, 32, 32)),
-        "W2 1152 x 128": (w2, torch.rand(1024, 1152), (1152,)),
+        name: (network.to(where).to(memory_format=torch.channels_last), inputs.to(where), shape)
+        for name, (network, inputs, shape) in found.items()
     }
 
 
@@ -111,6 +121,18 @@ def memory(batch: int) -> None:
         )
 
 
+def finished() -> float:
+    """The time when the GPU has done all that it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def plainly(network: nn.Module, inputs: Tensor) -> Tensor:
+    """The forward pass that arrays are compared with: float32 on the processor, bf16 on a GPU."""
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.is_cuda):
+        return network(inputs)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--threads", type=int, default=2)
@@ -119,8 +141,10 @@ def main() -> None:
     options.add_argument("--reference", action="store_true", help="also time the reference backend (slow)")
     options.add_argument("--cpu-time", action="store_true", help="processor time, for --threads 1")
     options.add_argument("--memory", action="store_true", help="memory of ResNet-18 instead of times")
+    options.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     asked = options.parse_args()
-    clock = time.process_time if asked.cpu_time else time.perf_counter
+    where = torch.device(asked.device)
+    clock = time.process_time if asked.cpu_time else finished if where.type == "cuda" else time.perf_counter
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
     if asked.memory:
@@ -132,8 +156,13 @@ def main() -> None:
     ]
     if asked.reference:
         backends.append(("reference", "reference", Device()))
+    number = "float32"
+    if where.type == "cuda":
+        backends = [(label, "tensor_core", device) for label, _, device in backends[:2]]
+        number = "bf16"
+        print(torch.cuda.get_device_name(where))
     print(f"{asked.threads} threads, batch {asked.batch}, {'processor' if asked.cpu_time else 'wall'} time")
-    for name, (network, inputs, shape) in workloads(asked.batch).items():
+    for name, (network, inputs, shape) in workloads(asked.batch, where).items():
         for active_rows in (128, 16):
             lossless = CrossbarGeometry(active_rows=active_rows).lossless_adc_bits
             geometry = CrossbarGeometry(active_rows=active_rows, adc_bits=lossless - 2)
@@ -145,13 +174,13 @@ def main() -> None:
                     program_draw(arrays, device, 0, 0)
                     with torch.no_grad():
                         plain, simulated = best_times(
-                            [lambda: network(inputs), lambda a=arrays: a(inputs)],  # noqa: B023
+                            [partial(plainly, network, inputs), partial(arrays, inputs)],
                             asked.repeats,
                             clock,
                         )
                     print(
                         f"{name}  {active_rows:3d} rows  {geometry.adc_bits}-bit ADC  {weights:6s}  {label:11s}  "
-                        f"float32 {len(inputs) / plain:10,.0f}/s  arrays {len(inputs) / simulated:10,.1f}/s  "
+                        f"{number} {len(inputs) / plain:10,.0f}/s  arrays {len(inputs) / simulated:10,.1f}/s  "
                         f"{simulated / plain:7.1f} times slower",
                         flush=True,
                     )

@@ -1,9 +1,11 @@
-"""Training images/s of ResNet-20 on CIFAR-size images: the Lightning loop beside a bare loop, in one run.
+"""Training images/s of ResNet-20 on CIFAR-size images: the Lightning loop beside a bare loop and a floor, in one run.
 
 Both train the same network on the same resident data with the same input pipeline, optimiser and autocast. The
-two take turns, so that a machine whose speed drifts slows both; the ratio of the medians is the claim.
+two take turns, so that a machine whose speed drifts slows both; the ratio of the medians is the claim. The floor is
+what the multiply-adds alone would take at the rate of a large square matrix product, measured before and after.
 
     python experiments/benchmarks/training_throughput.py --precision bf16-mixed --rounds 5
+    python experiments/benchmarks/training_throughput.py --model resnet18 --batch 512 --steps 200 --warmup 30  # GPU
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from cimlab.data.fake import FakeImages
 from cimlab.models.resnet18 import resnet18
@@ -59,6 +62,8 @@ def bare_epoch(args: argparse.Namespace) -> float:
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = NETWORKS[args.model]().to(device).to(memory_format=torch.channels_last)
+    if args.compile:
+        network.compile()
     optimizer = optimiser(network.parameters())
     data = data_module(args)
     bf16 = args.precision == "bf16-mixed"
@@ -122,11 +127,14 @@ def lightning_epoch(args: argparse.Namespace) -> float:
     """Images/s of the project's module and loop."""
     torch.manual_seed(0)
     network = NETWORKS[args.model]().to(memory_format=torch.channels_last)
+    if args.compile:
+        network.compile()
     callback = ClockCallback(args.warmup)
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,
         precision=args.precision,
+        benchmark=True,
         max_epochs=1,
         callbacks=[SeedEpochs(0, "dense"), callback],
         logger=False,
@@ -138,6 +146,28 @@ def lightning_epoch(args: argparse.Namespace) -> float:
     return callback.result
 
 
+def operations(args: argparse.Namespace) -> float:
+    """Multiplications and additions of one image's forward and backward pass, in convolutions and matrix products."""
+    network, images = NETWORKS[args.model](), torch.randn(1, 3, 32, 32)
+    with FlopCounterMode(display=False) as counter:
+        network(images).sum().backward()
+    return float(counter.get_total_flops())
+
+
+def operations_per_s(args: argparse.Namespace) -> float:
+    """The best rate of a square matrix product in the precision of training."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    side = 8192 if device.type == "cuda" else 2048
+    number = torch.bfloat16 if args.precision == "bf16-mixed" else torch.float32
+    a, b = torch.randn(2, side, side, device=device).to(number)
+    best = 0.0
+    for _ in range(5):
+        start = now()
+        a @ b
+        best = max(best, 2 * side**3 / (now() - start))
+    return best
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", choices=NETWORKS, default="resnet20")
@@ -146,8 +176,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="steps a round, warm-up included")
     parser.add_argument("--warmup", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="torch.compile both")
     args = parser.parse_args()
     quiet_lightning()
+    torch.backends.cudnn.benchmark = True
+    rate = operations_per_s(args)
     bare, lightning = [], []
     for _ in range(args.rounds):
         bare.append(bare_epoch(args))
@@ -161,6 +194,10 @@ def main() -> None:
     for name, values in (("bare loop", bare), ("Lightning loop", lightning)):
         spread = f"{min(values):,.0f} to {max(values):,.0f}"
         print(f"{name:15} {statistics.median(values):8,.0f} images/s   ({spread})")
+    rate = max(rate, operations_per_s(args))
+    floor = rate / operations(args)
+    print(f"{'floor':15} {floor:8,.0f} images/s   ({rate / 1e12:,.2f} TFLOP/s of a matrix product)")
+    print(f"{'of the floor':15} {statistics.median(lightning) / floor:8.3f}")
     ratios = [b / a for a, b in zip(bare, lightning, strict=True)]
     print(
         f"{'ratio':15} {statistics.median(ratios):8.3f}            ({min(ratios):.3f} to {max(ratios):.3f})"
