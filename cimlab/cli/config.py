@@ -13,6 +13,7 @@ import json
 import os
 import re
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -41,6 +42,8 @@ from cimlab.training.settings import (
 Schema = TypeVar("Schema")
 SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 SHORTEST_SECRET = 8  # characters; a shorter value may be anywhere by chance
+KNOWN_BY_FOLDER = ("cimlab.data.image_folder.ImageFolder",)
+"""Data sets that are whatever lies in their folder."""
 CHOICE_NAME = re.compile(r"\w[\w.+-]*")
 
 
@@ -226,6 +229,18 @@ def chosen(
         if not CHOICE_NAME.fullmatch(all_choices[group]):
             refuse(group, all_choices[group], f"must be the plain name of a file in a folder {group}/")
     return {group: all_choices[group] for group in groups}
+
+
+def shaping_data(data: dict[str, Any]) -> dict[str, Any]:
+    """What of a data set is part of a result's identity.
+
+    Published data are the same wherever they lie; of others the folder's name says which they are.
+    """
+    left_out = ("data_dir", "download", "num_workers")
+    shaping = {key: value for key, value in data.items() if key not in left_out}
+    if data.get("_target_") in KNOWN_BY_FOLDER:
+        shaping["folder"] = Path(data["data_dir"]).resolve().name
+    return shaping
 
 
 def unknown_key(schema: type, path: str) -> str:

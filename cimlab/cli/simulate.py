@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from cimlab.analog.settings import AnalogSettings
 from cimlab.cli import application, errors
 from cimlab.cli.arrays import device_name, make_adc, make_device
-from cimlab.cli.config import check, plain_config
+from cimlab.cli.config import check, plain_config, shaping_data
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RecordError, content_hash
@@ -126,7 +126,7 @@ def perform(
     """
     assert config.checkpoint is not None
     shapes = {key: plain[key] for key in SHAPES_RESULT}
-    shapes["data"] = _shaping_data(plain)
+    shapes["data"] = shaping_data(plain["data"])
     if config.analog.steps == "learned":  # as all simulations were before there was a choice
         shapes["analog"] = {k: v for k, v in plain["analog"].items() if k != "steps"}
     checkpoint = application.file_hash(Path(config.checkpoint))
@@ -143,10 +143,6 @@ def perform(
         print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
     print(f"record: {folder / SIMULATION_FILE}", flush=True)
     return record
-
-
-def _shaping_data(plain: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in plain["data"].items() if key not in ("data_dir", "download")}
 
 
 def _existing(path: Path) -> SimulationRecord | None:
@@ -287,7 +283,7 @@ def _what_shapes_passes(
     import torch
 
     floats = {
-        "checkpoint": checkpoint, "model": plain["model"], "data": _shaping_data(plain), "images": config.images,
+        "checkpoint": checkpoint, "model": plain["model"], "data": shaping_data(plain["data"]), "images": config.images,
         "threads": torch.get_num_threads(), "device": where,
     }  # fmt: skip
     integers = {

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cimlab.cli import application, errors
 from cimlab.cli.arrays import device_name, make_adc, make_device
-from cimlab.cli.config import TrainConfig, check, check_plain, chosen, plain_config
+from cimlab.cli.config import TrainConfig, check, check_plain, chosen, plain_config, shaping_data
 from cimlab.records.claims import claimed
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.record import (
@@ -190,7 +190,7 @@ def identities(
     """
     text_of = text_of or Remembered()
     start = None if config.checkpoint is None else application.file_hash(Path(config.checkpoint))
-    select = {"data": _shaping_data, "trainer": _shaping_numbers}
+    select = {"data": shaping_data, "trainer": _shaping_numbers}
     run = {key: text_of(plain[key], select.get(key)) for key in (*SHAPES_RESULT, "trainer")}
     run["checkpoint"] = canonical(start)
     run |= {key: text_of(plain[key]) for key in OPTIONAL_GROUPS if plain.get(key) is not None}
@@ -203,11 +203,6 @@ def identities(
         dense["resizing"] = canonical({key: plain["resizing"][key] for key in SHAPES_DENSE_RESIZING})
     dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
     return hash_of_texts(run), hash_of_texts(dense)
-
-
-def _shaping_data(data: dict[str, Any]) -> dict[str, Any]:
-    left_out = ("data_dir", "download", "num_workers")
-    return {key: value for key, value in data.items() if key not in left_out}
 
 
 def _shaping_numbers(trainer: dict[str, Any]) -> dict[str, Any]:

@@ -599,7 +599,8 @@ def _record(
     accuracy: dict[str, dict[str, float]],
     gathered: Gathered | None,
 ) -> RunRecord:
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    on_gpu = experiment.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    accelerator = torch.cuda.get_device_name() if on_gpu else None
     dense = [] if experiment.checkpoint else read_rows(dense_history(experiment))
     retrained = read_rows(experiment.run_dir / "history.jsonl")
     seconds = {

@@ -173,3 +173,17 @@ def test_every_setting_has_a_default_in_conf() -> None:
         assert name in shown
         if is_dataclass(kind):
             assert {field.name for field in fields(kind)} == set(shown[name]), name
+
+
+def test_image_folders_are_known_by_their_names_and_published_data_wherever_they_lie() -> None:
+    from cimlab.cli.config import check_plain, plain_config
+    from cimlab.cli.train import identities
+
+    def identity(data: str, folder: str) -> tuple[str, str]:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            plain = plain_config(compose("train", overrides=[f"data={data}", f"paths.data_dir={folder}"]))
+        return identities(plain, check_plain(plain, TrainConfig))
+
+    assert identity("image_folder", "/a/dogs") == identity("image_folder", "/b/dogs/")
+    assert identity("image_folder", "/a/dogs")[1] != identity("image_folder", "/a/birds")[1]
+    assert identity("cifar10", "/a") == identity("cifar10", "/b")
