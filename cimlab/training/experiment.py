@@ -362,6 +362,7 @@ def _fit_pruned(
     tracker: Tracker,
     part: FitPart,
 ) -> tuple[PruneRetrain, QuantisedTraining | None]:
+    start = 0.0 if experiment.sparsity is None else experiment.sparsity.share
     pruning = PruneRetrain(
         prunable,
         experiment.rule,
@@ -369,14 +370,14 @@ def _fit_pruned(
         experiment.schedule,
         experiment.seed,
         experiment.recipe.gradient_batches,
-        0.0 if experiment.sparsity is None else experiment.sparsity.share,
+        start,
     )
     callbacks: list[pl.Callback] = [pruning]
     if experiment.sparsity is not None:
         callbacks.insert(0, AdmmTraining(prunable, experiment.rule, experiment.budget, experiment.sparsity))
     first = experiment.recipe.epochs
     mapping = mapping_of(matrices, experiment, lambda: pruning.masks, tracker, first)
-    curve = retrain_curve(experiment.recipe, experiment.schedule)
+    curve = retrain_curve(experiment.recipe, experiment.schedule, start)
     history = experiment.run_dir / "history.jsonl"
     rounding = None
     if experiment.quantisation is not None:

@@ -35,15 +35,25 @@ def dense_curve(recipe: Recipe) -> RateCurve:
     return curve
 
 
-def retrain_curve(recipe: Recipe, schedule: Schedule) -> RateCurve:
-    """The schedule's rule: each round restarts, replays the dense curve's tail, or stays low."""
+def retrain_curve(recipe: Recipe, schedule: Schedule, start: float = 0.0) -> RateCurve:
+    """The schedule's rule: each round restarts, replays the dense curve's tail, or stays low.
+
+    Args:
+        recipe: the dense recipe.
+        schedule: rounds and rule.
+        start: fraction of the retraining after which the schedule's events are spread; what comes before belongs to
+            the first round.
+    """
     dense = dense_curve(recipe)
     round_epochs = schedule.epochs / schedule.rounds
     tail = min(1.0, round_epochs / recipe.epochs)
 
     def curve(progress: float) -> float:
-        rounds_done = min(floor(progress * schedule.rounds + ROUNDING), schedule.rounds - 1)
-        in_round = max(0.0, progress * schedule.rounds - rounds_done)
+        scheduled = max(0.0, progress - start) / (1 - start) * schedule.rounds
+        rounds_done = min(floor(scheduled + ROUNDING), schedule.rounds - 1)
+        in_round = max(0.0, scheduled - rounds_done)
+        if not rounds_done:
+            in_round = min(1.0, progress * schedule.rounds / (1 + start * (schedule.rounds - 1)))
         match schedule.rate:
             case "restart":
                 return schedule.peak_scale * dense(in_round)

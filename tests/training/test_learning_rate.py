@@ -78,3 +78,23 @@ def test_every_round_begins_its_curve_at_the_step_of_its_prune_event(rule: Retra
         begins = [rate(round(event.at * steps) / steps) for event in schedule.events(0.1)]
         assert begins == pytest.approx([rate(0.0)] * rounds, rel=1e-6), rounds
         assert rate(1.0) == pytest.approx(0.0, abs=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0, 0.9), st.integers(1, 5), st.integers(0, 4), st.floats(0, 0.99))
+def test_rounds_restart_where_the_schedule_prunes(
+    start: float, rounds: int, number: int, within: float
+) -> None:
+    """Events are spread over what ADMM leaves; a rate that started afresh elsewhere would meet no new masks."""
+    recipe, schedule = (
+        Recipe(epochs=10, warmup=0.2),
+        Iterative(epochs=10, rate="restart", prune_rounds=rounds),
+    )
+    number = min(number, rounds - 1)
+    length = (1 - start) / rounds
+    begins, ends = start + number * length if number else 0.0, start + (number + 1) * length
+    rate = retrain_curve(recipe, schedule, start)(begins + within * (ends - begins))
+    assert rate == pytest.approx(0.5 * dense_curve(recipe)(within), abs=1e-6)
+    assert retrain_curve(recipe, schedule, 0.0)(within) == pytest.approx(
+        retrain_curve(recipe, schedule)(within)
+    )
