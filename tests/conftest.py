@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -21,6 +24,17 @@ class Answer(NamedTuple):
 
 
 Cimlab = Callable[..., Answer]
+
+
+def experiment_script(name: str) -> ModuleType:
+    """A script under experiments/, which is no package, as a module."""
+    path = Path(__file__).resolve().parents[1] / "experiments" / name
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

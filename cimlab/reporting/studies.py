@@ -12,9 +12,9 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.figures import ORDER
 
 SILENT = (
-    "rerun", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices", "trainer.progress",
-    "trainer.checkpoint_every_s", "data.data_dir", "data.download", "data.eval_batch_size", "data.seed",
-    "mapping.every_n_epochs", "launcher", "hardware", "simulate",
+    "rerun", "checkpoint", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices",
+    "trainer.progress", "trainer.checkpoint_every_s", "data.data_dir", "data.download", "data.eval_batch_size",
+    "data.seed", "mapping.every_n_epochs", "launcher", "hardware", "simulate",
 )  # fmt: skip
 """Settings that change no figure: where files go, and what is shown."""
 ARRAYS = ("adc", "device", "analog")
@@ -53,10 +53,9 @@ def settings(record: RunRecord) -> dict[str, Any]:
     """What shapes a run's accuracy and cost, axes left out, as dotted keys."""
     shared = {"model": record.choices["model"], "data": record.choices["data"]}
     silent = (*SILENT, *AXES, *(ARRAYS if not record.config.get("quantisation") else ()))
-    config = {key: value for key, value in record.config.items() if key != "checkpoint"}
     if record.config.get("checkpoint"):  # another file for every seed, perhaps
         shared["checkpoint"] = "given"
-    for key, value in flat(config).items():
+    for key, value in flat(record.config).items():
         if not any(key == name or key.startswith(f"{name}.") for name in silent):
             shared.setdefault(key, value)
     return shared

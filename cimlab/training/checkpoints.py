@@ -238,7 +238,8 @@ class PacedCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         last = trainer.current_epoch + 1 == trainer.max_epochs
-        if last or time.monotonic() - self._kept_at >= self._every_s:
+        due = last or time.monotonic() - self._kept_at >= self._every_s
+        if trainer.strategy.broadcast(due):  # clocks differ, and every process takes part in a save or none
             super().on_train_epoch_end(trainer, pl_module)
             self._kept_at = time.monotonic()
 

@@ -10,7 +10,7 @@ from cimlab.training.settings import Recipe
 
 RateCurve = Callable[[float], float]
 
-ROUNDING = 1e-9  # step / steps * rounds may fall short of a whole number by rounding alone
+ROUNDING = 1e-9  # a share of the training that is a whole number may fall short of it by rounding alone
 
 
 def dense_curve(recipe: Recipe) -> RateCurve:

@@ -13,10 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cimlab.training.learning_rate import ROUNDING
 from cimlab.training.settings import ResizingSettings
-
-ROUNDING = 1e-9
-"""A share of the epochs that is a whole number may fall short of it by rounding alone."""
 
 
 class ResizingError(ValueError):

@@ -1,22 +1,15 @@
 """A data set goes to another machine in parts and arrives whole, or not at all."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "gpu" / "carry.py"
+from conftest import experiment_script
 
 
 @pytest.fixture(scope="module")
 def carry() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("carry", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return experiment_script("gpu/carry.py")
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Pricing a finished run again gives what the run gave, permuted lines included, and refuses another run's words."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import Cimlab
+from conftest import Cimlab, experiment_script
 
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 
@@ -14,13 +13,7 @@ SMALL = ("recipe.epochs=1", "schedule.epochs=1", "trainer.threads=1", "tracker=n
 
 @pytest.fixture
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "experiments" / "reprice.py"
-    spec = importlib.util.spec_from_file_location("reprice", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return experiment_script("reprice.py")
 
 
 def test_a_permuted_run_is_priced_as_it_was(train: Cimlab, tmp_path: Path, script: ModuleType) -> None:

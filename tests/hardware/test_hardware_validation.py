@@ -1,18 +1,9 @@
 """Published designs: ISAAC within 1 %, NeuroSim's sub-array within 10 %, its VGG8 chip with the error explained."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+from conftest import experiment_script
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "validation"
-spec = importlib.util.spec_from_file_location("validate", FOLDER / "validate.py")
-assert spec is not None
-assert spec.loader is not None
-validate = importlib.util.module_from_spec(spec)
-sys.modules["validate"] = validate
-spec.loader.exec_module(validate)
+validate = experiment_script("validation/validate.py")
 ROWS = validate.rows()
 TESTED = [row for row in ROWS if row.tolerance is not None]
 
@@ -57,5 +48,5 @@ def test_every_error_above_a_fifth_has_its_reason_written_down() -> None:
 
 
 def test_the_readme_holds_the_figures_of_this_code() -> None:
-    written = (FOLDER / "README.md").read_text(encoding="utf-8")
+    written = (validate.FOLDER / "README.md").read_text(encoding="utf-8")
     assert written == validate.readme(ROWS, written), "run: python experiments/validation/validate.py"
