@@ -92,8 +92,10 @@ def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig,
     """
     try:
         config = compose(name, list(words), return_hydra_config=True)
+    except errors.ConfigError:
+        raise
     except Exception as problem:
-        if not is_hydra(problem):
+        if not is_hydra(problem) and not isinstance(problem, ValueError):  # Hydra raises both about words
             raise
         raise errors.ConfigError(hydra_line(problem, schema)) from problem
     with open_dict(config):
@@ -301,6 +303,8 @@ def hydra_line(problem: BaseException, schema: type) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and "To append" in text:
         return unknown_key(schema, unknown.group(1))
+    if text.startswith("Config group override must be a string or a list"):
+        return "a group takes a choice, not null; ~GROUP leaves an optional one out, e.g. ~distillation"
     text = text.replace("Available options in", "choices for")
     if "hydra/launcher/" in text:
         text += " (joblib and submitit come with: pip install cimlab[grid])"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,8 +234,11 @@ def assemble(planned: PlannedRun) -> Experiment:
     from cimlab.training.quantisation import Quantisation
 
     config = planned.config
-    if config.trainer.accelerator == "gpu" and not torch.accelerator.is_available():
+    accelerated = torch.accelerator.is_available()
+    if config.trainer.accelerator == "gpu" and not accelerated:
         errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
+    if config.trainer.accelerator == "cpu" or not accelerated:
+        _tell_of_emulation(config.trainer.precision)
     _refuse_devices(config)
 
     def part(key: str, given: tuple[str, ...] = ()) -> Component:
@@ -295,6 +298,19 @@ def assemble(planned: PlannedRun) -> Experiment:
         resizing=config.resizing,
         before_record=partial(simulate_at_end, planned) if config.simulate.at_end else None,
     )
+
+
+@cache  # once a process, not once a run
+def _tell_of_emulation(precision: str) -> None:
+    import torch
+
+    if precision == "bf16-mixed" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        print(
+            "cimlab: trainer.precision=bf16-mixed: this processor has no AVX-512, so bfloat16 is emulated, about "
+            "ten times slower than float32; trainer=default is float32",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _refuse_untrainable(config: TrainConfig) -> None:

@@ -11,7 +11,7 @@ from cimlab.cli.application import conf_dir
 from cimlab.cli.components import Component
 from cimlab.cli.config import TrainConfig, check
 from cimlab.cli.errors import ConfigError
-from cimlab.cli.train import GROUPS, OPTIONAL_GROUPS
+from cimlab.cli.train import GROUPS, OPTIONAL_GROUPS, _tell_of_emulation
 
 GIVEN = {"model": ("num_classes", "in_channels"), "optimizer": ("params",)}
 COMPONENTS = ("model", "data", "granularity", "saliency", "schedule", "optimizer")
@@ -71,6 +71,7 @@ REFUSED = [
     # unknown choices
     (["granularity=nope"], "array_column"),
     (["model=nope"], "resnet20"),
+    (["distillation=null"], "~GROUP leaves an optional one out"),
     # code that a configuration may not call
     (["model._target_=os.system"], "name other packages in extensions"),
     (["checkpoint=no/such/file.pt"], "give an existing file"),
@@ -86,6 +87,16 @@ def test_a_bad_setting_is_refused_in_one_line_and_writes_nothing(
     assert answer.code == 2
     assert expected in one_line(answer.err)
     assert not output.exists()
+
+
+@pytest.mark.parametrize(("instructions", "told"), [("AVX2", True), ("AVX512", False)])
+def test_bfloat16_where_it_is_emulated_is_told_before_anything_runs(
+    instructions: str, told: bool, cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: instructions)
+    _tell_of_emulation.cache_clear()
+    answer = cimlab("train", "trainer=cpu_bf16", "optimizer.lr=-1")
+    assert ("bfloat16 is emulated" in answer.err) == told
 
 
 @pytest.mark.parametrize(
