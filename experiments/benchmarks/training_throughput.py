@@ -1,4 +1,4 @@
-"""Training images/s of ResNet-20 on CIFAR-size images: the Lightning loop beside a bare loop and a floor, in one run.
+"""Training images/s on CIFAR-size images: the Lightning loop beside a bare loop and a floor, in one run.
 
 Both train the same network on the same resident data with the same input pipeline, optimiser and autocast. The
 two take turns, so that a machine whose speed drifts slows both; the ratio of the medians is the claim. The floor is
@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cimlab.data.fake import FakeImages
 from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import CifarResNet
+from cimlab.models.vgg import vgg16
 from cimlab.training.callbacks import SeedEpochs
 from cimlab.training.experiment import quiet_lightning
 from cimlab.training.module import Classifier
@@ -33,6 +34,7 @@ from cimlab.training.module import Classifier
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20": lambda: CifarResNet(depth=20, num_classes=10, in_channels=3),
     "resnet18": lambda: resnet18(num_classes=10, in_channels=3, stem="cifar"),
+    "vgg16": lambda: vgg16(num_classes=10, in_channels=3),
 }
 
 

@@ -120,16 +120,16 @@ def test_the_kernel_compiles_to_tensor_core_products_without_fused_rounding() ->
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from cimlab.analog.backends.tensor_core import ENTRIES, _convert
+    from cimlab.analog.backends.tensor_core import SHARED_CYCLES_AT, TILE, WARPS, _convert
 
-    pointers = dict.fromkeys(("values", "place", "column", "seeds", "coefficients", "total"), "*i32")
-    pointers |= dict.fromkeys(("base", "offset"), "*i64") | dict.fromkeys(("cells", "driven"), "*fp16")
+    pointers = dict.fromkeys(("values", "base", "offset", "place", "column", "seeds", "coefficients", "total"), "*i32")
+    pointers |= dict.fromkeys(("cells", "driven"), "*fp16")
     pointers |= dict.fromkeys(("scale", "shift", "quantiles"), "*fp32")
     pointers |= dict.fromkeys(("products", "rows_of_group", "first"), "i32")
     pointers |= dict.fromkeys(("noise_levels", "top"), "fp32")
     constants = {
-        "CYCLES": 8, "DAC": 1, "PHYSICAL": 2, "HALVES": 1, "COLUMNS": 64, "NOISE": False, "TABLE_SHIFT": 20,
-        "DEPTH": 16, "WIDTH": ENTRIES, "TILE": 128,
+        "CYCLES": 8, "SHARED": 2, "SHARED_AT": SHARED_CYCLES_AT, "DAC": 1, "PHYSICAL": 8, "ENTRIES": 16, "PLANES": 8,
+        "HALVES": 1, "COLUMNS": 64, "NOISE": False, "TABLE_SHIFT": 20, "DEPTH": 128, "TILE": TILE,
     }  # fmt: skip
     source = triton.compiler.ASTSource(
         _convert,
@@ -137,9 +137,8 @@ def test_the_kernel_compiles_to_tensor_core_products_without_fused_rounding() ->
         {(_convert.arg_names.index(name),): value for name, value in constants.items()},
     )
     target = GPUTarget("cuda", 90, 32)
-    ptx = triton.compile(source, target=target, options={"enable_fp_fusion": False}).asm["ptx"]
-    assert "mma.sync" in ptx
-    assert "fma.rn.f32" not in ptx
+    ptx = triton.compile(source, target=target, options={"enable_fp_fusion": False, "num_warps": WARPS}).asm["ptx"]
+    assert "wgmma.mma_async" in ptx
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter needs no device")

@@ -1,13 +1,12 @@
 """The GPU backend: one Triton kernel from integer inputs to shifted and added codes.
 
-A work item is up to 16 converted columns of one row group; pruned units make no items. Its wordlines are the
-inner dimension of one tensor-core product of 16-bit floats, summed in float32, which is exact: digits are small
-integers, and cells are integers or come as two halves whose sums stay on the grid of `Device.cells`. Noise,
-ADC and shift-and-add follow in registers. Partial sums and codes never reach memory; what does is one integer
-a row group, column and product, added to the output atomically, whose order can't show.
-
-Checked against `reference` in Triton's interpreter (TRITON_INTERPRET=1) only. It has not run on a device yet,
-and nothing is known of its speed.
+A work item is the converted columns of one row group that fill the lanes of one tensor-core product: every physical
+column of a logical one has its lane, and pruned units make no items. The wordlines are the product's inner dimension,
+in 16-bit floats summed in float32, which is exact: digits are small integers, and cells are integers or come as two
+halves whose sums stay on the grid of `Device.cells`. Where sums of integer cells stay below 2^10, two input cycles
+share a product, the second 2^10 times the first, and are told apart exactly. Noise, ADC and shift-and-add follow in
+registers. Partial sums and codes never reach memory; what does is one integer a row group, column and product, added
+to the output atomically, whose order can't show.
 """
 
 from __future__ import annotations
@@ -29,8 +28,14 @@ tl: Any = triton.language
 jit: Any = triton.jit
 """Untyped, because a kernel's values are neither what its annotations nor what Python's operators say."""
 
-ENTRIES = 16
-"""Columns of a work item: the smallest tile of a tensor core, so that pruned row groups fill it best."""
+LANES = 128
+"""Physical columns of a work item: two of the tensor core's tiles of 64."""
+
+TILE, WARPS = 64, 8
+"""Products of a thread block, and its warps."""
+
+SHARED_CYCLES_AT = 10
+"""Bits of a partial sum below another's in one product: 2^10 + 1 is the last such digit that a 16-bit float holds."""
 
 MOST_ROWS = 128
 """Wordlines of a row group whose inputs one thread block holds in registers."""
@@ -41,18 +46,19 @@ EXACT_DIGIT_BITS = 5
 
 @dataclass(frozen=True, eq=False)
 class TensorCoreProgram:
-    """An ArrayProgram as work items on a device.
+    """An ArrayProgram as work items on a device. Lane = entry * planes + physical, planes a power of two.
 
     Args:
         program: what is computed.
         place: [item, 4] group, first row, rows, and nothing (alignment).
         column: [item, entry] row of the output that an entry adds to, -1 where there is none.
-        cells: [item, half, physical, entry, row] float16; one half where cells are integers.
+        cells: [item, half, lane, row] float16; one half where cells are integers.
         driven: [item, entry, row] float16, 1 where a wordline is on; empty without noise.
-        scale, offset: [item, physical, entry] ADC constants.
+        scale, offset: [item, lane] ADC constants.
         seeds: [item, physical, cycle] noise streams; empty without noise.
-        coefficients: [physical].
+        coefficients: [lane], 0 where there is no physical column.
         quantiles: of the normal distribution.
+        cycles_a_product: input cycles that share one product, 1 or 2.
     """
 
     program: ArrayProgram
@@ -65,6 +71,7 @@ class TensorCoreProgram:
     seeds: Tensor
     coefficients: Tensor
     quantiles: Tensor
+    cycles_a_product: int
 
 
 def supports(program: ArrayProgram) -> bool:
@@ -78,46 +85,60 @@ def supports(program: ArrayProgram) -> bool:
 
 def lay_out(program: ArrayProgram, device: torch.device) -> TensorCoreProgram:
     """Cut the converted columns of every row group into work items, on the device."""
-    sliced = program.sliced
-    groups, row_groups, cols = sliced.converted.shape
+    sliced, geometry = program.sliced, program.sliced.geometry
+    cols, physical = sliced.converted.shape[2], len(sliced.coefficients)
+    planes = 1 << (physical - 1).bit_length()
+    entries = LANES // planes
     rows_of = torch.bincount(sliced.row_group_of)
     starts = rows_of.cumsum(0) - rows_of
     depth = max(16, 1 << (int(rows_of.max()) - 1).bit_length())
-    items = [
-        (group, row_group, chosen)
-        for group in range(groups)
-        for row_group in range(row_groups)
-        for chosen in sliced.converted[group, row_group].nonzero()[:, 0].split(ENTRIES)
-        if len(chosen)
-    ]
-    physical = len(sliced.coefficients)
+    group, row_group, col = sliced.converted.nonzero(as_tuple=True)
+    rank = sliced.converted.cumsum(2)[group, row_group, col] - 1
+    items_of = -(-sliced.converted.sum(2) // entries)
+    first_item = items_of.flatten().cumsum(0).view_as(items_of) - items_of
+    item, entry = first_item[group, row_group] + rank // entries, rank % entries
+    items = int(items_of.sum())
+
+    place = torch.zeros(items, 4, dtype=torch.int32)
+    place[item, :3] = torch.stack([group, starts[row_group], rows_of[row_group]], 1).int()
+    column = torch.full((items, entries), -1, dtype=torch.int32)
+    column[item, entry] = (group * cols + col).int()
+    own = torch.arange(depth) < rows_of[row_group, None]
+    rows = (starts[row_group, None] + torch.arange(depth)).where(own, 0)
+    every = torch.arange(physical)
+    whose = (group[:, None, None], every[:, None], rows[:, None], col[:, None, None])
     halves = _halves(program.values())
-    place = torch.zeros(len(items), 4, dtype=torch.int32)
-    column = torch.full((len(items), ENTRIES), -1, dtype=torch.int32)
-    cells = torch.zeros(len(items), len(halves), physical, ENTRIES, depth, dtype=torch.float16)
+    cells = torch.zeros(items, len(halves), entries, planes, depth, dtype=torch.float16)
+    for half, values in enumerate(halves):
+        cells[item, half, entry, :physical] = (values[whose] * own[:, None]).half()
+    constants = torch.zeros(2, items, entries, planes)
+    full = (*sliced.converted.shape[:2], physical, cols)
+    for constant, adc in zip(constants, (program.converter.scale, program.converter.offset), strict=True):
+        constant[item, entry, :physical] = adc.expand(full)[group, row_group, :, col]
     noisy = bool(program.noise_levels)
-    driven = torch.zeros(len(items) * noisy, ENTRIES, depth, dtype=torch.float16)
-    constants = torch.zeros(2, len(items), physical, ENTRIES)
-    full = (groups, row_groups, physical, cols)
-    adcs = torch.stack([t.expand(full) for t in (program.converter.scale, program.converter.offset)])
-    for item, (group, row_group, chosen) in enumerate(items):
-        first, rows, width = int(starts[row_group]), int(rows_of[row_group]), len(chosen)
-        own = slice(first, first + rows)
-        place[item, :3] = torch.tensor([group, first, rows])
-        column[item, :width] = group * cols + chosen
-        for half, values in enumerate(halves):
-            cells[item, half, :, :width, :rows] = values[group, :, own][..., chosen].transpose(1, 2)
-        constants[:, item, :, :width] = adcs[:, group, row_group][..., chosen]
-        if noisy:
-            driven[item, :width, :rows] = sliced.driven[group, own][:, chosen].T
-    of_item = torch.tensor([item[:2] for item in items if noisy], dtype=torch.int64).reshape(-1, 2, 1, 1)
-    reads = torch.arange(physical)[:, None], torch.arange(sliced.geometry.input_cycles)
-    unsigned = noise.streams(program.noise_seed, of_item[:, 0], of_item[:, 1], *reads)
-    seeds = (unsigned - (unsigned >> 31 << 32)).to(torch.int32)
-    coefficients = torch.tensor(sliced.coefficients, dtype=torch.int32)
+    driven = torch.zeros(items * noisy, entries, depth, dtype=torch.float16)
+    seeds = torch.zeros(items * noisy, physical, geometry.input_cycles, dtype=torch.int32)
+    if noisy:
+        driven[item, entry] = (sliced.driven[group[:, None], rows, col[:, None]] & own).half()
+        unsigned = noise.streams(
+            program.noise_seed, group[:, None, None], row_group[:, None, None], every[:, None],
+            torch.arange(geometry.input_cycles),
+        )  # fmt: skip
+        seeds[item] = (unsigned - (unsigned >> 31 << 32)).to(torch.int32)
+    coefficients = torch.zeros(entries, planes, dtype=torch.int32)
+    coefficients[:, :physical] = torch.tensor(sliced.coefficients)
     quantiles = torch.from_numpy(noise.normal_quantiles())
+    shared = 1 if noisy or len(halves) > 1 else _cycles_a_product(program, cells)
     parts = (place, column, cells, driven, *constants, seeds, coefficients, quantiles)
-    return TensorCoreProgram(program, *(part.to(device).contiguous() for part in parts))
+    return TensorCoreProgram(program, *(part.to(device).contiguous() for part in parts), shared)
+
+
+def _cycles_a_product(program: ArrayProgram, cells: Tensor) -> int:
+    """2 where the sums of one cycle leave room for those of the next, exactly; else 1."""
+    geometry = program.sliced.geometry
+    integers = bool((cells == cells.round()).all())
+    small = len(cells) > 0 and float(cells.sum(-1, dtype=torch.float32).max()) < 2**SHARED_CYCLES_AT
+    return 2 if geometry.dac_bits == 1 and geometry.input_cycles % 2 == 0 and integers and small else 1
 
 
 def _halves(values: Tensor) -> list[Tensor]:
@@ -136,23 +157,27 @@ def tensor_core(patches: Patches, layout: TensorCoreProgram) -> Int[Tensor, "gro
     total = torch.zeros(groups, cols, products, dtype=torch.int32, device=patches.values.device)
     if not len(layout.place) or not products:
         return total
-    offset = patches.offset.contiguous()
-    depth = layout.cells.shape[-1]
-    tile = 64 if depth > 32 else 128
-    _convert[len(layout.place), -(-products // tile)](
-        patches.values, patches.base, offset, layout.place, layout.column, layout.cells, layout.driven,
+    place = torch.int32 if len(patches.values) < 2**31 else torch.int64
+    offset = patches.offset.to(place).contiguous()
+    depth, entries = layout.cells.shape[-1], layout.column.shape[1]
+    _convert[len(layout.place), -(-products // TILE)](
+        patches.values, patches.base.to(place), offset, layout.place, layout.column, layout.cells, layout.driven,
         layout.scale, layout.offset, layout.seeds, layout.coefficients, layout.quantiles, total,
         products, offset.shape[1], patches.first, program.noise_levels, float(program.converter.top),
         CYCLES=sliced.geometry.input_cycles,
+        SHARED=layout.cycles_a_product,
+        SHARED_AT=SHARED_CYCLES_AT,
         DAC=sliced.geometry.dac_bits,
         PHYSICAL=len(sliced.coefficients),
+        ENTRIES=entries,
+        PLANES=LANES // entries,
         HALVES=layout.cells.shape[1],
         COLUMNS=cols,
         NOISE=bool(program.noise_levels),
         TABLE_SHIFT=32 - noise.TABLE_BITS,
         DEPTH=depth,
-        WIDTH=ENTRIES,
-        TILE=tile,
+        TILE=TILE,
+        num_warps=WARPS,
         enable_fp_fusion=False,
     )  # fmt: skip
     return total
@@ -167,51 +192,67 @@ def _mixed(h):
 
 
 @jit
+def _codes(sums, gain, half, top):
+    """Multiply, add, clip, truncate unfused, as the Converter says."""
+    return tl.minimum(tl.maximum(sums * gain + half, 0.0), top).to(tl.int32)
+
+
+@jit
 def _convert(
     values, base, offset, place, column, cells, driven, scale, shift, seeds, coefficients, quantiles, total,
     products, rows_of_group, first, noise_levels, top,
-    CYCLES: tl.constexpr, DAC: tl.constexpr, PHYSICAL: tl.constexpr, HALVES: tl.constexpr,
+    CYCLES: tl.constexpr, SHARED: tl.constexpr, SHARED_AT: tl.constexpr, DAC: tl.constexpr,
+    PHYSICAL: tl.constexpr, ENTRIES: tl.constexpr, PLANES: tl.constexpr, HALVES: tl.constexpr,
     COLUMNS: tl.constexpr, NOISE: tl.constexpr, TABLE_SHIFT: tl.constexpr,
-    DEPTH: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr,
+    DEPTH: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """One work item for a tile of products. Multiply, add, clip, truncate unfused, as the Converter says."""
+    """One work item for a tile of products."""
+    LANES: tl.constexpr = ENTRIES * PLANES
     item = tl.program_id(0).to(tl.int64)
     product = tl.program_id(1) * TILE + tl.arange(0, TILE)
-    row, entry = tl.arange(0, DEPTH), tl.arange(0, WIDTH)
+    row, lane, entry = tl.arange(0, DEPTH), tl.arange(0, LANES), tl.arange(0, ENTRIES)
     group = tl.load(place + item * 4)
     start = group * rows_of_group + tl.load(place + item * 4 + 1)
     within, there = product < products, row < tl.load(place + item * 4 + 2)
     source = tl.load(offset + start + row, mask=there, other=0)
     patch = tl.load(base + product, mask=within, other=0)
     filled = there[:, None] & within[None, :]
-    inputs = tl.load(values + source[:, None] + patch[None, :], mask=filled, other=0)
-    out = tl.load(column + item * WIDTH + entry)
-    tile = entry[:, None] * DEPTH + row[None, :]
-    sum_of_codes = tl.zeros((WIDTH, TILE), tl.int32)
-    for cycle in range(CYCLES):
-        digits = ((inputs >> (cycle * DAC)) & ((1 << DAC) - 1)).to(tl.float16)
+    inputs = tl.load(values + (source[:, None] + patch[None, :]), mask=filled, other=0)
+    tile = lane[:, None] * DEPTH + row[None, :]
+    high = tl.load(cells + item * (HALVES * LANES * DEPTH) + tile)
+    if HALVES == 2:
+        low = tl.load(cells + item * (HALVES * LANES * DEPTH) + LANES * DEPTH + tile)
+    gain = tl.load(scale + item * LANES + lane)[:, None]
+    half = tl.load(shift + item * LANES + lane)[:, None]
+    if NOISE:
+        own = item * ENTRIES + lane // PLANES
+        on = tl.load(driven + own[:, None] * DEPTH + row[None, :])
+        key = (tl.load(column + own) % COLUMNS).to(tl.uint32) * tl.full([], 0x9E3779B1, tl.uint32)
+        read = seeds + (item * PHYSICAL + lane % PLANES) * CYCLES
+    sum_of_codes = tl.zeros((LANES, TILE), tl.int32)
+    for cycle in range(0, CYCLES, SHARED):
+        digits = (inputs >> (cycle * DAC)) & ((1 << DAC) - 1)
+        if SHARED == 2:
+            digits += ((inputs >> (cycle + 1)) & 1) << SHARED_AT
+        digits = digits.to(tl.float16)
+        sums = tl.dot(high, digits)
+        if HALVES == 2:
+            sums = tl.dot(low, digits, sums)
         if NOISE:
-            on = tl.load(driven + item * (WIDTH * DEPTH) + tile)
             deviation = tl.sqrt_rn(tl.dot(on, digits * digits)) * noise_levels
-        for j in tl.static_range(PHYSICAL):
-            sums = tl.dot(tl.load(cells + ((item * HALVES) * PHYSICAL + j) * (WIDTH * DEPTH) + tile), digits)
-            if HALVES == 2:
-                rest = tl.load(cells + ((item * HALVES + 1) * PHYSICAL + j) * (WIDTH * DEPTH) + tile)
-                sums = tl.dot(rest, digits, sums)
-            if NOISE:
-                seed = tl.load(seeds + (item * PHYSICAL + j) * CYCLES + cycle).to(tl.uint32, bitcast=True)
-                state = _mixed((product + first).to(tl.uint32) + seed)[None, :]
-                key = (out % COLUMNS).to(tl.uint32) * tl.full([], 0x9E3779B1, tl.uint32)
-                drawn = tl.load(quantiles + (_mixed(state ^ key[:, None]) >> TABLE_SHIFT))
-                sums += deviation * drawn
-            gain = tl.load(scale + (item * PHYSICAL + j) * WIDTH + entry)[:, None]
-            half = tl.load(shift + (item * PHYSICAL + j) * WIDTH + entry)[:, None]
-            code = tl.minimum(tl.maximum(sums * gain + half, 0.0), top).to(tl.int32)
-            sum_of_codes += (tl.load(coefficients + j) << (cycle * DAC)) * code
+            seed = tl.load(read + cycle, mask=lane % PLANES < PHYSICAL, other=0).to(tl.uint32, bitcast=True)
+            state = _mixed((product + first).to(tl.uint32)[None, :] + seed[:, None])
+            sums += deviation * tl.load(quantiles + (_mixed(state ^ key[:, None]) >> TABLE_SHIFT))
+        if SHARED == 2:
+            # floor(sums / 2^10): rounded where float32 has no fraction left, in [2^23, 2^24)
+            second = tl.fma(sums, 1.0 / (1 << SHARED_AT), 0.5 / (1 << SHARED_AT) - 0.5) + 12582912.0 - 12582912.0
+            sum_of_codes += _codes(second, gain, half, top) << (cycle + 1)
+            sums = tl.fma(second, -1.0 * (1 << SHARED_AT), sums)
+        sum_of_codes += _codes(sums, gain, half, top) << (cycle * DAC)
+    weighed = sum_of_codes * tl.load(coefficients + lane)[:, None]
+    added = tl.sum(tl.reshape(weighed, (ENTRIES, PLANES, TILE)), 1)
+    out = tl.load(column + item * ENTRIES + entry)
     kept = (out >= 0)[:, None] & within[None, :]
     tl.atomic_add(
-        total + out.to(tl.int64)[:, None] * products + product[None, :],
-        sum_of_codes,
-        mask=kept,
-        sem="relaxed",
+        total + out.to(tl.int64)[:, None] * products + product[None, :], added, mask=kept, sem="relaxed"
     )
