@@ -23,7 +23,9 @@ def quantise_padded(
 ) -> tuple[Int[Tensor, "planes padded_height padded_width"], bool]:
     """`quantiser` with the integer of real zero around every plane; and whether there was anything not a number."""
     if x.is_cuda:
-        return quantise_on_device(x, quantiser, padding)
+        from cimlab.analog import periphery  # Triton comes with torch on Linux alone
+
+        return periphery.quantise(x, quantiser.scale, quantiser.zero, quantiser.bits, padding)
     left, right, top, bottom = padding
     planes, height, width = x.shape
     q = torch.empty(planes, height + top + bottom, width + left + right, dtype=torch.int32)
@@ -35,43 +37,35 @@ def quantise_padded(
 
 def scale_and_add(
     codes: Int[Tensor, "out products"],
-    step: float,
-    subtract: Float[Tensor, " out"],
-    factor: Float[Tensor, " out"],
-    bias: Float[Tensor, " out"],
+    constants: Float[Tensor, "4 out"],
     y: Float[Tensor, "images out pixels"],
 ) -> None:
-    """y = (step codes - subtract) factor + bias, in float64 until it is stored."""
+    """y = (step codes - subtract) factor + bias, in float64 until it is stored.
+
+    Args:
+        codes: shifted and added.
+        constants: step, subtract, factor and bias of every output, float64.
+        y: is written.
+    """
     if y.is_cuda:
-        y.copy_(scaled_on_device(codes, step, subtract, factor, bias, y))
+        from cimlab.analog import periphery
+
+        periphery.scale_and_add(codes, constants, y)
         return
-    constants = (t.double().numpy() for t in (subtract, factor, bias))
     follow_torch()
-    _scale(codes.numpy(), step, *constants, y.numpy())
+    _scale(codes.numpy(), constants.numpy(), y.numpy())
 
 
-def quantise_on_device(
-    x: Float[Tensor, "planes height width"], quantiser: InputQuantiser, padding: Padding
-) -> tuple[Int[Tensor, "planes padded_height padded_width"], bool]:
-    """`quantise_padded` in torch operations, bit for bit; a device divides by a tensor, not by its reciprocal."""
-    levels = (x / x.new_tensor(quantiser.scale)).round().add(quantiser.zero)
-    q = levels.clamp(0, 2**quantiser.bits - 1).to(torch.int32)
-    return torch.nn.functional.pad(q, padding, value=quantiser.zero), bool(x.isnan().any())
-
-
-def scaled_on_device(
+def scale_and_add_more(
     codes: Int[Tensor, "out products"],
-    step: float,
-    subtract: Float[Tensor, " out"] | Float[Tensor, "out products"],
-    factor: Float[Tensor, " out"],
-    bias: Float[Tensor, " out"],
+    constants: Float[Tensor, "4 out"],
+    subtract: Float[Tensor, "out products"],
     y: Float[Tensor, "images out pixels"],
-) -> Float[Tensor, "images out pixels"]:
-    """What `scale_and_add` writes into `y`, in torch operations, float64, bit for bit; products may differ."""
-    constants = (t.to(y.device).double().reshape(len(codes), -1) for t in (subtract, factor, bias))
-    less, times, plus = constants
-    real = (step * codes.double() - less) * times + plus
-    return real.unflatten(1, y.shape[::2]).transpose(0, 1)
+) -> None:
+    """`scale_and_add` with something to subtract from every product besides, in torch operations."""
+    step, less, factor, bias = constants[:, :, None]
+    real = (step * codes.double() - (less + subtract)) * factor + bias
+    y.copy_(real.unflatten(1, y.shape[::2]).transpose(0, 1))
 
 
 @contextmanager
@@ -100,10 +94,12 @@ def _quantise(x, scale, zero, highest, top, left, q):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def _scale(codes, step, subtract, factor, bias, y):
+def _scale(codes, constants, y):
     images, out, pixels = y.shape
     for place in prange(images * out):
         image, channel = place // out, place % out
+        step, subtract, factor, bias = constants[:, channel]
         for pixel in range(pixels):
-            level = step * codes[channel, image * pixels + pixel] - subtract[channel]
-            y[image, channel, pixel] = level * factor[channel] + bias[channel]
+            y[image, channel, pixel] = (
+                step * codes[channel, image * pixels + pixel] - subtract
+            ) * factor + bias

@@ -19,9 +19,9 @@ from cimlab.analog.backends.choose import prepare
 from cimlab.analog.backends.exact import BLOCK, gather
 from cimlab.analog.backends.packed import pack, packed_histogram, supports
 from cimlab.analog.devices.base import Device
-from cimlab.analog.digital import Padding, quantise_padded, scale_and_add, scaled_on_device
+from cimlab.analog.digital import Padding, quantise_padded, scale_and_add, scale_and_add_more
 from cimlab.analog.errors import AnalogError
-from cimlab.analog.patches import Patches, conv_patches, linear_patches
+from cimlab.analog.patches import Patches, Places, conv_places, linear_places
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.quantise import InputQuantiser
 from cimlab.analog.settings import BackendName
@@ -76,6 +76,7 @@ class AnalogLayer(nn.Module):
         self.adc = adc
         self.backend: BackendName = backend
         self.histogram: Int[Tensor, " sums"] | None = None
+        self._places: tuple[object, Tensor, Tensor] | None = None
         sums = mapping.matrix.to_outputs(mapping.sliced.weights.sum(1))
         # what the integer of a real zero adds to every output; a buffer, to be where the network is
         self.register_buffer("zero_sums", mapping.quantiser.zero * sums, persistent=False)
@@ -102,11 +103,21 @@ class AnalogLayer(nn.Module):
         )
         self.off_level = device.off_level(bits)
         self.reads = 0
-        self._run = prepare(self.program, self.backend, self.mapping.matrix.name, self.original.weight.device)
+        where = self.original.weight.device
+        self._constants = self._scaling().to(where)
+        self._run = prepare(self.program, self.backend, self.mapping.matrix.name, where)
+
+    def _scaling(self) -> Float[Tensor, "4 out"]:
+        """Step, integer to subtract, factor and bias of every output, as `scale_and_add` takes them."""
+        factor = self.mapping.weight_step.double() * self.mapping.quantiser.scale
+        bias = self.original.bias
+        plain = torch.zeros_like(factor) if bias is None else bias
+        step = torch.full_like(factor, self.program.converter.step)
+        return torch.stack([t.cpu().double() for t in (step, self.zero_sums, factor, plain)])
 
     def watch_partial_sums(self, q: Int[Tensor, "..."]) -> None:
         """Add the partial sums of an evenly spaced part of a batch to the histogram that sets the ADC range."""
-        patches = self.patches(q.cpu())
+        patches = self.patches(q.cpu().int())
         every = -(-len(patches.base) // HISTOGRAM_PRODUCTS)
         sample = replace(patches, base=patches.base[::every])
         fast = supports(self.program)
@@ -133,19 +144,13 @@ class AnalogLayer(nn.Module):
         patches = replace(self.patches(q), first=self.reads)
         self.reads += len(patches.base)
         codes = mapping.matrix.to_outputs(self._run(patches))
-        subtract = self.zero_sums
-        factor = mapping.weight_step.double() * mapping.quantiser.scale
-        bias = self.original.bias
-        bias = torch.zeros(len(factor)) if bias is None else bias
-        step = self.program.converter.step
         per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
         if per_driven_cell:
             # both terms are far larger than their difference: subtract before rounding to float32
             driven = self._driven_inputs(patches).double() * per_driven_cell
-            subtract = subtract.to(y.device).double()[:, None] + driven
-            y.copy_(scaled_on_device(codes, step, subtract, factor, bias, y))
+            scale_and_add_more(codes, self._constants, driven, y)
         else:
-            scale_and_add(codes, step, subtract, factor, bias, y)
+            scale_and_add(codes, self._constants, y)
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
         """Sum of the inputs on the driven wordlines of every output, block by block."""
@@ -165,9 +170,17 @@ class AnalogLayer(nn.Module):
             AnalogError: a value is not a number.
         """
 
-    @abstractmethod
     def patches(self, q: Int[Tensor, "..."]) -> Patches:
-        """Where each row of each product finds its input."""
+        """Where each row of each product finds its input; looked up anew where the inputs' shape changes."""
+        key = q.shape, q.device
+        if self._places is None or self._places[0] != key:
+            base, offset = self.places(q)
+            self._places = key, base.to(q.device), offset.to(q.device)
+        return Patches(q.flatten(), *self._places[1:])
+
+    @abstractmethod
+    def places(self, q: Int[Tensor, "..."]) -> Places:
+        """The same without the inputs, on the processor."""
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -185,8 +198,8 @@ class AnalogConv2d(AnalogLayer):
         left, right, top, bottom = self.original._reversed_padding_repeated_twice
         return self._quantised(x.flatten(0, 1), (left, right, top, bottom)).unflatten(0, x.shape[:2])
 
-    def patches(self, q: Int[Tensor, "batch channels padded_height padded_width"]) -> Patches:
-        return conv_patches(q, self.original, self.mapping.matrix)
+    def places(self, q: Int[Tensor, "batch channels padded_height padded_width"]) -> Places:
+        return conv_places(q.shape, self.original, self.mapping.matrix)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
@@ -219,8 +232,8 @@ class AnalogLinear(AnalogLayer):
     def integers(self, x: Float[Tensor, "*batch features"]) -> Int[Tensor, "tokens features"]:
         return self._quantised(x.flatten(0, -2)[None])[0]
 
-    def patches(self, q: Int[Tensor, "tokens features"]) -> Patches:
-        return linear_patches(q, self.mapping.matrix)
+    def places(self, q: Int[Tensor, "tokens features"]) -> Places:
+        return linear_places(*q.shape, self.mapping.matrix)
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
         q = self.integers(x)

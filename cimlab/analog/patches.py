@@ -7,7 +7,6 @@ reference all at once. A Linear is a convolution whose image is its feature vect
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -15,13 +14,16 @@ from torch import Tensor, nn
 
 from cimlab.crossbar.matrix import CrossbarMatrix
 
+Places = tuple[Int[Tensor, " products"], Int[Tensor, "groups rows"]]
+"""`base` and `offset` of Patches."""
+
 
 @dataclass(frozen=True, eq=False)
 class Patches:
     """The integer inputs of a layer for a batch.
 
     Args:
-        values: the padded images, flat, int32.
+        values: the padded images, flat; int32, on a GPU uint8 too.
         base: where the patch of each product (image by image, pixel by pixel) starts.
         offset: how far from there each row of each group is.
         first: products that the arrays have computed before these; read noise counts on from there.
@@ -37,28 +39,23 @@ class Patches:
         return self.values[self.base[:, None] + self.offset[group]]
 
 
-def linear_patches(q: Int[Tensor, "tokens features"], matrix: CrossbarMatrix) -> Patches:
+def linear_places(tokens: int, features: int, matrix: CrossbarMatrix) -> Places:
     """Every token is one product."""
-    tokens, features = q.shape
     offset = matrix.to_matrix(torch.arange(features).expand(matrix.weight_shape))[:, :, 0]
-    return Patches(q.flatten(), torch.arange(tokens, device=q.device) * features, offset.to(q.device))
+    return torch.arange(tokens) * features, offset
 
 
-def conv_patches(
-    padded: Int[Tensor, "batch channels height width"], layer: nn.Conv2d, matrix: CrossbarMatrix
-) -> Patches:
-    """Every output pixel is one product."""
-    batch, channels, height, width = padded.shape
+def conv_places(padded: torch.Size, layer: nn.Conv2d, matrix: CrossbarMatrix) -> Places:
+    """Every output pixel is one product; `padded` is batch, channels, height, width."""
+    batch, channels, height, width = padded
     kh, kw = layer.kernel_size
     (dy, dx), (sy, sx) = layer.dilation, layer.stride
-    arange = partial(torch.arange, device=padded.device)
-    y = arange(0, height - dy * (kh - 1), sy)
-    x = arange(0, width - dx * (kw - 1), sx)
-    image = arange(batch) * channels * height * width
+    y = torch.arange(0, height - dy * (kh - 1), sy)
+    x = torch.arange(0, width - dx * (kw - 1), sx)
+    image = torch.arange(batch) * channels * height * width
     base = image[:, None, None] + y[:, None] * width + x
     own = torch.arange(channels // layer.groups).view(1, -1, 1, 1) * height * width
     kernel = torch.arange(kh).view(-1, 1) * dy * width + torch.arange(kw) * dx
-    weight_shaped = (own + kernel).expand(matrix.weight_shape)
-    offset = matrix.to_matrix(weight_shaped)[:, :, 0]
+    offset = matrix.to_matrix((own + kernel).expand(matrix.weight_shape))[:, :, 0]
     group = torch.arange(layer.groups)[:, None] * (channels // layer.groups) * height * width
-    return Patches(padded.flatten(), base.flatten(), (offset + group).to(padded.device))
+    return base.flatten(), offset + group

@@ -7,6 +7,7 @@ its own, where the others aren't skipped.
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from hypothesis import strategies as st
 from made_up_layers import SLOW, layers, program_of
 from torch import nn
 
+from cimlab.analog.adcs.base import Converter
 from cimlab.analog.adcs.full_scale import FullScaleAdc
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.backends.choose import prepare
 from cimlab.analog.convert import analog_layers, convert, program_draw
 from cimlab.analog.devices.base import Device
 from cimlab.analog.devices.programming_variation import ProgrammingVariation
-from cimlab.analog.digital import quantise_on_device, quantise_padded, scale_and_add, scaled_on_device
+from cimlab.analog.digital import quantise_padded, scale_and_add, scale_and_add_more
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches
 from cimlab.analog.quantise import InputQuantiser
@@ -49,7 +51,7 @@ def test_the_kernel_equals_reference_in_the_interpreter() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "7 passed" in done.stdout
+    assert "13 passed" in done.stdout
 
 
 def moved(patches: Patches) -> Patches:
@@ -62,6 +64,26 @@ def moved(patches: Patches) -> Patches:
 def test_integer_cells_equal_reference_bit_for_bit(layer, adc) -> None:
     geometry, weights, kept, patches = layer
     program = program_of(geometry, weights, kept, adc)
+    codes = prepare(program, "tensor_core", "layer", WHERE)(moved(patches))
+    assert torch.equal(codes.cpu().long(), prepare(program, "reference", "layer")(patches))
+
+
+@on_device_or_interpreted
+@pytest.mark.parametrize("top", [127, 31, 20])
+@pytest.mark.parametrize("active_rows", [128, 16])
+def test_the_shortcut_equals_reference_bit_for_bit(active_rows: int, top: int) -> None:
+    from cimlab.analog.backends.tensor_core import lay_out
+
+    torch.manual_seed(0)
+    geometry = CrossbarGeometry(active_rows=active_rows)
+    weights, kept = torch.randint(-127, 128, (1, 150, 9)).int(), torch.rand(1, 150, 9) < 0.7
+    step = 1.0 if top == 20 else 3 * active_rows / top  # 20 clips
+    alike = Converter(step, top, torch.tensor(1 / step), torch.tensor(0.5))
+    program = replace(program_of(geometry, weights, kept), converter=alike)
+    short = lay_out(program, WHERE).shortcut
+    assert short is not None
+    assert short.clips == (top == 20)
+    patches = Patches(torch.randint(256, (190,)).int(), torch.arange(40), torch.arange(150)[None])
     codes = prepare(program, "tensor_core", "layer", WHERE)(moved(patches))
     assert torch.equal(codes.cpu().long(), prepare(program, "reference", "layer")(patches))
 
@@ -116,20 +138,23 @@ def test_the_choice_for_a_layer_on_a_cuda_device_is_the_kernel() -> None:
 
 
 @pytest.mark.skipif(INTERPRETED, reason="needs the compiler")
-def test_the_kernel_compiles_to_tensor_core_products_without_fused_rounding() -> None:
+@pytest.mark.parametrize("short", [True, False])
+def test_the_kernel_compiles_to_tensor_core_products_without_fused_rounding(short: bool) -> None:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from cimlab.analog.backends.tensor_core import SHARED_CYCLES_AT, TILE, WARPS, _convert
+    from cimlab.analog.backends.tensor_core import TILE, WARPS, _convert
 
-    pointers = dict.fromkeys(("values", "base", "offset", "place", "column", "seeds", "coefficients", "total"), "*i32")
+    pointers = dict.fromkeys(
+        ("values", "base", "offset", "place", "column", "seeds", "coefficients", "total"), "*i32"
+    )
     pointers |= dict.fromkeys(("cells", "driven"), "*fp16")
     pointers |= dict.fromkeys(("scale", "shift", "quantiles"), "*fp32")
     pointers |= dict.fromkeys(("products", "rows_of_group", "first"), "i32")
-    pointers |= dict.fromkeys(("noise_levels", "top"), "fp32")
+    pointers |= dict.fromkeys(("noise_levels", "top", "common_gain", "common_half"), "fp32")
     constants = {
-        "CYCLES": 8, "SHARED": 2, "SHARED_AT": SHARED_CYCLES_AT, "DAC": 1, "PHYSICAL": 8, "ENTRIES": 16, "PLANES": 8,
-        "HALVES": 1, "COLUMNS": 64, "NOISE": False, "TABLE_SHIFT": 20, "DEPTH": 128, "TILE": TILE,
+        "CYCLES": 8, "SHORT": short, "CLIPS": False, "BIAS": 0, "NEXT_AT": 10, "DAC": 1, "PHYSICAL": 8, "ENTRIES": 16,
+        "PLANES": 8, "HALVES": 1, "COLUMNS": 64, "NOISE": False, "TABLE_SHIFT": 20, "DEPTH": 128, "TILE": TILE,
     }  # fmt: skip
     source = triton.compiler.ASTSource(
         _convert,
@@ -137,8 +162,10 @@ def test_the_kernel_compiles_to_tensor_core_products_without_fused_rounding() ->
         {(_convert.arg_names.index(name),): value for name, value in constants.items()},
     )
     target = GPUTarget("cuda", 90, 32)
-    ptx = triton.compile(source, target=target, options={"enable_fp_fusion": False, "num_warps": WARPS}).asm["ptx"]
+    options = {"enable_fp_fusion": False, "num_warps": WARPS}
+    ptx = triton.compile(source, target=target, options=options).asm["ptx"]
     assert "wgmma.mma_async" in ptx
+    assert short or "fma.rn.f32" not in ptx
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter needs no device")
@@ -150,19 +177,60 @@ def test_the_kernel_without_a_device_is_refused_in_one_line() -> None:
         prepare(program, "tensor_core", "conv1")
 
 
-@pytest.mark.parametrize("scale", [0.037, 0.1, 1 / 3])
-def test_the_periphery_in_torch_operations_equals_the_compiled_one(scale: float) -> None:
+@on_device_or_interpreted
+@pytest.mark.parametrize(("scale", "bits"), [(0.037, 8), (0.1, 4), (1 / 3, 9)])
+def test_the_periphery_on_a_device_equals_the_compiled_one(scale: float, bits: int) -> None:
+    from cimlab.analog import periphery
+
     torch.manual_seed(0)
     x = torch.randn(6, 5, 7) * 8
-    quantiser = InputQuantiser(scale, 31, 8)
-    fast, broken = quantise_padded(x, quantiser, (1, 2, 0, 3))
-    plain, nan = quantise_on_device(x, quantiser, (1, 2, 0, 3))
-    assert torch.equal(fast, plain)
+    x[0, 0, :2] = torch.tensor([2e9, -torch.inf])
+    quantiser = InputQuantiser(scale, 11, bits)
+    padding = (1, 2, 0, 3)
+    fast, broken = quantise_padded(x, quantiser, padding)
+    there, nan = periphery.quantise(x.to(WHERE), scale, 11, bits, padding)
+    assert torch.equal(fast, there.cpu().int())
     assert not broken
     assert not nan
-    assert quantise_on_device(x.log(), quantiser, (0, 0, 0, 0))[1]
+    x[5, 4, 6] = torch.nan
+    assert periphery.quantise(x.to(WHERE), scale, 11, bits, padding)[1]
 
-    codes, y = torch.randint(-(10**6), 10**6, (4, 6)), torch.empty(2, 4, 3)
-    constants = torch.randint(0, 99, (4,)), torch.rand(4).double(), torch.randn(4)
-    scale_and_add(codes, 1.37, *constants, y)
-    assert torch.equal(y, scaled_on_device(codes, 1.37, *constants, y).float())
+    codes = torch.randint(-(10**6), 10**6, (4, 6), dtype=torch.int32)
+    constants = torch.stack([torch.full((4,), 1.37), torch.rand(4), torch.rand(4), torch.randn(4)]).double()
+    y, there = torch.empty(2, 4, 3), torch.empty(2, 4, 3, device=WHERE)
+    scale_and_add(codes, constants, y)
+    periphery.scale_and_add(codes.to(WHERE), constants.to(WHERE), there)
+    assert torch.equal(y, there.cpu())
+
+
+@pytest.mark.skipif(INTERPRETED, reason="needs no device")
+def test_something_more_to_subtract_changes_nothing_else() -> None:
+    codes, less = torch.randint(-(10**6), 10**6, (2, 4, 6)).int()
+    constants = torch.stack([torch.full((4,), 1.37), torch.rand(4), torch.rand(4), torch.randn(4)]).double()
+    more, y = torch.empty(2, 2, 4, 3)
+    scale_and_add_more(codes, constants, less.double(), more)
+    for image, pixel in ((0, 1), (1, 2)):
+        product = image * 3 + pixel
+        constants[1] += less[:, product]
+        scale_and_add(codes, constants, y)
+        constants[1] -= less[:, product]
+        torch.testing.assert_close(more[image, :, pixel], y[image, :, pixel])
+
+
+@pytest.mark.skipif(INTERPRETED, reason="needs the compiler")
+def test_the_periphery_is_compiled_without_fused_rounding() -> None:
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    from cimlab.analog.periphery import _scale_and_add
+
+    source = triton.compiler.ASTSource(
+        _scale_and_add,
+        {"codes": "*i32", "constants": "*fp64", "y": "*fp32", "out": "i32", "pixels": "i32", "products": "i32",
+         "BLOCK": "constexpr"},
+        {(_scale_and_add.arg_names.index("BLOCK"),): 64},
+    )  # fmt: skip
+    ptx = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": False}).asm[
+        "ptx"
+    ]
+    assert "fma.rn.f64" not in ptx

@@ -3,10 +3,9 @@
 A work item is the converted columns of one row group that fill the lanes of one tensor-core product: every physical
 column of a logical one has its lane, and pruned units make no items. The wordlines are the product's inner dimension,
 in 16-bit floats summed in float32, which is exact: digits are small integers, and cells are integers or come as two
-halves whose sums stay on the grid of `Device.cells`. Where sums of integer cells stay below 2^10, two input cycles
-share a product, the second 2^10 times the first, and are told apart exactly. Noise, ADC and shift-and-add follow in
-registers. Partial sums and codes never reach memory; what does is one integer a row group, column and product, added
-to the output atomically, whose order can't show.
+halves whose sums stay on the grid of `Device.cells`. Noise, ADC and shift-and-add follow in registers. Partial sums
+and codes never reach memory; what does is one integer a row group, column and product, added to the output
+atomically, whose order can't show. Ideal cells and ADCs that are all alike take a shorter way, see `Shortcut`.
 """
 
 from __future__ import annotations
@@ -34,14 +33,42 @@ LANES = 128
 TILE, WARPS = 64, 8
 """Products of a thread block, and its warps."""
 
-SHARED_CYCLES_AT = 10
-"""Bits of a partial sum below another's in one product: 2^10 + 1 is the last such digit that a 16-bit float holds."""
+NEXT_CYCLE_AT = 10
+"""Bits of a partial sum below that of the next input cycle, where two share a product."""
+
+ROUNDING = tl.constexpr(1.5 * 2**23)
+"""Added, it leaves the nearest integer in the last bits of a float32, whose spacing is 1 there."""
+
+ROUNDING_ERROR = 1e-4
+"""More than float32 arithmetic can be off for codes below 2^10."""
+
+ROUNDING_BITS = 0x4B400000
+"""That number's own bits."""
 
 MOST_ROWS = 128
 """Wordlines of a row group whose inputs one thread block holds in registers."""
 
 EXACT_DIGIT_BITS = 5
 """Squares of digits, the power of read noise, are exact in 16-bit floats up to 2^11."""
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """Fewer operations a conversion, for integer cells, 1-bit inputs and ADCs that are all alike.
+
+    Two input cycles share a product: digits are b_t + 2^10 b_(t+1), as bits of a 16-bit float below 2^11, which stand
+    for themselves times 2^-24, and their sums are told apart exactly. A code is the nearest integer to
+    `gain` sum + `half`, read off the last bits of a float32. It is checked for every sum that the cells can give that
+    this is the Converter's code.
+
+    Args:
+        gain, half: of all ADCs, `half` without the Converter's 1/2, for that is in the rounding, and clear of ties.
+        clips: some sums exceed the highest code.
+    """
+
+    gain: float
+    half: float
+    clips: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +85,7 @@ class TensorCoreProgram:
         seeds: [item, physical, cycle] noise streams; empty without noise.
         coefficients: [lane], 0 where there is no physical column.
         quantiles: of the normal distribution.
-        cycles_a_product: input cycles that share one product, 1 or 2.
+        shortcut: None where the arithmetic must be the Converter's own.
     """
 
     program: ArrayProgram
@@ -71,7 +98,7 @@ class TensorCoreProgram:
     seeds: Tensor
     coefficients: Tensor
     quantiles: Tensor
-    cycles_a_product: int
+    shortcut: Shortcut | None
 
 
 def supports(program: ArrayProgram) -> bool:
@@ -124,21 +151,37 @@ def lay_out(program: ArrayProgram, device: torch.device) -> TensorCoreProgram:
             program.noise_seed, group[:, None, None], row_group[:, None, None], every[:, None],
             torch.arange(geometry.input_cycles),
         )  # fmt: skip
-        seeds[item] = (unsigned - (unsigned >> 31 << 32)).to(torch.int32)
+        seeds[item] = _signed(unsigned).to(torch.int32)
     coefficients = torch.zeros(entries, planes, dtype=torch.int32)
     coefficients[:, :physical] = torch.tensor(sliced.coefficients)
     quantiles = torch.from_numpy(noise.normal_quantiles())
-    shared = 1 if noisy or len(halves) > 1 else _cycles_a_product(program, cells)
     parts = (place, column, cells, driven, *constants, seeds, coefficients, quantiles)
-    return TensorCoreProgram(program, *(part.to(device).contiguous() for part in parts), shared)
+    return TensorCoreProgram(
+        program, *(part.to(device).contiguous() for part in parts), _shortcut(program, cells)
+    )
 
 
-def _cycles_a_product(program: ArrayProgram, cells: Tensor) -> int:
-    """2 where the sums of one cycle leave room for those of the next, exactly; else 1."""
-    geometry = program.sliced.geometry
-    integers = bool((cells == cells.round()).all())
-    small = len(cells) > 0 and float(cells.sum(-1, dtype=torch.float32).max()) < 2**SHARED_CYCLES_AT
-    return 2 if geometry.dac_bits == 1 and geometry.input_cycles % 2 == 0 and integers and small else 1
+def _shortcut(program: ArrayProgram, cells: Tensor) -> Shortcut | None:
+    """The shortcut, where it is exact."""
+    geometry, adc = program.sliced.geometry, program.converter
+    bits = geometry.input_bits
+    if program.cells is not None or program.noise_levels or not adc.uniform or not len(cells):
+        return None
+    largest = int(cells.sum(-1, dtype=torch.float32).max())
+    if geometry.dac_bits > 1 or bits % 2 or bits > NEXT_CYCLE_AT or largest >= 2**NEXT_CYCLE_AT:
+        return None
+    sums = torch.arange(largest + 1, dtype=torch.float64)
+    codes = adc.codes(sums, adc.scale, adc.offset).double()
+    gain, exact = float(adc.scale), sums * float(adc.scale) + float(adc.offset)
+    over = (exact - codes)[codes < adc.top]
+    if not len(over):
+        return None
+    # between the sum that barely reaches its code and the sum that barely misses the next
+    half = float(torch.tensor(float(adc.offset) - float(over.min() + over.max()) / 2, dtype=torch.float32))
+    rounded = sums * gain + half
+    sure = bool(((rounded - rounded.floor() - 0.5).abs() > ROUNDING_ERROR).all())
+    same = bool((rounded.round().clamp(max=adc.top) == codes).all())
+    return Shortcut(gain, half, float(rounded[-1].round()) > adc.top) if sure and same else None
 
 
 def _halves(values: Tensor) -> list[Tensor]:
@@ -160,13 +203,17 @@ def tensor_core(patches: Patches, layout: TensorCoreProgram) -> Int[Tensor, "gro
     place = torch.int32 if len(patches.values) < 2**31 else torch.int64
     offset = patches.offset.to(place).contiguous()
     depth, entries = layout.cells.shape[-1], layout.column.shape[1]
+    cycles, short = sliced.geometry.input_cycles, layout.shortcut
     _convert[len(layout.place), -(-products // TILE)](
         patches.values, patches.base.to(place), offset, layout.place, layout.column, layout.cells, layout.driven,
         layout.scale, layout.offset, layout.seeds, layout.coefficients, layout.quantiles, total,
         products, offset.shape[1], patches.first, program.noise_levels, float(program.converter.top),
-        CYCLES=sliced.geometry.input_cycles,
-        SHARED=layout.cycles_a_product,
-        SHARED_AT=SHARED_CYCLES_AT,
+        *((short.gain, short.half) if short else (0.0, 0.0)),
+        CYCLES=cycles,
+        SHORT=short is not None,
+        CLIPS=short is not None and short.clips,
+        BIAS=_signed((2**cycles - 1) * ROUNDING_BITS),
+        NEXT_AT=NEXT_CYCLE_AT,
         DAC=sliced.geometry.dac_bits,
         PHYSICAL=len(sliced.coefficients),
         ENTRIES=entries,
@@ -183,6 +230,11 @@ def tensor_core(patches: Patches, layout: TensorCoreProgram) -> Int[Tensor, "gro
     return total
 
 
+def _signed(unsigned):
+    """The 32-bit integer with the same bits."""
+    return (unsigned & 0xFFFFFFFF) - ((unsigned >> 31 & 1) << 32)
+
+
 @jit
 def _mixed(h):
     """`noise.mixed` on unsigned 32-bit numbers, which wrap by themselves."""
@@ -192,16 +244,11 @@ def _mixed(h):
 
 
 @jit
-def _codes(sums, gain, half, top):
-    """Multiply, add, clip, truncate unfused, as the Converter says."""
-    return tl.minimum(tl.maximum(sums * gain + half, 0.0), top).to(tl.int32)
-
-
-@jit
 def _convert(
     values, base, offset, place, column, cells, driven, scale, shift, seeds, coefficients, quantiles, total,
-    products, rows_of_group, first, noise_levels, top,
-    CYCLES: tl.constexpr, SHARED: tl.constexpr, SHARED_AT: tl.constexpr, DAC: tl.constexpr,
+    products, rows_of_group, first, noise_levels, top, common_gain, common_half,
+    CYCLES: tl.constexpr, DAC: tl.constexpr,
+    SHORT: tl.constexpr, CLIPS: tl.constexpr, BIAS: tl.constexpr, NEXT_AT: tl.constexpr,
     PHYSICAL: tl.constexpr, ENTRIES: tl.constexpr, PLANES: tl.constexpr, HALVES: tl.constexpr,
     COLUMNS: tl.constexpr, NOISE: tl.constexpr, TABLE_SHIFT: tl.constexpr,
     DEPTH: tl.constexpr, TILE: tl.constexpr,
@@ -217,38 +264,52 @@ def _convert(
     source = tl.load(offset + start + row, mask=there, other=0)
     patch = tl.load(base + product, mask=within, other=0)
     filled = there[:, None] & within[None, :]
-    inputs = tl.load(values + (source[:, None] + patch[None, :]), mask=filled, other=0)
+    inputs = tl.load(values + (source[:, None] + patch[None, :]), mask=filled, other=0).to(tl.int32)
     tile = lane[:, None] * DEPTH + row[None, :]
     high = tl.load(cells + item * (HALVES * LANES * DEPTH) + tile)
-    if HALVES == 2:
-        low = tl.load(cells + item * (HALVES * LANES * DEPTH) + LANES * DEPTH + tile)
-    gain = tl.load(scale + item * LANES + lane)[:, None]
-    half = tl.load(shift + item * LANES + lane)[:, None]
-    if NOISE:
-        own = item * ENTRIES + lane // PLANES
-        on = tl.load(driven + own[:, None] * DEPTH + row[None, :])
-        key = (tl.load(column + own) % COLUMNS).to(tl.uint32) * tl.full([], 0x9E3779B1, tl.uint32)
-        read = seeds + (item * PHYSICAL + lane % PLANES) * CYCLES
     sum_of_codes = tl.zeros((LANES, TILE), tl.int32)
-    for cycle in range(0, CYCLES, SHARED):
-        digits = (inputs >> (cycle * DAC)) & ((1 << DAC) - 1)
-        if SHARED == 2:
-            digits += ((inputs >> (cycle + 1)) & 1) << SHARED_AT
-        digits = digits.to(tl.float16)
-        sums = tl.dot(high, digits)
+    if SHORT:
+        both = inputs | (inputs << (NEXT_AT - 1))
+        for done in range(0, CYCLES, 2):
+            cycle = CYCLES - 2 - done
+            digits = ((both >> cycle) & (1 + (1 << NEXT_AT))).to(tl.int16).to(tl.float16, bitcast=True)
+            sums = tl.dot(high, digits)
+            # the floor of sums / 2^10, in whole levels: half a level less nearly half of 2^10 of them, then rounded
+            next_sums = tl.fma(sums, 2.0 ** (24 - NEXT_AT), 0.5 / (1 << NEXT_AT) - 0.5) + ROUNDING - ROUNDING
+            sums = tl.fma(next_sums, -(2.0 ** (NEXT_AT - 24)), sums)
+            codes = tl.fma(sums, common_gain * 2.0**24, common_half) + ROUNDING
+            next_codes = tl.fma(next_sums, common_gain, common_half) + ROUNDING
+            if CLIPS:
+                codes = tl.minimum(codes, top + ROUNDING)
+                next_codes = tl.minimum(next_codes, top + ROUNDING)
+            both_codes = codes.to(tl.int32, bitcast=True) + next_codes.to(tl.int32, bitcast=True) * 2
+            sum_of_codes = sum_of_codes * 4 + both_codes
+        sum_of_codes -= BIAS
+    else:
+        gain = tl.load(scale + item * LANES + lane)[:, None]
+        half = tl.load(shift + item * LANES + lane)[:, None]
         if HALVES == 2:
-            sums = tl.dot(low, digits, sums)
+            low = tl.load(cells + item * (HALVES * LANES * DEPTH) + LANES * DEPTH + tile)
         if NOISE:
-            deviation = tl.sqrt_rn(tl.dot(on, digits * digits)) * noise_levels
-            seed = tl.load(read + cycle, mask=lane % PLANES < PHYSICAL, other=0).to(tl.uint32, bitcast=True)
-            state = _mixed((product + first).to(tl.uint32)[None, :] + seed[:, None])
-            sums += deviation * tl.load(quantiles + (_mixed(state ^ key[:, None]) >> TABLE_SHIFT))
-        if SHARED == 2:
-            # floor(sums / 2^10): rounded where float32 has no fraction left, in [2^23, 2^24)
-            second = tl.fma(sums, 1.0 / (1 << SHARED_AT), 0.5 / (1 << SHARED_AT) - 0.5) + 12582912.0 - 12582912.0
-            sum_of_codes += _codes(second, gain, half, top) << (cycle + 1)
-            sums = tl.fma(second, -1.0 * (1 << SHARED_AT), sums)
-        sum_of_codes += _codes(sums, gain, half, top) << (cycle * DAC)
+            own = item * ENTRIES + lane // PLANES
+            on = tl.load(driven + own[:, None] * DEPTH + row[None, :])
+            key = (tl.load(column + own) % COLUMNS).to(tl.uint32) * tl.full([], 0x9E3779B1, tl.uint32)
+            read = seeds + (item * PHYSICAL + lane % PLANES) * CYCLES
+        for cycle in range(CYCLES):
+            digits = ((inputs >> (cycle * DAC)) & ((1 << DAC) - 1)).to(tl.float16)
+            sums = tl.dot(high, digits)
+            if HALVES == 2:
+                sums = tl.dot(low, digits, sums)
+            if NOISE:
+                deviation = tl.sqrt_rn(tl.dot(on, digits * digits)) * noise_levels
+                seed = tl.load(read + cycle, mask=lane % PLANES < PHYSICAL, other=0).to(
+                    tl.uint32, bitcast=True
+                )
+                state = _mixed((product + first).to(tl.uint32)[None, :] + seed[:, None])
+                sums += deviation * tl.load(quantiles + (_mixed(state ^ key[:, None]) >> TABLE_SHIFT))
+            # unfused, as the Converter says
+            codes = tl.minimum(tl.maximum(sums * gain + half, 0.0), top).to(tl.int32)
+            sum_of_codes += codes << (cycle * DAC)
     weighed = sum_of_codes * tl.load(coefficients + lane)[:, None]
     added = tl.sum(tl.reshape(weighed, (ENTRIES, PLANES, TILE)), 1)
     out = tl.load(column + item * ENTRIES + entry)
