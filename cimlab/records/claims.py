@@ -110,6 +110,14 @@ def holder(folder: Path) -> tuple[Holder | None, bool]:
         return None, False
 
 
+def held(folder: Path) -> bool:
+    """Whether a process works on the folder now; a free one is not locked to find out."""
+    try:
+        return (folder / CLAIM_FILE).stat().st_size > 0 and holder(folder)[1]
+    except OSError:
+        return False
+
+
 def _lock(file: IO[str], wait: bool) -> bool:
     if wait:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -14,6 +14,7 @@ from conftest import Answer, Cimlab, one_line
 from cimlab.cli.grid import worker
 from cimlab.cli.grid.planning import make_plan
 from cimlab.cli.options import seconds
+from cimlab.records.claims import claimed
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 SMALL = ("recipe.epochs=1", "schedule.epochs=2", "trainer.threads=1", "tracker=none")
@@ -208,6 +209,17 @@ def test_two_sweeps_at_once_share_the_points(tmp_path: Path) -> None:
     logs = [log.read_text() for log in output.glob("*/log.txt")]
     assert [log.count("retrain epoch 1/2") for log in logs] == [1] * 6  # none was run twice
     assert sum(log.count("dense epoch 1/1") for log in logs) == 2
+
+
+def test_a_point_with_a_record_is_another_sweeps_until_it_lets_go(sweep: Cimlab, tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="weight")
+    words = [*SMALL, f"paths.output_dir={tmp_path / 'out'}"]
+    (point,) = make_plan(path, words).pending
+    assert sweep(path).code == 0
+    session = worker.Session(started=0.0, deadline=None, retry_failed=False)
+    with claimed(Path(point.run_dir)):
+        assert not worker._finished(make_plan(path, words), point, session)
+    assert worker._finished(make_plan(path, words), point, session)
 
 
 def test_ctrl_c_is_not_lost_where_a_library_fails_on_its_way_out(

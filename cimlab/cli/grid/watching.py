@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cimlab.cli.grid.planning import Plan, Point, record_path
 from cimlab.cli.grid.worker import Session, failed_since
-from cimlab.records.claims import CLAIM_FILE, holder
+from cimlab.records.claims import held
 from cimlab.records.failure import Failure
 from cimlab.records.history import read_rows
 
@@ -66,17 +66,17 @@ class Watch:
         left, running = [], []
         for point in self.left:
             run_dir = Path(point.run_dir)
-            if record_path(point).exists() and not _held(run_dir):
+            if record_path(point).exists() and not held(run_dir):
                 self.done.append(point)
                 self._tell(point, "done")
-            elif failed_since(run_dir, self.session) and not _held(run_dir):
+            elif failed_since(run_dir, self.session) and not held(run_dir):
                 failure = Failure.read(run_dir)
                 reason = failure.reason if failure else "unknown"
                 self.failed[run_dir.name] = reason
                 self._tell(point, f"failed: {reason}")
             else:
                 left.append(point)
-                if _held(run_dir):
+                if held(run_dir):
                     running.append(self._label(point) + _epoch(run_dir))
         self.left, self.running = left, running
 
@@ -112,13 +112,6 @@ class Watch:
         lines = [Text(f"  running  {name}") for name in self.running[:8]]
         lines += [Text(f"  failed   {name}: {reason}") for name, reason in list(self.failed.items())[-4:]]
         return Group(self._bar, *lines)
-
-
-def _held(run_dir: Path) -> bool:
-    try:
-        return (run_dir / CLAIM_FILE).stat().st_size > 0 and holder(run_dir)[1]
-    except OSError:
-        return False
 
 
 def _epoch(run_dir: Path) -> str:

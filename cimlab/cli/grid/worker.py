@@ -18,7 +18,7 @@ from cimlab.cli import errors
 from cimlab.cli.grid.planning import Plan, Point, record_path
 from cimlab.cli.processors import limit_threads
 from cimlab.cli.train import perform
-from cimlab.records.claims import ClaimError, holder
+from cimlab.records.claims import ClaimError, held, holder
 from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.provenance import code_version
 from cimlab.records.record import RecordError, RunRecord
@@ -105,7 +105,7 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
     """Whether the point is done or has failed in this session, after trying to do it; False: another's."""
     run_dir = Path(point.run_dir)
     if failed_since(run_dir, session) or _is_whole(point):
-        return True
+        return not held(run_dir)  # after its record a run still draws, and the summary counts what is let go
     died = holder(run_dir)[0]
     try:
         if died is not None and died.deaths + 1 >= DEATHS and not session.retry_failed:
