@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/uv
+# bytecode is kept whatever the environment says: without it every process spends 6 s on compiling its libraries
+export PYTHONDONTWRITEBYTECODE :=
 define newline
 
 
