@@ -154,6 +154,7 @@ def arguments() -> argparse.Namespace:
     three.add_argument("home", type=Path)
     three.add_argument("words", nargs="*", help="overrides of the sweep")
     three.add_argument("--budget", default="8m", help="as sweep's --time-budget")
+    three.add_argument("--jobs", type=int, default=1, help="processes that share the GPU")
     three.add_argument("--from", dest="earlier", type=Path, help="home of an earlier slice")
     three.add_argument("--networks", action="store_true", help="bring the dense networks home too")
     four = commands.add_parser("take")
@@ -172,7 +173,8 @@ def main() -> int:
             case "join":
                 join(args.parts, args.target)
             case "slice":
-                return go_on(args.experiment, args.home, args.words, args.budget, args.earlier, args.networks)
+                words = [f"--jobs={args.jobs}", *args.words]
+                return go_on(args.experiment, args.home, words, args.budget, args.earlier, args.networks)
             case _:
                 take(args.home, args.outputs)
     except (CarryError, OSError, tarfile.TarError) as problem:

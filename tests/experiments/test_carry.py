@@ -80,7 +80,8 @@ def test_a_slice_goes_on_with_the_grid_and_packs_whatever_came_of_it(
     monkeypatch.chdir(tmp_path)
     outputs.rename(tmp_path / "elsewhere")
     grid = Path(__file__).resolve().parents[2] / "experiments" / "digits_smoke.yaml"
-    words = ["granularity=filter", "prune.remaining=0.5", "seed=0", "recipe.epochs=1", "schedule.epochs=1"]
+    words = ["--jobs=1", "granularity=filter"]
+    words += ["prune.remaining=0.5", "seed=0", "recipe.epochs=1", "schedule.epochs=1"]
     assert carry.go_on(grid, tmp_path / "home", words, "8m", tmp_path / "earlier", False) == 0
     carry.take(tmp_path / "home", tmp_path / "home_again")
     assert (tmp_path / "home_again" / "run-1" / "record.json").exists()  # of the earlier slice
