@@ -58,7 +58,10 @@ def line_and_points(x: Spec, y: Spec, channels: dict[str, Spec]) -> list[Spec]:
 
 
 def unit_size_chart(studies: list[Study]) -> Chart:
-    """F2: loss, energy and throughput against rows and columns of the operation unit, at fixed compression."""
+    """F2: loss, energy and throughput against rows and columns of the operation unit, at fixed compression.
+
+    Of several groups of runs it shows the one on the hardest data, of those the one with the most sizes.
+    """
     title = "Effect of the operation unit's rows and columns, at fixed compression"
     found = families(studies, UNIT_SIZE)
     if not found:
@@ -66,7 +69,8 @@ def unit_size_chart(studies: list[Study]) -> Chart:
             "no two runs differ in the operation unit's size alone (experiments/operation_unit_size.yaml)"
         )
         return Chart("F2", title, None, missing)
-    family = max(found, key=len)
+    hardest = found[0][0].data  # studies come harder data first
+    family = max((group for group in found if group[0].data == hardest), key=len)
     points = [point for study in family for point in study.points]
     point = max(sorted(set(points)), key=points.count)
     family = [study for study in family if point in study.points]

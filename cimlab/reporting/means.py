@@ -14,7 +14,7 @@ MEANS = ("gradual", "iterative", "distillation", "permutation", "ADMM", "per ste
 """Means in the order in which a combination names them."""
 BASELINE = "one-shot"
 EXPECTED = ("gradual", "distillation", "permutation", "ADMM", "per step")
-"""Means that are shown as not run where they were not."""
+"""Means that are shown as not run where they were not, beside a baseline that was."""
 GROUPS = {"distillation": "distillation", "permutation": "permutation", "sparsity": "ADMM"}
 """Optional groups of conf/ -> the means that their choice is."""
 VARIED = ("schedule._target_", "schedule.prune_", *(f"{group}." for group in GROUPS))
@@ -72,9 +72,9 @@ def _family_rows(family: list[Study]) -> list[tuple[Cell, ...]]:
         point = (name, fraction)
         bases = [s.points.get(point, ()) for s in family if not means(s.settings)]
         base = {record.seed: accuracy(record) for runs in bases for record in runs}
-        for label in _in_order(labels):
-            study = labels.get(label)
-            runs = study.points.get(point, ()) if study else ()
+        here = {label: study for label, study in labels.items() if point in study.points}
+        for label in _in_order(here, EXPECTED if base else ()):
+            runs = here[label].points[point] if label in here else ()
             rows.append((
                 family[0].title, name, 100 * fraction, label,
                 Estimate.of(map(left, runs)), Estimate.of(map(accuracy, runs)), Estimate.of(map(loss, runs)),
@@ -99,10 +99,10 @@ def _labels(family: list[Study]) -> dict[str, Study]:
     return labels
 
 
-def _in_order(labels: dict[str, Study]) -> list[str]:
-    """The baseline, each means by itself, then combinations; what is missing of the first two is there to be seen."""
+def _in_order(labels: dict[str, Study], expected: tuple[str, ...]) -> list[str]:
+    """The baseline, each means by itself, then combinations; a baseline or expected means that is missing shows."""
     alone = {means(study.settings) for study in labels.values()}
-    missing = [name for name in (BASELINE, *EXPECTED) if (() if name == BASELINE else (name,)) not in alone]
+    missing = [name for name in (BASELINE, *expected) if (() if name == BASELINE else (name,)) not in alone]
 
     def rank(label: str) -> tuple[int, int, str]:
         names = means(labels[label].settings) if label in labels else () if label == BASELINE else (label,)

@@ -69,6 +69,7 @@ def test_each_means_stands_beside_the_baseline_and_what_is_missing_shows() -> No
 def test_other_epochs_are_another_comparison() -> None:
     longer: dict[str, Any] = {"schedule": GRADUAL["schedule"] | {"epochs": 12}}
     shown = rows([run(remaining=0.09), run(remaining=0.09, **longer)])
+    assert [row[3] for row in shown] == ["one-shot", "gradual"]  # without a baseline nothing else is missed
     assert {row[3]: row[5] for row in shown}["one-shot"] == "not run"
     assert {row[3]: row[7] for row in shown}["gradual"] == "not run"
 

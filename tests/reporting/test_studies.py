@@ -5,7 +5,9 @@ from math import sqrt
 
 import pytest
 
+from cimlab.records.record import RunRecord
 from cimlab.reporting.accuracy_tables import ablation_table, best, smallest_within
+from cimlab.reporting.array_charts import unit_size_chart
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.studies import (
     Study,
@@ -123,6 +125,15 @@ def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() 
     table = ablation_table(found, main_studies(found))
     (row,) = table.shown()  # gradual pruning is for T8
     assert row[3] == "saliency: L1, not L2; schedule.epochs: 12, not 6"
+
+
+def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
+    def sizes(data: str, rows: tuple[int, ...]) -> list[RunRecord]:
+        made = [run(remaining=0.09, geometry={"active_rows": n}) for n in rows]
+        return [replace(record, choices=record.choices | {"data": data}) for record in made]
+
+    chart = unit_size_chart(studies([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))]))
+    assert chart.notes == ("ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds a point: 1.",)
 
 
 @pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])
