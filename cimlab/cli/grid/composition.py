@@ -308,10 +308,18 @@ def _changed(document: Document, setting: Setting) -> Document:
         return document
     top = dict(document)
     for leaf in setting.removed:
-        _parent(top, leaf).pop(leaf[-1], None)
+        _remove(top, leaf)
     for leaf, value in setting.changed:
         _parent(top, leaf)[leaf[-1]] = value
     return top
+
+
+def _remove(top: Document, leaf: Leaf) -> None:
+    """Take a leaf away, and mappings that are empty without it: an empty one that Hydra keeps is a leaf itself."""
+    parent = _parent(top, leaf)
+    parent.pop(leaf[-1], None)
+    if not parent and len(leaf) > 1:
+        _remove(top, leaf[:-1])
 
 
 def _parent(top: Document, leaf: Leaf) -> dict[str, Any]:

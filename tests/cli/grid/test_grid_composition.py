@@ -27,6 +27,7 @@ HARD = {
     "a folder that others are made of": {"paths.output_dir": "a,b", "paths.data_dir": "c,d"},
     "a group and a key inside it": {"geometry": "default,small,large", "geometry.active_rows": "8,16"},
     "a group and a key that only some choices have": {"model": "vgg8,vgg8_half", "model.width": "0.25,1.0"},
+    "a group that only the first choice fills": {"+means": "permutation,baseline,gradual,admm", "seed": "0,1"},
     "mappings": {"++prune.layer_remaining": "{},{a:0.5},{b:0.25,c:1}", "prune.remaining": "0.5,0.25"},
     "values of several types": {"geometry.adc_bits": "null,5", "trainer.compile": "true,false", "seed": "range(3)"},
     "keys that a file does not have": {"+model.stem": "a,b", "seed": "0,1"},
