@@ -306,6 +306,12 @@ def hydra_line(problem: BaseException, schema: type) -> str:
     if text.startswith("Config group override must be a string or a list"):
         return "a group takes a choice, not null; ~GROUP leaves an optional one out, e.g. ~distillation"
     text = text.replace("Available options in", "choices for")
+    in_list = re.search(r"Could not load '([^'/]+)/", text)
+    if in_list:  # of a wrong choice in a list, Hydra does not say what is right
+        names = " ".join(sorted(path.stem for path in (conf_dir() / in_list.group(1)).glob("*.yaml")))
+        return (
+            f"{text.split(' Config search path')[0].rstrip('.')}; choices for '{in_list.group(1)}': {names}"
+        )
     if "hydra/launcher/" in text:
         text += " (joblib and submitit come with: pip install cimlab[grid])"
     return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]
