@@ -37,6 +37,7 @@ class Watch:
     def __init__(self, plan: Plan, session: Session, console: Console) -> None:
         self.plan, self.session, self.console = plan, session, console
         self.left: list[Point] = plan.pending
+        self.asked = len(self.left)
         self.done: list[Point] = []
         self.failed: dict[str, str] = {}
         self.running: list[str] = []
@@ -81,9 +82,10 @@ class Watch:
         self.left, self.running = left, running
 
     def seconds_left(self) -> float | None:
-        """At the pace so far; None before anything has ended."""
+        """At the pace so far; None before anything has ended and when nothing is left."""
         ended = len(self.done) + len(self.failed)
-        return (time.monotonic() - self.begun) / ended * len(self.left) if ended else None
+        to_do = self.asked - ended
+        return (time.monotonic() - self.begun) / ended * to_do if ended and to_do else None
 
     def _follow(self) -> None:
         pause = 0.2
