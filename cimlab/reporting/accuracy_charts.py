@@ -18,6 +18,7 @@ from cimlab.reporting.chart import (
     quantity,
 )  # fmt: skip
 from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.means import combination, with_means
 from cimlab.reporting.studies import Study, accuracy, cost, left, place
 
 PANELS = 3
@@ -92,12 +93,18 @@ def _seeds(study: Study) -> str:
     return f"means over up to {study.seeds} seeds, bands: 95 % interval where there are three or more"
 
 
-def pareto_chart(study: Study | None) -> Chart:
-    """F7: accuracy against energy per image, with the points that no other beats in both."""
+def pareto_chart(study: Study | None, found: list[Study]) -> Chart:
+    """F7: accuracy against energy per image, with the points that no other beats in both.
+
+    Of all studies that were found it also shows those that add means beyond one-shot pruning, as hollow marks.
+    """
     title = "Accuracy against energy per image, and the Pareto front"
-    rows = [] if study is None else _priced_rows(study)
-    if study is None or not rows:
+    others = [] if study is None else with_means(study, found)
+    beyond = [row for other in others for row in _priced_rows(other) if row["granularity"] != "dense"]
+    own = [] if study is None else _priced_rows(study)
+    if study is None or not own:
         return Chart("F7", title, None, "no run was priced by the hardware model")
+    rows = [*own, *beyond]
     front = _front(rows)
     energies = [row["energy"] for row in rows]
     scale = {"type": "log", "domain": [min(energies) / 1.1, max(energies) * 1.1], "nice": False}
@@ -105,10 +112,11 @@ def pareto_chart(study: Study | None) -> Chart:
     y = quantity(
         "accuracy", "test accuracy (%)", scale={"padding": 10}
     )  # room for the word at the dense point
-    named = [row for row in rows if row["granularity"] != "dense"]
-    style = by_granularity([row["granularity"] for row in named], columns=3)
+    named = [row for row in own if row["granularity"] != "dense"]
+    style = by_granularity([row["granularity"] for row in [*named, *beyond]], columns=3)
     tooltip = [
         {"field": "granularity"},
+        {"field": "means"},
         {"field": "kept", "title": "kept, %"},
         {"field": "energy", "title": "energy, µJ", "format": ".4~g"},
         {"field": "accuracy", "title": "accuracy, %", "format": ".4~g"},
@@ -123,13 +131,18 @@ def pareto_chart(study: Study | None) -> Chart:
         "mark": {"type": "text", "text": "dense", "fontSize": 10, "align": "right", "dx": -4},
         "encoding": {"x": x, "y": y},
     }
-    points: Spec = {
-        "data": {"values": named},
-        "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
-        "encoding": {"x": x, "y": y, **only(style, "color", "shape"), "tooltip": tooltip},
-    }
-    spec = chart(rows, width=WIDTH, height=210, layer=[path, points, dense])
-    return Chart("F7", title, spec, notes=(f"{study.title}; grey steps: the front.",))
+    marks: list[Spec] = [
+        {
+            "data": {"values": drawn},
+            "mark": {"type": "point", "filled": filled, "size": 50, "opacity": 1},
+            "encoding": {"x": x, "y": y, **only(style, "color", "shape"), "tooltip": tooltip},
+        }
+        for drawn, filled in ((named, True), (beyond, False))
+        if drawn
+    ]
+    spec = chart(rows, width=WIDTH, height=210, layer=[path, *marks, dense])
+    hollow = " Hollow: with means beyond one-shot pruning." if beyond else ""
+    return Chart("F7", title, spec, notes=(f"{study.title}; grey steps: the front.{hollow}",))
 
 
 def _priced_rows(study: Study) -> list[dict[str, Any]]:
@@ -143,7 +156,7 @@ def _priced_rows(study: Study) -> list[dict[str, Any]]:
         if priced:
             whole += priced
             rows.append({
-                "granularity": name, "kept": 100 * fraction,
+                "granularity": name, "means": combination(study), "kept": 100 * fraction,
                 "energy": mean(Estimate.of(map(energy("total"), priced))),
                 "accuracy": mean(Estimate.of(map(accuracy, priced))),
             })  # fmt: skip

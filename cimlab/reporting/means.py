@@ -14,7 +14,7 @@ MEANS = ("gradual", "iterative", "distillation", "permutation", "ADMM", "per ste
 """Means in the order in which a combination names them."""
 BASELINE = "one-shot"
 EXPECTED = ("gradual", "distillation", "permutation", "ADMM", "per step")
-"""Means that are shown as not run where they were not, beside a baseline that was."""
+"""Means that are shown as not run where they were not, where a baseline and one of them by itself were."""
 GROUPS = {"distillation": "distillation", "permutation": "permutation", "sparsity": "ADMM"}
 """Optional groups of conf/ -> the means that their choice is."""
 VARIED = ("schedule._target_", "schedule.prune_", *(f"{group}." for group in GROUPS))
@@ -37,6 +37,17 @@ def _rest(settings: dict[str, Any]) -> dict[str, Any]:
     if kept.get("prune.allocation") == "steps":
         kept["prune.allocation"] = "global"
     return kept
+
+
+def combination(study: Study) -> str:
+    """A study's means in words."""
+    return " + ".join(means(study.settings)) or BASELINE
+
+
+def with_means(study: Study, found: list[Study]) -> list[Study]:
+    """Studies that differ from a study in their means alone."""
+    rest = _rest(study.settings)
+    return [other for other in found if other is not study and _rest(other.settings) == rest]
 
 
 def means_table(found: list[Study]) -> Table:
@@ -73,7 +84,8 @@ def _family_rows(family: list[Study]) -> list[tuple[Cell, ...]]:
         bases = [s.points.get(point, ()) for s in family if not means(s.settings)]
         base = {record.seed: accuracy(record) for runs in bases for record in runs}
         here = {label: study for label, study in labels.items() if point in study.points}
-        for label in _in_order(here, EXPECTED if base else ()):
+        alone = any(len(means(study.settings)) == 1 for study in here.values())
+        for label in _in_order(here, EXPECTED if base and alone else ()):
             runs = here[label].points[point] if label in here else ()
             rows.append((
                 family[0].title, name, 100 * fraction, label,
@@ -90,11 +102,11 @@ def _labels(family: list[Study]) -> dict[str, Study]:
     for study in family:
         by_means[means(study.settings)].append(study)
     labels = {}
-    for names, same in by_means.items():
+    for same in by_means.values():
         keys = sorted({key for other in same for key in differences(same[0], other)})
         for study in same:
             told = ", ".join(f"{key}={study.settings.get(key)}" for key in keys)
-            label = " + ".join(names) or BASELINE
+            label = combination(study)
             labels[f"{label} ({told})" if told else label] = study
     return labels
 

@@ -102,7 +102,7 @@ def assemble(
     ]  # fmt: skip
     charts = (
         accuracy_chart(mains), unit_size_chart(found), energy_chart(first), speed_chart(curve),
-        analog_chart(simulations), layers_chart(first), pareto_chart(first),
+        analog_chart(simulations), layers_chart(first), pareto_chart(first, found),
     )  # fmt: skip
     said = numbers(records, found, mains, ours, published, judged, validation, grids)
     return Report(tuple(tables), charts, tuple(judged), said, (*problems, *notes, *provenance.notes))

@@ -42,7 +42,7 @@ def small_report() -> Report:
         if (record.choices["granularity"], record.config["prune"]["remaining"]) != ("filter", 0.09)
     ]
     records.append(run(remaining=0.09, priced=True, geometry={"active_rows": 32}))
-    records.append(run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 6}))
+    records.append(run(remaining=0.09, priced=True, schedule={"_target_": "x.Gradual", "epochs": 6}))
     records.append(run(remaining=0.09, saliency={"_target_": "x.L1"}))
     simulations = [simulation(bits, device) for bits in (5, None) for device in ("ideal", "stuck_at")]
     readme = Path(__file__).with_name("golden") / "validation.md"
