@@ -1,14 +1,26 @@
-"""The dense networks in paper/dense are those that the experiment files ask for, and are whole."""
+"""The dense networks in paper/dense are those that the experiment files ask for, are whole, and keep their accuracy on
+the arrays."""
 
 from pathlib import Path
+
+import pytest
+from conftest import Cimlab
 
 from cimlab.cli.grid.planning import make_plan
 from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.records.history import read_rows
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.training import checkpoints
 
 ROOT = Path(__file__).parents[2]
 DENSE = ROOT / "paper" / "dense"
+STARTED_FROM = DENSE / "97cfa8962c103d198aa1fae7c38403080b14b6180de9c9c9d53ceb4250d408f7"
+"""The network that the CIFAR-10 records of ResNet-20 start from."""
+PLACES = [
+    path
+    for path in (ROOT / "data", ROOT.parent / "shared" / "data")
+    if (path / "cifar-10-batches-py").is_dir()
+]
 
 
 def test_the_committed_dense_network_is_where_the_cifar_experiments_look_for_it() -> None:
@@ -32,3 +44,20 @@ def test_committed_dense_networks_load_and_say_how_they_were_trained() -> None:
             assert last["accuracy/validation"] > 0.85
         else:  # trained on all images
             assert last["loss/train"] < 0.1
+
+
+@pytest.mark.skipif(not PLACES, reason="CIFAR-10 lies neither in data nor in ../shared/data")
+def test_eight_bits_and_a_lossless_adc_keep_the_accuracy_on_all_test_images(
+    cimlab: Cimlab, tmp_path: Path
+) -> None:
+    answer = cimlab(
+        "simulate", f"checkpoint={STARTED_FROM / checkpoints.NETWORK_FILE}", "model=resnet20", "data=cifar10",
+        "data.download=false", f"paths.data_dir={PLACES[0]}", f"paths.output_dir={tmp_path}",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    (path,) = tmp_path.rglob(SIMULATION_FILE)
+    record = SimulationRecord.read(path)
+    assert record.images == 10_000
+    assert record.config["geometry"]["weight_bits"] == record.config["geometry"]["input_bits"] == 8
+    assert record.accuracy["float"] > 0.88
+    assert abs(record.accuracy["mean"] - record.accuracy["float"]) <= 0.003
