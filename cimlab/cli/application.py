@@ -84,6 +84,11 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
 
 
+def choices(group: str) -> list[str]:
+    """Names of the shipped choices of a configuration group."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
 def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig, DictConfig]:
     """conf/NAME.yaml with overrides, and Hydra's own settings; within Hydra's `initialize_config_dir`.
 
@@ -308,10 +313,9 @@ def hydra_line(problem: BaseException, schema: type) -> str:
     text = text.replace("Available options in", "choices for")
     in_list = re.search(r"Could not load '([^'/]+)/", text)
     if in_list:  # of a wrong choice in a list, Hydra does not say what is right
-        names = " ".join(sorted(path.stem for path in (conf_dir() / in_list.group(1)).glob("*.yaml")))
-        return (
-            f"{text.split(' Config search path')[0].rstrip('.')}; choices for '{in_list.group(1)}': {names}"
-        )
+        group = in_list.group(1)
+        known = " ".join(choices(group))
+        text = text.replace(". Config search path", f"; choices for '{group}': {known} Config search path")
     if "hydra/launcher/" in text:
         text += " (joblib and submitit come with: pip install cimlab[grid])"
     return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
-from cimlab.cli.application import conf_dir
+from cimlab.cli.application import choices, conf_dir
 from cimlab.cli.components import Component
 from cimlab.cli.errors import ConfigError
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -18,11 +18,6 @@ from cimlab.hardware.chip import Chip
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.technology import Technology
-
-
-def choices(group: str) -> list[str]:
-    """Names of the shipped choices of a configuration group."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
 def shipped(group: str, name: str) -> dict[str, Any]:

@@ -250,7 +250,8 @@ def _activities(
 
 def _other_models(model: CostModel) -> dict[str, CostModel]:
     """The same chip under every shipped ADC model."""
-    from cimlab.cli.hardware import choices, load_adc_model
+    from cimlab.cli.application import choices
+    from cimlab.cli.hardware import load_adc_model
 
     return {name: replace(model, adc=load_adc_model(name)) for name in choices("adc_model")}
 

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import CifarResNet
+from cimlab.pruning.masks import MaskHolder, Masks
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20": lambda: CifarResNet(depth=20, num_classes=10, in_channels=3),
@@ -33,13 +34,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 REMAINING = 0.09
 
 
-def masked(network: nn.Module) -> dict[str, Tensor]:
-    """Name of each convolution's weight -> a random mask; the others are 0 from now on."""
-    masks = {}
-    for name, weight in network.named_parameters():
-        if weight.dim() == 4:
-            masks[name] = (torch.rand_like(weight) < REMAINING).to(weight.dtype)
-            weight.data.mul_(masks[name])
+def masked(network: nn.Module) -> Masks:
+    """A random mask of each convolution, whose other weights are 0 from now on."""
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)}
+    masks = {name: torch.rand_like(layer.weight) < REMAINING for name, layer in layers.items()}
+    MaskHolder(network, masks).hold()
     return masks
 
 
@@ -50,21 +49,21 @@ def optimiser(weights: list[Tensor]) -> torch.optim.Optimizer:
 class OneByOne:
     """A step of each network in turn."""
 
-    def __init__(self, networks: list[nn.Module], masks: list[dict[str, Tensor]]) -> None:
+    def __init__(self, networks: list[nn.Module], masks: list[Masks]) -> None:
         self.networks = networks
-        self.masks = masks
+        self.holders = [MaskHolder(network, own) for network, own in zip(networks, masks, strict=True)]
         self.optimisers = [optimiser(list(network.parameters())) for network in networks]
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Losses, shape [networks]."""
         losses = []
-        for network, masks, steps in zip(self.networks, self.masks, self.optimisers, strict=True):
+        for network, holder, steps in zip(self.networks, self.holders, self.optimisers, strict=True):
             with autocast(images):
                 loss = F.cross_entropy(network(images), labels)
             steps.zero_grad()
             loss.backward()
             steps.step()
-            hold(dict(network.named_parameters()), masks)
+            holder.hold()
             losses.append(loss.detach())
         return torch.stack(losses)
 
@@ -72,9 +71,11 @@ class OneByOne:
 class Stacked:
     """One step of all networks: weights [networks, ...], the images shared."""
 
-    def __init__(self, networks: list[nn.Module], masks: list[dict[str, Tensor]]) -> None:
+    def __init__(self, networks: list[nn.Module], masks: list[Masks]) -> None:
         self.weights, self.buffers = stack_module_state(networks)
-        self.masks = {name: torch.stack([each[name] for each in masks]) for name in masks[0]}
+        self.convolutions = [self.weights[f"{name}.weight"] for name in masks[0]]
+        stacks = [torch.stack([each[name] for each in masks]) for name in masks[0]]
+        self.factors = [torch.empty_like(w).copy_(m) for w, m in zip(self.convolutions, stacks, strict=True)]
         self.optimiser = optimiser(list(self.weights.values()))
         self.skeleton = copy.deepcopy(networks[0]).to("meta")
 
@@ -89,13 +90,9 @@ class Stacked:
         self.optimiser.zero_grad()
         losses.sum().backward()
         self.optimiser.step()
-        hold(self.weights, self.masks)
+        with torch.no_grad():
+            torch._foreach_mul_(self.convolutions, self.factors)
         return losses.detach()
-
-
-def hold(weights: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        torch._foreach_mul_([weights[name] for name in masks], list(masks.values()))
 
 
 def autocast(images: Tensor) -> torch.autocast:

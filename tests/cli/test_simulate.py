@@ -10,7 +10,7 @@ from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 
 from cimlab.analog import simulation
-from cimlab.cli.application import conf_dir
+from cimlab.cli.application import choices, conf_dir
 from cimlab.cli.components import Component
 from cimlab.cli.config import check
 from cimlab.cli.simulate import SimulateConfig
@@ -25,10 +25,6 @@ ORIGIN = {
 def compose_simulate(*overrides: str) -> SimulateConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return check(compose("simulate", list(overrides)), SimulateConfig)
-
-
-def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("adc", choices("adc"))

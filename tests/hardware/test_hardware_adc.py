@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cimlab.cli.hardware import choices, load_adc_model, shipped
+from cimlab.cli.application import choices
+from cimlab.cli.hardware import load_adc_model, shipped
 from cimlab.hardware.adc import AdcModel, MurmannAdc, SarAdc, TableAdc
 from cimlab.hardware.errors import HardwareError
 

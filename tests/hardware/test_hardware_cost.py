@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cimlab.cli.hardware import choices, load_cost_model, load_geometry
+from cimlab.cli.application import choices
+from cimlab.cli.hardware import load_cost_model, load_geometry
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, place, place_dense, place_network
