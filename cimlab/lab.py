@@ -18,12 +18,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cimlab.analog.convert import convert, program_draw
-from cimlab.cli import application, errors
-from cimlab.cli.arrays import make_adc, make_device
-from cimlab.cli.components import Component
-from cimlab.cli.config import TrainConfig, check, plain_config
-from cimlab.cli.hardware import make_cost_model, refuse_unpriceable
-from cimlab.cli.trust import trusting
+from cimlab.config import errors
+from cimlab.config.arrays import make_adc, make_device
+from cimlab.config.components import Component
+from cimlab.config.compose import composed, conf_dir
+from cimlab.config.hardware import make_cost_model, refuse_unpriceable
+from cimlab.config.schema import TrainConfig, check, plain_config
+from cimlab.config.trust import trusting
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.report import CostComparison
@@ -34,7 +35,7 @@ from cimlab.training.costing import measured_cost
 Images = Float[Tensor, "batch channels height width"]
 
 USED = (
-    "granularity", "saliency", "prune", "mapping", "geometry", "technology", "adc_model", "chip", "adc", "device",
+    "granularity", "saliency", "prune", "mapping", "geometry", "technology", "adc_price", "chip", "adc", "device",
     "analog", "seed", "extensions",
 )  # fmt: skip
 """Keys of `cimlab train` that mean something without its training."""
@@ -55,7 +56,7 @@ class Lab:
         for word in words:
             _refuse_others(word)
         with trusting(words), _own_hydra():
-            config, hydra = application.composed("train", words, TrainConfig)
+            config, hydra = composed("train", words, TrainConfig)
         choices = {str(group): str(choice) for group, choice in hydra.runtime.choices.items() if choice}
         self.config = check(config, TrainConfig)
         plain, extensions = plain_config(config), self.config.extensions
@@ -66,7 +67,7 @@ class Lab:
             self.geometry,
         )
         self.cost_model = make_cost_model(
-            plain["technology"], plain["adc_model"], self.config.chip, choices, extensions
+            plain["technology"], plain["adc_price"], self.config.chip, choices, extensions
         )
         refuse_unpriceable(self.cost_model, self.geometry)
         self.adc = make_adc(self.config.adc, extensions)
@@ -151,7 +152,7 @@ def _own_hydra() -> Generator[None]:
     callers = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(application.conf_dir()), version_base="1.3"):
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             yield
     finally:
         GlobalHydra.instance().hydra = callers  # Hydra has put another instance there

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from cimlab.records.claims import holder
+from cimlab.records.locks import holder
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 HERE = Path(__file__).parent

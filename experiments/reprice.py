@@ -15,12 +15,12 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
-from cimlab.cli.application import conf_dir
-from cimlab.cli.config import TrainConfig, check, plain_config
-from cimlab.cli.train import OPTIONAL_GROUPS, assemble, plan
+from cimlab.config.compose import conf_dir
+from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.crossbar.permutation import restored
 from cimlab.records.provenance import code_version
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
+from cimlab.runs.train import OPTIONAL_GROUPS, assemble, plan
 from cimlab.training import checkpoints
 from cimlab.training.costing import measured_cost
 from cimlab.training.experiment import (

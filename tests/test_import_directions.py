@@ -29,7 +29,9 @@ def floor(cimlab: str, libraries: str = "") -> Floor:
     return Floor(frozenset(cimlab.split()), frozenset(libraries.split()))
 
 
-EVERYTHING = "crossbar pruning hardware analog models data training records reporting cli"
+EVERYTHING = (
+    "crossbar pruning hardware analog models data training records reporting config runs grids lab cli"
+)
 
 FLOORS = {
     "crossbar": floor("crossbar", "torch"),
@@ -44,8 +46,16 @@ FLOORS = {
         "records pruning crossbar models data analog hardware training",
         "torch torchvision pytorch_lightning wandb",
     ),
+    "config": floor(
+        "crossbar pruning hardware analog models data training records config",
+        "torch hydra omegaconf",
+    ),
+    "runs": floor(
+        "crossbar pruning hardware analog models data training records config runs", "torch omegaconf"
+    ),
+    "lab": floor("crossbar pruning hardware analog training config runs", "torch hydra"),
+    "grids": floor("records config runs grids", "hydra omegaconf"),
     "cli": floor(EVERYTHING, "torch torchvision pytorch_lightning hydra omegaconf"),
-    "lab": floor(EVERYTHING, "torch hydra"),
     # the other two files that stand beside the packages
     "__init__": floor(""),
     "__main__": floor("cli"),

@@ -11,7 +11,7 @@ from torch import nn
 
 from cimlab.analog.convert import analog_layers
 from cimlab.analog.fold import fold_batch_norms
-from cimlab.cli.errors import ConfigError
+from cimlab.config.errors import ConfigError
 from cimlab.lab import Lab
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.pruning.allocation import PruningError
@@ -22,7 +22,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_a_lab_works_within_a_hydra_program_and_leaves_it_as_it_was() -> None:
     from hydra import compose, initialize_config_dir
 
-    from cimlab.cli.application import conf_dir
+    from cimlab.config.compose import conf_dir
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         assert Lab("geometry.active_rows=16").geometry.active_rows == 16

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
@@ -77,7 +77,7 @@ class ArrayErrors(nn.Module):
         self,
         matrix: CrossbarMatrix,
         geometry: CrossbarGeometry,
-        adc: AdcModel,
+        adc: AdcRange,
         device: Device,
         backend: BackendName,
         table: Float[Tensor, "integers draws"] | None,
@@ -142,7 +142,7 @@ class ArrayErrors(nn.Module):
         return arrays(on_processor).to(x.device)
 
 
-def reads_exactly(geometry: CrossbarGeometry, adc: AdcModel, device: Device) -> bool:
+def reads_exactly(geometry: CrossbarGeometry, adc: AdcRange, device: Device) -> bool:
     """The ADCs give the partial sums of cells as they were written without any error."""
     noisy = device.read_noise or device.on_off_ratio or adc.gain_sigma or adc.offset_sigma
     lossless = geometry.resolution_bits >= geometry.lossless_adc_bits

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.devices.base import Device
 from cimlab.analog.digital import whole_float32
 from cimlab.analog.errors import AnalogError
@@ -90,7 +90,7 @@ def convert(
     masks: Masks,
     geometry: CrossbarGeometry,
     settings: AnalogSettings,
-    adc: AdcModel,
+    adc: AdcRange,
     calibration: Iterable[Images],
     permutation: Mapping[str, Any] | None = None,
     learned: TrainedSteps | None = None,
@@ -102,7 +102,7 @@ def convert(
         masks: layer name -> True where a weight is kept; a layer that is not named is whole.
         geometry: the array.
         settings: how to quantise.
-        adc: ADC model; its range is calibrated here where it needs to be.
+        adc: ADC range; its range is calibrated here where it needs to be.
         calibration: batches of training images.
         permutation: order of rows and columns on the arrays, as a checkpoint stores it.
         learned: steps that the network was trained with; taken unless the settings say to calibrate all.

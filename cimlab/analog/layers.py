@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.backends.choose import prepare
 from cimlab.analog.backends.exact import BLOCK, gather
@@ -61,14 +61,14 @@ class AnalogLayer(nn.Module):
     Args:
         original: the folded float layer, kept for comparison.
         mapping: its integers.
-        adc: ADC model.
+        adc: ADC range.
         backend: which backend computes it.
     """
 
     zero_sums: Int[Tensor, " out"]
 
     def __init__(
-        self, original: nn.Conv2d | nn.Linear, mapping: Mapping, adc: AdcModel, backend: BackendName
+        self, original: nn.Conv2d | nn.Linear, mapping: Mapping, adc: AdcRange, backend: BackendName
     ) -> None:
         super().__init__()
         self.original = original.requires_grad_(False)

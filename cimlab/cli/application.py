@@ -1,4 +1,4 @@
-"""What every command that Hydra composes shares: where conf/ is, one run or many, and errors worded for people.
+"""What every command that Hydra composes shares: one run or many, and errors worded for people.
 
 A command is a schema, a job (one composed configuration in, one result out) and a closing summary.
 """
@@ -6,33 +6,29 @@ A command is a schema, a job (one composed configuration in, one result out) and
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
 import platform
-import re
 import sys
-import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from hydra import compose
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
-from cimlab.cli import errors
-from cimlab.cli.config import unknown_key
-from cimlab.cli.processors import cores, limit_threads, share
-from cimlab.cli.trust import OUTCOMES, trusting
-from cimlab.records.claims import lodging
+from cimlab.config import errors
+from cimlab.config.compose import conf_dir, hydra_line, is_hydra
+from cimlab.config.trust import OUTCOMES, trusting
+from cimlab.grids.processors import cores, limit_threads, share
+from cimlab.records.locks import lodging
 from cimlab.records.record import RecordError, write_atomically
 
 Result = TypeVar("Result")
@@ -76,59 +72,6 @@ class Command(Generic[Result]):
     result: type[Result]
     job: Callable[[DictConfig, dict[str, str]], Result]
     show: Callable[[list[Result], DictConfig, bool], None]
-
-
-def conf_dir() -> Path:
-    """conf/: inside the package when installed, at the top of the repository otherwise."""
-    installed = Path(__file__).parents[1] / "conf"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
-
-
-def choices(group: str) -> list[str]:
-    """Names of the shipped choices of a configuration group."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-
-
-def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig, DictConfig]:
-    """conf/NAME.yaml with overrides, and Hydra's own settings; within Hydra's `initialize_config_dir`.
-
-    Raises:
-        ConfigError: Hydra refuses a word, or a file asks for what only the command line may.
-    """
-    try:
-        config = compose(name, list(words), return_hydra_config=True)
-    except errors.ConfigError:
-        raise
-    except Exception as problem:
-        if not is_hydra(problem) and not isinstance(problem, ValueError):  # Hydra raises both about words
-            raise
-        raise errors.ConfigError(hydra_line(problem, schema)) from problem
-    with open_dict(config):
-        return config, config.pop("hydra")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a checkpoint's bytes.
-
-    Raises:
-        ConfigError: the file can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:
-        raise errors.ConfigError(
-            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
-        ) from problem
-
-
-def require_writable(folder: Path) -> None:
-    """Refuse before any compute what would fail at its end."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # has no name, so that a killed process leaves none
-    except OSError as problem:
-        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
 
 
 def run(command: Command, words: list[str]) -> int:
@@ -295,27 +238,3 @@ def _share_processors(launcher: DictConfig) -> None:
         limit_threads(share(jobs if jobs > 0 else cores()))
     elif own is not None:
         limit_threads(own)
-
-
-def is_hydra(problem: BaseException) -> bool:
-    """Whether Hydra or OmegaConf raised it, about the configuration."""
-    return any(base.__module__.split(".")[0] in ("hydra", "omegaconf") for base in type(problem).__mro__)
-
-
-def hydra_line(problem: BaseException, schema: type) -> str:
-    """Hydra's multi-line advice, made to fit what is allowed here (a key can't be added with +)."""
-    text = " ".join(str(problem).split())
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown and "To append" in text:
-        return unknown_key(schema, unknown.group(1))
-    if text.startswith("Config group override must be a string or a list"):
-        return "a group takes a choice, not null; ~GROUP leaves an optional one out, e.g. ~distillation"
-    text = text.replace("Available options in", "choices for")
-    in_list = re.search(r"Could not load '([^'/]+)/", text)
-    if in_list:  # of a wrong choice in a list, Hydra does not say what is right
-        group = in_list.group(1)
-        known = " ".join(choices(group))
-        text = text.replace(". Config search path", f"; choices for '{group}': {known} Config search path")
-    if "hydra/launcher/" in text:
-        text += " (joblib and submitit come with: pip install cimlab[grid])"
-    return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cimlab.cli.errors import ConfigError
 from cimlab.cli.options import Parser
 from cimlab.cli.plain import repository
+from cimlab.config.errors import ConfigError
 from cimlab.records import store
 
 

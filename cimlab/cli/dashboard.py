@@ -7,8 +7,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from cimlab.cli.errors import ConfigError
 from cimlab.cli.options import Parser, at_least_one
+from cimlab.config.errors import ConfigError
 
 OPTIONS = {
     "server.address": "127.0.0.1",

@@ -90,7 +90,7 @@ def _guarded(command: str, words: list[str]) -> int:
     """Run a command; one clear line and an exit code for whatever goes wrong."""
     from importlib import import_module
 
-    from cimlab.cli import errors
+    from cimlab.config import errors
 
     try:
         return import_module(f"cimlab.cli.{command}").run(words)

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import NoReturn
 
-from cimlab.cli.errors import ConfigError
+from cimlab.config.errors import ConfigError
 
 Options = argparse.Namespace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimlab.cli.errors import ConfigError
+from cimlab.config.errors import ConfigError
 from cimlab.reporting.report import Report, make_report
 
 

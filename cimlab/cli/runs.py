@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from cimlab.cli.errors import ConfigError
 from cimlab.cli.options import Parser, at_least_one
+from cimlab.config.errors import ConfigError
 from cimlab.records.index import Row, rows, unfinished
 
 COLUMNS = (

@@ -19,15 +19,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cimlab.cli.errors import ConfigError, OutputError
 from cimlab.cli.options import Options, Parser, at_least_one, fraction, seconds
+from cimlab.config.errors import ConfigError, OutputError
 from cimlab.records.record import RunRecord
 
 if TYPE_CHECKING:
     import optuna
     from hydra.core.override_parser.types import Override
 
-    from cimlab.cli.grid.composition import Compose
+    from cimlab.grids.composition import Compose
 
 OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord], float]]] = {
     "accuracy": ("maximize", lambda record: record.accuracy["retrained"]["validation"]),
@@ -55,7 +55,7 @@ def run(words: list[str]) -> int:
     unknown = [name for name in asked.objectives.split(",") if name not in OBJECTIVES]
     if unknown:
         raise ConfigError(f"--objectives={asked.objectives}: choose of {', '.join(OBJECTIVES)}")
-    from cimlab.cli.grid.composition import experiment
+    from cimlab.grids.composition import experiment
 
     path = Path(asked.file)
     with experiment(path, asked.overrides) as (axes, compose):
@@ -66,8 +66,8 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     import optuna
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from cimlab.cli.grid.worker import Stop, stoppable
-    from cimlab.cli.study import SeededByTrial, open_study, searching
+    from cimlab.grids.study import SeededByTrial, open_study, searching
+    from cimlab.grids.worker import Stop, stoppable
 
     space = {
         key: OverridesParser.create().parse_override(f"x={text.split('=', 1)[1]}")
@@ -114,11 +114,11 @@ def _trial(
     """Ask for a point, run it (or find its record) and tell what came of it."""
     import optuna
 
-    from cimlab.cli.config import TrainConfig, check_plain
-    from cimlab.cli.errors import describe
-    from cimlab.cli.grid.worker import LOG_FILE, output_to
-    from cimlab.cli.train import perform, plan
+    from cimlab.config.errors import describe
+    from cimlab.config.schema import TrainConfig, check_plain
+    from cimlab.grids.worker import LOG_FILE, output_to
     from cimlab.records.history import read_rows
+    from cimlab.runs.train import perform, plan
     from cimlab.training.callbacks import Hopeless
 
     trial = study.ask()

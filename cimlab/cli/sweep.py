@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cimlab.cli import errors
 from cimlab.cli.options import Options, Parser, at_least_one, seconds
+from cimlab.config import errors
 
 if TYPE_CHECKING:
-    from cimlab.cli.grid.planning import Plan
-    from cimlab.cli.grid.watching import Watch
+    from cimlab.grids.planning import Plan
+    from cimlab.grids.watching import Watch
 
 UNFINISHED = 3
 HELP = """\
@@ -31,7 +31,7 @@ def run(words: list[str]) -> int:
         overrides.append("hydra/launcher=joblib")
     started = time.time()
 
-    from cimlab.cli.grid.planning import make_plan
+    from cimlab.grids.planning import make_plan
 
     path = Path(asked.file)
     plan = make_plan(path, overrides, asked.retry_failed)
@@ -46,11 +46,11 @@ def run(words: list[str]) -> int:
 def _run(plan: Plan, path: Path, started: float, asked: Options) -> int:
     from rich.console import Console
 
-    from cimlab.cli.grid.engines import default_jobs, engine, run_elsewhere
-    from cimlab.cli.grid.planning import check_every_value
-    from cimlab.cli.grid.watching import Watch
-    from cimlab.cli.grid.worker import DiskFull, Session, Stop, work
-    from cimlab.cli.processors import share
+    from cimlab.grids.engines import default_jobs, engine, run_elsewhere
+    from cimlab.grids.planning import check_every_value
+    from cimlab.grids.processors import share
+    from cimlab.grids.watching import Watch
+    from cimlab.grids.worker import DiskFull, Session, Stop, work
 
     kind = engine(plan.grid.launcher)
     jobs = 1 if kind == "basic" else asked.jobs or default_jobs(plan.grid.launcher)
@@ -95,8 +95,8 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str) -> int:
 
 
 def _summary(plan: Plan) -> None:
-    from cimlab.cli.grid.planning import record_path
     from cimlab.cli.train import show_many
+    from cimlab.grids.planning import record_path
     from cimlab.records.record import RecordError, RunRecord
 
     records = []

@@ -25,7 +25,7 @@ SNDR_DB_PER_BIT, SNDR_DB_OFFSET = 20 * math.log10(2), 10 * math.log10(1.5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdcModel(ABC):
+class AdcPrice(ABC):
     """Costs of one conversion.
 
     Args:
@@ -43,10 +43,10 @@ class AdcModel(ABC):
     rate_hz: float | None = None
 
     def __post_init__(self) -> None:
-        require_numbers(f"adc_model {self.name}: bits", *self.bits, low=1)
-        require_numbers(f"adc_model {self.name}: nodes_m", *self.nodes_m, above=0)
+        require_numbers(f"adc_price {self.name}: bits", *self.bits, low=1)
+        require_numbers(f"adc_price {self.name}: nodes_m", *self.nodes_m, above=0)
         if self.rate_hz is not None:
-            require_numbers(f"adc_model {self.name}: rate_hz", self.rate_hz, above=0)
+            require_numbers(f"adc_price {self.name}: rate_hz", self.rate_hz, above=0)
 
     def energy_j(self, bits: Values, node_m: Values, rate_hz: Values | None = None) -> Results:
         """Energy of one conversion.
@@ -89,8 +89,8 @@ class AdcModel(ABC):
         wanted = np.asarray(bits, dtype=float)
         if np.any(~np.isfinite(wanted)) or np.any(wanted > self.bits[1]):
             raise HardwareError(
-                f"adc_model {self.name} covers {self.bits[0]} to {self.bits[1]} bits, not {_worst(wanted)}; lower "
-                f"geometry.adc_bits (or active_rows, cell_bits), or choose another adc_model"
+                f"adc_price {self.name} covers {self.bits[0]} to {self.bits[1]} bits, not {_worst(wanted)}; lower "
+                f"geometry.adc_bits (or active_rows, cell_bits), or choose another adc_price"
             )
         node = np.asarray(node_m, dtype=float)
         low, high = self.nodes_m
@@ -98,8 +98,8 @@ class AdcModel(ABC):
         outside = ~((node >= low * (1 - tolerance)) & (node <= high * (1 + tolerance)))
         if np.any(outside):
             raise HardwareError(
-                f"adc_model {self.name} covers nodes from {low * 1e9:g} to {high * 1e9:g} nm, not "
-                f"{node[outside].flat[0] * 1e9:g} nm; choose a technology of such a node, or another adc_model"
+                f"adc_price {self.name} covers nodes from {low * 1e9:g} to {high * 1e9:g} nm, not "
+                f"{node[outside].flat[0] * 1e9:g} nm; choose a technology of such a node, or another adc_price"
             )
         used = np.maximum(wanted, self.bits[0])
         fastest = self.fastest_hz(used)
@@ -107,14 +107,14 @@ class AdcModel(ABC):
         rate = np.asarray(own if rate_hz is None else rate_hz, dtype=float)
         if np.any(~(rate > 0)) or np.any(rate > fastest * (1 + tolerance)):
             raise HardwareError(
-                f"adc_model {self.name} converts at up to {np.min(fastest):g} Hz at {_worst(used)} bits, not at "
-                f"{_worst(rate):g} Hz; lower adc_model.rate_hz"
+                f"adc_price {self.name} converts at up to {np.min(fastest):g} Hz at {_worst(used)} bits, not at "
+                f"{_worst(rate):g} Hz; lower adc_price.rate_hz"
             )
         return used, node, rate
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableAdc(AdcModel):
+class TableAdc(AdcPrice):
     """A table by resolution at one node, carried to others by the exponents of a regression.
 
     Args:
@@ -137,7 +137,7 @@ class TableAdc(AdcModel):
         for bits in range(self.bits[0], self.bits[1] + 1):
             row = self.table.get(bits, {})
             for key in ("energy_j", "area_m2"):
-                where = f"adc_model {self.name}: table.{bits}.{key}"
+                where = f"adc_price {self.name}: table.{bits}.{key}"
                 if key not in row:
                     raise HardwareError(f"{where} is missing; give a number above 0")
                 require_numbers(where, row[key], above=0)
@@ -165,7 +165,7 @@ class TableAdc(AdcModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MurmannAdc(AdcModel):
+class MurmannAdc(AdcPrice):
     """Best published efficiency by rate and resolution, from Murmann's ADC survey.
 
     The Schreier figure of merit FOMS is bounded by the rate and by the resolution; E = 1/2 10^((SNDR - FOMS) / 10),
@@ -199,7 +199,7 @@ class MurmannAdc(AdcModel):
         super().__post_init__()
         for key, value in vars(self).items():
             if key.startswith(("foms_", "energy_", "area_")):
-                require_numbers(f"adc_model {self.name}: {key}", value, low=-math.inf)
+                require_numbers(f"adc_price {self.name}: {key}", value, low=-math.inf)
 
     def fastest_hz(self, bits: Values) -> Results:
         return self.highest_rate_hz + 0.0 * np.asarray(bits, dtype=float)
@@ -228,7 +228,7 @@ class MurmannAdc(AdcModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SarAdc(AdcModel):
+class SarAdc(AdcPrice):
     """NeuroSim's successive-approximation converter: power and area linear in bits, b + 1 clock cycles.
 
     The current that the bitline draws while it converts is charged to the cells, not here.
@@ -245,10 +245,10 @@ class SarAdc(AdcModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_numbers(f"adc_model {self.name}: clock_s", self.clock_s, above=0)
+        require_numbers(f"adc_price {self.name}: clock_s", self.clock_s, above=0)
         for number, corner in enumerate(self.corners):
             for key in ("node_m", "watt_per_bit", "watt", "m2_per_bit", "m2"):
-                where = f"adc_model {self.name}: corners.{number}.{key}"
+                where = f"adc_price {self.name}: corners.{number}.{key}"
                 if key not in corner:
                     raise HardwareError(f"{where} is missing; give a number from 0")
                 require_numbers(where, corner[key])
@@ -276,8 +276,8 @@ class SarAdc(AdcModel):
         if np.any(distance.min(-1) > 1e-6):
             nodes = ", ".join(f"{node * 1e9:g}" for node in known)
             raise HardwareError(
-                f"adc_model {self.name} was measured at {nodes} nm and nowhere between; choose a technology of such a "
-                "node, or another adc_model"
+                f"adc_price {self.name} was measured at {nodes} nm and nowhere between; choose a technology of such a "
+                "node, or another adc_price"
             )
         return np.array([corner[key] for corner in self.corners])[distance.argmin(-1)]
 

@@ -14,7 +14,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, Placement
 from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
 from cimlab.hardware.activity import ASSUMED, Activity
-from cimlab.hardware.adc import AdcModel
+from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.report import CostComparison, HardwareReport
 from cimlab.hardware.schedule import schedule
@@ -39,10 +39,10 @@ class AdcFigures:
 
 @dataclass(frozen=True)
 class CostModel:
-    """A technology, an ADC model and a chip: everything but the network and the array's geometry."""
+    """A technology, an ADC price and a chip: everything but the network and the array's geometry."""
 
     technology: Technology
-    adc: AdcModel
+    adc: AdcPrice
     chip: Chip
 
     def report(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> HardwareReport:
@@ -53,7 +53,7 @@ class CostModel:
             geometry: the array that they are placed on.
 
         Raises:
-            HardwareError: the technology can't build the geometry, or the ADC model lacks its resolution or node.
+            HardwareError: the technology can't build the geometry, or the ADC price lacks its resolution or node.
         """
         self.technology.check(geometry)
         adc, bits = self.adc_figures(geometry), geometry.resolution_bits
@@ -68,7 +68,7 @@ class CostModel:
         instances = instance_counts(layers, timing.copies, geometry, self.chip, bits)
         return HardwareReport(
             technology=self.technology.name,
-            adc_model=self.adc.name,
+            adc_price=self.adc.name,
             adc_bits=bits,
             layers=tuple(layer.matrix.name for layer in layers),
             components=COMPONENTS,
@@ -117,7 +117,7 @@ class CostModel:
         )
 
     def adc_figures(self, geometry: CrossbarGeometry) -> AdcFigures:
-        """What the ADC model says for this geometry's resolution at the technology's node."""
+        """What the ADC price says for this geometry's resolution at the technology's node."""
         bits, node = geometry.resolution_bits, self.technology.node_m
         return AdcFigures(
             float(self.adc.energy_j(bits, node)),

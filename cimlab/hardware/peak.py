@@ -52,7 +52,7 @@ def peak(
     tile and the chip, whose actions depend on the traffic, by their published power.
 
     Args:
-        model: technology, ADC model and chip.
+        model: technology, ADC price and chip.
         geometry: the array.
         arrays: how many.
         tiles: tiles whose periphery is counted; links: off-chip link blocks.

@@ -18,7 +18,7 @@ class HardwareReport:
     """Energy, area, leakage and time of one network on one chip; SI units, energies per image.
 
     Args:
-        technology, adc_model: whose numbers these are.
+        technology, adc_price: whose numbers these are.
         adc_bits: resolution asked for.
         layers, components: names of the rows and columns.
         dynamic_j: energy of actions.
@@ -35,7 +35,7 @@ class HardwareReport:
     """
 
     technology: str
-    adc_model: str
+    adc_price: str
     adc_bits: int
     layers: tuple[str, ...]
     components: tuple[str, ...]
@@ -171,7 +171,7 @@ class CostComparison:
         """Everything a record keeps: whose numbers, totals, components, layers, ratios to dense."""
         return {
             "technology": self.pruned.technology,
-            "adc_model": self.pruned.adc_model,
+            "adc_price": self.pruned.adc_price,
             "adc_bits": self.pruned.adc_bits,
             "total": self.pruned.totals(),
             "dense": self.dense.totals(),

@@ -45,7 +45,7 @@ CHARGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "weight_loading": (("loaded_bit", "cell_write"), ("chip",)),
 }
 """Component -> actions that may be charged to it, and instances. All are needed but those of `adc`, which come
-from the ADC model; what a technology has not is 0 there, with the reason as its source."""
+from the ADC price; what a technology has not is 0 there, with the reason as its source."""
 COMPONENTS = tuple(CHARGES)
 SUPPORT = ("index_memory", "input_selection", "output_alignment")
 """Components that exist for pruning's sake alone."""

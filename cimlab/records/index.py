@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cimlab.records.claims import CLAIM_FILE, holder
 from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.history import read_rows
+from cimlab.records.locks import LOCK_FILE, holder
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
 from cimlab.records.store import COMMITTED, is_simulation
 
@@ -138,7 +138,7 @@ def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
 def _run_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    marks = (CLAIM_FILE, FAILURE_FILE, "config.yaml")
+    marks = (LOCK_FILE, FAILURE_FILE, "config.yaml")
     inside = [Path(entry.path) for entry in os.scandir(folder) if _may_hold_runs(entry)]
     return [path for path in inside if any((path / mark).exists() for mark in marks)]
 

@@ -85,7 +85,7 @@ class RunRecord(Record):
             validation accuracy, 0 to 1.
         weights: total, prunable, left; remaining over prunable and over all; compression.
         hardware: total and dense counts, ratios to dense, utilisation, counts by layer, and `cost`: energy, latency,
-            area and throughput, total and by component and layer, with the technology and ADC model behind them.
+            area and throughput, total and by component and layer, with the technology and ADC price behind them.
     """
 
     run: str

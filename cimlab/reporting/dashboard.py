@@ -19,6 +19,7 @@ from cimlab.records.index import rows, unfinished
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.reporting.chart import DASHES, SHAPES
 from cimlab.reporting.figures import ORDER, granularity_style
+from cimlab.reporting.studies import priced_by
 
 REFRESH_S = 5
 CHART: Any = alt.Chart  # its mark_ methods have no type that a checker can follow
@@ -248,7 +249,7 @@ def show_energy(cost: dict[str, Any]) -> None:
         color=alt.Color("network:N", scale=NETWORKS, legend=alt.Legend(orient="top", title=None)),
         tooltip=["component", "network", alt.Tooltip("energy (J):Q", format=".3s")],
     )  # fmt: skip
-    title = f"energy of an image by component ({cost['technology']}, ADC model {cost['adc_model']})"
+    title = f"energy of an image by component ({priced_by(cost)})"
     st.altair_chart(bars.properties(title=title), width="stretch")
 
 

@@ -108,16 +108,16 @@ def side_by_side_table(summaries: Sequence[Mapping[str, Any]], names: Sequence[s
             )
         table.add_row(heading, *cells)
     table.add_row("technology", *(s["technology"] for s in summaries))
-    table.add_row("ADC", *(f"{s['adc_model']}, {s['adc_bits']} b" for s in summaries))
+    table.add_row("ADC", *(f"{s['adc_price']}, {s['adc_bits']} b" for s in summaries))
     return table
 
 
 def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
-    """The same network under every ADC model: totals, and the ratios that conclusions rest on."""
+    """The same network under every ADC price: totals, and the ratios that conclusions rest on."""
     figures = ("energy_j", "dynamic_j", "area_m2", "images_per_s")
     headings = [heading for name in figures for heading in (FIGURES[name][0], "ratio")]
     table = _table(
-        "sensitivity to the ADC model (ratios: over the unpruned network)", (*headings, "ADC in dynamic")
+        "sensitivity to the ADC price (ratios: over the unpruned network)", (*headings, "ADC in dynamic")
     )
     for name, summary in by_model.items():
         if isinstance(summary, str):
@@ -158,7 +158,7 @@ def components_figure(summary: Mapping[str, Any], path: Path) -> Path:
     }
     figure.legend(list(named.values()), list(named), loc="outside right center", frameon=False, fontsize=8)
     figure.suptitle(
-        f"{summary['technology']}, ADC {summary['adc_model']} {summary['adc_bits']} b", fontsize=9
+        f"{summary['technology']}, ADC {summary['adc_price']} {summary['adc_bits']} b", fontsize=9
     )
     return _saved(figure, path)
 

@@ -8,7 +8,7 @@ from cimlab.records.record import RunRecord
 from cimlab.reporting.accuracy_tables import axes_of, smallest_within
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.grid import Grid
-from cimlab.reporting.studies import Point, Study, cost, left, loss
+from cimlab.reporting.studies import Point, Study, cost, left, loss, priced_by
 from cimlab.reporting.table import NONE, Cell, Column, Table
 
 COUNTS = (("steps", "steps"), ("conversions", "adc_conversions"), ("arrays", "arrays"))
@@ -75,7 +75,7 @@ def hardware_table(study: Study, grids: list[Grid], allowed_loss: float) -> Tabl
 
 
 def sensitivity_table(study: Study) -> Table:
-    """T7: energy over that of the unpruned network if a conversion cost less or more than the ADC model says.
+    """T7: energy over that of the unpruned network if a conversion cost less or more than the ADC price says.
 
     Energy is linear in the price of a conversion, so that the ratio at another price is exact.
     """
@@ -111,14 +111,14 @@ def _row(study: Study, point: Point) -> tuple[Cell, ...]:
 
 def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:
     """Whose prices the costs are, and whether some runs have none."""
-    named = sorted({f"{c['technology']} with ADC model {c['adc_model']}" for c in map(cost, records) if c})
+    named = sorted({priced_by(c) for c in map(cost, records) if c})
     unpriced = sum(cost(record) is None for record in records)
     notes = []
     if named:
         notes.append(f"Costs by {'; '.join(named)}.")
     if len(named) > 1:
         notes.append(
-            "Runs priced by different technologies or ADC models stand side by side: compare with care."
+            "Runs priced by different technologies or ADC prices stand side by side: compare with care."
         )
     if unpriced:
         notes.append(f"{unpriced} of {len(records)} runs were not priced by the hardware model.")

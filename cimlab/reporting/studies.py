@@ -177,6 +177,11 @@ def cost(record: RunRecord) -> dict[str, Any] | None:
     return record.hardware.get("cost")
 
 
+def priced_by(cost: dict[str, Any]) -> str:
+    """Technology and ADC price of a cost, which records of the first schema call the ADC model."""
+    return f"{cost['technology']} with ADC price {cost.get('adc_price') or cost['adc_model']}"
+
+
 def cells_per_weight(geometry: dict[str, Any]) -> int:
     """Physical columns of a weight, k of domain.md section 2: slices, twice for a differential pair."""
     pair = geometry["signed_encoding"] == "differential"

@@ -28,7 +28,7 @@ def measured_cost(
     """Price the network as it is now.
 
     Args:
-        cost: technology, ADC model and chip.
+        cost: technology, ADC price and chip.
         network: with its retrained weights.
         images: one batch, on which the input bits are measured; the dense network is taken to see the same.
         matrices, placement, masks: where the weights are.

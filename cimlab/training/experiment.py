@@ -31,8 +31,8 @@ from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
 from cimlab.pruning.permutation import Gathered, Lines, gather
 from cimlab.pruning.schedules import Schedule
-from cimlab.records.claims import claimed
 from cimlab.records.history import read_rows
+from cimlab.records.locks import locked
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import checkpoints
@@ -262,7 +262,7 @@ def _dense_weights(
     if experiment.checkpoint is not None:
         _loaded(network, experiment.checkpoint, experiment)
         return _snapshot(network)
-    with claimed(kept.parent, wait=True):  # another run may be training it at this moment
+    with locked(kept.parent, wait=True):  # another run may be training it at this moment
         if kept.exists() and _loaded(network, kept, experiment):
             return _with_history(network, experiment, tracker)
         _train_dense(network, matrices, experiment, tracker, kept)

@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.array_errors import ArrayErrors, read_back_table, reads_exactly
 from cimlab.analog.convert import mapped_layers, require_convertible
 from cimlab.analog.devices.base import Device
@@ -47,7 +47,7 @@ class Quantisation:
     settings: QuantisationSettings
     geometry: CrossbarGeometry
     analog: AnalogSettings
-    adc: AdcModel
+    adc: AdcRange
     device: Device
     seed: int
 

@@ -20,7 +20,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from cimlab.cli.hardware import load_cost_model
+from cimlab.config.hardware import load_cost_model
 from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import place_dense, place_mask

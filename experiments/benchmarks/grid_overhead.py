@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cimlab.cli.grid.planning import make_plan
+from cimlab.grids.planning import make_plan
 from cimlab.records.index import INDEX_FILE
 from cimlab.records.record import RECORD_FILE, RunRecord, content_hash
 

@@ -35,8 +35,8 @@ from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.training import checkpoints
 
-for heavy in ("sklearn.datasets", "cimlab.cli.train", "cimlab.cli.components", "cimlab.training.experiment",
-              "cimlab.reporting.tables", "cimlab.cli.simulate", "cimlab.analog.convert"):  # fmt: skip
+for heavy in ("sklearn.datasets", "cimlab.runs.train", "cimlab.config.components", "cimlab.training.experiment",
+              "cimlab.reporting.tables", "cimlab.runs.simulate", "cimlab.analog.convert"):  # fmt: skip
     importlib.import_module(heavy)  # here, so that no fork has to
 
 SMALL = ("train", "recipe.epochs=2", "schedule.epochs=4", "tracker=none", "trainer.threads=1")

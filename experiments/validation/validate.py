@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cimlab.cli.hardware import load_cost_model, load_geometry
+from cimlab.config.hardware import load_cost_model, load_geometry
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import place_dense

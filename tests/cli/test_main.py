@@ -8,7 +8,7 @@ import pytest
 from conftest import Cimlab, one_line
 
 from cimlab import __version__
-from cimlab.cli.errors import describe
+from cimlab.config.errors import describe
 
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb", "matplotlib")
 
@@ -62,7 +62,7 @@ def test_python_dash_m_is_the_same_command() -> None:
 
 
 def test_train_help_lists_every_choice_of_every_group(cimlab: Cimlab) -> None:
-    from cimlab.cli.application import conf_dir
+    from cimlab.config.compose import conf_dir
 
     answer = cimlab("train", "--help")
     for folder in conf_dir().iterdir():

@@ -30,12 +30,12 @@ def test_a_model_by_name_is_reported_with_tables_and_plots(map_digits: Cimlab, t
     answer = map_digits("--adc-sensitivity")
     assert (answer.code, answer.err) == (0, "")
     for part in (
-        "isaac32, ADC model isaac_table at 6 bits",
+        "isaac32, ADC price isaac_table at 6 bits",
         "25 % of the prunable ones",
         "input bit density assumed",
     ):
         assert part in answer.out
-    for part in ("murmann", "sar", "sensitivity to the ADC model"):
+    for part in ("murmann", "sar", "sensitivity to the ADC price"):
         assert part in answer.out
     for plot in ("components", "placement"):
         assert (tmp_path / "map" / f"digits_cnn-{plot}.png").stat().st_size > 5000
@@ -107,7 +107,7 @@ def test_stored_weights_bring_their_own_sparsity(map_digits: Cimlab, tmp_path: P
         (
             ["geometry.active_rows=128", "geometry.cell_bits=4"],
             2,
-            "adc_model isaac_table covers 4 to 10 bits, not 11",
+            "adc_price isaac_table covers 4 to 10 bits, not 11",
         ),
         (
             ["technology.components.cells.energy_j.cell_read.value=-1"],
@@ -120,8 +120,8 @@ def test_stored_weights_bring_their_own_sparsity(map_digits: Cimlab, tmp_path: P
             "cell_read.value=nan must be a number",
         ),
         (["~technology.components.wordline_driver"], 2, "components.wordline_driver is missing"),
-        (["technology.node_m=7e-9"], 2, "adc_model isaac_table covers nodes from 22 to 65 nm, not 7 nm"),
-        (["adc_model=murmann", "adc_model.rate_hz=-1"], 2, "rate_hz=-1.0 must be a number above 0"),
+        (["technology.node_m=7e-9"], 2, "adc_price isaac_table covers nodes from 22 to 65 nm, not 7 nm"),
+        (["adc_price=murmann", "adc_price.rate_hz=-1"], 2, "rate_hz=-1.0 must be a number above 0"),
         (["chip.batch=0"], 2, "chip.batch=0 must be a number from 1"),
         (["chip.bitlines_per_conversion_slot=3"], 2, "does not divide the 16 bitlines of a step"),
         (["picture=nowhere"], 2, "picture=nowhere: the layers are"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cimlab.cli import collect, paper, report
-from cimlab.cli.errors import ConfigError
+from cimlab.config.errors import ConfigError
 from cimlab.records.record import RECORD_FILE
 from tests.reporting.made_up import run
 

@@ -9,9 +9,9 @@ import pytest
 from conftest import Cimlab, one_line
 
 from cimlab.records import load
-from cimlab.records.claims import claimed
 from cimlab.records.failure import Failure
 from cimlab.records.index import INDEX_FILE, rows
+from cimlab.records.locks import locked
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 LAYER = {"weights": 100, "weights_left": 25, "steps": 10, "dense_steps": 40}
@@ -72,10 +72,10 @@ def test_the_table_shows_what_people_ask_for(cimlab: Cimlab, output: Path) -> No
 def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
     Failure("failed", "the loss became nan [red]", "now", {}).write(output / "failed")
     (output / "killed").mkdir()
-    (output / "killed" / "claim.json").write_text('{"host": "h", "pid": 1, "since": 0, "deaths": 0}')
+    (output / "killed" / "lock.json").write_text('{"host": "h", "pid": 1, "since": 0, "deaths": 0}')
     (output / "stopped").mkdir()
     (output / "stopped" / "config.yaml").touch()
-    with claimed(output / "running"):
+    with locked(output / "running"):
         answer = cimlab("runs", "--json", str(output))
         table = cimlab("runs", str(output), "state=failed")
     states = {row["name"]: row["state"] for row in json.loads(answer.out)}

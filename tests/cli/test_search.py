@@ -88,20 +88,20 @@ def test_a_trial_whose_process_died_is_tried_again(search: Cimlab, tmp_path: Pat
 def test_trials_of_a_search_that_lives_or_runs_on_another_machine_are_left_alone(
     search: Cimlab, tmp_path: Path
 ) -> None:
-    from cimlab.records.claims import claimed
+    from cimlab.records.locks import locked
 
     assert search("--trials=1").code == 0
     study = the_study(tmp_path)
     for name in ("lives", "elsewhere"):
         study.ask().set_user_attr("search", name)
-    with claimed(tmp_path / "out" / ".search" / "lives"):
+    with locked(tmp_path / "out" / ".search" / "lives"):
         assert search("--trials=2").code == 0
     assert [t.state.name for t in study.trials] == ["COMPLETE", "RUNNING", "RUNNING", "COMPLETE"]
     assert [path.name for path in (tmp_path / "out" / ".search").iterdir() if path.is_dir()] == ["lives"]
 
 
 def test_searches_that_begin_together_draw_different_points_and_one_that_goes_on_the_same() -> None:
-    from cimlab.cli.study import SeededByTrial
+    from cimlab.grids.study import SeededByTrial
 
     def drawn(trials: int, *seeds: int) -> list[float]:
         study = optuna.create_study()
@@ -166,7 +166,7 @@ def test_the_lock_of_a_killed_search_is_taken_away_in_time(
 ) -> None:
     from optuna.storages.journal import _file
 
-    from cimlab.cli.study import open_study
+    from cimlab.grids.study import open_study
 
     monkeypatch.chdir(tmp_path)  # outputs/ is a relative folder unless told otherwise
     Path("out").mkdir()

@@ -10,12 +10,12 @@ from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 
 from cimlab.analog import simulation
-from cimlab.cli.application import choices, conf_dir
-from cimlab.cli.components import Component
-from cimlab.cli.config import check
-from cimlab.cli.simulate import SimulateConfig
+from cimlab.config.components import Component
+from cimlab.config.compose import choices, conf_dir
+from cimlab.config.schema import check
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+from cimlab.runs.simulate import SimulateConfig
 
 ORIGIN = {
     "run": "0" * 64, "name": "x", "seed": 0, "granularity": "block", "parameters": {"rows": 4}, "remaining": 0.5,
@@ -137,7 +137,7 @@ def test_points_of_a_grid_share_what_the_arrays_do_not_change(
         return original(network, *rest)
 
     monkeypatch.setattr(simulation, "accuracy", counted)
-    monkeypatch.setattr("cimlab.cli.simulate._MEASURED", {})
+    monkeypatch.setattr("cimlab.runs.simulate._MEASURED", {})
     words = ["simulate", f"checkpoint={checkpoint}", "images=20", "calibration_batches=1"]
     axes = ("geometry.adc_bits=4,null", "geometry.signed_encoding=differential,offset")
     grid = cimlab(*words, "-m", f"paths.output_dir={tmp_path}/grid", *axes)
@@ -145,7 +145,7 @@ def test_points_of_a_grid_share_what_the_arrays_do_not_change(
     assert (
         len(passes) == 1 + 1 + 2
     )  # in floating point, without the arrays' errors, and behind either lossy ADC
-    monkeypatch.setattr("cimlab.cli.simulate._MEASURED", {})
+    monkeypatch.setattr("cimlab.runs.simulate._MEASURED", {})
     alone = cimlab(
         *words, f"paths.output_dir={tmp_path}/1", "geometry.adc_bits=4", "geometry.signed_encoding=offset"
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Cimlab, one_line
 
-from cimlab.cli.grid import worker
-from cimlab.cli.grid.planning import make_plan
 from cimlab.cli.options import seconds
-from cimlab.records.claims import claimed
+from cimlab.grids import worker
+from cimlab.grids.planning import make_plan
+from cimlab.records.locks import locked
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 SMALL = ("recipe.epochs=1", "schedule.epochs=2", "trainer.threads=1", "tracker=none")
@@ -217,7 +217,7 @@ def test_a_point_with_a_record_is_another_sweeps_until_it_lets_go(sweep: Cimlab,
     (point,) = make_plan(path, words).pending
     assert sweep(path).code == 0
     session = worker.Session(started=0.0, deadline=None, retry_failed=False)
-    with claimed(Path(point.run_dir)):
+    with locked(Path(point.run_dir)):
         assert not worker._finished(make_plan(path, words), point, session)
     assert worker._finished(make_plan(path, words), point, session)
 
@@ -249,9 +249,9 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
     assert process.returncode == 130, out
     assert "Traceback" not in out
     assert "the same command goes on" in out
-    from cimlab.records.claims import holder
+    from cimlab.records.locks import holder
 
-    assert all(holder(path.parent) == (None, False) for path in (tmp_path / "out").rglob("claim.json"))
+    assert all(holder(path.parent) == (None, False) for path in (tmp_path / "out").rglob("lock.json"))
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
@@ -288,8 +288,8 @@ def test_what_a_job_elsewhere_leaves_is_json_and_never_unpickled(tmp_path: Path)
     from omegaconf import OmegaConf
 
     from cimlab.cli.application import received, send
-    from cimlab.cli.errors import ConfigError, SweepError, exit_code
-    from cimlab.cli.map import Mapped
+    from cimlab.config.errors import ConfigError, SweepError, exit_code
+    from cimlab.runs.price import Mapped
 
     result = Mapped("name", "random", {"total": {"energy_j": 1e-6}}, {}, ["layer", [[True, False]], 2, 8], {})
     config = OmegaConf.create({"paths": {"output_dir": "runs", "dense_dir": "${paths.output_dir}/dense"}})
@@ -322,7 +322,7 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
 ) -> None:
     import errno
 
-    from cimlab.cli.grid import worker
+    from cimlab.grids import worker
     from cimlab.records.record import RecordError
 
     path = experiment(tmp_path, granularity="weight,filter")
@@ -353,9 +353,9 @@ def test_a_point_that_keeps_killing_its_process_counts_as_failed(sweep: Cimlab, 
 
     path = experiment(tmp_path, granularity="weight,filter")
     plan = make_plan(path, [*SMALL, f"paths.output_dir={tmp_path / 'out'}"])
-    claim = Path(plan.points[0].run_dir) / "claim.json"
-    claim.parent.mkdir(parents=True)
-    claim.write_text(json.dumps({"host": "h", "pid": 1, "since": 0, "deaths": 4}))
+    lock = Path(plan.points[0].run_dir) / "lock.json"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(json.dumps({"host": "h", "pid": 1, "since": 0, "deaths": 4}))
     answer = sweep(path)
     assert answer.code == 1
     assert "its process died 5 times in a row" in answer.err

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import Cimlab
 
-from cimlab.cli.grid.planning import make_plan
+from cimlab.grids.planning import make_plan
 from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.records.history import read_rows
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord

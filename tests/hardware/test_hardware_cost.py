@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cimlab.cli.application import choices
-from cimlab.cli.hardware import load_cost_model, load_geometry
+from cimlab.config.compose import choices
+from cimlab.config.hardware import load_cost_model, load_geometry
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, place, place_dense, place_network
@@ -24,7 +24,7 @@ from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import HardwareReport
 from cimlab.hardware.technology import ACTIONS, COMPONENTS, INSTANCES, SUPPORT
 
-MODELS = [(t, a, c) for t in choices("technology") for a in choices("adc_model") for c in choices("chip")]
+MODELS = [(t, a, c) for t in choices("technology") for a in choices("adc_price") for c in choices("chip")]
 load = cache(load_cost_model)
 SMALL = CrossbarGeometry(rows=16, cols=32, active_rows=8, columns_per_adc=2, input_bits=2)
 """Operation unit 8 x 2, 4 logical columns and 2 row groups an array: small enough to prune unit by unit."""
@@ -243,7 +243,7 @@ def test_a_network_pruned_to_one_unit_costs_what_one_unit_costs(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 6), st.integers(1, 9), st.sampled_from(choices("adc_model")))
+@given(st.integers(1, 300), st.integers(1, 6), st.integers(1, 9), st.sampled_from(choices("adc_price")))
 def test_halving_columns_per_adc_halves_time_and_doubles_adc_area(
     rows: int, full_arrays: int, products: int, adc: str
 ) -> None:
@@ -319,13 +319,13 @@ def test_an_empty_layer_takes_no_energy_and_no_time() -> None:
     assert np.delete(priced.area_m2[0], index).sum() == 0
 
 
-def test_a_report_names_technology_adc_model_and_what_was_assumed() -> None:
+def test_a_report_names_technology_adc_price_and_what_was_assumed() -> None:
     matrix = CrossbarMatrix("layer", (16, 128))
     geometry = CrossbarGeometry(active_rows=4, cell_bits=1, weight_bits=9)
     priced = load("neurosim22_rram", "isaac_table").report(
         [PlacedLayer(matrix, place_dense(matrix, geometry), Activity())], geometry
     )
-    assert (priced.technology, priced.adc_model, priced.adc_bits) == ("neurosim22_rram", "isaac_table", 3)
+    assert (priced.technology, priced.adc_price, priced.adc_bits) == ("neurosim22_rram", "isaac_table", 3)
     notes = " | ".join(priced.notes)
     for part in (
         "scaled to 22 nm",

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from cimlab.cli.application import choices
-from cimlab.cli.errors import ConfigError
-from cimlab.cli.hardware import load_chip, load_technology, make_technology, shipped
+from cimlab.config.compose import choices
+from cimlab.config.errors import ConfigError
+from cimlab.config.hardware import load_chip, load_technology, make_technology, shipped
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.errors import HardwareError

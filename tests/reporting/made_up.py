@@ -93,7 +93,7 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
     own |= {"index_memory": 4e-8, "input_selection": 3e-8}
     energy, whole = sum(own.values()), sum(dense.values())
     return {
-        "technology": "isaac32", "adc_model": "isaac_table", "energy_j": own, "dense_energy_j": dense,
+        "technology": "isaac32", "adc_price": "isaac_table", "energy_j": own, "dense_energy_j": dense,
         "total": {
             "energy_j": energy, "dynamic_j": 0.4 * energy, "leakage_w": 1e-3, "support_energy_j": 7e-8,
             "images_per_s": 2000 / steps, "latency_s": 1e-3 * steps,

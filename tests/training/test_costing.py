@@ -12,7 +12,7 @@ def test_a_record_prices_the_network_beside_the_unpruned_one(train: Cimlab, tmp_
     (path,) = tmp_path.glob("*/record.json")
     hardware = json.loads(path.read_text())["hardware"]
     cost = hardware["cost"]
-    assert (cost["technology"], cost["adc_model"]) == ("isaac32", "isaac_table")
+    assert (cost["technology"], cost["adc_price"]) == ("isaac32", "isaac_table")
     assert cost["energy_j"]["adc"] == pytest.approx(hardware["total"]["adc_conversions"] * 1.125e-12)
     assert cost["ratio"]["dynamic_j"] == pytest.approx(
         cost["total"]["dynamic_j"] / cost["dense"]["dynamic_j"]

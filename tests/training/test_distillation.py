@@ -123,9 +123,9 @@ def test_a_distilled_run_is_another_run_of_the_same_dense_network(train: Cimlab,
 def test_distillation_that_is_off_leaves_the_hash_of_a_run_as_it_was() -> None:
     from hydra import compose, initialize_config_dir
 
-    from cimlab.cli.application import conf_dir
-    from cimlab.cli.config import TrainConfig, check_plain, plain_config
-    from cimlab.cli.train import identities
+    from cimlab.config.compose import conf_dir
+    from cimlab.config.schema import TrainConfig, check_plain, plain_config
+    from cimlab.runs.train import identities
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         plain = plain_config(compose("train"))

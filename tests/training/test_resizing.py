@@ -155,9 +155,9 @@ def test_a_killed_resized_training_goes_on_to_the_same_result(
 def test_dense_networks_known_before_keep_their_hash() -> None:
     from hydra import compose, initialize_config_dir
 
-    from cimlab.cli.application import conf_dir
-    from cimlab.cli.config import TrainConfig, check_plain, plain_config
-    from cimlab.cli.train import identities
+    from cimlab.config.compose import conf_dir
+    from cimlab.config.schema import TrainConfig, check_plain, plain_config
+    from cimlab.runs.train import identities
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         plain = plain_config(compose("train"))

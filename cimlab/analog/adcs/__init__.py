@@ -1,1 +1,1 @@
-"""ADC models, one file each: how the range of a converter is chosen."""
+"""ADC ranges, one file each: how the range of a converter is chosen."""

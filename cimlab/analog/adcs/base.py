@@ -50,8 +50,8 @@ class Converter:
 
 
 @dataclass(frozen=True)
-class AdcModel(ABC):
-    """An ADC model.
+class AdcRange(ABC):
+    """An ADC range: how a converter is scaled.
 
     Args:
         gain_sigma: standard deviation of the relative gain error from ADC to ADC.

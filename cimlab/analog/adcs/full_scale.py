@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.slicing import SlicedMatrix
 
 
 @dataclass(frozen=True)
-class FullScaleAdc(AdcModel):
+class FullScaleAdc(AdcRange):
     """The highest code is active_rows (2^dac_bits - 1) (2^cell_bits - 1) cell levels."""
 
     def full_scale(self, sliced: SlicedMatrix, histogram: Int[Tensor, " sums"] | None) -> float:

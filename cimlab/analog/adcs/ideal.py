@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.slicing import SlicedMatrix
 
 
 @dataclass(frozen=True)
-class IdealAdc(AdcModel):
+class IdealAdc(AdcRange):
     """Lossless for the geometry's active rows, cell bits and input bits a cycle; `adc_bits` is not read."""
 
     def resolution_bits(self, sliced: SlicedMatrix) -> int:

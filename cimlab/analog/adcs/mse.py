@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from cimlab.analog.adcs.base import AdcModel, quantisation_error
+from cimlab.analog.adcs.base import AdcRange, quantisation_error
 from cimlab.analog.slicing import SlicedMatrix
 
 
 @dataclass(frozen=True)
-class MseAdc(AdcModel):
+class MseAdc(AdcRange):
     """Tries full scales from `top` codes of one level each up to the largest partial sum seen, at most 512."""
 
     @property

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from cimlab.analog.adcs.base import AdcModel
+from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.slicing import SlicedMatrix
 
 
 @dataclass(frozen=True)
-class PercentileAdc(AdcModel):
+class PercentileAdc(AdcRange):
     """The highest code is the smallest partial sum that at least `percentile` of those seen don't exceed.
 
     Args:

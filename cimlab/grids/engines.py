@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from cimlab.cli.errors import ConfigError, OutputError
-from cimlab.cli.grid.planning import Plan
-from cimlab.cli.grid.worker import DEATHS, NO_SPACE, DiskFull, Session, Stop, stoppable, work
-from cimlab.cli.processors import cores
-from cimlab.records.claims import lodging
+from cimlab.config.errors import ConfigError, OutputError
+from cimlab.grids.planning import Plan
+from cimlab.grids.processors import cores
+from cimlab.grids.worker import DEATHS, NO_SPACE, DiskFull, Session, Stop, stoppable, work
+from cimlab.records.locks import lodging
 
 LOG_FOLDER = ".submitit"
 ASK_SLURM_S, SLURM_TRIES = 5.0, 12

@@ -1,7 +1,7 @@
-"""Who works on a folder: a claim that the kernel holds for as long as its process lives.
+"""Who works on a folder: a lock that the kernel holds for as long as its process lives.
 
-A claim is a lock (flock) on a small file in the folder. The kernel drops it when the process ends, however it
-ends, also after SIGKILL and across machines on a shared file system, so a claim can't go stale. What the holder
+It is a flock on a small file in the folder. The kernel drops it when the process ends, however it
+ends, also after SIGKILL and across machines on a shared file system, so a lock can't go stale. What the holder
 wrote into the file stays behind only if it died; that is how the next holder learns of it.
 """
 
@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-CLAIM_FILE = "claim.json"
+LOCK_FILE = "lock.json"
 _TRIES, _PAUSE_S = 10, 0.02  # a look from `holder` locks for microseconds; it must not pass for a holder
 
 
-class ClaimError(RuntimeError):
+class FolderLockError(RuntimeError):
     """The folder is another process's at the moment."""
 
 
@@ -44,7 +44,7 @@ class Holder:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, wait: bool = False) -> Generator[int]:
+def locked(folder: Path, wait: bool = False) -> Generator[int]:
     """Hold the folder; gives how many holders in a row died before this one.
 
     Args:
@@ -52,14 +52,14 @@ def claimed(folder: Path, wait: bool = False) -> Generator[int]:
         wait: wait until it is free, instead of raising.
 
     Raises:
-        ClaimError: another process holds it.
+        FolderLockError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / CLAIM_FILE).open("a+", encoding="utf-8") as file:
+    with (folder / LOCK_FILE).open("a+", encoding="utf-8") as file:
         if not _lock(file, wait):
             other = _read(file)
             who = f"process {other.pid} on {other.host}" if other else "another process"
-            raise ClaimError(f"{folder} is being worked on by {who}; wait for it, or stop it first")
+            raise FolderLockError(f"{folder} is being worked on by {who}; wait for it, or stop it first")
         before = _read(file)
         deaths = before.deaths + 1 if before else 0
         _write(file, json.dumps(asdict(Holder(platform.node(), os.getpid(), time.time(), deaths))))
@@ -84,22 +84,22 @@ def lodging(home: Path, name: str, clear: Callable[[Path], None] = lambda _: Non
         shutil.rmtree(folder, ignore_errors=True)
 
     with contextlib.ExitStack() as held:
-        with claimed(home, wait=True):  # a folder that is seen here and not held is a dead process's
+        with locked(home, wait=True):  # a folder that is seen here and not held is a dead process's
             for folder in filter(Path.is_dir, list(home.iterdir())):
-                with contextlib.suppress(ClaimError), claimed(folder):
+                with contextlib.suppress(FolderLockError), locked(folder):
                     remove(folder)
-            held.enter_context(claimed(home / name))
+            held.enter_context(locked(home / name))
         try:
             yield home / name
         finally:
-            with claimed(home, wait=True):
+            with locked(home, wait=True):
                 remove(home / name)
 
 
 def holder(folder: Path) -> tuple[Holder | None, bool]:
     """The last holder that has not let go, if any, and whether it still works (otherwise it died)."""
     try:
-        with (folder / CLAIM_FILE).open("r", encoding="utf-8") as file:
+        with (folder / LOCK_FILE).open("r", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 alive = False
@@ -113,7 +113,7 @@ def holder(folder: Path) -> tuple[Holder | None, bool]:
 def held(folder: Path) -> bool:
     """Whether a process works on the folder now; a free one is not locked to find out."""
     try:
-        return (folder / CLAIM_FILE).stat().st_size > 0 and holder(folder)[1]
+        return (folder / LOCK_FILE).stat().st_size > 0 and holder(folder)[1]
     except OSError:
         return False
 
@@ -140,7 +140,7 @@ def _read(file: IO[str]) -> Holder | None:
 
 
 def _write(file: IO[str], text: str) -> None:
-    """Replace the content. On a full disk the claim still holds; only the holder's name is missing."""
+    """Replace the content. On a full disk the lock still holds; only the holder's name is missing."""
     with contextlib.suppress(OSError):
         file.truncate(0)
         file.write(text)

@@ -7,11 +7,11 @@ from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cimlab.cli.application import conf_dir
-from cimlab.cli.components import Component
-from cimlab.cli.config import TrainConfig, check
-from cimlab.cli.errors import ConfigError
-from cimlab.cli.train import GROUPS, OPTIONAL_GROUPS, _tell_of_emulation
+from cimlab.config.components import Component
+from cimlab.config.compose import conf_dir
+from cimlab.config.errors import ConfigError
+from cimlab.config.schema import TrainConfig, check
+from cimlab.runs.train import GROUPS, OPTIONAL_GROUPS, _tell_of_emulation
 
 GIVEN = {"model": ("num_classes", "in_channels"), "optimizer": ("params",)}
 COMPONENTS = ("model", "data", "granularity", "saliency", "schedule", "optimizer")
@@ -187,8 +187,8 @@ def test_every_setting_has_a_default_in_conf() -> None:
 
 
 def test_image_folders_are_known_by_their_names_and_published_data_wherever_they_lie() -> None:
-    from cimlab.cli.config import check_plain, plain_config
-    from cimlab.cli.train import identities
+    from cimlab.config.schema import check_plain, plain_config
+    from cimlab.runs.train import identities
 
     def identity(data: str, folder: str) -> tuple[str, str]:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):

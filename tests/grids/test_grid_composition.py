@@ -7,13 +7,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from cimlab.cli.application import conf_dir
-from cimlab.cli.config import TrainConfig, check, plain_config
-from cimlab.cli.errors import ConfigError
-from cimlab.cli.grid.composition import Grid, read_grid
-from cimlab.cli.grid.planning import make_plan, planned_run
-from cimlab.cli.train import identities
+from cimlab.config.compose import conf_dir
+from cimlab.config.errors import ConfigError
+from cimlab.config.schema import TrainConfig, check, plain_config
+from cimlab.grids.composition import Grid, read_grid
+from cimlab.grids.planning import make_plan, planned_run
 from cimlab.records.record import Remembered, content_hash, hash_of_texts
+from cimlab.runs.train import identities
 
 # a search draws from intervals, a grid enumerates
 EXPERIMENTS = [

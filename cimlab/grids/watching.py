@@ -15,11 +15,11 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from cimlab.cli.grid.planning import Plan, Point, record_path
-from cimlab.cli.grid.worker import Session, failed_since
-from cimlab.records.claims import held
+from cimlab.grids.planning import Plan, Point, record_path
+from cimlab.grids.worker import Session, failed_since
 from cimlab.records.failure import Failure
 from cimlab.records.history import read_rows
+from cimlab.records.locks import held
 
 LOOK_SHARE = 0.05
 """At most this share of the time goes into looking."""

@@ -1,5 +1,5 @@
 """Doing the points of a plan, in one process. Any number of workers may share a plan, on any number of machines:
-a point is claimed before it runs, and what another worker has is left to it."""
+a point is locked before it runs, and what another worker has is left to it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cimlab.cli import errors
-from cimlab.cli.grid.planning import Plan, Point, record_path
-from cimlab.cli.processors import limit_threads
-from cimlab.cli.train import perform
-from cimlab.records.claims import ClaimError, held, holder
+from cimlab.config import errors
+from cimlab.grids.planning import Plan, Point, record_path
+from cimlab.grids.processors import limit_threads
 from cimlab.records.failure import FAILURE_FILE, Failure
+from cimlab.records.locks import FolderLockError, held, holder
 from cimlab.records.provenance import code_version
 from cimlab.records.record import RecordError, RunRecord
+from cimlab.runs.train import perform
 
 LOG_FILE = "log.txt"
 DEATHS = 5
@@ -112,7 +112,7 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
             raise RuntimeError(f"its process died {died.deaths + 1} times in a row (out of memory?)")
         with output_to(run_dir / LOG_FILE):
             perform(plan.planned(point))
-    except ClaimError:
+    except FolderLockError:
         return False
     except Exception as problem:
         if _asked:  # a library that was interrupted half-way failed on its way out, which hid the Stop

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cimlab.cli.errors import ConfigError, refuse
+from cimlab.config.errors import ConfigError, refuse
 
 OUTCOMES = "cimlab.cli.application.Outcomes"
 """The one callback that is ours."""

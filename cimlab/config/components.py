@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from cimlab.cli.errors import ConfigError, refuse
+from cimlab.config.errors import ConfigError, refuse
 
 HOMES = {
     "model": ("cimlab.models.", "torchvision.models."),
@@ -24,7 +24,7 @@ HOMES = {
     "saliency": ("cimlab.pruning.saliency.",),
     "schedule": ("cimlab.pruning.schedules.",),
     "optimizer": ("torch.optim.",),
-    "adc_model": ("cimlab.hardware.adc.",),
+    "adc_price": ("cimlab.hardware.adc.",),
     "adc": ("cimlab.analog.adcs.",),
     "device": ("cimlab.analog.devices.",),
 }

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cimlab.records.claims import CLAIM_FILE, ClaimError, claimed, holder, lodging
+from cimlab.records.locks import LOCK_FILE, FolderLockError, holder, locked, lodging
 
 HOLD = (
-    "import sys, time\nfrom pathlib import Path\nfrom cimlab.records.claims import claimed\n"
-    "with claimed(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    "import sys, time\nfrom pathlib import Path\nfrom cimlab.records.locks import locked\n"
+    "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
 )
 
 
@@ -26,7 +26,7 @@ def hold_elsewhere(folder: Path) -> subprocess.Popen:
 def test_a_folder_held_by_another_process_is_refused_and_its_holder_named(tmp_path: Path) -> None:
     other = hold_elsewhere(tmp_path)
     try:
-        with pytest.raises(ClaimError, match=f"process {other.pid}"), claimed(tmp_path):
+        with pytest.raises(FolderLockError, match=f"process {other.pid}"), locked(tmp_path):
             pass
         who, alive = holder(tmp_path)
         assert alive
@@ -46,31 +46,31 @@ def test_a_killed_holder_leaves_the_folder_free_and_is_counted(tmp_path: Path) -
         assert not alive
         assert who is not None
         assert who.deaths == deaths
-    with claimed(tmp_path) as deaths:
+    with locked(tmp_path) as deaths:
         assert deaths == 3
     assert holder(tmp_path) == (None, False)
-    with claimed(tmp_path) as deaths:
+    with locked(tmp_path) as deaths:
         assert deaths == 0
 
 
 def test_an_exception_lets_go(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="mine"), claimed(tmp_path):
+    with pytest.raises(ValueError, match="mine"), locked(tmp_path):
         raise ValueError("mine")
-    with claimed(tmp_path) as deaths:
+    with locked(tmp_path) as deaths:
         assert deaths == 0
 
 
 def test_waiting_lasts_until_the_other_has_gone(tmp_path: Path) -> None:
     other = hold_elsewhere(tmp_path)
     other.kill()  # the kernel lets go a moment later, while we wait
-    with claimed(tmp_path, wait=True) as deaths:
+    with locked(tmp_path, wait=True) as deaths:
         assert deaths == 1
     other.wait()
 
 
-def test_a_claim_file_cut_short_by_a_power_cut_counts_as_a_death(tmp_path: Path) -> None:
-    (tmp_path / CLAIM_FILE).write_text('{"host": "a", "pi')
-    with claimed(tmp_path) as deaths:
+def test_a_lock_file_cut_short_by_a_power_cut_counts_as_a_death(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text('{"host": "a", "pi')
+    with locked(tmp_path) as deaths:
         assert deaths == 1
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import Cimlab, one_line
 
-from cimlab.cli.errors import ConfigError
-from cimlab.cli.grid.planning import check_every_value, make_plan
+from cimlab.config.errors import ConfigError
+from cimlab.grids.planning import check_every_value, make_plan
 
 TOUCH = "{_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: [MARK]}}"
 HANDLER = "{version: 1, root: {handlers: [h]}, handlers: {h: {(): logging.FileHandler, filename: MARK}}}"

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cimlab.cli.config import TrainConfig, check_plain, secret_values
-from cimlab.cli.errors import ConfigError
-from cimlab.cli.grid.composition import Axis, Grid, Place, located, read_grid
-from cimlab.cli.train import PlannedRun, check_parts, plan
+from cimlab.config.errors import ConfigError
+from cimlab.config.schema import TrainConfig, check_plain, secret_values
+from cimlab.grids.composition import Axis, Grid, Place, located, read_grid
 from cimlab.records.failure import Failure
 from cimlab.records.index import Row, rows
 from cimlab.records.record import RECORD_FILE, Remembered
+from cimlab.runs.train import PlannedRun, check_parts, plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, exc, make_url
 
-from cimlab.cli.errors import ConfigError
-from cimlab.records.claims import lodging
+from cimlab.config.errors import ConfigError
+from cimlab.records.locks import lodging
 
 Direction = Literal["maximize", "minimize"]
 JOURNAL = "search.journal"

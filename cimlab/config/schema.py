@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from cimlab.analog.settings import AnalogSettings
-from cimlab.cli.errors import ConfigError, refuse
+from cimlab.config.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
 from cimlab.training.settings import (
@@ -87,7 +87,7 @@ class TrainConfig:
     optimizer: dict[str, Any]
     geometry: CrossbarGeometry
     technology: dict[str, Any]
-    adc_model: dict[str, Any]
+    adc_price: dict[str, Any]
     chip: Chip
     prune: PruneSettings
     mapping: MappingSettings

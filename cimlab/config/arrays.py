@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cimlab.cli.components import Component
-from cimlab.cli.errors import ConfigError
+from cimlab.config.components import Component
+from cimlab.config.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cimlab.analog.adcs.base import AdcModel
+    from cimlab.analog.adcs.base import AdcRange
     from cimlab.analog.devices.base import Device
 
 
-def make_adc(node: dict[str, Any], extensions: list[str]) -> AdcModel:
-    """An ADC model from its `_target_` node.
+def make_adc(node: dict[str, Any], extensions: list[str]) -> AdcRange:
+    """An ADC range from its `_target_` node.
 
     Raises:
         ConfigError: key and allowed range, in one line.

@@ -15,7 +15,7 @@ REFUSALS = ("DataSettingError", "NetworkShapeError")
 FAILURES = (
     "AnalogError",
     "CheckpointError",
-    "ClaimError",
+    "FolderLockError",
     "DataError",
     "OutputError",
     "ParallelError",

@@ -1,4 +1,4 @@
-"""Building hardware from conf/: technologies, ADC models, chips and geometries, by name or from a composed node."""
+"""Building hardware from conf/: technologies, ADC prices, chips and geometries, by name or from a composed node."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
-from cimlab.cli.application import choices, conf_dir
-from cimlab.cli.components import Component
-from cimlab.cli.errors import ConfigError
+from cimlab.config.components import Component
+from cimlab.config.compose import choices, conf_dir
+from cimlab.config.errors import ConfigError
 from cimlab.crossbar.geometry import CrossbarGeometry
-from cimlab.hardware.adc import AdcModel
+from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
@@ -46,21 +46,21 @@ def make_technology(content: Mapping[str, Any], file: str | Path) -> Technology:
         raise ConfigError(str(problem)) from problem
 
 
-def make_adc_model(node: Mapping[str, Any], extensions: list[str] | None = None) -> AdcModel:
-    """An ADC model from its `_target_` node.
+def make_adc_price(node: Mapping[str, Any], extensions: list[str] | None = None) -> AdcPrice:
+    """An ADC price from its `_target_` node.
 
     Raises:
         ConfigError: key and allowed range, in one line.
     """
-    model = Component("adc_model", dict(node), extensions or []).build()
-    if not isinstance(model, AdcModel):
-        raise ConfigError(f"adc_model._target_={node.get('_target_')}: is not an AdcModel")
+    model = Component("adc_price", dict(node), extensions or []).build()
+    if not isinstance(model, AdcPrice):
+        raise ConfigError(f"adc_price._target_={node.get('_target_')}: is not an AdcPrice")
     return model
 
 
 def make_cost_model(
     technology: Mapping[str, Any],
-    adc_model: Mapping[str, Any],
+    adc_price: Mapping[str, Any],
     chip: Chip,
     named: Mapping[str, str],
     extensions: list[str],
@@ -71,14 +71,14 @@ def make_cost_model(
         ConfigError: file, key and allowed range, in one line.
     """
     file = f"conf/technology/{named['technology']}.yaml"
-    return CostModel(make_technology(technology, file), make_adc_model(adc_model, extensions), chip)
+    return CostModel(make_technology(technology, file), make_adc_price(adc_price, extensions), chip)
 
 
 def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry) -> None:
     """Refuse before any compute what could not be priced after it.
 
     Raises:
-        ConfigError: the technology, the ADC model or the chip does not cover this geometry.
+        ConfigError: the technology, the ADC price or the chip does not cover this geometry.
     """
     try:
         model.technology.check(geometry)
@@ -93,9 +93,9 @@ def load_technology(name: str) -> Technology:
     return make_technology(shipped("technology", name), f"conf/technology/{name}.yaml")
 
 
-def load_adc_model(name: str) -> AdcModel:
-    """conf/adc_model/NAME.yaml."""
-    return make_adc_model(shipped("adc_model", name))
+def load_adc_price(name: str) -> AdcPrice:
+    """conf/adc_price/NAME.yaml."""
+    return make_adc_price(shipped("adc_price", name))
 
 
 def load_geometry(name: str) -> CrossbarGeometry:
@@ -109,7 +109,7 @@ def load_chip(name: str) -> Chip:
 
 
 def load_cost_model(
-    technology: str = "isaac32", adc_model: str = "isaac_table", chip: str = "default"
+    technology: str = "isaac32", adc_price: str = "isaac_table", chip: str = "default"
 ) -> CostModel:
     """A cost model from shipped choices."""
-    return CostModel(load_technology(technology), load_adc_model(adc_model), load_chip(chip))
+    return CostModel(load_technology(technology), load_adc_price(adc_price), load_chip(chip))

@@ -23,10 +23,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from cimlab.cli.application import composed, conf_dir, is_hydra
-from cimlab.cli.config import TrainConfig
-from cimlab.cli.errors import ConfigError
-from cimlab.cli.trust import trusting
+from cimlab.config.compose import composed, conf_dir, is_hydra
+from cimlab.config.errors import ConfigError
+from cimlab.config.schema import TrainConfig
+from cimlab.config.trust import trusting
 
 Leaf = tuple[str, ...]
 Place = tuple[int, ...]

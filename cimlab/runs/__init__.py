@@ -1,0 +1,1 @@
+"""One run or one question, without the command line: train, price, simulate."""

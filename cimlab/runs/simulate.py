@@ -1,0 +1,318 @@
+"""`cimlab simulate`: a checkpoint on the analog arrays; accuracy by chip, signal-to-noise ratio by layer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import field
+from datetime import UTC, datetime
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from omegaconf import DictConfig
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from cimlab.analog.settings import AnalogSettings
+from cimlab.config import errors
+from cimlab.config.arrays import device_name, make_adc, make_device
+from cimlab.config.schema import check, plain_config, shaping_data
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.records.provenance import code_version, machine, package_versions
+from cimlab.records.record import RecordError, content_hash
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+from cimlab.runs.folders import file_hash, require_writable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from cimlab.analog.adcs.base import AdcRange
+    from cimlab.analog.devices.base import Device
+    from cimlab.data.base import ImageDataModule
+
+GROUPS = ("model", "data", "geometry", "adc")
+SHAPES_RESULT = (
+    "model", "data", "geometry", "adc", "device", "analog", "seed", "draws", "images", "calibration_batches",
+)  # fmt: skip
+_MEASURED: dict[str, float] = {}
+"""Accuracies that were measured in this process, by what shapes them."""
+FIDELITY_IMAGES = 64
+"""Images over which signal-to-noise ratios are taken: 10^4 to 10^6 outputs a layer."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SimulationPaths:
+    """Where files are.
+
+    Args:
+        data_dir: data sets.
+        output_dir: simulations, one folder each.
+    """
+
+    data_dir: str
+    output_dir: str
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SimulateConfig:
+    """Everything `cimlab simulate` reads; components are `_target_` nodes, and so are a device's effects."""
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    geometry: CrossbarGeometry
+    adc: dict[str, Any]
+    device: dict[str, Any]
+    analog: AnalogSettings
+    paths: SimulationPaths
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    draws: Annotated[int, Field(ge=1, le=10_000)]
+    calibration_batches: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    checkpoint: str | None = None
+    rerun: bool = False
+    extensions: list[str] = field(default_factory=list)
+
+
+def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecord:
+    """One simulation from a composed configuration.
+
+    Raises:
+        ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
+    """
+    checked = check(config, SimulateConfig)
+    if checked.checkpoint is None:
+        errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
+    choices = {group: all_choices[group] for group in GROUPS} | {"device": device_name(checked.device)}
+    return perform(checked, plain_config(config), choices)
+
+
+def perform(
+    config: SimulateConfig, plain: dict[str, Any], choices: dict[str, str], folder: Path | None = None
+) -> SimulationRecord:
+    """Do a simulation, unless its record exists.
+
+    Args:
+        config: checked; its checkpoint is given.
+        plain: the same in plain containers, for the record.
+        choices: group -> choice.
+        folder: where its record goes; None is a folder of its own below paths.output_dir.
+
+    Raises:
+        ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
+    """
+    assert config.checkpoint is not None
+    shapes = {key: plain[key] for key in SHAPES_RESULT}
+    shapes["data"] = shaping_data(plain["data"])
+    if config.analog.steps == "learned":  # as all simulations were before there was a choice
+        shapes["analog"] = {k: v for k, v in plain["analog"].items() if k != "steps"}
+    checkpoint = file_hash(Path(config.checkpoint))
+    simulation = content_hash(shapes | {"checkpoint": checkpoint})
+    bits = config.geometry.resolution_bits
+    name = f"simulate-{choices['model']}-{choices['data']}-{choices['adc']}-{bits}b-s{config.seed}"
+    folder = folder or Path(config.paths.output_dir) / f"{name}-{simulation[:8]}"
+    record = None if config.rerun else _existing(folder / SIMULATION_FILE)
+    if record is None or record.simulation != simulation:
+        require_writable(folder)
+        record = _simulate(config, plain, choices, simulation, name, checkpoint)
+        record.write(folder / SIMULATION_FILE)
+    else:
+        print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
+    print(f"record: {folder / SIMULATION_FILE}", flush=True)
+    return record
+
+
+def _existing(path: Path) -> SimulationRecord | None:
+    if not path.exists():
+        return None
+    try:
+        return SimulationRecord.read(path)
+    except RecordError as problem:
+        print(f"cimlab: {problem}; this simulation makes it anew", file=sys.stderr)
+        return None
+
+
+def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcRange, Device]:
+    """Everything that the configuration names, built; the data set is checked but not loaded."""
+    from cimlab.config.components import Component
+
+    adc = make_adc(config.adc, config.extensions)
+    device = make_device(config.device, config.extensions)
+    data = Component("data", config.data, config.extensions).build()
+    model = Component("model", config.model, config.extensions, ("num_classes", "in_channels"))
+    data.prepare_data()
+    network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
+    return network, data, adc, device
+
+
+def _simulate(
+    config: SimulateConfig,
+    plain: dict[str, Any],
+    choices: dict[str, str],
+    simulation: str,
+    name: str,
+    checkpoint: str,
+) -> SimulationRecord:
+    """Load, convert, and run every chip over the test images; `checkpoint` is the hash of its file."""
+    import torch
+
+    from cimlab.analog.convert import analog_layers, convert, program_draw
+    from cimlab.analog.fold import fold_batch_norms
+    from cimlab.analog.quantise import TrainedSteps
+    from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
+    from cimlab.crossbar.permutation import PermutationError
+    from cimlab.training import checkpoints
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    network, data, adc, device = _parts(config)
+    assert config.checkpoint is not None
+    content = checkpoints.load(Path(config.checkpoint))
+    checkpoints.load_into(network, checkpoints.network_weights(content), Path(config.checkpoint))
+    masks = checkpoints.network_masks(content, network, Path(config.checkpoint)) or {}
+    origin = checkpoints.network_origin(content, Path(config.checkpoint))
+    network.eval()
+    if config.analog.backend == "tensor_core":
+        network.to(_cuda())
+    data.setup("fit")
+    data.setup("test")
+    started = time.perf_counter()
+    where = device_of(network)
+    calibration = [images.to(where) for images, _ in islice(data.train_loader(), config.calibration_batches)]
+    permutation = content.get("permutation")
+    learned = TrainedSteps.of_checkpoint(content["steps"]) if "steps" in content else None
+    try:
+        converted = convert(
+            network, masks, config.geometry, config.analog, adc, calibration, permutation, learned
+        )
+    except PermutationError as problem:
+        raise errors.ConfigError(f"checkpoint {config.checkpoint}: analog: {problem}") from problem
+    seconds = {"convert": time.perf_counter() - started}
+    started = time.perf_counter()
+    images = sum(len(labels) for _, labels in _test_batches(data, config.images))
+    chips = 1 if device.is_ideal and not (adc.gain_sigma or adc.offset_sigma) else config.draws
+    draws = []
+    with _progress((chips + 2) * images) as advance:
+
+        def on_test_images(some: nn.Module) -> float:
+            return accuracy(some, _test_batches(data, config.images), advance)
+
+        floats, integers = _what_shapes_passes(config, plain, checkpoint, str(where))
+        floating = _once(floats, lambda: on_test_images(network), lambda: advance(images))
+        quantised = _once(integers, lambda: on_test_images(converted), lambda: advance(images))
+        for draw in range(chips):
+            program_draw(converted, device, config.seed, draw)
+            if draw == 0:
+                some = next(iter(_test_batches(data, FIDELITY_IMAGES)))[0]
+                fidelity = layer_fidelity(converted, fold_batch_norms(network), some)
+            if all(layer.program.is_exact for layer in analog_layers(converted).values()):
+                advance(images)
+                draws.append(quantised)
+            else:
+                draws.append(on_test_images(converted))
+    seconds["simulate"] = time.perf_counter() - started
+    spread = Spread(tuple(draws))
+    layers = {
+        layer: {
+            "adc_step": module.program.converter.step,
+            "snr_db": _finite(fidelity[layer].accumulated),
+            "own_snr_db": _finite(fidelity[layer].own),
+        }
+        for layer, module in analog_layers(converted).items()
+    }
+    kept = [module.mapping.sliced for module in analog_layers(converted).values()]
+    return SimulationRecord(
+        simulation=simulation,
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=config.seed,
+        choices=choices,
+        config=plain,
+        code=code_version(),
+        packages=package_versions(),
+        machine={**machine(), "torch_threads": torch.get_num_threads()},
+        wall_time_s=seconds,
+        images=images,
+        accuracy={
+            "float": floating,
+            "quantised": quantised,
+            "draws": draws,
+            "mean": spread.mean,
+            "spread": spread.deviation,
+            "interval": None if spread.interval is None else list(spread.interval),
+        },
+        weights={
+            "total": sum(s.weights.numel() for s in kept),
+            "left": sum(int(s.kept.sum()) for s in kept),
+        },
+        layers=layers,
+        origin=origin,
+    )
+
+
+def _what_shapes_passes(
+    config: SimulateConfig, plain: dict[str, Any], checkpoint: str, where: str
+) -> tuple[str, str]:
+    """Content hashes of what shapes the accuracy in floating point, and that on ideal cells and lossless ADCs.
+
+    The second is the integer matrix product whatever the array, its devices and its ADCs are.
+    """
+    import torch
+
+    floats = {
+        "checkpoint": checkpoint, "model": plain["model"], "data": shaping_data(plain["data"]), "images": config.images,
+        "threads": torch.get_num_threads(), "device": where,
+    }  # fmt: skip
+    integers = {
+        "weight_bits": config.geometry.weight_bits, "input_bits": config.geometry.input_bits,
+        "analog": plain["analog"], "seed": config.seed, "calibration_batches": config.calibration_batches,
+    }  # fmt: skip
+    return content_hash(floats), content_hash(floats | integers)
+
+
+def _once(shapes: str, measure: Callable[[], float], skipped: Callable[[], None]) -> float:
+    """An accuracy that the points of a grid in one process share; `skipped` is called where it was known."""
+    if shapes in _MEASURED:
+        skipped()
+    else:
+        _MEASURED[shapes] = measure()
+    return _MEASURED[shapes]
+
+
+def _cuda() -> torch.device:
+    import torch
+
+    if not torch.cuda.is_available():
+        errors.refuse("analog.backend", "tensor_core", "it needs a CUDA device; use analog.backend=auto")
+    return torch.device("cuda")
+
+
+def _finite(ratio: float) -> float | None:
+    return ratio if isfinite(ratio) else None
+
+
+def _test_batches(data: ImageDataModule, images: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Test batches, the first `images` of them."""
+    left = images
+    for pixels, labels in data.test_dataloader():
+        yield pixels[:left], labels[:left]
+        if left is not None:
+            left -= len(labels[:left])
+            if left <= 0:
+                return
+
+
+@contextmanager
+def _progress(images: int) -> Generator[Callable[[int], None]]:
+    """A bar over all images of all chips where someone looks on; nothing elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task("images", total=images)
+        yield lambda done: progress.advance(task, done)
