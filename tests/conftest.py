@@ -1,9 +1,13 @@
-"""What many tests need: the command run in this process, and the smallest experiment that is still a real one."""
+"""What many tests need: the command run in this process, and the smallest experiment that is still a real one.
+
+No test reads the caller's environment, and none writes into the checkout: see `own_environment` and `keep_checkout`.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -24,6 +28,72 @@ class Answer(NamedTuple):
 
 
 Cimlab = Callable[..., Answer]
+
+ROOT = Path(__file__).resolve().parents[1]
+READ = ("WANDB_", "CIMLAB_", "HYDRA_", "SLURM_", "SUBMITIT_", "PL_", "COMP_", "PG")
+"""What variables begin with that cimlab, or a library it calls, lets decide something."""
+OURS = ("CIMLAB_WRITE_GOLDEN", "CIMLAB_FUZZ_CASES", "CIMLAB_FUZZ_RUNS")
+"""What a person tells the tests themselves."""
+CACHES = ("__pycache__", ".venv", ".git", ".hypothesis", ".pytest_cache", ".ruff_cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take away what the caller's environment says to cimlab and to wandb, and their home for settings and caches."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(READ) and name not in OURS]:
+            patch.delenv(name)
+        for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield
+
+
+def keep_checkout(event: str, arguments: tuple) -> None:
+    """Stop a test, at the line that does it, from opening a file of the checkout for writing.
+
+    Raises:
+        AssertionError: which nobody takes for a full disk.
+    """
+    if event != "open" or "PYTEST_CURRENT_TEST" not in os.environ:
+        return
+    file, _, flags = arguments
+    if not flags & (os.O_WRONLY | os.O_RDWR) or not isinstance(file, str | bytes | os.PathLike):
+        return
+    path = Path(os.path.abspath(os.fsdecode(file)))
+    if not path.is_relative_to(ROOT) or set(path.parts) & set(CACHES) or path.name.startswith(".coverage"):
+        return
+    golden = path.parent.name == "golden" and os.environ.get("CIMLAB_WRITE_GOLDEN") == "1"
+    assert golden, f"a test writes {path.relative_to(ROOT)} into the checkout; give it tmp_path"
+
+
+sys.addaudithook(keep_checkout)
+
+
+def places() -> dict[str, tuple[int, int]]:
+    """What programs that tests start could leave: top-level names, and files where cimlab writes by itself."""
+    found = {path.name: (0, 0) for path in ROOT.iterdir() if not path.name.startswith(".")}
+    for folder in ("paper", "outputs", "multirun", "wandb", "data"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file():
+                status = path.stat()
+                found[str(path.relative_to(ROOT))] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+BEFORE = pytest.StashKey[dict[str, tuple[int, int]]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[BEFORE] = places()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the whole where files of the checkout came, went or changed meanwhile; once, not in every worker."""
+    before, after = session.config.stash[BEFORE], places()
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed and not hasattr(session.config, "workerinput"):
+        print(f"\nERROR: the checkout changed while the tests ran: {', '.join(changed[:10])}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def experiment_script(name: str) -> ModuleType:

@@ -13,12 +13,16 @@ def run(words: list[str]) -> int:
     folder = repository() / "paper"
     parser = Parser("paper", __doc__)
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: paper/records")
-    parser.add_argument("-o", "--output", type=Path, default=folder / "build" / "paper.pdf")
+    beside = "default: paper/build/paper.pdf, with every figure as SVG and every table as CSV beside it"
+    parser.add_argument("-o", "--output", type=Path, help=beside)
     asked = parser.parse_args(words)
     made = read_report(asked.folders or [folder / "records"])
-    from cimlab.reporting.paper import compile_paper
+    from cimlab.reporting.paper import compile_paper, write_data
 
-    compile_paper(made, folder, asked.output)
+    build = folder / "build"
+    output = compile_paper(made, folder, asked.output or build / "paper.pdf")
+    if asked.output is None:
+        write_data(made, build)
     say_missing(made)
-    print(f"paper: {asked.output}")
+    print(f"paper: {output}")
     return 0

@@ -1,8 +1,10 @@
-"""The paper: the report's tables, figures and numbers written beside its Typst source, and compiled to PDF."""
+"""The paper: the report's tables, figures and numbers, and the PDF that Typst makes of them and of the paper's text."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,9 @@ def as_data(report: Report) -> dict[str, Any]:
 
 
 def compile_paper(report: Report, folder: Path, output: Path) -> Path:
-    """Write the data into FOLDER/build and compile FOLDER/paper.typ; the same report gives the same bytes.
+    """Compile FOLDER/paper.typ over the report's data; the same report gives the same bytes.
+
+    The text is compiled in a copy of its own, so that FOLDER stays as it is whatever records the report is over.
 
     Args:
         folder: holds paper.typ.
@@ -58,13 +62,18 @@ def compile_paper(report: Report, folder: Path, output: Path) -> Path:
     source = folder / "paper.typ"
     if not source.is_file():
         raise ReportError(f"{source} is missing; run from a clone of cimlab")
-    write_data(report, folder / "build")
     import typst
 
-    try:
-        content = typst.compile(source, root=folder, ignore_system_fonts=True, pdf_tags=True, timestamp=0)
-    except (typst.TypstError, RuntimeError) as problem:
-        raise ReportError(f"{source} can't be compiled: {problem}") from problem
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "paper"
+        shutil.copytree(folder, root, ignore=shutil.ignore_patterns("build", "records", "dense"))
+        write_data(report, root / "build")
+        try:
+            content = typst.compile(
+                root / source.name, root=root, ignore_system_fonts=True, pdf_tags=True, timestamp=0
+            )
+        except (typst.TypstError, RuntimeError) as problem:
+            raise ReportError(f"{source} can't be compiled: {problem}") from problem
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(content)

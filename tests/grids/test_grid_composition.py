@@ -18,7 +18,7 @@ from cimlab.runs.train import identities
 # a search draws from intervals, a grid enumerates
 EXPERIMENTS = [
     path
-    for path in sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
+    for path in sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
     if "interval(" not in path.read_text()
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cimlab.reporting.paper import as_data, compile_paper
+from cimlab.reporting.paper import as_data, compile_paper, write_data
 from cimlab.reporting.published import Published, validation_table
 from cimlab.reporting.report import Report, ReportError, assemble
 from tests.reporting.made_up import run
@@ -67,9 +67,15 @@ def test_records_become_a_pdf_the_same_each_time(report: Report, folder: Path, t
     )
     assert first.startswith(b"%PDF")
     assert first == second
-    data = json.loads((folder / "build" / "report.json").read_text(encoding="utf-8"))
+    assert not (folder / "build").exists()  # what a paper is compiled of does not lie beside its text
+
+
+def test_every_figure_and_table_is_a_file_of_its_own(report: Report, tmp_path: Path) -> None:
+    write_data(report, tmp_path)
+    data = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert data["numbers"]["records"]["commits"] == ["cimlab 0.1.0, commit unknown"]
-    assert {path.name for path in (folder / "build").glob("*.svg")} == {f"F{i}.svg" for i in range(1, 8)}
+    assert {path.stem for path in tmp_path.glob("*.svg")} == {chart.name for chart in report.charts}
+    assert {path.stem for path in tmp_path.glob("*.csv")} == {table.name for table in report.tables}
 
 
 @pytest.mark.parametrize("records", [[], [run()], [run("weight")]])
