@@ -28,7 +28,8 @@ from cimlab.config.trust import trusting
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.report import CostComparison
-from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, make_masks
+from cimlab.network.masks import Masks, checked_masks
+from cimlab.pruning.masks import MaskHolder, PruningRule, make_masks
 from cimlab.training.budget import budget_of, prunable_matrices
 from cimlab.training.costing import measured_cost
 
@@ -108,7 +109,7 @@ class Lab:
             images: one batch, of which only the shape is used.
         """
         matrices = self._matrices(network, images)
-        kept = {name: mask.cpu() for name, mask in masks.items()}
+        kept = {name: mask.cpu() for name, mask in _checked(masks, matrices).items()}
         index, mode = self.rule.granularity.index, self.config.mapping.placement
         return place_network(matrices, kept, self.geometry, index, mode)
 
@@ -121,6 +122,7 @@ class Lab:
             images: a batch of real images, on which the share of ones among the input bits is measured.
         """
         matrices = self._matrices(network, images)
+        masks = _checked(masks, matrices)
         return measured_cost(
             self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
             network.state_dict(), self.geometry,
@@ -144,6 +146,11 @@ class Lab:
 
     def _matrices(self, network: nn.Module, images: Images) -> list[CrossbarMatrix]:
         return network_matrices(network, tuple(images.shape[1:]), self.config.mapping.row_order)
+
+
+def _checked(masks: Masks, matrices: list[CrossbarMatrix]) -> Masks:
+    """The masks under the names of the layers on arrays."""
+    return checked_masks(masks, {m.name: m.weight_shape for m in matrices})
 
 
 @contextmanager

@@ -29,31 +29,31 @@ def floor(cimlab: str, libraries: str = "") -> Floor:
     return Floor(frozenset(cimlab.split()), frozenset(libraries.split()))
 
 
-EVERYTHING = (
-    "crossbar pruning hardware analog models data training records reporting config runs grids lab cli"
-)
+EVERYTHING = "network crossbar pruning hardware analog models data training records reporting config runs grids lab cli"
 
 FLOORS = {
-    "crossbar": floor("crossbar", "torch"),
-    "pruning": floor("crossbar pruning", "torch"),
-    "hardware": floor("crossbar hardware", "torch"),
-    "analog": floor("crossbar analog", "torch"),
+    "network": floor("network", "torch"),
+    "crossbar": floor("network crossbar", "torch"),
+    "pruning": floor("network crossbar pruning", "torch"),
+    "hardware": floor("network crossbar hardware", "torch"),
+    "analog": floor("network crossbar analog", "torch"),
     "models": floor("models", "torch torchvision"),
     "data": floor("data", "torch torchvision pytorch_lightning"),
     "records": floor("records"),
     "reporting": floor("records reporting"),
     "training": floor(
-        "records pruning crossbar models data analog hardware training",
+        "records pruning network crossbar models data analog hardware training",
         "torch torchvision pytorch_lightning wandb",
     ),
     "config": floor(
-        "crossbar pruning hardware analog models data training records config",
+        "network crossbar pruning hardware analog models data training records config",
         "torch hydra omegaconf",
     ),
     "runs": floor(
-        "crossbar pruning hardware analog models data training records config runs", "torch omegaconf"
+        "network crossbar pruning hardware analog models data training records config runs",
+        "torch omegaconf",
     ),
-    "lab": floor("crossbar pruning hardware analog training config runs", "torch hydra"),
+    "lab": floor("network crossbar pruning hardware analog training config runs", "torch hydra"),
     "grids": floor("records config runs grids", "hydra omegaconf"),
     "cli": floor(EVERYTHING, "torch torchvision pytorch_lightning hydra omegaconf"),
     # the other two files that stand beside the packages

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cimlab.analog.adcs.base import AdcRange
@@ -32,8 +32,9 @@ from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import MAPPED_LAYERS, CrossbarMatrix
 from cimlab.crossbar.permutation import restored
+from cimlab.network.borrowed import borrowed
+from cimlab.network.masks import Masks, checked_masks, weight_shapes
 
-Masks = Mapping[str, Bool[Tensor, "..."]]
 Images = Float[Tensor, "batch channels height width"]
 
 _DIGITAL = (
@@ -111,7 +112,9 @@ def convert(
         PermutationError: the permutation is of another network or row order.
         AnalogError: the network, its weights, its steps or the calibration can't be used; the message names the
             layer.
+        MaskError: a mask is none, or of no layer of this network.
     """
+    masks = checked_masks(masks, weight_shapes(network))
     trained = mapped_layers(network, settings)
     steps = _learned_steps(learned, geometry, settings, trained)
     factors = output_factors(network) if steps else {}
@@ -224,8 +227,9 @@ def _observe(
         for name, layer in layers.items()
     ]
     try:
-        for images in batches if observers else ():
-            network(images)
+        with borrowed(network):
+            for images in batches if observers else ():
+                network(images)
     finally:
         for hook in hooks:
             hook.remove()
@@ -241,8 +245,9 @@ def _calibrate_adcs(network: nn.Module, batches: Iterable[Images]) -> None:
         for layer in analog_layers(network).values()
     ]
     try:
-        for images in _first(batches):
-            network(images)
+        with borrowed(network):
+            for images in _first(batches):
+                network(images)
     finally:
         for hook in hooks:
             hook.remove()

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
+from cimlab.network.borrowed import borrowed
+
 RowOrder = Literal["channel_major", "kernel_major"]
 MAPPED_LAYERS = (nn.Conv2d, nn.Linear)
 
@@ -182,7 +184,7 @@ def network_matrices(
     for name, layer in layers.items():
         layer.register_forward_hook(count(name, isinstance(layer, nn.Linear)))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), borrowed(shadow):
             shadow(torch.empty(1, *input_shape, device="meta"))
     except (RuntimeError, ValueError) as problem:
         shape = " x ".join(map(str, input_shape))

@@ -21,6 +21,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.tally import LayerMask, Work, dense_work, row_group_bounds
 from cimlab.crossbar.units import UnitGrid
+from cimlab.network.masks import checked_masks
 
 PlacementMode = Literal["in_place", "compacted"]
 
@@ -257,7 +258,11 @@ def place_network(
         geometry: the array.
         index_of: the units whose presence the hardware is told, by layer.
         mode: in_place or compacted.
+
+    Raises:
+        MaskError: a mask is none, or of no layer that is mapped.
     """
+    kept = checked_masks(kept, {m.name: m.weight_shape for m in matrices})
     dense = {m.name: place_dense(m, geometry) for m in matrices}
     layers = dict(dense)
     for matrix in matrices:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.units import UnitGrid
+from cimlab.network.masks import checked_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,12 @@ class LayerMask:
 
     @classmethod
     def of(cls, kept: Bool[Tensor, "groups rows cols"]) -> LayerMask:
-        """From a boolean tensor on any device."""
+        """From a tensor on any device.
+
+        Raises:
+            MaskError: a value is neither 0 nor 1; compiled code would read over the end of its bytes.
+        """
+        kept = checked_mask("given", kept, tuple(kept.shape))
         return cls(kept.cpu().contiguous().numpy().view(np.uint8))
 
     @cached_property

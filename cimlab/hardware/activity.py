@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.hardware.errors import require_numbers
+from cimlab.network.borrowed import borrowed
 
 ASSUMED = "assumed"
 MEASURED = "measured"
@@ -116,7 +117,7 @@ def input_densities(
     """Fraction of ones among the input bits of each layer, measured in one forward pass.
 
     Activations are quantised to `input_bits` by the largest magnitude in the batch; a signed input is fed as its
-    magnitude. The network's mode and weights are left as they were.
+    magnitude. The network is left as it was, the mode of every module among it.
     """
     found: dict[str, list[float]] = {name: [] for name in layers}
 
@@ -128,13 +129,11 @@ def input_densities(
 
     modules = dict(network.named_modules())
     handles = [modules[name].register_forward_hook(hook(name)) for name in layers]
-    training = network.training
-    network.eval()
     try:
-        with torch.compiler.set_stance("force_eager"):  # compiled code would call no hooks
+        # compiled code would call no hooks
+        with borrowed(network), torch.compiler.set_stance("force_eager"):
             network(images)
     finally:
-        network.train(training)
         for handle in handles:
             handle.remove()
     return {name: sum(values) / len(values) for name, values in found.items() if values}

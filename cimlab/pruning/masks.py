@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cimlab.crossbar.attribution import unit_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.network.masks import Masks, checked_masks, weight_shapes
 from cimlab.pruning.allocation import Budget, Candidates, PruningError, allocate, per_step
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.saliency import Saliency
-
-Masks = dict[str, Bool[Tensor, "..."]]
-"""Layer name -> True where a weight is left, in the shape of the layer's weight."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +124,30 @@ def _tied(matrix: CrossbarMatrix, scores: Tensor, sizes: Tensor, tiers: Tensor) 
 
 
 class MaskHolder:
-    """Keeps pruned weights at exactly 0: call `hold` after anything that may have moved them."""
+    """Keeps pruned weights at exactly 0: call `hold` after anything that may have moved them.
+
+    Args:
+        network: its weights are held.
+        masks: layer name -> 1 where a weight is kept, of any dtype.
+
+    Raises:
+        MaskError: a mask is none, or of no layer of this network.
+    """
 
     def __init__(self, network: nn.Module, masks: Masks) -> None:
-        self.weights: list[Tensor] = [layer_weight(network, name) for name in masks]
-        # with the strides of the weights, channels_last among them: only then is the product one pass
-        self.factors = [
-            torch.empty_like(w).copy_(mask) for mask, w in zip(masks.values(), self.weights, strict=True)
+        held = checked_masks(masks, weight_shapes(network))
+        self.weights: list[Tensor] = [layer_weight(network, name) for name in held]
+        # with the strides of the weights, channels_last among them: only then is it one pass
+        self.pruned = [
+            torch.empty_like(w, dtype=torch.bool).copy_(~mask)
+            for mask, w in zip(held.values(), self.weights, strict=True)
         ]
 
     @torch.no_grad()
     def hold(self) -> None:
-        """Multiply every weight by its mask, in place."""
-        torch._foreach_mul_(self.weights, self.factors)
+        """Set every pruned weight to 0, in place; also one that became NaN, which a product with 0 would keep."""
+        for weight, pruned in zip(self.weights, self.pruned, strict=True):
+            weight.masked_fill_(pruned, 0)
 
 
 def weights_left(masks: Masks) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.network.borrowed import borrowed
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
 from cimlab.pruning.schedules import Schedule
@@ -134,18 +136,15 @@ def mean_importance(
 ) -> dict[str, Float[Tensor, "..."]]:
     """|w dL/dw| of the training loss, averaged over the first `count` batches, BatchNorm frozen."""
     network = _network(module)
-    was_training = network.training
-    network.eval()
     weights = [layer_weight(network, m.name) for m in matrices]
     sums = [torch.zeros_like(w) for w in weights]
     taken = 0
-    for images, labels in batches:
-        with module.trainer.precision_plugin.forward_context():
-            loss = F.cross_entropy(network(images.to(module.device)), labels.to(module.device))
-        for total, weight, gradient in zip(sums, weights, torch.autograd.grad(loss, weights), strict=True):
-            total += (weight.detach() * averaged(gradient)).abs()
-        taken += 1
-        if taken == count:
-            break
-    network.train(was_training)
+    with borrowed(network):
+        for images, labels in islice(batches, count):
+            with module.trainer.precision_plugin.forward_context():
+                loss = F.cross_entropy(network(images.to(module.device)), labels.to(module.device))
+            gradients = torch.autograd.grad(loss, weights)
+            for total, weight, gradient in zip(sums, weights, gradients, strict=True):
+                total += (weight.detach() * averaged(gradient)).abs()
+            taken += 1
     return {m.name: total / taken for m, total in zip(matrices, sums, strict=True)}

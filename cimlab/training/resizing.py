@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cimlab.network.borrowed import borrowed
 from cimlab.training.learning_rate import ROUNDING
 from cimlab.training.settings import ResizingSettings
 
@@ -54,18 +55,16 @@ def require_resizable(
         ResizingError: the smaller images are as large as the whole ones, or the network can't take them.
     """
     channels, side, _ = image_shape
-    small, training = small_side(side, settings), network.training
+    small = small_side(side, settings)
     if small == side:
         raise ResizingError(
             f"resizing.scale={settings.scale:g} leaves images of {side} x {side} as they are; use a smaller scale"
         )
     try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, channels, small, small))
+        with torch.no_grad(), borrowed(network):
+            network(torch.zeros(1, channels, small, small))
     except (RuntimeError, ValueError) as problem:
         raise ResizingError(
             f"resizing: this network can't take images of {small} x {small}; leave resizing out, or choose a model "
             "that pools its last features"
         ) from problem
-    finally:
-        network.train(training)

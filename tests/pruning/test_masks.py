@@ -318,11 +318,11 @@ def test_weight_pruning_keeps_the_largest_weights_of_all_layers(data: st.DataObj
     assert set(kept.nonzero().flatten().tolist()) == set(sizes.topk(target).indices.tolist())
 
 
-def test_factors_lie_as_the_weights_do_so_that_holding_is_one_pass() -> None:
+def test_masks_lie_as_the_weights_do_so_that_holding_is_one_pass() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3)).to(memory_format=torch.channels_last)
     mask = torch.rand(4, 3, 3, 3) < 0.5
     holder = MaskHolder(network, {"0": mask})
-    assert holder.factors[0].stride() == network.get_parameter("0.weight").stride() != mask.stride()
+    assert holder.pruned[0].stride() == network.get_parameter("0.weight").stride() != mask.stride()
     holder.hold()
     assert bool((network.get_parameter("0.weight")[~mask] == 0).all())
     assert bool((network.get_parameter("0.weight")[mask] != 0).all())

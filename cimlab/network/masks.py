@@ -1,0 +1,128 @@
+"""Masks at the door: tensors of 0 and 1 by layer, as pruning tools make them, or one line that says what is wrong.
+
+Whatever takes masks calls `checked_masks` before it does anything else; behind it, masks are boolean, fit their layers
+and are called as the layers are. Compiled code sees nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+Masks = dict[str, Bool[Tensor, "..."]]
+"""Layer name -> True where a weight is left, in the shape of the layer's weight."""
+
+WRAPPERS = ("module", "_orig_mod")
+"""What DataParallel and torch.compile put into the names of a network's layers."""
+SUFFIXES = (".weight_mask", ".weight")
+"""What may follow a layer's name: torch.nn.utils.prune calls its masks so, and some tools name the weight itself."""
+NAMES_SHOWN = 8
+
+
+class MaskError(ValueError):
+    """Masks that can't be used; the message names the mask, what is wrong, and what is allowed."""
+
+
+def weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Layer name -> shape of its weight, for every layer that has one."""
+    weights = {name: getattr(layer, "weight", None) for name, layer in network.named_modules()}
+    return {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, Tensor)}
+
+
+def checked_masks(masks: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Masks:
+    """Masks of any dtype that hold 0 and 1, as booleans under the names of the layers.
+
+    Args:
+        masks: layer name -> 1 where a weight is kept. Names of a wrapped network (`module.conv1`, `_orig_mod.conv1`)
+            mean the layer itself, and so do those of its weight (`conv1.weight`, `conv1.weight_mask`).
+        shapes: layer name -> shape of its weight; a layer without a mask is whole.
+
+    Raises:
+        MaskError: a name that no layer has, another shape, or a value that is neither 0 nor 1; one line.
+
+    >>> checked_masks({"module.0": torch.tensor([[1.0, 0.0]])}, {"0": (1, 2)})
+    {'0': tensor([[ True, False]])}
+    """
+    if not isinstance(masks, Mapping):
+        raise MaskError(
+            f"masks are a {type(masks).__name__}; give a dictionary of layer name to tensor of 0 and 1"
+        )
+    layers = _by_plain_name(shapes)
+    checked: Masks = {}
+    for name, mask in masks.items():
+        layer = _layer(str(name), shapes, layers)
+        if layer in checked:
+            raise MaskError(f"layer {layer} has two masks, the second called {name}; keep one")
+        checked[layer] = checked_mask(layer, mask, tuple(shapes[layer]))
+    return checked
+
+
+def plain_name(name: str) -> str:
+    """A layer's name without what wrappers put into it.
+
+    >>> plain_name("module._orig_mod.layer1.0.conv1")
+    'layer1.0.conv1'
+    """
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _by_plain_name(layers: Iterable[str]) -> dict[str, str]:
+    """Plain name -> layer, where that is one layer's alone."""
+    found: dict[str, str] = {}
+    twice = set()
+    for layer in layers:
+        plain = plain_name(layer)
+        if plain in found:
+            twice.add(plain)
+        found[plain] = layer
+    return {plain: layer for plain, layer in found.items() if plain not in twice}
+
+
+def _layer(name: str, shapes: Mapping[str, tuple[int, ...]], by_plain_name: dict[str, str]) -> str:
+    """The layer that a mask is of."""
+    for suffix in ("", *SUFFIXES):
+        layer = name.removesuffix(suffix)
+        if layer in shapes:
+            return layer
+        if plain_name(layer) in by_plain_name:
+            return by_plain_name[plain_name(layer)]
+    near = difflib.get_close_matches(plain_name(name), shapes, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    more = "" if len(shapes) <= NAMES_SHOWN else f" and {len(shapes) - NAMES_SHOWN} more"
+    known = ", ".join([*shapes][:NAMES_SHOWN])
+    raise MaskError(f"mask {name}: no layer that takes a mask is called so; {hint}there are {known}{more}")
+
+
+def checked_mask(layer: str, mask: object, shape: tuple[int, ...]) -> Bool[Tensor, "..."]:
+    """One mask as booleans.
+
+    Raises:
+        MaskError: as `checked_masks`.
+    """
+    if isinstance(mask, np.ndarray):
+        mask = torch.from_numpy(np.ascontiguousarray(mask))
+    if not isinstance(mask, Tensor) or mask.is_meta or mask.is_quantized:
+        kind = "tensor without values" if isinstance(mask, Tensor) else type(mask).__name__
+        raise MaskError(f"the mask of layer {layer} is a {kind}; give a tensor of 0 and 1")
+    mask = mask.detach()
+    if mask.layout != torch.strided:
+        mask = mask.to_dense()
+    if tuple(mask.shape) != shape:
+        raise MaskError(
+            f"the mask of layer {layer} has shape {tuple(mask.shape)}, its weight {shape}; give a value a weight"
+        )
+    if mask.dtype == torch.bool:
+        return mask
+    fits = (mask == 0) | (mask == 1)
+    if not bool(fits.all()):
+        odd = mask[~fits].flatten()[0].item()
+        raise MaskError(
+            f"the mask of layer {layer} holds {odd:g}; a mask is 1 where a weight is kept and 0 elsewhere"
+        )
+    return mask != 0
