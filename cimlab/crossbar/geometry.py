@@ -14,6 +14,10 @@ MuxControl = Literal["lockstep", "independent"]
 SignedEncoding = Literal["differential", "offset", "twos_complement"]
 
 
+LARGEST_ADVISED_CELL_BITS = 4
+"""Advice names no denser cell: the shipped technologies cover up to 4 bits."""
+
+
 class GeometryError(ValueError):
     """A crossbar that can't be built; the message names the fields and the nearest legal values."""
 
@@ -73,23 +77,39 @@ class CrossbarGeometry:
                 f"dac_bits={self.dac_bits} is more than input_bits={self.input_bits}; "
                 f"use dac_bits <= {self.input_bits}"
             )
-        if self.cols % self.columns_per_adc:
-            raise GeometryError(
-                f"columns_per_adc={self.columns_per_adc} does not divide cols={self.cols}; "
-                f"use one of {_divisors(self.cols)}"
-            )
-        if self.columns_read % self.columns_per_weight:
-            legal = [a for a in _divisors(self.cols) if (self.cols // a) % self.columns_per_weight == 0]
-            mend = (
-                f"use columns_per_adc in {legal}"
-                if legal
-                else f"use cols that are a multiple of {self.columns_per_weight}"
-            )
-            raise GeometryError(
-                f"cols={self.cols} / columns_per_adc={self.columns_per_adc} reads {self.columns_read} bitlines a "
-                f"step, not a whole multiple of the {self.columns_per_weight} that one weight needs "
-                f"(weight_bits={self.weight_bits}, cell_bits={self.cell_bits}, {self.signed_encoding}); {mend}"
-            )
+        if self.signed_encoding == "twos_complement" and (self.weight_bits - 1) % self.cell_bits:
+            self._refuse_shared_sign()
+        if self.cols % (self.columns_per_adc * self.columns_per_weight):
+            self._refuse_columns()
+
+    def _refuse_shared_sign(self) -> None:
+        """Two's complement subtracts the sign bit's current, which a cell must therefore hold alone."""
+        legal = [
+            bits
+            for bits in _divisors(self.weight_bits - 1)
+            if bits <= LARGEST_ADVISED_CELL_BITS
+            and self.cols % (self.columns_per_adc * ceil(self.weight_bits / bits)) == 0
+        ]
+        mend = (
+            f"use cell_bits in {legal}, or signed_encoding=offset" if legal else "use signed_encoding=offset"
+        )
+        raise GeometryError(
+            f"signed_encoding=twos_complement with weight_bits={self.weight_bits} and cell_bits={self.cell_bits} "
+            f"puts the sign bit into a cell with others, where its current can't be told apart; {mend}"
+        )
+
+    def _refuse_columns(self) -> None:
+        """The bitlines of a step must be whole weights; name values that are taken when everything else stays."""
+        k, read = self.columns_per_weight, self.cols / self.columns_per_adc
+        legal = [a for a in _divisors(self.cols) if (self.cols // a) % k == 0]
+        period = self.columns_per_adc * k
+        nearest = sorted({max(1, self.cols // period) * period, -(-self.cols // period) * period})
+        mend = f"use columns_per_adc in {legal}" if legal else f"use cols in {nearest}"
+        raise GeometryError(
+            f"cols={self.cols} / columns_per_adc={self.columns_per_adc} reads {read:g} bitlines a step, not a whole "
+            f"multiple of the {k} that one weight needs (weight_bits={self.weight_bits}, cell_bits={self.cell_bits}, "
+            f"{self.signed_encoding}); {mend}"
+        )
 
     def _check_choices(self) -> None:
         for name, choices in (("mux_control", MuxControl), ("signed_encoding", SignedEncoding)):
@@ -99,13 +119,12 @@ class CrossbarGeometry:
 
     def _check_ranges(self) -> None:
         """Upper ends are far beyond any published macro; they catch slips such as bytes given for bits."""
-        smallest_weight = 2 if self.signed_encoding == "differential" else 1
         ranges = {
             "rows": (1, 65536),
             "cols": (1, 65536),
             "active_rows": (1, 65536),
             "columns_per_adc": (1, 65536),
-            "weight_bits": (smallest_weight, 16),
+            "weight_bits": (2, 16),  # one level beside zero
             "cell_bits": (1, 8),
             "input_bits": (1, 16),
             "dac_bits": (1, 16),

@@ -233,17 +233,6 @@ def test_missing_and_broken_calibration_and_inputs_are_refused_by_layer() -> Non
         converted(images * torch.nan)
 
 
-def test_weight_bits_without_levels_and_a_shared_sign_bit_are_refused() -> None:
-    network = nn.Sequential(nn.Linear(4, 2))
-    images = torch.rand(3, 4)
-    one = CrossbarGeometry(weight_bits=1, cell_bits=1, signed_encoding="offset")
-    with pytest.raises(AnalogError, match="weight_bits=1 has no level beside zero"):
-        convert(network, {}, one, AnalogSettings(), IdealAdc(), [images])
-    shared = CrossbarGeometry(signed_encoding="twos_complement")
-    with pytest.raises(AnalogError, match=r"sign bit.*use cell_bits in \[1, 7\]"):
-        convert(network, {}, shared, AnalogSettings(), IdealAdc(), [images])
-
-
 @pytest.mark.parametrize(("encoding", "backend"), [("differential", "packed"), ("offset", "reference")])
 def test_permuted_lines_compute_the_same_through_a_lossless_adc(encoding, backend) -> None:
     """Grouped and strided convolutions and a Linear, half of the weights pruned, every line elsewhere."""

@@ -61,7 +61,7 @@ REFUSED = [
     (["prune.remaining=1.5"], "prune.remaining=1.5: input should be less than or equal to 1"),
     (["geometry.adc_bits=0"], "adc_bits=0 must be from 1 to 24"),
     (["geometry.columns_per_adc=64"], "use columns_per_adc in [1, 2, 4, 8, 16]"),
-    (["geometry.cols=100"], "columns_per_adc=8 does not divide cols=100; use one of"),
+    (["geometry.cols=100"], "cols=100 / columns_per_adc=8 reads 12.5 bitlines a step"),
     (["geometry.active_rows=256"], "active_rows=256 is more than rows=128"),
     (["schedule.epochs=0"], "schedule.epochs=0 must be 1 or more"),
     (["schedule=iterative", "schedule.prune_rounds=99"], "schedule.prune_rounds=99"),

@@ -18,6 +18,8 @@ def geometries(draw: st.DrawFn, row_unit: int = 1) -> CrossbarGeometry:
     encoding: SignedEncoding = draw(st.sampled_from(get_args(SignedEncoding)))
     mux_control: MuxControl = draw(st.sampled_from(get_args(MuxControl)))
     weight_bits, cell_bits = draw(st.integers(2, 5)), draw(st.integers(1, 4))
+    if encoding == "twos_complement":  # the sign bit has a cell of its own
+        cell_bits = draw(st.sampled_from([b for b in range(1, 5) if (weight_bits - 1) % b == 0]))
     magnitude = weight_bits - 1 if encoding == "differential" else weight_bits
     k = -(-magnitude // cell_bits) * (2 if encoding == "differential" else 1)
     columns_per_adc, n = draw(st.integers(1, 4)), draw(st.integers(1, 3))

@@ -1,13 +1,15 @@
 """A geometry derives what domain.md section 2 says, and refuses what can't be built in one line that helps."""
 
+import re
 from dataclasses import fields, replace
 from math import ceil, log2
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
+from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError, SignedEncoding
 from tests.crossbar.strategies import geometries
 
 REFUSED: list[tuple[dict[str, Any], list[str]]] = [
@@ -16,15 +18,18 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"active_rows": 0}, ["active_rows=0", "1 to 65536"]),
     ({"active_rows": 129}, ["active_rows=129", "rows=128", "active_rows <= 128"]),
     ({"columns_per_adc": 0}, ["columns_per_adc=0", "1 to 65536"]),
-    ({"columns_per_adc": 12}, ["columns_per_adc=12", "cols=128", "[1, 2, 4, 8, 16, 32, 64, 128]"]),
+    ({"columns_per_adc": 12}, ["columns_per_adc=12", "cols=128", "columns_per_adc in [1, 2, 4, 8, 16]"]),
     # 128 / 32 = 4 bitlines a step, a weight needs ceil(7 / 2) slices x 2 = 8: n = 1/2
     ({"columns_per_adc": 32}, ["cols=128", "4 bitlines", "8 that one weight needs", "[1, 2, 4, 8, 16]"]),
     # k = ceil(7 / 4) x 2 = 4 of the 6 bitlines a step: n = 3/2
     ({"cols": 12, "columns_per_adc": 2, "cell_bits": 4}, ["cols=12", "6 bitlines", "columns_per_adc in [1, 3]"]),
-    ({"cols": 4, "columns_per_adc": 1}, ["cols=4", "cols", "8 that one weight needs", "multiple of 8"]),
-    ({"cols": 100, "columns_per_adc": 1}, ["cols=100", "8 that one weight needs", "multiple of 8"]),
+    ({"cols": 4, "columns_per_adc": 1}, ["cols=4", "8 that one weight needs", "cols in [8]"]),
+    ({"cols": 100, "columns_per_adc": 1}, ["cols=100", "8 that one weight needs", "cols in [96, 104]"]),
+    ({"cols": 100}, ["cols=100", "12.5 bitlines", "cols in [64, 128]"]),
     ({"weight_bits": 1}, ["weight_bits=1", "2 to 16"]),
-    ({"weight_bits": 0, "signed_encoding": "offset"}, ["weight_bits=0", "1 to 16"]),
+    ({"weight_bits": 1, "signed_encoding": "offset"}, ["weight_bits=1", "2 to 16"]),
+    ({"signed_encoding": "twos_complement"}, ["sign bit", "cell_bits in [1], or signed_encoding=offset"]),
+    ({"signed_encoding": "twos_complement", "weight_bits": 9, "cell_bits": 3}, ["; use signed_encoding"]),
     ({"cell_bits": 0}, ["cell_bits=0", "1 to 8"]),
     ({"input_bits": 0}, ["input_bits=0", "1 to 16"]),
     ({"dac_bits": 0}, ["dac_bits=0", "1 to 16"]),
@@ -46,6 +51,27 @@ def test_what_can_not_be_built_is_refused_in_one_line(values: dict[str, Any], wo
     message = str(refusal.value)
     assert "\n" not in message
     assert not [word for word in words if word not in message], message
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(1, 300), st.integers(1, 16), st.integers(2, 16), st.integers(1, 8),
+    st.sampled_from(get_args(SignedEncoding)),
+)  # fmt: skip
+def test_every_value_that_a_refusal_names_is_taken_when_it_is_followed(
+    cols: int, per_adc: int, weight_bits: int, cell_bits: int, encoding: SignedEncoding
+) -> None:
+    values: dict[str, Any] = {
+        "cols": cols, "columns_per_adc": per_adc, "weight_bits": weight_bits, "cell_bits": cell_bits,
+        "signed_encoding": encoding,
+    }  # fmt: skip
+    try:
+        CrossbarGeometry(**values)
+    except GeometryError as refusal:
+        for field, listed in re.findall(r"use (\w+) in \[([\d, ]+)\]", str(refusal)):
+            for value in listed.split(", "):
+                followed: dict[str, Any] = values | {field: int(value)}
+                CrossbarGeometry(**followed)
 
 
 def test_a_geometry_never_changes_once_built() -> None:
