@@ -6,8 +6,9 @@ the caller's, and the choices of granularity, geometry, technology, ADC and devi
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import torch
 from hydra import initialize_config_dir
@@ -29,7 +30,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.report import CostComparison
 from cimlab.network.masks import Masks, checked_masks
-from cimlab.pruning.masks import MaskHolder, PruningRule, make_masks
+from cimlab.pruning.masks import MaskHolder, PruningRule, layer_weight, make_masks
 from cimlab.training.budget import budget_of, prunable_matrices
 from cimlab.training.costing import measured_cost
 
@@ -73,9 +74,12 @@ class Lab:
         refuse_unpriceable(self.cost_model, self.geometry)
         self.adc = make_adc(self.config.adc, extensions)
         self.device = make_device(self.config.device, extensions)
+        self._dense: WeakKeyDictionary[nn.Module, tuple[dict[str, Tensor], Masks]] = WeakKeyDictionary()
 
     def prune(self, network: nn.Module, images: Images, importance: dict[str, Tensor] | None = None) -> Masks:
         """Choose the weights that stay and set the others to 0; `hold` keeps them there while you retrain.
+
+        The weights as they are now are remembered for as long as the network lives, for `cost` to compare with.
 
         Args:
             network: its Conv2d and Linear layers are pruned, in place.
@@ -93,6 +97,7 @@ class Lab:
         prunable = prunable_matrices(self._matrices(network, images), self.config.prune)
         budget = budget_of(self.config.prune)
         masks = make_masks(network, prunable, self.rule, budget, generator, None, importance)
+        self._remember_dense(network, masks)
         self.hold(network, masks).hold()
         return masks
 
@@ -113,19 +118,27 @@ class Lab:
         index, mode = self.rule.granularity.index, self.config.mapping.placement
         return place_network(matrices, kept, self.geometry, index, mode)
 
-    def cost(self, network: nn.Module, masks: Masks, images: Images) -> CostComparison:
-        """Energy, latency, area and throughput of the network, beside the same network with no zero skipped.
+    def cost(
+        self, network: nn.Module, masks: Masks, images: Images, dense: Mapping[str, Tensor] | None = None
+    ) -> CostComparison:
+        """Energy, latency, area and throughput of the network, beside those of the dense one that it was.
 
         Args:
-            network: trained; the values of its cells follow from its weights.
+            network: trained; cells and wordlines are priced as `on_arrays` writes and feeds them.
             masks: layer name -> True where a weight is kept.
-            images: a batch of real images, on which the share of ones among the input bits is measured.
+            images: a batch of training images, on which ranges are calibrated and inputs counted.
+            dense: state_dict of the dense network; None takes the weights that `prune` found in this network, and
+                where it pruned none, the network as it is, which a note then says.
+
+        Raises:
+            CellError: a weight or an input is not a finite number.
         """
+        dense = dense or self._dense_weights(network)
         matrices = self._matrices(network, images)
         masks = _checked(masks, matrices)
         return measured_cost(
             self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
-            network.state_dict(), self.geometry,
+            dense, self.geometry, self.config.analog,
         )  # fmt: skip
 
     def on_arrays(self, network: nn.Module, masks: Masks, images: Images, draw: int = 0) -> nn.Module:
@@ -143,6 +156,19 @@ class Lab:
         converted = convert(network, masks, self.geometry, self.config.analog, self.adc, [images])
         program_draw(converted, self.device, self.config.seed, draw)
         return converted
+
+    def _remember_dense(self, network: nn.Module, masks: Masks) -> None:
+        """Keep the weights that are about to be pruned, unless they are those of an earlier pruning."""
+        state, earlier = self._dense.get(network, ({}, {}))
+        pruned = (layer_weight(network, name)[~mask] for name, mask in earlier.items())
+        if not state or any(bool(weights.any()) for weights in pruned):
+            state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self._dense[network] = (state, masks)
+
+    def _dense_weights(self, network: nn.Module) -> Mapping[str, Tensor] | None:
+        """What `prune` remembered, if the network still has weights of these names."""
+        state = self._dense.get(network, ({}, {}))[0]
+        return state if state and state.keys() == network.state_dict().keys() else None
 
     def _matrices(self, network: nn.Module, images: Images) -> list[CrossbarMatrix]:
         return network_matrices(network, tuple(images.shape[1:]), self.config.mapping.row_order)

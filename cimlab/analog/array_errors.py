@@ -26,10 +26,12 @@ from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.layers import AnalogConv2d, AnalogLinear, Mapping
-from cimlab.analog.quantise import InputQuantiser, LayerSteps, by_output, weight_integers
+from cimlab.analog.learned_steps import LayerSteps
 from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import slice_weights
+from cimlab.crossbar.cells import by_output, largest_weight, weight_integers
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.inputs import InputQuantiser
 from cimlab.crossbar.matrix import CrossbarMatrix
 
 READ_BACK_DRAWS = 4096
@@ -52,7 +54,7 @@ def read_back_table(
         raise AnalogError(
             f"device: {placed[0]} depends on a cell's place in its array and can't be drawn by weight; leave it out"
         )
-    largest = 2 ** (geometry.weight_bits - 1) - 1
+    largest = largest_weight(geometry.weight_bits)
     integers = torch.arange(-largest, largest + 1, dtype=torch.int32).view(1, -1, 1).expand(-1, -1, draws)
     sliced = slice_weights(integers, torch.ones_like(integers, dtype=torch.bool), geometry)
     coefficients = torch.tensor(sliced.coefficients, dtype=torch.float32).view(-1, 1, 1)

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from numba import njit, prange
 from torch import Tensor
 
-from cimlab.analog.quantise import InputQuantiser
 from cimlab.analog.threads import follow_torch
+from cimlab.crossbar.inputs import InputQuantiser, largest_input
 
 Padding = tuple[int, int, int, int]
 """Pixels left, right, above, below."""
@@ -29,7 +29,7 @@ def quantise_padded(
     left, right, top, bottom = padding
     planes, height, width = x.shape
     q = torch.empty(planes, height + top + bottom, width + left + right, dtype=torch.int32)
-    scale, highest = np.float32(quantiser.scale), np.float32(2**quantiser.bits - 1)
+    scale, highest = np.float32(quantiser.scale), np.float32(largest_input(quantiser.bits))
     follow_torch()
     nan = _quantise(x.numpy(), scale, np.float32(quantiser.zero), highest, top, left, q.numpy())
     return q, bool(nan)

@@ -1,5 +1,7 @@
-"""The one error of the analog model: a network, range or setting that arrays can't compute with."""
+"""The error of the analog model: a network, range or setting that arrays can't compute with."""
+
+from cimlab.crossbar.cells import CellError
 
 
-class AnalogError(ValueError):
+class AnalogError(CellError):
     """A network that can't run on the arrays as asked; the message names the layer or field and the mend."""

@@ -17,14 +17,10 @@ from torch.nn import functional
 
 from cimlab.analog.array_errors import ArrayErrors
 from cimlab.analog.errors import AnalogError
-from cimlab.analog.quantise import (
-    LayerSteps,
-    RangeObserver,
-    by_output,
-    least_error_steps,
-    whole_range_steps,
-)
+from cimlab.analog.learned_steps import LayerSteps
+from cimlab.crossbar.cells import by_output, largest_weight, least_error_steps, whole_range_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.inputs import RangeObserver, largest_input
 
 TRAINED_BITS = (2, 8)
 """Precisions that are trained: LSQ's authors report from 2 bits on, and beyond 8 rounding loses nothing."""
@@ -193,10 +189,10 @@ class LayerQuantiser(nn.Module):
 
     def _input_bounds(self) -> tuple[Tensor, Tensor]:
         """Lowest and highest input level, counted from real zero."""
-        return -self.input_zero, 2**self.input_bits - 1 - self.input_zero
+        return -self.input_zero, largest_input(self.input_bits) - self.input_zero
 
     def _weight_bounds(self) -> tuple[Tensor, Tensor]:
-        high = torch.full_like(self.input_zero, 2 ** (self.weight_bits - 1) - 1)
+        high = torch.full_like(self.input_zero, largest_weight(self.weight_bits))
         return -high, high
 
 
@@ -265,7 +261,7 @@ class StraightThrough(LayerQuantiser):
 
     def input_step(self) -> Float[Tensor, ""]:
         span = self.high - self.low
-        return torch.where(span > 0, span / (2**self.input_bits - 1), 1.0)
+        return torch.where(span > 0, span / largest_input(self.input_bits), 1.0)
 
     def _learn(self, x: Float[Tensor, "..."], weight: Float[Tensor, "out ..."], first: bool) -> None:
         low, high = x.detach().aminmax()

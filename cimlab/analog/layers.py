@@ -23,9 +23,9 @@ from cimlab.analog.digital import Padding, quantise_padded, scale_and_add, scale
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches, Places, conv_places, linear_places
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
-from cimlab.analog.quantise import InputQuantiser
 from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import SlicedMatrix
+from cimlab.crossbar.inputs import InputQuantiser
 from cimlab.crossbar.matrix import CrossbarMatrix
 
 HISTOGRAM_PRODUCTS = 512

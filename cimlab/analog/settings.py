@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RangeRule = Literal["max", "percentile", "mse"]
-WeightScale = Literal["per_tensor", "per_channel"]
+from cimlab.crossbar.rules import RangeRule, WeightScale
+
 StepSource = Literal["learned", "calibrated"]
 BackendName = Literal["auto", "exact", "packed", "conductance", "tensor_core", "reference"]
 

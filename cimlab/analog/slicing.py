@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from cimlab.analog.errors import AnalogError
+from cimlab.crossbar.cells import Encoding, cell_levels
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.units import aligned_segments, segment_sum
 
@@ -60,41 +60,15 @@ def slice_weights(
     kept: Bool[Tensor, "groups rows cols"],
     geometry: CrossbarGeometry,
 ) -> SlicedMatrix:
-    """Cut integers into cells.
-
-    `differential` stores |w| in one of two columns; `offset` stores w + 2^(weight_bits - 1) (ISAAC, Shafiee et
-    al., ISCA 2016, section V); `twos_complement` gives the sign bit, alone in its cell, a negative coefficient.
-
-    Raises:
-        AnalogError: the sign bit of two's complement would share a cell, whose current could not be told apart.
-    """
+    """Cut integers into cells, as `cimlab.crossbar.cells` writes them."""
+    encoding = Encoding.of(geometry)
     weights = weights.where(kept, 0)
-    cell, slices, encoding = geometry.cell_bits, geometry.slices, geometry.signed_encoding
-    if encoding == "twos_complement" and (geometry.weight_bits - 1) % cell:
-        legal = [bits for bits in range(1, 9) if (geometry.weight_bits - 1) % bits == 0]
-        raise AnalogError(
-            f"signed_encoding=twos_complement with weight_bits={geometry.weight_bits} and cell_bits={cell} puts "
-            f"the sign bit into a cell with others, where its current can't be told apart; use cell_bits in "
-            f"{legal}, or signed_encoding=offset"
-        )
     row_group_of = aligned_segments(weights.shape[1], geometry.rows, geometry.active_rows)
     converted = segment_sum(kept.int(), row_group_of, int(row_group_of[-1]) + 1, 1) > 0
     driven = _driven(kept, converted, row_group_of, geometry)
-    powers = [2 ** (s * cell) for s in range(slices)]
-    bias = 0
-    if encoding == "differential":
-        magnitudes = [weights.clamp(min=0), (-weights).clamp(min=0)]
-        coefficients = powers + [-p for p in powers]
-    elif encoding == "offset":
-        bias = 2 ** (geometry.weight_bits - 1)
-        magnitudes, coefficients = [weights + bias], powers
-    else:
-        magnitudes = [weights % 2**geometry.weight_bits]
-        coefficients = [*powers[:-1], -powers[-1]]
-    digits = [m >> (s * cell) & (2**cell - 1) for m in magnitudes for s in range(slices)]
-    levels = (torch.stack(digits, 1) * driven[:, None]).to(torch.uint8)
+    levels = (cell_levels(weights, geometry, 1) * driven[:, None]).to(torch.uint8)
     return SlicedMatrix(
-        geometry, weights, kept, levels, tuple(coefficients), bias, driven, converted, row_group_of
+        geometry, weights, kept, levels, encoding.coefficients, encoding.bias, driven, converted, row_group_of
     )
 
 

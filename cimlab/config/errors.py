@@ -14,6 +14,7 @@ SHOWN = 120
 REFUSALS = ("DataSettingError", "MaskError", "NetworkShapeError")
 FAILURES = (
     "AnalogError",
+    "CellError",
     "CheckpointError",
     "FolderLockError",
     "DataError",

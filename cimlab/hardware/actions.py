@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import Placement, accumulator_bits
-from cimlab.hardware.activity import Activity
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.technology import ACTIONS, INSTANCES, CellDevice
 
@@ -30,7 +30,7 @@ class PlacedLayer:
 
     matrix: CrossbarMatrix
     placement: Placement
-    activity: Activity
+    activity: ActivityFactors
 
 
 def action_counts(

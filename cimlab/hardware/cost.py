@@ -13,7 +13,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, Placement
 from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
-from cimlab.hardware.activity import ASSUMED, Activity
+from cimlab.hardware.activity import ASSUMED, ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.report import CostComparison, HardwareReport
@@ -93,8 +93,8 @@ class CostModel:
         matrices: Sequence[CrossbarMatrix],
         placement: NetworkPlacement,
         geometry: CrossbarGeometry,
-        activities: Mapping[str, Activity] | None = None,
-        dense_activities: Mapping[str, Activity] | None = None,
+        activities: Mapping[str, ActivityFactors] | None = None,
+        dense_activities: Mapping[str, ActivityFactors] | None = None,
     ) -> CostComparison:
         """Price a placed network and the unpruned one on the same hardware; raises as `report` does.
 
@@ -108,8 +108,10 @@ class CostModel:
         own = dict(activities or {})
         whole = own if dense_activities is None else dict(dense_activities)
 
-        def placed(places: Mapping[str, Placement], values: Mapping[str, Activity]) -> list[PlacedLayer]:
-            return [PlacedLayer(m, places[m.name], values.get(m.name, Activity())) for m in matrices]
+        def placed(
+            places: Mapping[str, Placement], values: Mapping[str, ActivityFactors]
+        ) -> list[PlacedLayer]:
+            return [PlacedLayer(m, places[m.name], values.get(m.name, ActivityFactors())) for m in matrices]
 
         return CostComparison(
             self.report(placed(placement.layers, own), geometry),

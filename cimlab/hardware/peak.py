@@ -10,7 +10,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import place_dense
 from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
-from cimlab.hardware.activity import Activity
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.schedule import product_seconds
 from cimlab.hardware.technology import ARRAY_COMPONENTS, COMPONENTS, INSTANCES
@@ -44,7 +44,7 @@ def peak(
     arrays: int,
     tiles: int = 0,
     links: int = 0,
-    activity: Activity | None = None,
+    activity: ActivityFactors | None = None,
 ) -> Peak:
     """Arrays that each hold a full matrix and never wait, with the tiles and links around them.
 
@@ -63,7 +63,7 @@ def peak(
     """
     model.technology.check(geometry)
     matrix = CrossbarMatrix("array", (geometry.logical_cols, geometry.rows))
-    layer = PlacedLayer(matrix, place_dense(matrix, geometry), activity or Activity())
+    layer = PlacedLayer(matrix, place_dense(matrix, geometry), activity or ActivityFactors())
     adc, bits = model.adc_figures(geometry), geometry.resolution_bits
     actions = action_counts([layer], geometry, model.chip, model.technology.device, adc.latency_s, bits)
     instances = instance_counts([layer], np.ones(1, dtype=np.int64), geometry, model.chip, bits)

@@ -20,8 +20,10 @@ from cimlab.training.settings import MappingSettings, PruneSettings
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from cimlab.crossbar.activity import Activity
     from cimlab.crossbar.matrix import CrossbarMatrix
     from cimlab.hardware.cost import CostModel
+    from cimlab.hardware.report import CostComparison
     from cimlab.pruning.granularities.base import Granularity
     from cimlab.pruning.masks import Masks
 
@@ -113,7 +115,9 @@ def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) 
     from cimlab.config.hardware import make_cost_model, refuse_unpriceable
     from cimlab.crossbar.matrix import network_matrices
     from cimlab.crossbar.placement import place_network
+    from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.errors import HardwareError
+    from cimlab.hardware.price import price_placement
 
     plain = plain_config(config)
     model = make_cost_model(
@@ -132,12 +136,17 @@ def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) 
     matrices = _permuted(checked, matrices)
     masks, weights = _masks(checked, network, matrices, granularity)
     placement = place_network(matrices, masks, checked.geometry, granularity.index, checked.mapping.placement)
-    own, dense = _activities(checked, network, matrices, masks)
+    activity = _activity(checked, network, masks)
+
+    def priced(some: CostModel) -> CostComparison:
+        accelerator = Accelerator(checked.geometry, some.technology, some.adc, some.chip)
+        return price_placement(matrices, placement, activity, accelerator)
+
     by_model: dict[str, dict[str, Any] | str] = {}
     if sensitivity:
         for name, other in _other_models(model).items():
             try:
-                by_model[name] = other.compare(matrices, placement, checked.geometry, own, dense).summary()
+                by_model[name] = priced(other).summary()
             except HardwareError as problem:
                 by_model[name] = str(problem)
     return Mapped(
@@ -145,7 +154,7 @@ def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) 
             f"{g}={choices[g]}" for g in ("model", "granularity", "geometry", "chip") if g in choices
         ),
         weights=weights,
-        summary=model.compare(matrices, placement, checked.geometry, own, dense).summary(),
+        summary=priced(model).summary(),
         sensitivity=by_model,
         picture=_picture(checked, matrices, masks),
         choices=choices,
@@ -216,18 +225,16 @@ def _masks(
     )
 
 
-def _activities(
-    config: MapConfig, network: nn.Module, matrices: list[CrossbarMatrix], masks: Masks
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _activity(config: MapConfig, network: nn.Module, masks: Masks) -> Activity:
     """Cell values of stored weights are known; those of random weights, and all inputs, are assumed."""
-    from cimlab.hardware.activity import Activity, weight_activities
+    from cimlab.crossbar.activity import Activity
+    from cimlab.training.costing import stored_activity
 
-    base = Activity(input_density=config.activity.input_density)
     if config.checkpoint is None:
-        same = {m.name: base for m in matrices}
-        return same, same
-    weights = network.state_dict()
-    return weight_activities(matrices, weights, weights, masks, config.geometry, base)
+        return Activity(input_density=config.activity.input_density)
+    return replace(
+        stored_activity(network, masks, config.geometry), input_density=config.activity.input_density
+    )
 
 
 def _other_models(model: CostModel) -> dict[str, CostModel]:

@@ -163,7 +163,7 @@ def _simulate(
 
     from cimlab.analog.convert import analog_layers, convert, program_draw
     from cimlab.analog.fold import fold_batch_norms
-    from cimlab.analog.quantise import TrainedSteps
+    from cimlab.analog.learned_steps import TrainedSteps
     from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
     from cimlab.crossbar.permutation import PermutationError
     from cimlab.training import checkpoints

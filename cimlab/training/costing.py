@@ -1,18 +1,104 @@
-"""What a trained network costs: its own quantised weights and its own inputs, priced beside the unpruned network."""
+"""What a trained network costs: the integers of its own cells and inputs, priced beside the unpruned network."""
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.learned_steps import TrainedSteps
+from cimlab.analog.measure import layer_activities, weight_activities
+from cimlab.analog.settings import AnalogSettings
+from cimlab.crossbar.activity import Activity, LayerActivity
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement
-from cimlab.hardware.activity import Activity, input_densities, weight_activities, with_input_densities
+from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.cost import CostModel
+from cimlab.hardware.price import price_placement
 from cimlab.hardware.report import CostComparison
-from cimlab.pruning.masks import Masks
+from cimlab.network.masks import Masks
+
+CALIBRATED = AnalogSettings()
+
+
+def measured_activity(
+    network: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    masks: Masks,
+    dense: Mapping[str, Tensor] | None,
+    geometry: CrossbarGeometry,
+    settings: AnalogSettings = CALIBRATED,
+    learned: TrainedSteps | None = None,
+) -> Activity:
+    """The integers that the arrays hold and are fed, of a network as it is now and of the one that it was pruned from.
+
+    Args:
+        network: with its retrained weights; not changed.
+        images: one batch of training images, on which ranges are calibrated and inputs counted.
+        masks: layer name -> True where a weight is kept.
+        dense: the unpruned network's state_dict; None takes the network itself for it, and a note says so.
+        geometry: gives the bits.
+        settings: how to quantise; `learned` the steps of quantised retraining, where there was any.
+
+    Raises:
+        CellError: a weight or an input is not a finite number.
+    """
+    images = images.to(next(network.parameters()).device, torch.float32)
+
+    def measure(some: nn.Module, kept: Masks, steps: TrainedSteps | None) -> dict[str, LayerActivity]:
+        return layer_activities(some, kept, images, geometry, settings, steps)
+
+    return replace(_measured(network, masks, dense, geometry, measure, learned), images=len(images))
+
+
+def stored_activity(
+    network: nn.Module,
+    masks: Masks,
+    geometry: CrossbarGeometry,
+    settings: AnalogSettings = CALIBRATED,
+    learned: TrainedSteps | None = None,
+) -> Activity:
+    """What cells hold, of weights without images: inputs stay assumed. The dense network's weights are not known."""
+
+    def measure(some: nn.Module, kept: Masks, steps: TrainedSteps | None) -> dict[str, LayerActivity]:
+        return weight_activities(some, kept, geometry, settings, steps)
+
+    return _measured(network, masks, None, geometry, measure, learned)
+
+
+Measure = Callable[[nn.Module, Masks, TrainedSteps | None], dict[str, LayerActivity]]
+
+
+def _measured(
+    network: nn.Module,
+    masks: Masks,
+    dense: Mapping[str, Tensor] | None,
+    geometry: CrossbarGeometry,
+    measure: Measure,
+    learned: TrainedSteps | None,
+) -> Activity:
+    measured = Activity(geometry.weight_bits, geometry.input_bits)
+    try:
+        pruned = measure(network, masks, learned)
+        if dense is None:
+            note = (
+                "the dense network's weights are not known: its cells are taken to hold what the pruned network's do, "
+                "0 where it was pruned",
+            )
+            return replace(
+                measured, pruned=pruned, dense=measure(network, {}, learned), notes=note if masks else ()
+            )
+        before = copy.deepcopy(network)
+        before.load_state_dict(dense)
+        return replace(measured, pruned=pruned, dense=measure(before, {}, None))
+    except AnalogError as problem:
+        return replace(measured, notes=(f"values of cells and inputs are assumed: {problem}",))
 
 
 def measured_cost(
@@ -22,26 +108,17 @@ def measured_cost(
     matrices: list[CrossbarMatrix],
     placement: NetworkPlacement,
     masks: Masks,
-    dense: dict[str, Tensor],
+    dense: Mapping[str, Tensor] | None,
     geometry: CrossbarGeometry,
+    settings: AnalogSettings = CALIBRATED,
 ) -> CostComparison:
-    """Price the network as it is now.
+    """Measure the network as it is now, and price it where it is placed.
 
     Args:
         cost: technology, ADC price and chip.
-        network: with its retrained weights.
-        images: one batch, on which the input bits are measured; the dense network is taken to see the same.
-        matrices, placement, masks: where the weights are.
-        dense: weights of the unpruned network, for its cell values.
-        geometry: the array.
+        network, images, masks, dense, geometry, settings: as `measured_activity` takes them.
+        matrices, placement: where the weights are.
     """
-    images = images.to(next(network.parameters()).device, torch.float32)
-    densities = input_densities(network, images, [m.name for m in matrices], geometry.input_bits)
-    own, whole = weight_activities(matrices, network.state_dict(), dense, masks, geometry, Activity())
-    return cost.compare(
-        matrices,
-        placement,
-        geometry,
-        with_input_densities(own, densities),
-        with_input_densities(whole, densities),
-    )
+    activity = measured_activity(network, images, masks, dense, geometry, settings)
+    accelerator = Accelerator(geometry, cost.technology, cost.adc, cost.chip)
+    return price_placement(matrices, placement, activity, accelerator)

@@ -21,7 +21,7 @@ from cimlab.analog.array_errors import ArrayErrors, read_back_table, reads_exact
 from cimlab.analog.convert import mapped_layers, require_convertible
 from cimlab.analog.devices.base import Device
 from cimlab.analog.fake_quantise import LayerQuantiser, LearnedStepSize, StraightThrough
-from cimlab.analog.quantise import TrainedSteps
+from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix

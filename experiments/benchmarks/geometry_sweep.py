@@ -26,14 +26,14 @@ from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import place_dense, place_mask
 from cimlab.crossbar.tally import LayerMask
 from cimlab.hardware.actions import PlacedLayer
-from cimlab.hardware.activity import Activity
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.cost import CostModel
 from cimlab.models.resnet18 import resnet18
 from cimlab.models.vgg import vgg16
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 
 REMAINING, GEOMETRIES, THREADS, REPEATS = 0.25, 1000, 2, 20
-INDEX, ASSUMED = OperationUnit(), Activity()
+INDEX, ASSUMED = OperationUnit(), ActivityFactors()
 Masks = list[tuple[CrossbarMatrix, LayerMask]]
 
 

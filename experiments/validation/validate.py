@@ -18,7 +18,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import place_dense
 from cimlab.hardware.actions import PlacedLayer, action_counts
-from cimlab.hardware.activity import Activity
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.peak import Peak, peak
 from cimlab.hardware.technology import ACTIONS
 from cimlab.models.vgg import vgg8
@@ -94,7 +94,7 @@ def neurosim_parts(parallel_rows: int, adc_bits: int) -> dict[str, float]:
     )
     matrix = CrossbarMatrix("sub-array", (geometry.logical_cols, 128))
     model = load_cost_model("neurosim22_rram", "sar")
-    layer = PlacedLayer(matrix, place_dense(matrix, geometry), Activity(0.5, NEUROSIM_LEVEL))
+    layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors(0.5, NEUROSIM_LEVEL))
     energy = model.report([layer], geometry).energy_by_component
     adc_s = model.adc_figures(geometry).latency_s
     actions = action_counts([layer], geometry, model.chip, model.technology.device, adc_s, adc_bits)[0]
@@ -125,7 +125,7 @@ def neurosim_vgg8(case: dict[str, Any]) -> dict[str, float]:
     figures = {}
     for rows in (32, 64):
         geometry = CrossbarGeometry(active_rows=rows, cell_bits=1, signed_encoding="offset", adc_bits=4)
-        activity = Activity(case["input_density"], NEUROSIM_LEVEL)
+        activity = ActivityFactors(case["input_density"], NEUROSIM_LEVEL)
         layers = [PlacedLayer(m, place_dense(m, geometry), activity) for m in matrices]
         model = load_cost_model("neurosim22_rram", "sar")
         single = model.report(layers, geometry)
@@ -158,7 +158,9 @@ def neurram_bits(case: dict[str, Any]) -> dict[str, float]:
             input_bits=input_bits - 1, adc_bits=output_bits,
         )  # fmt: skip
         matrix = CrossbarMatrix("core", (geometry.logical_cols, 256))
-        report = model.report([PlacedLayer(matrix, place_dense(matrix, geometry), Activity())], geometry)
+        report = model.report(
+            [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())], geometry
+        )
         energy = report.energy_by_component
         return sum(energy[name] for name in ("cells", "wordline_driver", "column_mux", "adc", "shift_add"))
 

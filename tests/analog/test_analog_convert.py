@@ -19,6 +19,7 @@ from cimlab.analog.devices.programming_variation import ProgrammingVariation
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fold import fold_batch_norms
 from cimlab.analog.settings import AnalogSettings
+from cimlab.crossbar.cells import CellError
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.permutation import stored
@@ -224,9 +225,9 @@ def test_a_layer_left_digital_is_untouched() -> None:
 def test_missing_and_broken_calibration_and_inputs_are_refused_by_layer() -> None:
     network = settled(digits_cnn(num_classes=10, in_channels=1))
     images = torch.rand(2, 1, 8, 8)
-    with pytest.raises(AnalogError, match="layer 0 was never calibrated"):
+    with pytest.raises(CellError, match="layer 0 was never calibrated"):
         convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [])
-    with pytest.raises(AnalogError, match="inputs of layer 0 are not finite"):
+    with pytest.raises(CellError, match="inputs of layer 0 are not finite"):
         convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [images / 0])
     converted = convert(network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), [images])
     with pytest.raises(AnalogError, match="inputs of layer 0 are NaN"):

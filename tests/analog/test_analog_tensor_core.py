@@ -27,9 +27,9 @@ from cimlab.analog.devices.programming_variation import ProgrammingVariation
 from cimlab.analog.digital import quantise_padded, scale_and_add, scale_and_add_more
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.patches import Patches
-from cimlab.analog.quantise import InputQuantiser
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.inputs import InputQuantiser
 
 pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
 

@@ -18,7 +18,7 @@ from cimlab.analog.devices.stuck_at import StuckAtFaults
 from cimlab.analog.devices.wire_resistance import WireResistance
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fake_quantise import LearnedStepSize
-from cimlab.analog.quantise import TrainedSteps
+from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry

@@ -21,16 +21,11 @@ from cimlab.analog.fake_quantise import (
     StraightThrough,
     StraightThroughRounding,
 )
-from cimlab.analog.quantise import (
-    InputQuantiser,
-    LayerSteps,
-    TrainedSteps,
-    least_error_steps,
-    quantise_weights,
-    whole_range_steps,
-)
+from cimlab.analog.learned_steps import LayerSteps, TrainedSteps
 from cimlab.analog.settings import AnalogSettings
+from cimlab.crossbar.cells import least_error_steps, quantise_weights, whole_range_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.inputs import InputQuantiser
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.training.quantisation import Quantisation, QuantisedTraining

@@ -17,7 +17,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, place, place_dense, place_network
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
-from cimlab.hardware.activity import Activity
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
@@ -70,7 +70,7 @@ def report(
 ) -> HardwareReport:
     grid = grid or units_of(matrix, geometry)
     placement = place(matrix, grid.spread(units), geometry, grid)
-    return model.report([PlacedLayer(matrix, placement, Activity())], geometry)
+    return model.report([PlacedLayer(matrix, placement, ActivityFactors())], geometry)
 
 
 # ---- worked by hand ----
@@ -94,7 +94,7 @@ def test_lossless_bits_steps_and_conversions_of_a_hand_worked_array() -> None:
 def test_the_same_array_priced_by_hand() -> None:
     """isaac32 with its own ADC table, batch of one, 100 ns a step; every line written out."""
     geometry, matrix = CrossbarGeometry(), CrossbarMatrix("array", (16, 128))
-    priced = load().report([PlacedLayer(matrix, place_dense(matrix, geometry), Activity())], geometry)
+    priced = load().report([PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())], geometry)
     energy = priced.energy_by_component
     off, on = 1 / 20e3, 1 / 1330  # half the cells of a pair hold 0.5, as the published read assumes of all
     assert energy["cells"] == pytest.approx(131072 * 1.8311e-15 * (off + (on - off) / 2) / ((off + on) / 2))
@@ -145,7 +145,7 @@ def test_every_component_is_its_actions_times_their_prices(technology: str, adc:
     model = load(technology, adc, chip)
     geometry = replace(load_geometry("isaac"), adc_bits=8)
     matrices = [CrossbarMatrix("a", (40, 300), 1, 7), CrossbarMatrix("b", (20, 64, 3, 3), 1, 4)]
-    layers = [PlacedLayer(m, place_dense(m, geometry), Activity(0.3, 0.2)) for m in matrices]
+    layers = [PlacedLayer(m, place_dense(m, geometry), ActivityFactors(0.3, 0.2)) for m in matrices]
     priced = model.report(layers, geometry)
     figures = model.adc_figures(geometry)
     actions = action_counts(layers, geometry, model.chip, model.technology.device, figures.latency_s, 8)
@@ -195,7 +195,7 @@ def test_pruning_never_costs_more_than_dense_but_for_its_support_lines(
 ) -> None:
     matrix, units = layer
     pruned = report(load(*names), matrix, units)
-    dense = load(*names).report([PlacedLayer(matrix, place_dense(matrix, SMALL), Activity())], SMALL)
+    dense = load(*names).report([PlacedLayer(matrix, place_dense(matrix, SMALL), ActivityFactors())], SMALL)
     assert pruned.total_energy_j - pruned.support_energy_j <= dense.total_energy_j
     assert pruned.timing.latency_s <= dense.timing.latency_s
 
@@ -232,7 +232,7 @@ def test_a_network_pruned_to_one_unit_costs_what_one_unit_costs(
     height, width = int((grid.row_of == u).sum()), int((grid.col_of == v).sum())
     unit = CrossbarMatrix("unit", (width, height), 1, matrix.products)
     left = report(load(*names), matrix, alone)
-    one = load(*names).report([PlacedLayer(unit, place_dense(unit, SMALL), Activity())], SMALL)
+    one = load(*names).report([PlacedLayer(unit, place_dense(unit, SMALL), ActivityFactors())], SMALL)
     of_matrix = [*SUPPORT, "output_buffer", "interconnect"]
     same = [i for i, name in enumerate(COMPONENTS) if name not in of_matrix]
     assert left.dynamic_j[0, same] == pytest.approx(one.dynamic_j[0, same])
@@ -251,7 +251,7 @@ def test_halving_columns_per_adc_halves_time_and_doubles_adc_area(
     geometry = CrossbarGeometry(columns_per_adc=8)
     halved = replace(geometry, columns_per_adc=4)
     wide, narrow = (
-        load("isaac32", adc).report([PlacedLayer(matrix, place_dense(matrix, g), Activity())], g)
+        load("isaac32", adc).report([PlacedLayer(matrix, place_dense(matrix, g), ActivityFactors())], g)
         for g in (geometry, halved)
     )
     assert narrow.timing.product_s[0] == pytest.approx(wide.timing.product_s[0] / 2)
@@ -323,7 +323,7 @@ def test_a_report_names_technology_adc_price_and_what_was_assumed() -> None:
     matrix = CrossbarMatrix("layer", (16, 128))
     geometry = CrossbarGeometry(active_rows=4, cell_bits=1, weight_bits=9)
     priced = load("neurosim22_rram", "isaac_table").report(
-        [PlacedLayer(matrix, place_dense(matrix, geometry), Activity())], geometry
+        [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())], geometry
     )
     assert (priced.technology, priced.adc_price, priced.adc_bits) == ("neurosim22_rram", "isaac_table", 3)
     notes = " | ".join(priced.notes)
@@ -358,14 +358,14 @@ def test_a_geometry_that_the_technology_cant_build_is_refused_before_any_pricing
     geometry = CrossbarGeometry(dac_bits=4)
     matrix = CrossbarMatrix("layer", (16, 128))
     with pytest.raises(HardwareError, match="dac_bits=4"):
-        load().report([PlacedLayer(matrix, place_dense(matrix, geometry), Activity())], geometry)
+        load().report([PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())], geometry)
 
 
 def test_a_held_read_drives_rows_once_and_waits_for_the_slower_of_read_and_conversions() -> None:
     """ISAAC: 128 rows driven once per 100 ns, 16 positions x 8 conversions x 0.78 ns = 100 ns."""
     geometry = replace(load_geometry("isaac"), adc_bits=8)
     matrix = CrossbarMatrix("array", (16, 128))
-    layer = PlacedLayer(matrix, place_dense(matrix, geometry), Activity())
+    layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())
     held = load("isaac32", "isaac_table", "isaac").report([layer], geometry)
     assert held.timing.product_s[0] == pytest.approx(16 * 100e-9)
     assert held.energy_by_component["wordline_driver"] == pytest.approx(128 * 16 * 0.390625e-12)

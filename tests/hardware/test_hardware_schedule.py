@@ -15,7 +15,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import place, place_dense
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 from cimlab.hardware.actions import PlacedLayer
-from cimlab.hardware.activity import Activity
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.report import HardwareReport
 from cimlab.hardware.schedule import balanced_copies, ceil_division, segment_layers
@@ -28,7 +28,9 @@ def report(
     matrices: list[CrossbarMatrix], chip: Chip, geometry: CrossbarGeometry = GEOMETRY
 ) -> HardwareReport:
     model = replace(load_cost_model(), chip=chip)
-    return model.report([PlacedLayer(m, place_dense(m, geometry), Activity()) for m in matrices], geometry)
+    return model.report(
+        [PlacedLayer(m, place_dense(m, geometry), ActivityFactors()) for m in matrices], geometry
+    )
 
 
 def test_throughput_is_that_of_the_slowest_layer_and_latency_the_sum() -> None:
@@ -145,7 +147,7 @@ def test_compacted_arrays_execute_the_steps_of_all_that_they_hold() -> None:
     times = {}
     for mode in ("in_place", "compacted"):
         placement = place(matrix, kept, GEOMETRY, grid, mode)
-        times[mode] = model.report([PlacedLayer(matrix, placement, Activity())], GEOMETRY)
+        times[mode] = model.report([PlacedLayer(matrix, placement, ActivityFactors())], GEOMETRY)
     assert [times[m].counts[0].arrays for m in times] == [4, 1]
     assert times["in_place"].timing.product_s[0] == pytest.approx(8 * 8 * STEP_S)
     assert times["compacted"].timing.product_s[0] == pytest.approx(4 * 8 * 8 * STEP_S)

@@ -1,0 +1,119 @@
+"""Counting what is written to cells and fed to wordlines: the activity by which a network is priced.
+
+The network is computed in floating point on its rounded weights and inputs, which is what ideal cells and lossless
+ADCs compute, at the speed of an ordinary forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cimlab.analog.digital import whole_float32
+from cimlab.analog.integers import Images, LayerIntegers, WeightIntegers, network_integers, weight_integers_of
+from cimlab.analog.learned_steps import TrainedSteps
+from cimlab.analog.settings import AnalogSettings
+from cimlab.crossbar.activity import IntegerHistogram, LayerActivity
+from cimlab.crossbar.cells import by_output
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.network.borrowed import borrowed
+
+
+@whole_float32()
+@torch.no_grad()
+def layer_activities(
+    network: nn.Module,
+    masks: Mapping[str, Bool[Tensor, "..."]],
+    images: Images,
+    geometry: CrossbarGeometry,
+    settings: AnalogSettings,
+    learned: TrainedSteps | None = None,
+) -> dict[str, LayerActivity]:
+    """Layer name -> its integers, over the kept weights and over every input of every product.
+
+    Args:
+        network: trained, in floating point; not changed.
+        masks: layer name -> True where a weight is kept; a layer that is not named is whole.
+        images: on which ranges are calibrated and inputs counted.
+        geometry: gives the bits.
+        settings: how to quantise.
+        learned: steps that the network was trained with.
+
+    Raises:
+        CellError: the network, its weights, its steps or the images can't be used; the message names the layer.
+    """
+    folded, rounded = network_integers(network, geometry, settings, [images], learned)
+    fed: dict[str, IntegerHistogram] = {}
+    for name, own in rounded.items():
+        kept = own.weights * masks[name].cpu() if name in masks else own.weights
+        weight = kept * by_output(own.step, own.weights)
+        own.layer.weight.copy_(weight.to(own.layer.weight))
+    hooks = [own.layer.register_forward_pre_hook(_counting(name, own, fed)) for name, own in rounded.items()]
+    try:
+        with borrowed(folded):
+            folded(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: LayerActivity(_held(name, own, masks), fed.get(name)) for name, own in rounded.items()}
+
+
+def weight_activities(
+    network: nn.Module,
+    masks: Mapping[str, Bool[Tensor, "..."]],
+    geometry: CrossbarGeometry,
+    settings: AnalogSettings,
+    learned: TrainedSteps | None = None,
+) -> dict[str, LayerActivity]:
+    """`layer_activities` without images: what cells hold, and nothing of what they are fed."""
+    _, rounded = weight_integers_of(network, geometry, settings, learned)
+    return {name: LayerActivity(_held(name, own, masks)) for name, own in rounded.items()}
+
+
+def _held(name: str, own: WeightIntegers, masks: Mapping[str, Bool[Tensor, "..."]]) -> IntegerHistogram:
+    return IntegerHistogram.of(own.weights[masks[name].cpu()] if name in masks else own.weights)
+
+
+def _counting(
+    name: str, own: LayerIntegers, fed: dict[str, IntegerHistogram]
+) -> Callable[..., tuple[Tensor]]:
+    """A hook that rounds a layer's inputs and counts them; a layer that is called again counts again."""
+
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        q = own.quantiser(inputs[0])
+        counted = fed_integers(own.layer, q, own.quantiser.zero)
+        fed[name] = fed[name] + counted if name in fed else counted
+        return (own.quantiser.values(q).to(inputs[0].dtype),)
+
+    return hook
+
+
+def fed_integers(layer: nn.Conv2d | nn.Linear, q: Int[Tensor, "..."], zero: int) -> IntegerHistogram:
+    """Integer inputs of all products of a layer: a convolution feeds a pixel once for every window that it lies in.
+
+    Args:
+        layer: gives kernel, stride, padding and dilation.
+        q: inputs before padding.
+        zero: what padding feeds.
+    """
+    if isinstance(layer, nn.Linear):
+        return IntegerHistogram.of(q)
+    padded = functional.pad(q, layer._reversed_padding_repeated_twice, value=zero)
+    down, across = (
+        _uses(size, *window)
+        for size, window in zip(
+            padded.shape[-2:], zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), strict=True
+        )
+    )
+    return IntegerHistogram.of(padded, torch.outer(down, across).expand(padded.shape))
+
+
+def _uses(size: int, kernel: int, stride: int, dilation: int) -> Float[Tensor, " size"]:
+    """Windows of one dimension that each padded place lies in."""
+    windows = (size - dilation * (kernel - 1) - 1) // stride + 1
+    places = torch.arange(windows)[:, None] * stride + torch.arange(kernel) * dilation
+    return torch.bincount(places.flatten(), minlength=size).double()

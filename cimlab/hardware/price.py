@@ -1,0 +1,117 @@
+"""Price = f(network shape, masks, activity, accelerator): pure, in milliseconds, as often as anybody likes.
+
+A run is trained once; what its masks then cost on a chip is asked here. Placing depends on the geometry alone and
+is remembered, so that technologies, ADC prices and chips on one geometry share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from cimlab.crossbar.activity import Activity
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import NetworkPlacement, PlacementMode, place_dense, place_mask
+from cimlab.crossbar.tally import LayerMask
+from cimlab.crossbar.units import UnitGrid
+from cimlab.hardware.accelerator import Accelerator
+from cimlab.hardware.activity import activity_factors
+from cimlab.hardware.report import CostComparison
+
+IndexOf = Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkShape:
+    """What a price has to know of a network beside its masks.
+
+    Args:
+        matrices: the layers on arrays, in the order of computation.
+        index_of: the units whose presence the hardware is told, by layer; a granularity's `index`.
+        placement: `in_place` or `compacted`.
+    """
+
+    matrices: tuple[CrossbarMatrix, ...]
+    index_of: IndexOf
+    placement: PlacementMode = "in_place"
+
+
+@dataclass(frozen=True, eq=False)
+class PrunedNetwork:
+    """A network's shape and masks, with the placements that were asked for.
+
+    Args:
+        shape: of the network.
+        masks: layer name -> True where a weight is kept, in the weight's shape; a layer that is not named is whole.
+    """
+
+    shape: NetworkShape
+    masks: Mapping[str, Bool[Tensor, "..."]]
+    _reduced: dict[str, LayerMask] = field(default_factory=dict, repr=False)
+    _placed: dict[CrossbarGeometry, NetworkPlacement] = field(default_factory=dict, repr=False)
+
+    def placed(self, geometry: CrossbarGeometry) -> NetworkPlacement:
+        """The kept weights on arrays of this geometry, beside all of them."""
+        found = self._placed.get(geometry)
+        if found is None:
+            dense = {m.name: place_dense(m, geometry) for m in self.shape.matrices}
+            layers = dict(dense)
+            for matrix in self.shape.matrices:
+                if matrix.name in self.masks:
+                    index = self.shape.index_of(matrix, geometry)
+                    mask = self._mask(matrix)
+                    layers[matrix.name] = place_mask(matrix, mask, geometry, index, self.shape.placement)
+            found = self._placed[geometry] = NetworkPlacement(layers, dense)
+        return found
+
+    def _mask(self, matrix: CrossbarMatrix) -> LayerMask:
+        if matrix.name not in self._reduced:
+            self._reduced[matrix.name] = LayerMask.of(matrix.to_matrix(self.masks[matrix.name].cpu()))
+        return self._reduced[matrix.name]
+
+
+def price(
+    network: PrunedNetwork,
+    activity: Activity,
+    accelerator: Accelerator,
+) -> CostComparison:
+    """Energy, latency, area and throughput of a pruned network, beside the unpruned one on the same accelerator.
+
+    Args:
+        network: shape and masks.
+        activity: what inputs and cells hold; assumed where it was not measured.
+        accelerator: what it is priced on.
+
+    Raises:
+        HardwareError: the technology can't build the geometry, or the ADC price lacks its resolution or node.
+    """
+    placement = network.placed(accelerator.geometry)
+    return price_placement(network.shape.matrices, placement, activity, accelerator)
+
+
+def price_placement(
+    matrices: Sequence[CrossbarMatrix],
+    placement: NetworkPlacement,
+    activity: Activity,
+    accelerator: Accelerator,
+) -> CostComparison:
+    """`price` of a network that is placed already.
+
+    Args:
+        matrices: the layers, in the order of computation.
+        placement: where their weights are, on arrays of the accelerator's geometry.
+        activity, accelerator: as `price` takes them.
+    """
+    geometry = accelerator.geometry
+    measured = activity.at(geometry)
+    own, dense = activity_factors(measured, [m.name for m in matrices], geometry)
+    compared = accelerator.model.compare(matrices, placement, geometry, own, dense)
+    pruned, whole = (
+        replace(report, notes=(*report.notes, *measured.notes))
+        for report in (compared.pruned, compared.dense)
+    )
+    return CostComparison(pruned, whole)
