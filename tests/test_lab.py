@@ -1,9 +1,11 @@
 """A `Lab`: what the README shows runs, means what the commands mean, and refuses what it would not heed."""
 
+import copy
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import Cimlab
@@ -90,6 +92,40 @@ def test_counts_and_cost_are_those_of_cimlab_map(
     adc = cost.pruned.energy_by_component["adc"]
     assert adc == pytest.approx(mapped["energy_j"]["adc"])
     assert not any("input bit density assumed" in note for note in cost.pruned.notes)
+
+
+def test_a_pruned_network_is_compared_with_the_dense_one_that_prune_found(
+    network: nn.Module, images: torch.Tensor
+) -> None:
+    lab = Lab("granularity=weight", "prune.remaining=0.1")
+    whole = copy.deepcopy(network)
+    before = lab.cost(whole, {}, images).dense
+    masks = lab.prune(network, images)
+    known = lab.cost(network, masks, images)
+    assert np.array_equal(known.dense.dynamic_j, before.dynamic_j)
+    assert not any("not known" in note for note in known.pruned.notes)
+    stranger = copy.deepcopy(network)  # whose dense weights nobody has seen
+    unknown = lab.cost(stranger, masks, images)
+    assert unknown.dense.total_energy_j < known.dense.total_energy_j
+    assert any("dense network's weights are not known" in note for note in unknown.pruned.notes)
+    told = lab.cost(stranger, masks, images, dense=whole.state_dict())
+    assert told.ratios() == known.ratios()
+
+
+def test_a_further_pruning_is_compared_with_the_first_network_and_new_weights_with_themselves(
+    network: nn.Module, images: torch.Tensor
+) -> None:
+    whole = copy.deepcopy(network)
+    half, tenth = Lab("prune.remaining=0.5"), Lab("prune.remaining=0.1")
+    dense = half.cost(whole, {}, images).dense.total_energy_j
+    half.prune(network, images)
+    masks = half.prune(network, images)
+    assert half.cost(network, masks, images).dense.total_energy_j == dense
+    network.load_state_dict({name: 2 * value for name, value in whole.state_dict().items()})
+    again = copy.deepcopy(network)
+    masks = half.prune(network, images)
+    other = tenth.cost(again, {}, images).dense.total_energy_j
+    assert half.cost(network, masks, images).dense.total_energy_j == other
 
 
 def test_lossless_arrays_compute_the_quantised_network(network: nn.Module, images: torch.Tensor) -> None:
