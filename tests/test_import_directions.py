@@ -40,9 +40,9 @@ FLOORS = {
     "models": floor("models", "torch torchvision"),
     "data": floor("data", "torch torchvision pytorch_lightning"),
     "records": floor("records"),
-    "reporting": floor("records reporting"),
+    "reporting": floor("records pruning reporting"),  # pruning: how a granularity looks stands in its file
     "training": floor(
-        "records pruning network crossbar models data analog hardware training",
+        "records pruning network crossbar models data analog hardware reporting training",
         "torch torchvision pytorch_lightning wandb",
     ),
     "config": floor(

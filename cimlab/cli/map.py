@@ -43,6 +43,8 @@ def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> N
     from rich.console import Console
 
     from cimlab.reporting import hardware as tables
+    from cimlab.reporting.chart import save
+    from cimlab.reporting.plots import components_plot, placement_plot
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     labels = _labels(results)
@@ -52,27 +54,26 @@ def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> N
         if not many:
             console.print(f"{result.name}\nweights: {result.weights}", highlight=False)
             title = f"{summary['technology']}, ADC price {summary['adc_price']} at {summary['adc_bits']} bits"
-            console.print(tables.totals_table(summary, title))
-            console.print(tables.components_table(summary))
-            console.print(tables.layers_table(summary))
+            console.print(tables.totals_table(summary, title).for_terminal())
+            console.print(tables.components_table(summary).for_terminal())
+            console.print(tables.layers_table(summary).for_terminal())
             for note in summary["notes"]:
                 console.print(f"note: {note}", highlight=False)
         if result.sensitivity:
             console.print(f"{label}" if many else "", highlight=False)
-            console.print(tables.sensitivity_table(result.sensitivity))
+            console.print(tables.sensitivity_table(result.sensitivity).for_terminal())
     if many:
         console.print()
-        console.print(tables.side_by_side_table([r.summary for r in results], labels))
+        console.print(tables.side_by_side_table([r.summary for r in results], labels).for_terminal())
     for label, result in zip(labels, results, strict=True):
         stem = folder / "map" / "-".join(label.replace("=", "_").split())
         layer, executed, groups, steps = result.picture
-        paths = (
-            tables.components_figure(result.summary, stem.with_name(f"{stem.name}-components.png")),
-            tables.placement_figure(
-                np.asarray(executed), groups, steps, layer, stem.with_name(f"{stem.name}-placement.png")
-            ),
-        )
-        for path in paths:
+        plots = {
+            "components": components_plot(result.summary),
+            "placement": placement_plot(np.asarray(executed), groups, steps, layer),
+        }
+        for what, plot in plots.items():
+            path = save(plot, stem.with_name(f"{stem.name}-{what}.png"))
             console.print(f"plot: {path}", highlight=False, soft_wrap=True)
 
 

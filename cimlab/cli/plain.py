@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cimlab.config.errors import ConfigError
+from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.report import Report, make_report
 
 
@@ -23,10 +24,24 @@ def read_report(folders: list[Path]) -> Report:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: is no folder; give one that holds records")
-    made = make_report(folders, repository())
+    experiments = repository() / "experiments"
+    made = make_report(folders, planned_grids(experiments), experiments / "validation" / "README.md")
     for line in made.problems:
         print(f"note: {line}")
     return made
+
+
+def planned_grids(folder: Path) -> list[PlannedGrid]:
+    """What the experiment files of a folder plan, read as `cimlab sweep` and `cimlab search` read them."""
+    from cimlab.grids.composition import as_written
+
+    grids = []
+    for path in sorted(folder.glob("*.yaml")):
+        document, axes = as_written(path)
+        asked = document["config"].get("experiment") or {}
+        names = (document["choices"][group] for group in ("model", "data"))
+        grids.append(PlannedGrid(path.stem, asked.get("question", ""), *names, axes))
+    return grids
 
 
 def say_missing(made: Report) -> None:

@@ -18,7 +18,7 @@ COLUMNS = (
     "steps_ratio", "energy_j", "seconds", "name",
 )  # fmt: skip
 FIELDS = (
-    *COLUMNS, "run", "geometry", "saliency", "schedule", "allocation", "means", "pruned", "left",
+    *COLUMNS, "run", "geometry", "saliency", "allocation", "methods", "pruned", "left",
     "conversions_ratio", "energy_ratio", "latency_s", "created", "commit", "group", "folder", "reason", "epochs",
 )  # fmt: skip
 COMPARE: dict[str, Callable] = {
@@ -118,10 +118,10 @@ def _same(value: object, asked: float | str) -> bool:
 def _show(shown: list[Row], chosen: int, total: int) -> None:
     from rich.console import Console
 
-    from cimlab.reporting.tables import runs_table
+    from cimlab.reporting.summaries import runs_table
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(runs_table(shown, COLUMNS))
+    console.print(runs_table(shown, COLUMNS).for_terminal())
     cut = f", the first {len(shown)} shown (--limit)" if len(shown) < chosen else ""
     console.print(f"{chosen} of {total} runs{cut}", highlight=False)
     for row in shown:

@@ -201,10 +201,10 @@ def _suggest(trial: optuna.Trial, key: str, override: Override) -> Any:
 def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
     """The trials that no other beats in everything, as a table, and all of them as a plot."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    from cimlab.reporting.figures import front_figure
+    from cimlab.reporting.chart import save
+    from cimlab.reporting.plots import front_plot
+    from cimlab.reporting.table import Column, Table
 
     done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     stopped = sum(trial.state.name == "PRUNED" for trial in study.trials)
@@ -213,17 +213,22 @@ def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
     if not done:
         return
     best = sorted(study.best_trials, key=lambda trial: list(trial.values or ()))
-    table = Table(title=f"{study.study_name}: {len(best)} best of {len(done)} trials", title_justify="left")
-    for heading in ("trial", *names, "values"):
-        table.add_column(heading, justify="left" if heading == "values" else "right")
-    for trial in best:
-        chosen = "  ".join(f"{key}={value}" for key, value in trial.params.items())
-        table.add_row(str(trial.number), *(f"{value:.4g}" for value in trial.values or ()), Text(chosen))
+    columns = (*map(Column, ("trial", *names)), Column("values", text=True))
+    rows = tuple(
+        (
+            str(t.number),
+            *(f"{v:.4g}" for v in t.values or ()),
+            "  ".join(f"{k}={v}" for k, v in t.params.items()),
+        )
+        for t in best
+    )
+    title = f"{study.study_name}: {len(best)} best of {len(done)} trials"
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+    console.print(Table(columns, rows, title=title).for_terminal())
     if len(names) > 1:
         points, front = ([(v[1], v[0]) for v in (t.values for t in trials) if v] for trials in (done, best))
-        console.print(f"plot: {front_figure(points, front, (names[1], names[0]), figure)}", soft_wrap=True)
+        plot = save(front_plot(points, front, (names[1], names[0])), figure)
+        console.print(f"plot: {plot}", soft_wrap=True)
 
 
 def _parser() -> Parser:

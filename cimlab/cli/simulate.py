@@ -26,5 +26,5 @@ def show(records: list[SimulationRecord], config: DictConfig, many: bool) -> Non
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
     if not many:
-        console.print(layer_table(records[0]))
-    console.print(simulation_table(records))
+        console.print(layer_table(records[0]).for_terminal())
+    console.print(simulation_table(records).for_terminal())

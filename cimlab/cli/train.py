@@ -22,12 +22,12 @@ def show(records: list[RunRecord], config: DictConfig, many: bool) -> None:
     """The closing summary: one run as a table of its own, several side by side with a plot."""
     from rich.console import Console
 
-    from cimlab.reporting.tables import run_table
+    from cimlab.reporting.summaries import run_table
 
     if not many:
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print()
-        console.print(run_table(records[0]))
+        console.print(run_table(records[0]).for_terminal())
         return
     show_many(records, Path(config.paths.output_dir) / "accuracy.png")
 
@@ -36,10 +36,11 @@ def show_many(records: list[RunRecord], figure: Path) -> None:
     """Several runs side by side, and their plot."""
     from rich.console import Console
 
-    from cimlab.reporting.figures import accuracy_figure
-    from cimlab.reporting.tables import comparison_table
+    from cimlab.reporting.chart import save
+    from cimlab.reporting.plots import accuracy_plot
+    from cimlab.reporting.summaries import comparison_table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(comparison_table(records))
-    console.print(f"plot: {accuracy_figure(records, figure)}", highlight=False, soft_wrap=True)
+    console.print(comparison_table(records).for_terminal())
+    console.print(f"plot: {save(accuracy_plot(records), figure)}", highlight=False, soft_wrap=True)

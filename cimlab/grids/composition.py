@@ -109,6 +109,27 @@ def read_grid(path: Path, overrides: Sequence[str]) -> Grid:
         return _Composer(path, base, overrides).grid()
 
 
+def as_written(path: Path) -> tuple[Document, dict[str, tuple[Any, ...]]]:
+    """What an experiment file sets, and its axes: setting -> values, none where a search draws it from an interval.
+
+    Raises:
+        ConfigError: as `read_grid`.
+    """
+    _refuse_unreadable(path)
+    with _hydra(path, ()) as base:
+        composer = _Composer(path, base, ())
+        axes = {override.key_or_group: override for override in composer.parse_written()}
+        return _document(*composer.unswept), {
+            key: _written_values(override) for key, override in axes.items()
+        }
+
+
+def _written_values(override: Override) -> tuple[Any, ...]:
+    if override.is_interval_sweep():
+        return ()
+    return tuple(override.sweep_iterator()) if override.is_sweep_override() else (override.value(),)
+
+
 @contextmanager
 def experiment(path: Path, overrides: Sequence[str]) -> Generator[tuple[dict[str, str], Compose]]:
     """The axes of an experiment file as they are written, and what composes one point from its overrides.
@@ -152,7 +173,8 @@ class _Composer:
         self.path = path
         self.base = base
         given = self._parse(overrides)
-        params = self.compose(())[1].sweeper.params or {}
+        self.unswept = self.compose(())
+        params = self.unswept[1].sweeper.params or {}
         written = {str(key).lstrip("+~"): f"{key}={value}" for key, value in params.items()}
         for override in given:
             written.pop(override.key_or_group, None)
@@ -161,7 +183,7 @@ class _Composer:
         self.base = (*base, *(o.input_line or "" for o in given if not o.is_sweep_override()))
 
     def grid(self) -> Grid:
-        self.axes = [self._words(override) for override in self._parse(list(self.written.values()))]
+        self.axes = [self._words(override) for override in self.parse_written()]
         first_words = [words[0] for words in self.axes]
         run, hydra = self.compose(first_words)
         self.first, self.raw = _document(run, hydra), _leaves(_plain(run, resolve=False))
@@ -214,6 +236,10 @@ class _Composer:
             return composed("train", [*self.base, *words], TrainConfig)
         except ConfigError as problem:
             raise ConfigError(f"{located(self.path, str(problem), words)}{problem}") from problem
+
+    def parse_written(self) -> list[Override]:
+        """The axes, parsed."""
+        return self._parse(list(self.written.values()))
 
     def _parse(self, words: Sequence[str]) -> list[Override]:
         return [self._parse_one(word) for word in words]

@@ -21,9 +21,8 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_ato
 from cimlab.records.store import COMMITTED, is_simulation
 
 INDEX_FILE = ".index.json"
-LAYOUT = 3
+LAYOUT = 4
 Row = dict[str, Any]
-MEANS = ("distillation", "permutation", "sparsity", "quantisation")
 
 
 def rows(folder: Path) -> tuple[list[Row], list[str]]:
@@ -61,9 +60,8 @@ def row_of(record: RunRecord) -> Row:
         "name": record.name,
         **{group: record.choices.get(group) for group in ("model", "data", "granularity", "geometry")},
         "saliency": record.choices.get("saliency"),
-        "schedule": record.choices.get("schedule"),
         "allocation": record.config["prune"].get("allocation"),
-        "means": " ".join(record.choices[group] for group in MEANS if group in record.choices),
+        "methods": "+".join(record.methods),
         "remaining": record.config["prune"]["remaining"],
         "seed": record.seed,
         "dense": record.accuracy["dense"]["test"],

@@ -18,6 +18,10 @@ from cimlab.records.replace import replacing
 SCHEMA = 1
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 RECORD_FILE = "record.json"
+GROUPS_BEFORE = ("distillation", "permutation", "sparsity", "quantisation", "resizing")
+"""Groups of one choice each that methods were in records of the first schema."""
+NAMES_BEFORE = {"hinton": "distillation", "gather": "reorder", "small_first": "resizing"}
+"""Choices in those groups -> the method's name."""
 
 
 class RecordError(RuntimeError):
@@ -102,6 +106,15 @@ class RunRecord(Record):
     weights: dict[str, float]
     hardware: dict[str, Any]
     schema: int = field(default=SCHEMA, kw_only=True)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Training methods beyond training, pruning once and retraining, in alphabetical order."""
+        if "method" in self.config:
+            return tuple(sorted(self.config["method"]))
+        choices = {self.choices[group] for group in GROUPS_BEFORE if group in self.choices}
+        schedule = {self.choices.get("schedule", "one_shot")} - {"one_shot"}
+        return tuple(sorted({NAMES_BEFORE.get(choice, choice) for choice in choices} | schedule))
 
 
 def _checksum(content: dict[str, Any]) -> str:

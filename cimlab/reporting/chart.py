@@ -1,7 +1,9 @@
-"""A figure as a Vega-Lite specification: one definition, drawn as SVG in the paper and live in the HTML report.
+"""A figure as a Vega-Lite specification: one definition for paper, plots, HTML report, dashboard and wandb.
 
-Colour, dash and marker of a granularity are those of `figures.granularity_style`. A figure whose runs are missing
-says why instead of being drawn.
+The grammar is written as the plain dictionaries that all five take as they are: vl-convert (SVG and PNG), Vega's own
+library in the page, streamlit and wandb, whose templates no builder of charts would let through. It costs no import.
+Colour, mark and line of a granularity are those of its own file. A figure whose runs are missing says why instead of
+being drawn.
 """
 
 from __future__ import annotations
@@ -9,34 +11,40 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from cimlab.reporting.figures import granularity_style
-from cimlab.reporting.studies import base, place
+from cimlab.records.record import RecordError, write_atomically
+from cimlab.records.replace import replacing
+from cimlab.reporting.looks import look, place, series_looks
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH, HEIGHT = 300, 200
 """Of a one-column figure, in pixels; a figure across both columns is 2.1 times as wide."""
 Spec = dict[str, Any]
 
-SHAPES = {
-    "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross",
-    "X": "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z", "<": "triangle-left",
-    ">": "triangle-right", "*": "M0,-1L.3,-.3L1,-.3L.45,.15L.65,.9L0,.45L-.65,.9L-.45,.15L-1,-.3L-.3,-.3Z",
-    "h": "M-.5,-.87L.5,-.87L1,0L.5,.87L-.5,.87L-1,0Z", "p": "M0,-1L.95,-.31L.59,.81L-.59,.81L-.95,-.31Z",
-}  # fmt: skip
-DASHES = {"-": [1, 0], "--": [5, 3]}
-PAPER = {
-    "font": "Libertinus Serif", "background": "white", "padding": 2,
-    "axis": {"labelFontSize": 10, "titleFontSize": 11, "titleFontWeight": "normal", "gridOpacity": 0.5,
-             "labelFont": "Libertinus Serif", "titleFont": "Libertinus Serif"},
-    "legend": {"labelFontSize": 10, "titleFontSize": 10, "titleFontWeight": "normal", "labelLimit": 240,
-               "labelFont": "Libertinus Serif", "titleFont": "Libertinus Serif"},
-    "title": {"fontSize": 11, "fontWeight": "normal", "font": "Libertinus Serif"},
-    "header": {"labelFontSize": 10, "titleFontSize": 11, "labelFont": "Libertinus Serif"},
-    "view": {"stroke": "#999999"},
-}  # fmt: skip
-"""How figures look on paper; the HTML report brings its own."""
+
+def _looks_with(font: str) -> Spec:
+    text = {"labelFont": font, "titleFont": font}
+    small = {"labelFontSize": 10, "titleFontSize": 10, "titleFontWeight": "normal", "labelLimit": 240}
+    return {
+        "font": font, "background": "white", "padding": 2,
+        "axis": {"labelFontSize": 10, "titleFontSize": 11, "titleFontWeight": "normal", "gridOpacity": 0.5, **text},
+        "legend": {**small, **text},
+        "title": {"fontSize": 11, "fontWeight": "normal", "font": font},
+        "header": {"labelFontSize": 10, "titleFontSize": 11, "labelFont": font},
+        "view": {"stroke": "#999999"},
+    }  # fmt: skip
+
+
+PAPER = _looks_with("Libertinus Serif")
+"""How figures look on paper, in the font that Typst brings; the HTML report brings its own."""
+PLOT = _looks_with("sans-serif")
+"""How plots look, in the font that vl-convert brings: a picture has no words in a font that isn't there."""
+
+
+LEGEND = {"orient": "bottom", "symbolSize": 60, "symbolStrokeWidth": 0}
+"""Below the figure; without strokes, which dashes would cut into the marks."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,38 @@ class Chart:
         """
         if self.spec is None:
             raise ValueError(f"{self.name} can't be drawn: {self.missing}")
-        import vl_convert
+        return svg(self.spec)
 
-        return vl_convert.vegalite_to_svg({**copy.deepcopy(self.spec), "config": PAPER})
+
+def svg(spec: Spec, config: Spec = PAPER) -> str:
+    """A specification as it looks on paper."""
+    import vl_convert
+
+    return vl_convert.vegalite_to_svg({**copy.deepcopy(spec), "config": config})
+
+
+def save(spec: Spec, path: Path) -> Path:
+    """Write a plot in the format of its name: .svg, .pdf, or a .png of twice the size.
+
+    Raises:
+        RecordError: the folder can't be written.
+    """
+    if path.suffix == ".svg":
+        write_atomically(path, svg(spec, PLOT))
+        return path
+    import vl_convert
+
+    drawn = {**copy.deepcopy(spec), "config": PLOT}
+    pdf = path.suffix == ".pdf"
+    content = vl_convert.vegalite_to_pdf(drawn) if pdf else vl_convert.vegalite_to_png(drawn, scale=2)
+    try:
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as problem:
+        raise RecordError(
+            f"can't write {path} ({problem.strerror or problem}); check paths.output_dir"
+        ) from problem
+    return path
 
 
 def chart(values: Sequence[dict[str, Any]], **parts: Any) -> Spec:
@@ -83,6 +120,12 @@ def quantity(field: str, title: str, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, **more}
 
 
+def share(field: str, title: str | None, **more: Any) -> Spec:
+    """A numeric channel of a fraction, told in percent."""
+    axis = {"format": "~%"} if title is None else {"format": "~%", "title": title}
+    return {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis, **more}
+
+
 def log_percent(field: str, title: str, values: Iterable[float]) -> Spec:
     """A logarithmic channel in percent, with a tick at each round value in reach."""
     known = list(values)
@@ -92,45 +135,79 @@ def log_percent(field: str, title: str, values: Iterable[float]) -> Spec:
     return quantity(field, title, scale=scale, axis={"values": ticks, "format": "~g"})
 
 
-def by_granularity(names: Iterable[str], columns: int = 4) -> Spec:
+def by_granularity(names: Iterable[str], columns: int = 4, field: str = "granularity") -> Spec:
     """Colour, dash and shape channels of the granularities, with one joint legend below the figure."""
     domain = sorted(set(names), key=place)
-    styles = [granularity_style(base(name)) for name in domain]
-    shown = {"orient": "bottom", "columns": columns, "title": None, "symbolSize": 60, "symbolOpacity": 1}
-
-    def channel(values: list[Any]) -> Spec:
-        scale = {"domain": domain, "range": values}
-        return {"field": "granularity", "type": "nominal", "scale": scale, "legend": shown}
-
+    looks = [look(name) for name in domain]
+    shown = {
+        "orient": "bottom",
+        "columns": columns,
+        "title": None,
+        "symbolSize": 60,
+        "symbolStrokeWidth": 0,
+        "symbolOpacity": 1,
+    }
     return {
-        "color": channel([style["color"] for style in styles]),
-        "strokeDash": channel([DASHES[style["linestyle"]] for style in styles]),
-        "shape": channel([SHAPES[style["marker"]] for style in styles]),
+        "color": _nominal(field, domain, [own.colour for own in looks], shown),
+        "strokeDash": _nominal(field, domain, [[5, 3] if own.dashed else [1, 0] for own in looks], shown),
+        "shape": _nominal(field, domain, [own.mark for own in looks], shown),
     }
 
 
+def by_series(field: str, title: str | None, names: list[Any], columns: int) -> dict[str, Spec]:
+    """The same channels for a field that is no granularity."""
+    looks = series_looks(len(names))
+    shown = {
+        "orient": "bottom",
+        "title": title,
+        "columns": columns,
+        "symbolSize": 60,
+        "symbolStrokeWidth": 0,
+        "labelLimit": 500,
+    }
+    return {
+        "color": _nominal(field, names, [own.colour for own in looks], shown),
+        "strokeDash": _nominal(
+            field, names, [[1, 0] if i % 2 == 0 else [4, 3] for i in range(len(names))], shown
+        ),
+        "shape": _nominal(field, names, [own.mark for own in looks], shown),
+    }
+
+
+def _nominal(field: str, domain: list[Any], values: list[Any], legend: Spec) -> Spec:
+    return {"field": field, "type": "nominal", "scale": {"domain": domain, "range": values}, "legend": legend}
+
+
 def only(channels: Spec, *names: str) -> Spec:
+    """Some of the channels."""
     return {name: channels[name] for name in names}
+
+
+def line_and_points(
+    x: Spec, y: Spec, channels: dict[str, Spec], tooltip: list[Spec] | None = None
+) -> list[Spec]:
+    """Layers of a line with markers for each series."""
+    told = {} if tooltip is None else {"tooltip": tooltip}
+    return [
+        {
+            "mark": {"type": "line", "strokeWidth": 1.3},
+            "encoding": {"x": x, "y": y, **only(channels, "color", "strokeDash")},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 45, "opacity": 1},
+            "encoding": {"x": x, "y": y, **only(channels, "color", "shape"), **told},
+        },
+    ]
 
 
 def lines(x: Spec, y: Spec, names: Iterable[str], columns: int = 4) -> list[Spec]:
     """Layers of a line with markers for each granularity."""
-    style = by_granularity(names, columns)
     tooltip = [
         {"field": "granularity"},
         {"field": x["field"], "title": x["title"], "format": ".4~g"},
         {"field": y["field"], "title": y["title"], "format": ".4~g"},
     ]
-    return [
-        {
-            "mark": {"type": "line", "strokeWidth": 1.3},
-            "encoding": {"x": x, "y": y, **only(style, "color", "strokeDash")},
-        },
-        {
-            "mark": {"type": "point", "filled": True, "size": 45, "opacity": 1},
-            "encoding": {"x": x, "y": y, **only(style, "color", "shape"), "tooltip": tooltip},
-        },
-    ]
+    return line_and_points(x, y, by_granularity(names, columns), tooltip)
 
 
 def intervals(x: Spec, names: Iterable[str], columns: int = 4) -> list[Spec]:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cimlab.records.record import RunRecord
-from cimlab.reporting.accuracy_tables import best
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.hardware_tables import cost_ratio
+from cimlab.reporting.looks import classic as is_classic
+from cimlab.reporting.looks import finer_and_skipped
+from cimlab.reporting.priced import cost, cost_ratio
 from cimlab.reporting.published import Headline, Published
-from cimlab.reporting.studies import CLASSIC, SKIPPED, Study, cost, loss
-from cimlab.reporting.table import Column, Table
+from cimlab.reporting.studies import Study, best, loss
 
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
 LITTLE_GAIN = 0.05
@@ -46,13 +46,6 @@ def verdicts(mains: list[Study], ours: Headline | None, published: Published) ->
         _unstructured, _coarse, _fine, _compression, _overhead, _performance,
     )  # fmt: skip
     return [judge(study, ours, published) for judge in judges]
-
-
-def claims_table(found: list[Verdict]) -> Table:
-    """The claims page."""
-    columns = tuple(Column(h, text=True) for h in ("claim", "holds if", "verdict", "evidence"))
-    rows = tuple((v.claim, v.rule, v.verdict, v.evidence) for v in found)
-    return Table("claims", "The abstract's claims, judged by our measurements", columns, rows)
 
 
 def _judged(holds: bool | None) -> str:
@@ -90,7 +83,7 @@ def _pair(study: Study | None) -> tuple[Study, tuple[str, Estimate], tuple[str, 
     """The best fine and the best classic granularity at the reference compression."""
     if study is None:
         return None
-    fine, classic = best(study, SKIPPED, study.reference), best(study, CLASSIC, study.reference)
+    fine, classic = best(study, finer_and_skipped, study.reference), best(study, is_classic, study.reference)
     return (study, fine, classic) if fine and classic else None
 
 
@@ -98,7 +91,7 @@ def _coarse(study: Study | None, _: Headline | None, published: Published) -> Ve
     claim = "structured pruning loses more accuracy than unstructured"
     rule = "the better of channel and filter loses more than single weights at equal weights kept"
     point = ("weight", study.reference) if study else None
-    classic = best(study, CLASSIC, study.reference) if study else None
+    classic = best(study, is_classic, study.reference) if study else None
     if study is None or point is None or classic is None or point not in study.points:
         return Verdict(
             "coarse", claim, rule, UNTESTED, "weight and channel or filter granularity were not both run"

@@ -6,23 +6,24 @@ text, never as markup.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from cimlab.records.history import read_rows
 from cimlab.records.index import rows, unfinished
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
-from cimlab.reporting.chart import DASHES, SHAPES
-from cimlab.reporting.figures import ORDER, granularity_style
-from cimlab.reporting.studies import priced_by
+from cimlab.reporting import parts
+from cimlab.reporting.chart import Spec, by_granularity, chart, quantity, share
+from cimlab.reporting.plots import curves
+from cimlab.reporting.priced import cost, priced_by
+from cimlab.reporting.report import make_evidence
 
 REFRESH_S = 5
-CHART: Any = alt.Chart  # its mark_ methods have no type that a checker can follow
 AXES = {
     "weights left": "left",
     "operation-unit steps left": "steps_ratio",
@@ -35,16 +36,16 @@ AXES = {
 }
 FRACTIONS = ("left", "steps_ratio", "conversions_ratio", "energy_ratio")
 # what the runs of one line share besides granularity and what remains: the line is through means over the rest
-STUDY = ("model", "data", "geometry", "saliency", "schedule", "allocation", "means")
+STUDY = ("model", "data", "geometry", "saliency", "allocation", "methods")
 # columns of the table -> how they are headed and written; None: as they are
 COLUMNS = {
-    "state": None, "model": None, "data": None, "granularity": None, "geometry": None, "means": None,
+    "state": None, "model": None, "data": None, "granularity": None, "geometry": None, "methods": None,
     "remaining": ("asked to remain", "percent"), "seed": None, "accuracy": ("accuracy", "percent"),
     "dense": ("dense", "percent"), "compression": ("compression", "%.1f x"), "arrays": None,
     "steps_ratio": ("steps left", "percent"), "energy_ratio": ("energy left", "percent"),
     "energy_uj": ("energy (µJ)", "%.3g"), "seconds": ("seconds", "%.0f"), "created": None, "name": None, "reason": None,
 }  # fmt: skip
-NETWORKS = alt.Scale(domain=["dense", "pruned"], range=["#B0B0B0", "#0072B2"])
+TWO = ("#0072B2", "#E69F00")  # colours of two things side by side
 
 
 def page(folders: list[Path]) -> None:
@@ -62,13 +63,15 @@ def page(folders: list[Path]) -> None:
     states = ("done", "running", "failed", "killed", "stopped")
     for column, state in zip(st.columns(len(states)), states, strict=True):
         column.metric(state, int(counts.get(state, 0)))
-    curves, table, one = st.tabs(["curves", "runs", "one run"])
-    with curves:
+    over, table, one, figures = st.tabs(["curves", "runs", "one run", "figures and tables"])
+    with over:
         show_curves(chosen[chosen["state"] == "done"])
     with table:
         show_table(chosen)
     with one:
         show_run(chosen)
+    with figures:
+        show_figures(folders)
 
 
 def read(folders: list[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -121,35 +124,46 @@ def show_curves(done: pd.DataFrame) -> None:
     for number in range(2):
         index = min(number, len(labels) - 1)
         label = columns[number + 1].selectbox("against", labels, index=index, key=f"axis {number}")
-        st.altair_chart(curve(done, there[label], label), width="stretch")
+        draw(curve(done, there[label], label))
 
 
-def curve(done: pd.DataFrame, field: str, label: str) -> alt.LayerChart:
+def values(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as a chart holds them; what is not known is null."""
+    return json.loads(frame.to_json(orient="records") or "[]")
+
+
+def draw(spec: Spec) -> None:
+    """Show a chart as wide as its place."""
+    st.vega_lite_chart(spec, width="stretch")
+
+
+def curve(done: pd.DataFrame, field: str, label: str) -> Spec:
     """One accuracy chart."""
-    names = sorted(
-        done["granularity"].unique(), key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)
-    )
-    styles = [granularity_style(name) for name in names]
+    groups = (*STUDY, "granularity", "remaining")
+    fields = [*groups, "name", "seed", "accuracy", field]
+    rows = values(done[list(dict.fromkeys(fields))])
+    x = share(field, label) if field in FRACTIONS else quantity(field, label, axis={"format": "~s"})
+    told = [{"field": name} for name in ("name", "geometry", "methods", "remaining", "seed")]
+    told += [
+        {"field": "accuracy", "type": "quantitative", "format": ".2%"},
+        {"field": field, "type": "quantitative", "title": label, "format": ".4~g"},
+    ]
+    style = by_granularity(done["granularity"], columns=6)
+    y = share("accuracy", "test accuracy after retraining")
+    return chart(rows, height=440, layer=curves(x, y, style, groups, told))
 
-    def channel(kind: Any, values: list[Any]) -> Any:
-        legend = alt.Legend(orient="bottom", columns=6, title=None, labelLimit=240, symbolStrokeWidth=1)
-        return kind("granularity:N", scale=alt.Scale(domain=names, range=values), legend=legend)
 
-    color = channel(alt.Color, [style["color"] for style in styles])
-    dash = channel(alt.StrokeDash, [DASHES[style["linestyle"]] for style in styles])
-    shape = channel(alt.Shape, [SHAPES[style["marker"]] for style in styles])
-    means = done.groupby([*STUDY, "granularity", "remaining"], as_index=False, dropna=False)
-    means = means[[field, "accuracy"]].mean()
-    y = alt.Y("accuracy:Q", title="test accuracy after retraining", axis=alt.Axis(format="%"))
-    y = y.scale(zero=False)
-    x = alt.X(f"{field}:Q", title=label, axis=alt.Axis(format="%" if field in FRACTIONS else "~s"))
-    lines = CHART(means).mark_line().encode(x=x, y=y, color=color, strokeDash=dash, detail=list(STUDY))
-    tips: list[Any] = ["name", "geometry", "means", "remaining", "seed"]
-    tips += [alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip(f"{field}:Q", title=label, format=".4~g")]
-    points = (
-        CHART(done).mark_point(filled=True, size=60).encode(x=x, y=y, color=color, shape=shape, tooltip=tips)
-    )
-    return (lines + points).properties(height=440)
+def bars(
+    rows: list[dict[str, Any]], value: Spec, label: Spec, kind: str, kinds: list[str], title: str
+) -> Spec:
+    """Bars of two kinds side by side at each label, along whichever axis `label` is on."""
+    offset = "xOffset" if "x" in label else "yOffset"
+    colour = {
+        "field": kind, "type": "nominal", "scale": {"domain": kinds, "range": TWO},
+        "legend": {"orient": "top", "title": None},
+    }  # fmt: skip
+    encoding = {**value, **label, offset: {"field": kind, "sort": kinds}, "color": colour}
+    return chart(rows, title=title, mark={"type": "bar", "tooltip": {"content": "data"}}, encoding=encoding)
 
 
 def show_run(runs: pd.DataFrame) -> None:
@@ -211,52 +225,70 @@ def show_history(file: Path) -> None:
     for column, word in zip(columns, ("loss", "accuracy"), strict=True):
         fields = [name for name in history if name.startswith(f"{word}/")]
         long = history.melt("epoch", fields, "metric", word)
-        chart = CHART(long).mark_line(point=True).encode(
-            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)), y=alt.Y(f"{word}:Q").scale(zero=False),
-            color=alt.Color("metric:N", legend=alt.Legend(orient="top", title=None)),
-        )  # fmt: skip
-        column.altair_chart(chart.properties(height=260), width="stretch")
+        encoding = {
+            "x": {"field": "epoch", "type": "quantitative", "axis": {"tickMinStep": 1}},
+            "y": {"field": word, "type": "quantitative", "scale": {"zero": False}},
+            "color": {"field": "metric", "type": "nominal", "legend": {"orient": "top", "title": None}},
+        }
+        with column:
+            draw(chart(values(long), height=260, mark={"type": "line", "point": True}, encoding=encoding))
 
 
 def show_layers(record: RunRecord) -> None:
     """Weights and steps left, layer by layer, and energy by component."""
-    layers = pd.DataFrame([layer_row(name, counts) for name, counts in record.hardware["layers"].items()])
-    long = layers.melt("layer", ["weights left", "steps left"], "what", "fraction")
-    chart = CHART(long).mark_bar().encode(
-        x=alt.X("layer:N", sort=layers["layer"].tolist(), title=None, axis=alt.Axis(labelAngle=-40)),
-        y=alt.Y("fraction:Q", axis=alt.Axis(format="%")).scale(domain=[0, 1]),
-        xOffset="what:N",
-        color=alt.Color("what:N", legend=alt.Legend(orient="top", title=None)),
-        tooltip=["layer", "what", alt.Tooltip("fraction:Q", format=".2%")],
-    )  # fmt: skip
-    st.altair_chart(chart.properties(height=380, title="left of each layer"), width="stretch")
-    cost = record.hardware.get("cost")
-    if cost:
-        show_energy(cost)
+    rows = [row for name, counts in record.hardware["layers"].items() for row in layer_rows(name, counts)]
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    axis = {"labelAngle": -40, "labelLimit": 160}
+    label = {"x": {"field": "layer", "type": "nominal", "sort": layers, "title": None, "axis": axis}}
+    value = {"y": share("fraction", "left") | {"scale": {"domain": [0, 1]}}}
+    draw(bars(rows, value, label, "of", ["weights", "steps"], "left of each layer") | {"height": 380})
+    priced = cost(record)
+    if priced:
+        show_energy(priced)
 
 
-def show_energy(cost: dict[str, Any]) -> None:
+def show_energy(priced: dict[str, Any]) -> None:
     """Energy of an image by component, beside the unpruned network's."""
-    parts = [("dense", cost["dense_energy_j"]), ("pruned", cost["energy_j"])]
-    energy = pd.DataFrame(
-        [{"component": c, "energy (J)": v, "network": n} for n, e in parts for c, v in e.items() if v]
-    )
-    order = sorted(cost["dense_energy_j"], key=cost["dense_energy_j"].get, reverse=True)
-    bars = CHART(energy).mark_bar().encode(
-        x=alt.X("energy (J):Q", axis=alt.Axis(format="~s")),
-        y=alt.Y("component:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
-        yOffset=alt.YOffset("network:N", sort=["dense", "pruned"]),
-        color=alt.Color("network:N", scale=NETWORKS, legend=alt.Legend(orient="top", title=None)),
-        tooltip=["component", "network", alt.Tooltip("energy (J):Q", format=".3s")],
-    )  # fmt: skip
-    title = f"energy of an image by component ({priced_by(cost)})"
-    st.altair_chart(bars.properties(title=title), width="stretch")
+    dense, pruned = priced["dense_energy_j"], priced["energy_j"]
+    rows = [
+        {"component": name.replace("_", " "), "energy (J)": joules, "network": network}
+        for network, parts_of in (("dense", dense), ("pruned", pruned))
+        for name, joules in parts_of.items() if joules
+    ]  # fmt: skip
+    order = [name.replace("_", " ") for name in sorted(dense, key=dense.get, reverse=True)]
+    axis = {"labelLimit": 200}
+    label = {"y": {"field": "component", "type": "nominal", "sort": order, "title": None, "axis": axis}}
+    value = {"x": {"field": "energy (J)", "type": "quantitative", "axis": {"format": "~s"}}}
+    title = f"energy of an image by component ({priced_by(priced)})"
+    draw(bars(rows, value, label, "network", ["pruned", "dense"], title))
 
 
-def layer_row(name: str, counts: dict[str, Any]) -> dict[str, Any]:
-    """A layer's name and the fractions of its weights and steps that are left."""
+def layer_rows(name: str, counts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The fractions of a layer's weights and steps that are left."""
     steps = counts["steps"] / counts["dense_steps"] if counts["dense_steps"] else 0.0
-    return {"layer": name, "weights left": counts["weights_left"] / counts["weights"], "steps left": steps}
+    left = {"weights": counts["weights_left"] / counts["weights"], "steps": steps}
+    return [{"layer": name, "of": what, "fraction": fraction} for what, fraction in left.items()]
+
+
+def show_figures(folders: list[Path]) -> None:
+    """Every figure and table that has a file, over all whole records."""
+    evidence = make_evidence(folders)
+    for figure in parts.figures():
+        for drawn in figure.charts(evidence):
+            st.subheader(f"{drawn.name}. {drawn.title}")
+            if drawn.spec is None:
+                st.text(f"not run: {drawn.missing}")
+            else:
+                draw(drawn.spec)
+            for note in drawn.notes:
+                st.text(note)
+    for file in parts.tables():
+        for table in file.tables(evidence):
+            st.subheader(f"{table.name}. {table.title}")
+            headings = [column.label for column in table.columns]
+            st.dataframe(pd.DataFrame(table.shown(), columns=headings), hide_index=True, width="stretch")
+            for note in table.notes:
+                st.text(note)
 
 
 if __name__ == "__main__":

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
-from cimlab.records.record import RunRecord
-from cimlab.reporting.accuracy_tables import best
-from cimlab.reporting.claims import Verdict
-from cimlab.reporting.grid import Grid
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.looks import classic as is_classic
+from cimlab.reporting.looks import finer_and_skipped
+from cimlab.reporting.planned import PlannedGrid
+from cimlab.reporting.priced import cost
 from cimlab.reporting.provenance import commit, machine
-from cimlab.reporting.published import Headline, Published
-from cimlab.reporting.studies import (
-    CLASSIC,
-    SKIPPED,
-    Study,
-    accuracy,
-    cells_per_weight,
-    cost,
-    left,
-    loss,
-    worded,
-)  # fmt: skip
-from cimlab.reporting.table import Table
+from cimlab.reporting.published import Headline, ValidationRow
+from cimlab.reporting.studies import Study, accuracy, best, cells_per_weight, left, loss, worded
 
 TEST_IMAGES = {"cifar10": 10000, "cifar100": 10000}
 """Test images of the public data sets (Krizhevsky, 2009); other sets have no fixed size here."""
 
 
-def numbers(
-    records: list[RunRecord],
-    found: list[Study],
-    mains: list[Study],
-    ours: Headline | None,
-    published: Published,
-    judged: list[Verdict],
-    validation: Table,
-    grids: list[Grid],
-) -> dict[str, Any]:
+def numbers(evidence: Evidence) -> dict[str, Any]:
     """Everything that sentences say; JSON values."""
-    study = mains[0] if mains else None
+    published, records, found = evidence.published, evidence.records, evidence.studies
+    study, ours, judged = evidence.first, evidence.headline, evidence.verdicts
     counted = {
         word: sum(v.verdict == word for v in judged) for word in ("holds", "does not hold", "not tested")
     }
@@ -55,20 +38,20 @@ def numbers(
         },
         "claims": {v.name: {"verdict": v.verdict, "evidence": v.evidence, "rule": v.rule} for v in judged},
         "verdicts": {word: str(count) for word, count in counted.items()},
-        "main": study and _study(study, published),
+        "main": study and _study(study),
         "headline": ours and _headline(ours),
-        "validation": _validation(validation),
+        "validation": _validation(evidence.validation),
         "grids": [
-            {"name": grid.name, "question": grid.question, "size": str(grid.size)} for grid in grids
+            {"name": grid.name, "question": grid.question, "size": _size(grid)} for grid in evidence.grids
         ],
     }  # fmt: skip
 
 
-def _study(study: Study, published: Published) -> dict[str, Any]:
+def _study(study: Study) -> dict[str, Any]:
     record = study.records[0]
     geometry, config = record.hardware["geometry"], record.config
     at = study.reference
-    fine, classic = best(study, SKIPPED, at), best(study, CLASSIC, at)
+    fine, classic = best(study, finer_and_skipped, at), best(study, is_classic, at)
     weight = study.of(("weight", at), loss)
     return {
         "title": study.title, "model": worded(study.model), "data": worded(study.data),
@@ -79,7 +62,7 @@ def _study(study: Study, published: Published) -> dict[str, Any]:
         "reference": f"{100 * at:g}", "sampling_error": _sampling_error(study),
         "dense_epochs": str(config["recipe"]["epochs"]), "retrain_epochs": str(config["schedule"]["epochs"]),
         "batch": str(config["data"]["batch_size"]), "precision": str(config["trainer"]["precision"]),
-        "schedule": record.choices["schedule"], "saliency": record.choices["saliency"],
+        "schedule": " and ".join(record.methods) or "one_shot", "saliency": record.choices["saliency"],
         "allocation": config["prune"]["allocation"],
         "rows": str(geometry["rows"]), "cols": str(geometry["cols"]), "active_rows": str(geometry["active_rows"]),
         "columns_per_adc": str(geometry["columns_per_adc"]), "weight_bits": str(geometry["weight_bits"]),
@@ -93,6 +76,10 @@ def _study(study: Study, published: Published) -> dict[str, Any]:
         "worst": _worst(study, at),
         "priced": all(cost(r) for r in study.records),
     }  # fmt: skip
+
+
+def _size(grid: PlannedGrid) -> str:
+    return "a search space" if grid.size is None else f"{grid.size} runs"
 
 
 def _mean(value: float | None, digits: int = 2) -> str | None:
@@ -138,13 +125,12 @@ def _headline(ours: Headline) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _validation(table: Table) -> dict[str, Any] | None:
-    if not table.rows:
+def _validation(rows: Sequence[ValidationRow]) -> dict[str, Any] | None:
+    if not rows:
         return None
-    held = [row for row in table.rows if row[5] != "reported"]
-    errors = [abs(float(str(row[4]))) for row in held]
-    loose = [abs(float(str(row[4]))) for row in table.rows if row[5] == "reported"]
+    errors = [abs(row.error_percent) for row in rows if row.allowed != "reported"]
+    loose = [abs(row.error_percent) for row in rows if row.allowed == "reported"]
     return {
-        "figures": str(len(table.rows)), "held": str(len(held)), "reported": str(len(loose)),
+        "figures": str(len(rows)), "held": str(len(errors)), "reported": str(len(loose)),
         "worst": f"{max(errors):.1f}" if errors else None, "worst_reported": f"{max(loose):.0f}" if loose else None,
     }  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from cimlab.records.record import RunRecord
-from cimlab.reporting.table import Column, Table
 
 
 def commit(record: RunRecord) -> str:
@@ -25,26 +25,7 @@ def machine(record: RunRecord) -> str:
     return ", ".join([*parts, f"{m['memory_bytes'] / 2**30:.0f} GiB", f"Python {m['python']}"])
 
 
-def provenance_table(records: list[RunRecord]) -> Table:
-    """A row for each pair of commit and machine."""
-    columns = (
-        Column("commit", text=True), Column("machine", text=True), Column("torch", text=True),
-        Column("runs", digits=0), Column("training", "h", 2), Column("first", text=True), Column("last", text=True),
-    )  # fmt: skip
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for record in records:
-        key = (commit(record), machine(record), record.packages.get("torch", "unknown"))
-        groups.setdefault(key, []).append(record)
-    rows = []
-    for key, own in sorted(groups.items()):
-        days = sorted(record.created[:10] for record in own)
-        dense = {record.wall_time_s.get("dense", 0.0) for record in own}  # one dense network serves many runs
-        hours = (sum(dense) + sum(record.wall_time_s.get("retrain", 0.0) for record in own)) / 3600
-        rows.append((*key, float(len(own)), hours, days[0], days[-1]))
-    return Table("provenance", "Where the records come from", columns, tuple(rows), tuple(warnings(records)))
-
-
-def warnings(records: list[RunRecord]) -> list[str]:
+def warnings(records: Sequence[RunRecord]) -> list[str]:
     """One sentence for each way in which the records are not of one kind."""
     found = []
     for what, values in (

@@ -1,4 +1,4 @@
-"""Published figures beside ours: T3, the headline claim; T4, other work; T6, the hardware model's validation."""
+"""Published figures: the reproduced claim with our measurement of it, other work, the hardware model's validation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.studies import SKIPPED, Point, Study, accuracy, base, left, loss, worded
-from cimlab.reporting.table import NONE, Cell, Column, Table
+from cimlab.reporting.looks import finer_and_skipped
+from cimlab.reporting.studies import Point, Study, loss
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def headline(found: list[Study], published: Published) -> Headline | None:
         for study in found
         for name, fraction in study.points
         if round(fraction, 2) == published.remaining
-        and base(name) in SKIPPED
+        and finer_and_skipped(name)
         and (lost := study.of((name, fraction), loss))
     ]
     tried = [entry for entry in tried if entry[0].data == tried[0][0].data]
@@ -76,84 +76,46 @@ def _furthest_within(found: list[Study], data: str, drop: float) -> tuple[Study,
         for study in found
         for point in study.points
         if study.data == data
-        and base(point[0]) in SKIPPED
+        and finer_and_skipped(point[0])
         and (lost := study.of(point, loss))
         and lost.mean <= drop
     ]
-    return max(reached, key=lambda entry: _compression(*entry).mean) if reached else None
+    return max(reached, key=lambda entry: compression(*entry).mean) if reached else None
 
 
-def _compression(study: Study, point: Point) -> Estimate:
+def compression(study: Study, point: Point) -> Estimate:
+    """All weights over those left."""
     found = study.of(point, lambda record: record.weights["compression"])
     assert found is not None
     return found
 
 
-def headline_table(ours: Headline | None, published: Published) -> Table:
-    """T3: the claim and our measurement, quantity by quantity."""
-    columns = (Column("quantity", text=True), Column("published"), Column("cimlab"))
-    said = f"at most {published.drop:g}"
-    if ours is None:
-        measured: list[Cell] = [None] * 8
-    else:
-        study, point = ours.study, ours.point
-        measured = [
-            study.title, point[0], study.of(point, left),
-            study.of(point, lambda r: r.weights["compression"]), study.dense, study.of(point, accuracy),
-            study.of(point, loss), NONE if ours.furthest is None else _compression(*ours.furthest),
-        ]  # fmt: skip
-    rows = [
-        ("network, data", "not named in the abstract"),
-        ("pruned unit", "follows the array's computation"),
-        ("weights left, of all (%)", 100 * published.remaining),
-        ("compression (x)", published.compression),
-        ("dense test accuracy (%)", "not quoted"),
-        ("pruned test accuracy (%)", "not quoted"),
-        ("loss (points)", said[8:]),
-        (f"most compression at loss ≤ {published.drop:g} (x)", published.compression),
-    ]
-    notes = ()
-    if ours is not None:
-        seeds, many = len(ours.study.points[ours.point]), ours.candidates
-        notes = (f"The best of {many} points that were run at this fraction; seeds: {seeds}.",)
-    return Table(
-        "T3", "The headline claim, side by side", columns,
-        tuple((*row, cell) for row, cell in zip(rows, measured, strict=True)), notes,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class ValidationRow:
+    """One figure of a published design beside the hardware model's.
 
-
-def work_table(published: Published) -> Table:
-    """T4: other published work, quoted, with what makes it hard to compare."""
-    keys = ("method", "network", "compression", "accuracy_drop", "hardware", "conditions")
-    columns = tuple(Column(name.replace("_", " "), text=True) for name in ("source", *keys))
-    rows = tuple((w["label"], *(str(w[key]) for key in keys)) for w in published.work)
-    notes = ("Quoted from the abstracts; none of it was measured here.",)
-    return Table("T4", "Published work on pruning for crossbars, as quoted", columns, rows, notes)
-
-
-def validation_table(readme: Path) -> Table:
-    """T6: the hardware model against published designs, from the table that experiments/validation writes.
-
-    The table has no rows where the validation was not run.
+    Args:
+        case, figure: which.
+        published, ours: with their units.
+        error_percent: ours over the published one, less 100 %.
+        allowed: the bound it is held to, or `reported`.
     """
-    columns = (
-        Column("case", text=True), Column("figure", text=True), Column("published", text=True),
-        Column("cimlab", text=True), Column("error", "%", 1), Column("allowed", text=True),
-    )  # fmt: skip
+
+    case: str
+    figure: str
+    published: str
+    ours: str
+    error_percent: float
+    allowed: str
+
+
+def read_validation(readme: Path) -> tuple[ValidationRow, ...]:
+    """The table that experiments/validation writes; nothing where it was not run."""
     rows = []
     if readme.is_file():
         for line in readme.read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if line.startswith("|") and len(cells) == 6 and re.fullmatch(r"[+-][\d.]+ %", cells[4]):
                 cells = [cell.replace("um^2", "µm²").replace("mm^2", "mm²") for cell in cells]
-                rows.append(
-                    (
-                        worded(cells[0]),
-                        worded(cells[1]),
-                        *cells[2:4],
-                        float(cells[4].removesuffix(" %")),
-                        cells[5],
-                    )
-                )
-    notes = ("“reported”: shown, but not held to a bound; the reasons stand in experiments/validation.",)
-    return Table("T6", "The hardware model against published designs", columns, tuple(rows), notes)
+                rows.append(ValidationRow(*cells[:4], float(cells[4].removesuffix(" %")), cells[5]))
+    return tuple(rows)

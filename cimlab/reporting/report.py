@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,15 @@ from typing import Any
 from cimlab.records import store
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.accuracy_charts import accuracy_chart, pareto_chart
-from cimlab.reporting.accuracy_tables import ablation_table, accuracy_tables, runs_table
-from cimlab.reporting.array_charts import analog_chart, unit_size_chart
+from cimlab.reporting import parts
 from cimlab.reporting.chart import Chart
-from cimlab.reporting.claims import Verdict, claims_table, verdicts
-from cimlab.reporting.grid import Grid, read_grids
-from cimlab.reporting.hardware_charts import energy_chart, layers_chart, speed_chart
-from cimlab.reporting.hardware_tables import hardware_table, sensitivity_table
-from cimlab.reporting.means import means_table
+from cimlab.reporting.claims import Verdict
+from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.numbers import numbers
-from cimlab.reporting.provenance import provenance_table
-from cimlab.reporting.published import Published, headline, headline_table, validation_table, work_table
-from cimlab.reporting.studies import latest, main_studies, studies
+from cimlab.reporting.planned import PlannedGrid
+from cimlab.reporting.provenance import warnings
+from cimlab.reporting.published import Published, ValidationRow, read_validation
+from cimlab.reporting.studies import latest
 from cimlab.reporting.table import Table
 
 
@@ -34,8 +31,8 @@ class Report:
     """What is shown.
 
     Args:
-        tables: in order.
-        charts: F1 to F7.
+        tables: by name.
+        charts: likewise.
         verdicts: on the claims.
         numbers: for the paper's text, by name.
         problems: a sentence for each record that could not be used and each way in which records are mixed.
@@ -61,48 +58,37 @@ class Report:
         return [*charts, *cells, *empty]
 
 
-def make_report(folders: list[Path], repository: Path) -> Report:
+def make_evidence(folders: list[Path]) -> Evidence:
+    """The whole records below the folders, with nothing planned and no validation beside them."""
+    newest, _ = latest(store.load(*folders)[0])
+    return Evidence(tuple(newest), tuple(store.load_simulations(*folders)[0]), (), Published.read(), ())
+
+
+def make_report(folders: list[Path], grids: Iterable[PlannedGrid], readme: Path) -> Report:
     """Read every record below the folders and build the report.
 
     Args:
-        repository: holds experiments/: what was planned, and how the hardware model was validated.
+        grids: what was planned.
+        readme: what the validation of the hardware model wrote.
     """
     records, problems = store.load(*folders)
     simulations, damaged = store.load_simulations(*folders)
-    grids = read_grids(repository / "experiments")
-    readme = repository / "experiments" / "validation" / "README.md"
-    validation = validation_table(readme)
+    validation = read_validation(readme)
     return assemble(records, simulations, grids, Published.read(), validation, [*problems, *damaged])
 
 
 def assemble(
-    records: list[RunRecord],
-    simulations: list[SimulationRecord],
-    grids: list[Grid],
+    records: Iterable[RunRecord],
+    simulations: Iterable[SimulationRecord],
+    grids: Iterable[PlannedGrid],
     published: Published,
-    validation: Table,
-    problems: list[str],
+    validation: Sequence[ValidationRow],
+    problems: Iterable[str],
 ) -> Report:
-    """The report over records that were read."""
-    records, notes = latest(records)
-    found = studies(records)
-    mains = main_studies(found)
-    first = mains[0] if mains else None
-    curve = next((study for study in mains if len(study.remaining) > 1), first)
-    ours = headline(found, published)
-    judged = verdicts(mains, ours, published)
-    provenance = provenance_table(records)
-    tables = [*accuracy_tables(mains, grids)]
-    if first:
-        tables += [hardware_table(first, grids, published.drop), sensitivity_table(first)]
-    tables += [
-        headline_table(ours, published), work_table(published), means_table(found),
-        ablation_table(found, mains), validation,
-        claims_table(judged), provenance, runs_table(found),
-    ]  # fmt: skip
-    charts = (
-        accuracy_chart(mains), unit_size_chart(found), energy_chart(first), speed_chart(curve),
-        analog_chart(simulations), layers_chart(first), pareto_chart(first, found),
-    )  # fmt: skip
-    said = numbers(records, found, mains, ours, published, judged, validation, grids)
-    return Report(tuple(tables), charts, tuple(judged), said, (*problems, *notes, *provenance.notes))
+    """The report over records that were read: every figure and table that has a file."""
+    newest, notes = latest(records)
+    evidence = Evidence(tuple(newest), tuple(simulations), tuple(grids), published, tuple(validation))
+    charts = [chart for part in parts.figures() for chart in part.charts(evidence)]
+    tables = [table for part in parts.tables() for table in part.tables(evidence)]
+    told = (*problems, *notes, *warnings(evidence.records))
+    return Report(tuple(tables), tuple(charts), tuple(evidence.verdicts), numbers(evidence), told)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cimlab.records.record import RunRecord, content_hash
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.figures import ORDER
+from cimlab.reporting.looks import place
 
 SILENT = (
     "rerun", "checkpoint", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices",
@@ -22,8 +22,6 @@ ARRAYS = ("adc", "device", "analog")
 AXES = ("granularity", "prune.remaining", "seed")
 DATA_ORDER = ("imagenet", "cifar100", "cifar10", "digits", "fake")
 """Harder first."""
-SKIPPED = ("row_segment", "column_segment", "balanced_segment", "operation_unit")
-"""Granularities finer than an array whose zeros the crossbar skips (domain.md, section 3)."""
 SPELLED = {
     "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits_cnn": "digits CNN",
     "resnet18": "ResNet-18", "resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "vgg8": "VGG-8",
@@ -32,9 +30,6 @@ SPELLED = {
 """Names that are written otherwise than in conf/."""
 CLAIMED = 0.09
 """The fraction of weights in the reproduced claim (Meng et al. 2022, abstract)."""
-CLASSIC = ("channel", "filter")
-"""Classic structured pruning."""
-
 Point = tuple[str, float]
 
 
@@ -89,16 +84,6 @@ def worded(name: str) -> str:
     return SPELLED.get(name, name.replace("_", " "))
 
 
-def base(name: str) -> str:
-    """The choice in conf/granularity that a granularity in words stands for."""
-    return name.split(" (")[0].replace(" ", "_")
-
-
-def place(name: str) -> tuple[int, str]:
-    """Order of granularities: finest first."""
-    return (ORDER.index(base(name)) if base(name) in ORDER else len(ORDER), name)
-
-
 @dataclass(frozen=True)
 class Study:
     """Comparable runs.
@@ -145,6 +130,19 @@ class Study:
         """A quantity over the seeds of a point; None where it was not run."""
         return Estimate.of(value(record) for record in self.points.get(point, ()))
 
+    def mean(self, point: Point, value: Callable[[RunRecord], float]) -> float:
+        """The mean of a quantity over the seeds of a point that was run."""
+        return Estimate(tuple(map(value, self.points[point]))).mean
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Training methods beyond pruning once under one threshold; all of a study's runs share them."""
+        record = self.records[0]
+        return (
+            *record.methods,
+            *(("per step",) if record.config["prune"].get("allocation") == "steps" else ()),
+        )
+
     @property
     def dense(self) -> Estimate:
         """Test accuracy of the dense networks (percent), each seed once."""
@@ -172,18 +170,8 @@ def left(record: RunRecord) -> float:
     return 100 * record.weights["remaining_all"]
 
 
-def cost(record: RunRecord) -> dict[str, Any] | None:
-    """Energy, time and area of the run, where the hardware model has priced it."""
-    return record.hardware.get("cost")
-
-
-def priced_by(cost: dict[str, Any]) -> str:
-    """Technology and ADC price of a cost, which records of the first schema call the ADC model."""
-    return f"{cost['technology']} with ADC price {cost.get('adc_price') or cost['adc_model']}"
-
-
 def cells_per_weight(geometry: dict[str, Any]) -> int:
-    """Physical columns of a weight, k of domain.md section 2: slices, twice for a differential pair."""
+    """Physical columns of a weight, k of CONCEPTS.md, section 2: slices, twice for a differential pair."""
     pair = geometry["signed_encoding"] == "differential"
     return -(-(geometry["weight_bits"] - pair) // geometry["cell_bits"]) * (2 if pair else 1)
 
@@ -223,3 +211,19 @@ def differences(study: Study, other: Study) -> dict[str, tuple[Any, Any]]:
     keys = {*study.settings, *other.settings}
     pairs = {key: (study.settings.get(key), other.settings.get(key)) for key in sorted(keys)}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def best(study: Study, of: Callable[[str], bool], fraction: float) -> tuple[str, Estimate] | None:
+    """The granularity of a kind that loses least at an asked fraction, with its loss in points."""
+    losses = [(name, study.of((name, fraction), loss)) for name in study.granularities if of(name)]
+    known = [(name, estimate) for name, estimate in losses if estimate is not None]
+    return min(known, key=lambda pair: pair[1].mean) if known else None
+
+
+def smallest_within(study: Study, name: str, points: float) -> tuple[str, float] | None:
+    """The point of a granularity with fewest weights left whose mean loss is at most `points`, if one was run."""
+    for fraction in sorted(study.remaining):
+        lost = study.of((name, fraction), loss)
+        if lost is not None and lost.mean <= points:
+            return name, fraction
+    return None

@@ -1,12 +1,20 @@
-"""A table as data: what the paper, the HTML report and the CSV file show alike. An empty cell was not run."""
+"""A table as data: what the terminal, the paper, the HTML report, Markdown and the CSV file show alike.
+
+A cell that is None was not run.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cimlab.reporting.estimates import Estimate
+
+if TYPE_CHECKING:
+    import rich.table
 
 NOT_RUN = "not run"
 NONE = "none"
@@ -43,16 +51,16 @@ class Table:
     """Named columns and rows of cells; None is a point that was not run.
 
     Args:
+        notes: conditions and warnings, a sentence each.
         name: short and stable: file name and label.
         title: what the table shows.
-        notes: conditions and warnings, a sentence each.
     """
 
-    name: str
-    title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    name: str = ""
+    title: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -60,6 +68,14 @@ class Table:
                 raise ValueError(
                     f"table {self.name}: {len(row)} cells in a row of {len(self.columns)} columns"
                 )
+
+    @classmethod
+    def of_texts(
+        cls, headings: Iterable[str], rows: Iterable[Iterable[str]], title: str = "", words: int = 1
+    ) -> Table:
+        """A table of cells that are worded already, the first `words` columns aligned as words."""
+        columns = tuple(Column(heading, text=i < words) for i, heading in enumerate(headings))
+        return cls(columns, tuple(map(tuple, rows)), title=title)
 
     def shown(self) -> list[list[str]]:
         """Rows as people read them: mean ± standard deviation where there are several seeds."""
@@ -83,6 +99,28 @@ class Table:
             parts = [_written(cell, many) for cell, many in zip(row, repeated, strict=True)]
             writer.writerow([part for entry in parts for part in entry])
         return out.getvalue()
+
+    def markdown(self) -> str:
+        """A table of GitHub's Markdown."""
+        lines = [
+            [column.label for column in self.columns],
+            ["---" if c.text else "---:" for c in self.columns],
+        ]
+        lines += self.shown()
+        return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+    def for_terminal(self) -> rich.table.Table:
+        """The table as rich prints it; cells are text, never markup."""
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        grid = Grid(title=self.title or None, title_justify="left")
+        for column in self.columns:
+            justify = "left" if column.text else "right"
+            grid.add_column(Text(column.label), justify=justify, overflow="fold")
+        for row in self.shown():
+            grid.add_row(*map(Text, row))
+        return grid
 
     @property
     def missing(self) -> int:

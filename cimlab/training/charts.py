@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cimlab.records.record import RunRecord
+from cimlab.reporting.chart import share
+from cimlab.reporting.plots import GROUPS, curves
 
 BARS, POINTS = "wandb/bar/v0", "wandb/scatter/v0"
-CURVES = "cimlab-accuracy-v1"  # a stored form is never changed: another drawing is another name
+CURVES = "cimlab-accuracy-v2"  # a stored form is never changed: another drawing is another name
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def charts(record: RunRecord) -> list[Chart]:
         "remaining": record.config["prune"]["remaining"],
         "seed": record.seed,
         "network": f"{record.choices['model']} on {record.choices['data']}",
+        "methods": "+".join(record.methods),
         "accuracy": record.accuracy["retrained"]["test"],
         "dense_accuracy": record.accuracy["dense"]["test"],
         **{f"{name}_left": value for name, value in left.items()},
@@ -75,7 +78,7 @@ def charts(record: RunRecord) -> list[Chart]:
 
 def _curves(left: str, point: dict[str, Any]) -> Chart:
     fields = {"x": f"{left}_left", "y": "accuracy"}
-    fields |= {name: name for name in ("granularity", "remaining", "network")}
+    fields |= {name: name for name in GROUPS}
     title = f"Test accuracy after retraining over {left} left"
     return Chart(f"charts/accuracy_by_{left}_left", title, [point], POINTS, fields, CURVES)
 
@@ -84,43 +87,28 @@ def _bars(name: str, title: str, rows: list[dict[str, Any]], label: str, value: 
     return Chart(f"charts/{name}", title, rows, BARS, {"label": label, "value": value})
 
 
-def _share(field: str, title: str | None = None) -> dict[str, Any]:
-    axis = {"format": "~%"} if title is None else {"format": "~%", "title": title}
-    return {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis}
+def _column(name: str, kind: str, title: str) -> dict[str, str]:
+    return {"field": f"${{field:{name}}}", "type": kind, "title": title}
 
 
+_COLOURS = {"color": _column("granularity", "nominal", "granularity")}
+_LINE, _POINTS = curves(
+    share("${field:x}", "${field:x}"),
+    share("${field:y}", "${field:y}"),
+    _COLOURS,
+    [f"${{field:{name}}}" for name in GROUPS],
+)
 FORMS: dict[str, dict[str, Any]] = {
     CURVES: {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "description": "A line a granularity through the means over seeds, and a point a run",
         "data": {"name": "wandb"},
         "title": "${string:title}",
-        "encoding": {"color": {"field": "${field:granularity}", "type": "nominal", "title": "granularity"}},
         "layer": [
+            _LINE,
             {
-                "transform": [
-                    {
-                        "aggregate": [
-                            {"op": "mean", "field": "${field:x}", "as": "mean_x"},
-                            {"op": "mean", "field": "${field:y}", "as": "mean_y"},
-                        ],
-                        "groupby": ["${field:network}", "${field:granularity}", "${field:remaining}"],
-                    }
-                ],
-                "mark": "line",
-                "encoding": {
-                    "x": _share("mean_x", "${field:x}"),
-                    "y": _share("mean_y", "${field:y}"),
-                    "detail": {"field": "${field:network}", "type": "nominal"},
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 60, "tooltip": {"content": "data"}},
-                "encoding": {
-                    "x": _share("${field:x}"),
-                    "y": _share("${field:y}"),
-                    "shape": {"field": "${field:network}", "type": "nominal", "title": "network"},
-                },
+                "mark": _POINTS["mark"] | {"tooltip": {"content": "data"}},
+                "encoding": _POINTS["encoding"] | {"shape": _column("network", "nominal", "network")},
             },
         ],
     }

@@ -3,11 +3,15 @@ seeds, with layers, prices and simulations. The values are made up; none of them
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from cimlab.records.record import RunRecord, content_hash
 from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.planned import PlannedGrid
+from cimlab.reporting.published import Published
 from tests.records.examples import example
 
 GEOMETRY: dict[str, Any] = {
@@ -17,6 +21,9 @@ GEOMETRY: dict[str, Any] = {
 CONFIG = {
     "recipe": {"epochs": 12}, "schedule": {"_target_": "x.OneShot", "epochs": 6}, "data": {"batch_size": 256},
     "trainer": {"precision": "bf16-mixed", "threads": 2}, "saliency": {"_target_": "x.L2"},
+}  # fmt: skip
+METHODS_BEFORE = {
+    "distillation": "hinton", "permutation": "gather", "sparsity": "admm", "resizing": "small_first",
 }  # fmt: skip
 FINE = ("weight", "column_segment", "row_segment", "balanced_segment", "operation_unit")
 HARM = {name: 1.0 + 0.6 * i for i, name in enumerate(
@@ -60,7 +67,7 @@ def run(
         name=f"resnet20-cifar10-{granularity}-{remaining:g}-s{seed}",
         choices={
             "model": "resnet20", "data": "cifar10", "granularity": granularity, "schedule": "one_shot",
-            "saliency": "l2",
+            "saliency": "l2", **_chosen(changes),
         },
         config={**CONFIG, "prune": {"remaining": remaining, "allocation": "global"}, "geometry": geometry, **changes},
         accuracy={
@@ -70,6 +77,13 @@ def run(
         },
         hardware=hardware,
     )  # fmt: skip
+
+
+def _chosen(changes: dict[str, Any]) -> dict[str, str]:
+    """The choices of the first schema that go with changed settings."""
+    chosen = {group: choice for group, choice in METHODS_BEFORE.items() if group in changes}
+    kind = changes.get("schedule", {}).get("_target_", "x.OneShot").rpartition(".")[2].lower()
+    return chosen | ({} if kind == "oneshot" else {"schedule": kind})
 
 
 def hash_of(*parts: Any) -> int:
@@ -137,6 +151,15 @@ def simulation(bits: int | None, device: str, left: int = 1000) -> SimulationRec
         weights={"total": 1000, "left": left},
         layers={},
     )  # fmt: skip
+
+
+def evidence(
+    records: Iterable[RunRecord] = (),
+    simulations: Iterable[SimulationRecord] = (),
+    grids: Iterable[PlannedGrid] = (),
+) -> Evidence:
+    """What a report over these would be drawn from."""
+    return Evidence(tuple(records), tuple(simulations), tuple(grids), Published.read(), ())
 
 
 def everything() -> tuple[list[RunRecord], list[SimulationRecord]]:

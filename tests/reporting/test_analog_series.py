@@ -7,8 +7,8 @@ import pytest
 
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.analog_series import lines
-from cimlab.reporting.array_charts import analog_chart
-from tests.reporting.made_up import simulation
+from cimlab.reporting.figures.F5_analog import analog_figure
+from tests.reporting.made_up import evidence, simulation
 
 
 def of(
@@ -57,8 +57,7 @@ def test_what_differs_is_drawn_apart_and_named(setting: str, values: tuple[Any, 
 
 def test_seeds_are_averaged_and_other_trainings_are_not() -> None:
     seeds = [of(seed=seed, run=str(seed) * 64) for seed in range(3)]
-    spec = analog_chart(seeds).spec
-    assert spec is not None
+    spec = analog_figure.draw(evidence(simulations=seeds)).spec
     values = spec["data"]["values"]
     assert len(values) == 1
     assert values[0]["low"] == pytest.approx(values[0]["accuracy"])  # made-up accuracies are all alike
@@ -96,6 +95,5 @@ def test_records_that_do_not_say_how_the_network_was_pruned_say_what_is_known() 
 def test_an_adc_that_reads_everything_has_no_bits() -> None:
     ideal = of(4)
     ideal = replace(ideal, choices={**ideal.choices, "adc": "ideal"})
-    spec = analog_chart([ideal]).spec
-    assert spec is not None
+    spec = analog_figure.draw(evidence(simulations=[ideal])).spec
     assert [row["adc"] for row in spec["data"]["values"]] == ["lossless"]

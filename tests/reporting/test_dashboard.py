@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -17,32 +18,29 @@ from conftest import Cimlab, one_line
 
 from cimlab.records.failure import Failure
 from cimlab.records.record import RECORD_FILE, RunRecord
-from cimlab.reporting.figures import ORDER
+from cimlab.reporting import parts
+from cimlab.reporting.report import make_evidence
+from tests.reporting.made_up import run
 
 pytest.importorskip("streamlit")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-LAYER = {"weights": 100, "weights_left": 25, "steps": 10, "dense_steps": 40}
 NASTY = "<script>alert(1)</script> ![x](http://example.invalid/x.png)"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, granularity in enumerate(("weight", "filter", "filter")):
-        record = RunRecord(
+        made = run(granularity, 0.25)
+        choices = {"model": "net", "data": "digits", "granularity": granularity, "geometry": "default"}
+        record = replace(
+            made,
             run=str(number),
             name=f"net-{number}",
-            created="2026",
-            seed=0,
-            choices={"model": "net", "data": "digits", "granularity": granularity, "geometry": "default"},
-            config={"prune": {"remaining": 0.25}},
-            code={},
-            packages={},
-            machine={},
-            wall_time_s={},
+            choices=made.choices | choices,
             accuracy={phase: {"test": 0.9 - number / 10} for phase in ("dense", "pruned", "retrained")},
-            weights={"remaining_all": 0.25 - number / 10, "compression": 4.0},
-            hardware={"total": {"arrays": 10}, "ratio": {"steps": 0.25}, "layers": {"conv": LAYER}},
+            weights=made.weights | {"remaining_all": 0.25 - number / 10, "compression": 4.0},
+            hardware=made.hardware | {"ratio": made.hardware["ratio"] | {"steps": 0.25}},
         )
         record.write(tmp_path / record.name / RECORD_FILE)
         row = {"phase": "retrain", "epoch": 0, "seconds": 1, "loss/train": 0.5, "accuracy/validation": 0.9}
@@ -73,7 +71,16 @@ def test_the_page_counts_lists_and_draws(folder: Path, monkeypatch: pytest.Monke
     }  # fmt: skip
     assert sorted(page.dataframe[0].value["name"]) == ["broken", "net-0", "net-1", "net-2"]
     charts = page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")
-    assert len(charts) == 5  # two curves, loss, accuracy, layers
+    own = ["curve", "curve", "loss", "accuracy", "layers"]
+    drawn = [
+        figure for part in parts.figures() for figure in part.charts(make_evidence([folder])) if figure.spec
+    ]
+    assert drawn
+    assert len(charts) == len(own) + len(drawn)
+    headings = [heading.value for heading in page.subheader]
+    assert [heading.split(".")[0] for heading in headings if heading[0] == "F"] == [
+        f.name for f in parts.figures()
+    ]
     filters = {choice.label: choice for choice in page.multiselect}
     filters["granularity"].select("weight").run()
     assert page.dataframe[0].value["name"].tolist() == ["net-0"]
@@ -95,16 +102,6 @@ def test_each_of_many_records_side_by_side_is_shown_as_a_run_of_its_own(
     choice.select_index(1).run()
     assert {metric.label: metric.value for metric in page.metric}["retrained"] == "80.00 %"
     assert not page.info
-
-
-def test_every_granularity_has_a_look_of_its_own() -> None:
-    from cimlab.reporting.chart import DASHES, SHAPES
-    from cimlab.reporting.figures import MARKERS, granularity_style
-
-    assert set(MARKERS) == set(SHAPES)
-    styles = [granularity_style(name) for name in ORDER]
-    looks = {(s["color"], SHAPES[s["marker"]], str(DASHES[s["linestyle"]])) for s in styles}
-    assert len(looks) == len(ORDER)
 
 
 def test_text_from_files_is_never_markup(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

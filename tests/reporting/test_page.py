@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cimlab.reporting.page import html_page
-from cimlab.reporting.published import Published, validation_table
+from cimlab.reporting.published import Published
 from cimlab.reporting.report import Report, assemble
 from tests.reporting.made_up import run
 from tests.reporting.test_golden import small_report
@@ -57,7 +57,7 @@ def test_the_same_records_give_the_same_page(report: Report, page: str) -> None:
 def test_text_from_records_can_not_become_markup() -> None:
     record = run()
     nasty = replace(record, choices=record.choices | {"model": NASTY, "granularity": NASTY})
-    made = assemble([nasty], [], [], Published.read(), validation_table(Path("nowhere")), [NASTY])
+    made = assemble([nasty], [], [], Published.read(), (), [NASTY])
     page = without_library(html_page(made))
     assert "<img" not in page
     assert page.count("</script>") == page.count("<script")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cimlab.reporting.paper import as_data, compile_paper, write_data
-from cimlab.reporting.published import Published, validation_table
+from cimlab.reporting.published import Published
 from cimlab.reporting.report import Report, ReportError, assemble
 from tests.reporting.made_up import run
 from tests.reporting.test_golden import small_report
@@ -80,7 +80,7 @@ def test_every_figure_and_table_is_a_file_of_its_own(report: Report, tmp_path: P
 
 @pytest.mark.parametrize("records", [[], [run()], [run("weight")]])
 def test_a_paper_with_hardly_any_record_compiles_too(records: list, folder: Path, tmp_path: Path) -> None:
-    made = assemble(records, [], [], Published.read(), validation_table(Path("nowhere")), ["a note"])
+    made = assemble(records, [], [], Published.read(), (), ["a note"])
     assert compile_paper(made, folder, tmp_path / "p.pdf").stat().st_size > 10_000
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cimlab.reporting.hardware_tables import steady_ratio
+from cimlab.reporting.priced import steady_ratio
 from cimlab.reporting.studies import studies
 from tests.reporting.made_up import run
 

@@ -6,19 +6,22 @@ from math import sqrt
 import pytest
 
 from cimlab.records.record import RunRecord
-from cimlab.reporting.accuracy_tables import ablation_table, best, smallest_within
-from cimlab.reporting.array_charts import unit_size_chart
 from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.figures.F2_unit_size import unit_size_figure
+from cimlab.reporting.looks import finer_and_skipped
 from cimlab.reporting.studies import (
     Study,
+    best,
     cells_per_weight,
     differences,
     granularity,
     latest,
     main_studies,
+    smallest_within,
     studies,
 )  # fmt: skip
-from tests.reporting.made_up import GEOMETRY, grid, run
+from cimlab.reporting.tables.T5_ablation import ablation_table
+from tests.reporting.made_up import GEOMETRY, evidence, grid, run
 
 
 def one(found: list[Study]) -> Study:
@@ -108,11 +111,11 @@ def test_an_interval_is_students_and_needs_three_values() -> None:
 def test_the_best_and_the_smallest_are_found_among_points_that_were_run() -> None:
     """Loss is harm x 0.05 / remaining: 0.6 points at 0.25 for filters (6.4 x 0.05 / 0.25 = 1.28) is out of reach."""
     study = one(studies(grid(("column_segment", "operation_unit", "filter"), (0.5, 0.25, 0.09), 1)))
-    found = best(study, ("column_segment", "operation_unit"), 0.09)
+    found = best(study, finer_and_skipped, 0.09)
     assert found is not None
     assert found[0] == "column segment"
     assert found[1].mean == pytest.approx(1.6 * 0.05 / 0.09)
-    assert best(study, ("row_segment",), 0.09) is None
+    assert best(study, {"row segment"}.__contains__, 0.09) is None
     assert smallest_within(study, "column segment", 0.6) == ("column segment", 0.25)
     assert smallest_within(study, "filter", 0.6) is None
 
@@ -121,8 +124,7 @@ def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() 
     records = [*grid(("operation_unit", "filter"), (0.09,), 1), run(remaining=0.09, geometry={"active_rows": 8}),
                run(remaining=0.09, schedule={"_target_": "x.OneShot", "epochs": 12}, saliency={"_target_": "x.L1"}),
                run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 6})]  # fmt: skip
-    found = studies(records)
-    table = ablation_table(found, main_studies(found))
+    (table,) = ablation_table.tables(evidence(records))
     (row,) = table.shown()  # gradual pruning is for T8
     assert row[3] == "saliency: L1, not L2; schedule.epochs: 12, not 6"
 
@@ -132,7 +134,9 @@ def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
         made = [run(remaining=0.09, geometry={"active_rows": n}) for n in rows]
         return [replace(record, choices=record.choices | {"data": data}) for record in made]
 
-    chart = unit_size_chart(studies([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))]))
+    (chart,) = unit_size_figure.charts(
+        evidence([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))])
+    )
     assert chart.notes == ("ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds a point: 1.",)
 
 

@@ -12,12 +12,15 @@ from torch import Tensor
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
-from cimlab.pruning.granularities.base import Granularity, balanced_tiers, column_segments
+from cimlab.pruning.granularities.base import Granularity, Look, balanced_tiers, column_segments
 
 
 @dataclass(frozen=True)
 class BalancedSegment(Granularity):
     """N kept of the columns_per_adc column segments of every ADC group; N follows from `prune.remaining`."""
+
+    look = Look(40, "#CC79A7", "diamond")
+    finer_and_skipped = True
 
     def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
         return column_segments(matrix, geometry)

@@ -7,7 +7,9 @@ never straddles an array (classic kernel, channel and filter units know no array
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from math import ceil
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -18,8 +20,32 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a granularity is told apart in every figure and where it stands in every table.
+
+    Args:
+        place: finest first; leave gaps.
+        colour: one that stays apart for every eye: Okabe and Ito's palette (2008), with grey in place of its yellow,
+            which a thin line on paper loses.
+        mark: a shape of Vega's by name, or an SVG path within -1 .. 1.
+        dashed: the line, where another granularity has the same colour.
+    """
+
+    place: int
+    colour: str
+    mark: str
+    dashed: bool = False
+
+
 class Granularity(ABC):
     """A way of cutting a layer into pruning units."""
+
+    look: ClassVar[Look] = Look(1000, "#7F7F7F", "circle")
+    finer_and_skipped: ClassVar[bool] = False
+    """Whether the unit is finer than an array and the crossbar skips what is pruned (CONCEPTS.md, section 3)."""
+    classic: ClassVar[bool] = False
+    """Whether it is structured pruning as it was done before crossbars: whole channels or filters."""
 
     @abstractmethod
     def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:

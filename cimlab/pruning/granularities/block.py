@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
-from cimlab.pruning.granularities.base import Granularity, block_units
+from cimlab.pruning.granularities.base import Granularity, Look, block_units
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Block(Granularity):
     Raises:
         ValueError: a side is below 1.
     """
+
+    look = Look(130, "#E69F00", "circle", dashed=True)
 
     rows: int
     cols: int

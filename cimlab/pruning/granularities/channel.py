@@ -7,12 +7,20 @@ import torch
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
-from cimlab.pruning.granularities.base import Granularity
+from cimlab.pruning.granularities.base import Granularity, Look
 
 
 @dataclass(frozen=True)
 class Channel(Granularity):
     """All weights that read one input channel (He et al., "Channel pruning", ICCV 2017)."""
+
+    look = Look(
+        100,
+        "#D55E00",
+        "M0,-1L.3,-.3L1,-.3L.45,.15L.65,.9L0,.45L-.65,.9L-.45,.15L-1,-.3L-.3,-.3Z",
+        dashed=True,
+    )
+    classic = True
 
     def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
         return UnitGrid(matrix.channel_of_row(), torch.zeros(matrix.cols, dtype=torch.long))

@@ -7,12 +7,14 @@ import torch
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
-from cimlab.pruning.granularities.base import Granularity, column_segments
+from cimlab.pruning.granularities.base import Granularity, Look, column_segments
 
 
 @dataclass(frozen=True)
 class Kernel(Granularity):
     """The weights between one input channel and one output channel (Mao et al., CVPR workshops 2017)."""
+
+    look = Look(70, "#000000", "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z")
 
     def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
         return UnitGrid(matrix.channel_of_row(), torch.arange(matrix.cols))

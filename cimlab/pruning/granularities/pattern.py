@@ -9,7 +9,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
 from cimlab.pruning.allocation import PruningError
-from cimlab.pruning.granularities.base import Granularity, balanced_tiers, block_units
+from cimlab.pruning.granularities.base import Granularity, Look, balanced_tiers, block_units
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Pattern(Granularity):
         ValueError: m is below 2.
         PruningError: m does not divide active_rows and rows.
     """
+
+    look = Look(60, "#56B4E9", "cross")
 
     m: int = 4
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
-from cimlab.pruning.granularities.base import Granularity, block_units, column_segments
+from cimlab.pruning.granularities.base import Granularity, Look, block_units, column_segments
 
 
 @dataclass(frozen=True)
 class Weight(Granularity):
     """Han et al., "Learning both weights and connections", NeurIPS 2015."""
+
+    look = Look(10, "#0072B2", "circle")
 
     def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
         return block_units(matrix, geometry, 1, 1)

@@ -1,15 +1,14 @@
-"""Tables for the terminal: one run, and a comparison of many."""
+"""Tables for the terminal: one run, a comparison of many, and what `cimlab runs` lists."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from cimlab.records.record import RunRecord
+from cimlab.reporting.table import Column, Table
 
-LEFT = ("state", "model", "data", "granularity", "name")
+WORDS = ("state", "model", "data", "granularity", "name")
+PHASES = ("dense", "pruned", "retrained")
 
 
 def percent(value: float) -> str:
@@ -19,64 +18,44 @@ def percent(value: float) -> str:
 
 def run_table(record: RunRecord) -> Table:
     """One run: accuracies by phase, weights left, and what the crossbars do, beside the unpruned network."""
-    table = Table(title=record.name, title_justify="left")
-    for heading in ("", "dense", "pruned", "retrained"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    accuracy = [percent(record.accuracy[phase]["test"]) for phase in ("dense", "pruned", "retrained")]
-    table.add_row("test accuracy", *accuracy)
     weights = record.weights
-    table.add_row("weights", f"{weights['total']:,.0f}", "", f"{weights['left']:,.0f}")
-    table.add_row("compression", "1.00 x", "", f"{weights['compression']:.2f} x")
+    rows = [
+        ("test accuracy", *(percent(record.accuracy[phase]["test"]) for phase in PHASES)),
+        ("weights", f"{weights['total']:,.0f}", "", f"{weights['left']:,.0f}"),
+        ("compression", "1.00 x", "", f"{weights['compression']:.2f} x"),
+    ]
     for name in ("arrays", "steps", "adc_conversions", "cell_reads", "wordline_drives"):
         dense, now = record.hardware["dense"][name], record.hardware["total"][name]
         saved = f"  (-{percent(1 - now / dense)})" if now < dense else ""
-        table.add_row(name.replace("_", " "), f"{dense:,}", "", f"{now:,}{saved}")
-    table.add_row("index bits", "0", "", f"{record.hardware['total']['index_bits']:,}")
-    table.add_row("utilisation", "", "", percent(record.hardware["utilisation"]))
-    return table
+        rows.append((name.replace("_", " "), f"{dense:,}", "", f"{now:,}{saved}"))
+    rows.append(("index bits", "0", "", f"{record.hardware['total']['index_bits']:,}"))
+    rows.append(("utilisation", "", "", percent(record.hardware["utilisation"])))
+    return Table.of_texts(("", *PHASES), rows, record.name)
 
 
 def comparison_table(records: list[RunRecord]) -> Table:
     """Many runs, one a row, ordered by model, data, weights left and granularity."""
-    table = Table(title="test accuracy and crossbar work, by granularity", title_justify="left")
-    table.add_column("granularity")
-    for heading in (
-        "asked",
-        "left",
-        "compression",
-        "dense",
-        "pruned",
-        "retrained",
-        "arrays",
-        "OU steps saved",
-    ):
-        table.add_column(heading, justify="right")
-    table.add_column("seed", justify="right")
-    for record in sorted(records, key=_order):
-        accuracy = [percent(record.accuracy[phase]["test"]) for phase in ("dense", "pruned", "retrained")]
-        table.add_row(
+    headings = ("granularity", "asked", "left", "compression", *PHASES, "arrays", "OU steps saved", "seed")
+    rows = [
+        (
             record.choices["granularity"],
             percent(record.config["prune"]["remaining"]),
             percent(record.weights["remaining_all"]),
             f"{record.weights['compression']:.2f} x",
-            *accuracy,
+            *(percent(record.accuracy[phase]["test"]) for phase in PHASES),
             f"{record.hardware['total']['arrays']:,}",
             percent(1 - record.hardware["ratio"]["steps"]),
             str(record.seed),
         )
-    return table
+        for record in sorted(records, key=_order)
+    ]
+    return Table.of_texts(headings, rows, "test accuracy and crossbar work, by granularity")
 
 
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     """Rows of `cimlab.records.index`, one a run; a value that is not known yet is left blank."""
-    table = Table()
-    for name in columns:
-        table.add_column(
-            name.removesuffix("_j"), justify="left" if name in LEFT else "right", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(Text(_cell(name, row.get(name))) for name in columns))
-    return table
+    headed = tuple(Column(name.removesuffix("_j"), text=name in WORDS) for name in columns)
+    return Table(headed, tuple(tuple(_cell(name, row.get(name)) for name in columns) for row in rows))
 
 
 def _cell(name: str, value: Any) -> str:

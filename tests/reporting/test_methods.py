@@ -1,13 +1,13 @@
-"""T8: what a study's settings say of its means, comparisons at equal conditions, and what was not run."""
+"""T8: which methods a study has, comparisons at equal conditions, and what was not run."""
 
 from typing import Any
 
 import pytest
 
 from cimlab.records.record import RunRecord
-from cimlab.reporting.means import means, means_table
 from cimlab.reporting.studies import studies
-from tests.reporting.made_up import run
+from cimlab.reporting.tables.T8_methods import methods_table
+from tests.reporting.made_up import evidence, run
 
 GRADUAL: dict[str, Any] = {"schedule": {"_target_": "x.Gradual", "epochs": 6, "prune_events": 10}}
 HINTON: dict[str, Any] = {"distillation": {"weight": 0.9, "temperature": 4.0}}
@@ -20,7 +20,8 @@ def per_step(remaining: float) -> dict[str, Any]:
 
 
 def rows(records: list[RunRecord]) -> list[list[str]]:
-    return means_table(studies(records)).shown()
+    (table,) = methods_table.tables(evidence(records))
+    return table.shown()
 
 
 @pytest.mark.parametrize(
@@ -31,34 +32,30 @@ def rows(records: list[RunRecord]) -> list[list[str]]:
         ({"schedule": {"_target_": "x.Iterative", "epochs": 6, "prune_rounds": 3}}, ("iterative",)),
         (
             GRADUAL | HINTON | GATHER | ADMM | per_step(0.25),
-            ("gradual", "distillation", "permutation", "ADMM", "per step"),
+            ("admm", "distillation", "gradual", "reorder", "per step"),
         ),
     ],
 )
-def test_settings_tell_the_means(changes: dict[str, Any], expected: tuple[str, ...]) -> None:
+def test_records_of_the_first_schema_tell_their_methods(
+    changes: dict[str, Any], expected: tuple[str, ...]
+) -> None:
     (study,) = studies([run(**changes)])
-    assert means(study.settings) == expected
+    assert study.methods == expected
 
 
-def test_each_means_stands_beside_the_baseline_and_what_is_missing_shows() -> None:
+def test_each_method_stands_beside_the_baseline_and_what_is_missing_shows() -> None:
     records = [run(remaining=0.09, seed=s, **more) for s in (0, 1) for more in ({}, HINTON, HINTON | GATHER)]
-    records += [run(remaining=0.09, **per_step(0.09)), run("filter", 0.09)]
+    records += [run(remaining=0.09, **per_step(0.09)), run("filter", 0.09), run("channel", 0.5, **GRADUAL)]
     shown = rows(records)
-    labels = [
-        "one-shot",
-        "gradual",
-        "distillation",
-        "permutation",
-        "ADMM",
-        "per step",
-        "distillation + permutation",
-    ]
+    labels = ["one-shot", "distillation", "gradual", "per step", "distillation + reorder"]
+    assert [row[3] for row in shown if row[1] == "channel"] == ["one-shot", "gradual"]
+    shown = [row for row in shown if row[1] != "channel"]
     assert [row[3] for row in shown] == labels
-    assert {row[1] for row in shown} == {"operation unit"}  # no means was tried on filters
+    assert {row[1] for row in shown} == {"operation unit"}  # no method was tried on filters
     by_label = {row[3]: row for row in shown}
     assert by_label["gradual"][4:] == ["not run"] * 5
     assert by_label["one-shot"][7] == "0.00 ± 0.00"
-    assert by_label["distillation"][7] == "0.00 ± 0.00"  # the made-up loss knows no means
+    assert by_label["distillation"][7] == "0.00 ± 0.00"  # the made-up loss knows no method
     assert (
         by_label["per step"][7] == "0.00"
     )  # against the one seed that both have, though seeds differ in accuracy
@@ -74,12 +71,26 @@ def test_other_epochs_are_another_comparison() -> None:
     assert {row[3]: row[7] for row in shown}["gradual"] == "not run"
 
 
-def test_one_means_with_two_strengths_is_two_rows_that_say_so() -> None:
+def test_one_method_with_two_strengths_is_two_rows_that_say_so() -> None:
     weaker: dict[str, Any] = {"distillation": {"weight": 0.5, "temperature": 4.0}}
     shown = rows([run(remaining=0.09, **more) for more in ({}, HINTON, weaker)])
     named = [row[3] for row in shown if row[3].startswith("distillation")]
     assert named == ["distillation (distillation.weight=0.5)", "distillation (distillation.weight=0.9)"]
 
 
-def test_without_any_means_there_is_no_row() -> None:
+def test_without_any_method_there_is_no_row() -> None:
     assert rows([run(), run("filter")]) == []
+
+
+def test_a_method_that_no_list_knows_is_told_apart_and_never_averaged_with_others() -> None:
+    """A network whose dense training began on small images once stood as `hinton gather`."""
+    smaller: dict[str, Any] = {"resizing": {"first_size": 16}}
+    shown = rows([run(remaining=0.09, **more) for more in ({}, HINTON, HINTON | smaller)])
+    assert [row[3] for row in shown] == ["one-shot", "distillation", "distillation + resizing"]
+
+
+def test_records_of_the_second_schema_name_their_methods() -> None:
+    settings = {"reorder": {"rows": True}, "my_own": {"strength": 2}}
+    (study,) = studies([run(method=settings)])
+    assert study.methods == ("my_own", "reorder")
+    assert [row[3] for row in rows([run(), run(method=settings)])] == ["one-shot", "my_own + reorder"]

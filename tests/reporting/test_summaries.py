@@ -1,19 +1,31 @@
 """Golden tables: what is printed for a small fixed set of records, cell by cell."""
 
 import pytest
-from rich.table import Table
+from rich.console import Console
 
-from cimlab.reporting.tables import comparison_table, percent, run_table
+from cimlab.reporting.summaries import comparison_table, percent, run_table, runs_table
+from cimlab.reporting.table import Column, Table
 from tests.records.examples import example
 
 
 def rows(table: Table) -> list[list[str]]:
-    columns = [list(map(str, column.cells)) for column in table.columns]
-    return [list(row) for row in zip(*columns, strict=True)]
+    return table.shown()
 
 
 def headings(table: Table) -> list[str]:
-    return [str(column.header) for column in table.columns]
+    return [column.label for column in table.columns]
+
+
+def test_in_the_terminal_text_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=100).print(
+        runs_table([{"name": "[red]x[/red]", "seed": 3}], ("name", "seed")).for_terminal()
+    )
+    assert "[red]x[/red]" in capsys.readouterr().out
+
+
+def test_markdown_keeps_a_table_in_its_cells() -> None:
+    table = Table((Column("a", text=True), Column("b", "%")), (("x|y", 1.5), ("z", None)))
+    assert table.markdown() == "| a | b (%) |\n| --- | ---: |\n| x&#124;y | 1.50 |\n| z | not run |\n"
 
 
 def test_one_run_beside_its_dense_network() -> None:

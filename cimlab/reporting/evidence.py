@@ -1,0 +1,57 @@
+"""What every figure and table is drawn from: the records, sorted into studies, and what stands beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from cimlab.records.record import RunRecord
+from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.claims import Verdict, verdicts
+from cimlab.reporting.planned import PlannedGrid
+from cimlab.reporting.published import Headline, Published, ValidationRow, headline
+from cimlab.reporting.studies import Study, main_studies, studies
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that was found.
+
+    Args:
+        records: each run once.
+        simulations: on the arrays.
+        grids: what was planned.
+        published: the reproduced claim and other work.
+        validation: of the hardware model; empty where it was not run.
+    """
+
+    records: tuple[RunRecord, ...]
+    simulations: tuple[SimulationRecord, ...]
+    grids: tuple[PlannedGrid, ...]
+    published: Published
+    validation: tuple[ValidationRow, ...]
+
+    @cached_property
+    def studies(self) -> list[Study]:
+        """Runs that may be compared, hardest data first."""
+        return studies(self.records)
+
+    @cached_property
+    def mains(self) -> list[Study]:
+        """Of every model and data set, the study with the most points."""
+        return main_studies(self.studies)
+
+    @cached_property
+    def first(self) -> Study | None:
+        """The main study on the hardest data."""
+        return self.mains[0] if self.mains else None
+
+    @cached_property
+    def headline(self) -> Headline | None:
+        """Our measurement beside the claim."""
+        return headline(self.studies, self.published)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """On every claim of the reproduced paper."""
+        return verdicts(self.mains, self.headline, self.published)

@@ -1,0 +1,80 @@
+"""F2: loss, energy and throughput against rows and columns of the operation unit, at fixed compression."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import fmean
+
+from cimlab.records.record import content_hash
+from cimlab.reporting.chart import by_series, chart, line_and_points, quantity
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.parts import Drawing, NotRun, figure
+from cimlab.reporting.priced import cost
+from cimlab.reporting.studies import Point, Study, cells_per_weight, loss
+
+UNIT_SIZE = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_bits")
+
+
+@figure("F2", "Effect of the operation unit's rows and columns, at fixed compression")
+def unit_size_figure(evidence: Evidence) -> Drawing:
+    """Loss, energy and throughput; of several groups of runs the one on the hardest data, of those the largest."""
+    found = _families(evidence.studies)
+    if not found:
+        raise NotRun(
+            "no two runs differ in the operation unit's size alone (experiments/operation_unit_size.yaml)"
+        )
+    hardest = found[0][0].data  # studies come harder data first
+    family = max((group for group in found if group[0].data == hardest), key=len)
+    points = [point for study in family for point in study.points]
+    point = max(sorted(set(points)), key=points.count)
+    family = [study for study in family if point in study.points]
+    priced = all(cost(record) is not None for study in family for record in study.points[point])
+    rows = [_unit_row(study, point, priced) for study in family]
+    scale = {"type": "log", "base": 2, "nice": False}
+    ticks = {"values": sorted({row["rows"] for row in rows}), "labelOverlap": False}
+    x = quantity("rows", "rows on at once", scale=scale, axis=ticks)
+    channels = by_series("columns", "weights read at once", sorted({row["columns"] for row in rows}), 6)
+    effort = (
+        {"energy": "energy per image (µJ)", "rate": "throughput (images/s)"}
+        if priced
+        else {"conversions": "ADC conversions per image", "steps": "steps per image, busiest arrays"}
+    )
+    panels = [
+        {
+            "width": 165,
+            "height": 150,
+            "layer": line_and_points(x, quantity(field, label, axis=axis), channels),
+        }
+        for field, label, axis in [
+            ("loss", "loss of accuracy (points)", {}),
+            *((field, label, {"format": "~s"}) for field, label in effort.items()),
+        ]
+    ]
+    seeds = ", ".join(map(str, sorted({len(study.points[point]) for study in family})))
+    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds a point: {seeds}.",)
+    return Drawing(chart(rows, hconcat=panels), wide=True, notes=notes)
+
+
+def _unit_row(study: Study, point: Point, priced: bool) -> dict[str, float]:
+    geometry = study.records[0].hardware["geometry"]
+    row = {
+        "rows": geometry["active_rows"],
+        "columns": geometry["cols"] // (geometry["columns_per_adc"] * cells_per_weight(geometry)),
+        "loss": study.mean(point, loss),
+        "conversions": study.mean(point, lambda r: r.hardware["total"]["adc_conversions"]),
+        "steps": study.mean(point, lambda r: r.hardware["total"]["critical_steps"]),
+    }
+    if priced:
+        totals = [c["total"] for c in map(cost, study.points[point]) if c]
+        row["energy"] = fmean(1e6 * total["energy_j"] for total in totals)
+        row["rate"] = fmean(total["images_per_s"] for total in totals)
+    return row
+
+
+def _families(studies: list[Study]) -> list[list[Study]]:
+    """Studies that differ in the operation unit's size alone, in groups of two or more."""
+    groups: dict[str, list[Study]] = defaultdict(list)
+    for study in studies:
+        fixed = {key: value for key, value in study.settings.items() if key not in UNIT_SIZE}
+        groups[content_hash(fixed)].append(study)
+    return [group for group in groups.values() if len(group) > 1]

@@ -1,0 +1,78 @@
+"""F3: energy per image by component, dense and at each granularity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimlab.reporting.chart import chart
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.parts import Drawing, NotRun, figure
+from cimlab.reporting.priced import NO_PRICE, cost
+from cimlab.reporting.studies import Study
+
+PARTS = {
+    "ADC": ("adc",),
+    "cells and their drivers": ("cells", "wordline_driver", "level_shifter", "column_mux", "sample_hold"),
+    "shift-add and adders": ("shift_add", "partial_sum_adder", "activation", "pooling"),
+    "registers": ("input_register", "output_register"),
+    "buffers and links": ("input_buffer", "output_buffer", "interconnect"),
+    "pruning support": ("index_memory", "input_selection", "output_alignment"),
+    "leakage": ("leakage",),
+}
+"""Components of the hardware model in the groups that a reader can tell apart; all others are `other`."""
+PART_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#7F7F7F", "#C8C8C8")
+
+
+@figure("F3", "Energy per image by component, dense and pruned")
+def energy_figure(evidence: Evidence) -> Drawing:
+    """The main study at its reference, a bar per granularity; pruning support on its own."""
+    study = evidence.first
+    rows = [] if study is None else _energy_rows(study)
+    if study is None or not rows:
+        raise NotRun(NO_PRICE)
+    order = ["dense", *study.granularities]
+    names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
+    colours = dict(zip((*PARTS, "other"), PART_COLOURS, strict=True))
+    spec = chart(
+        rows, width=220, height={"step": 15},
+        mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
+        encoding={
+            "y": {"field": "granularity", "type": "nominal", "sort": order, "title": None},
+            "x": {"field": "energy", "type": "quantitative", "title": "energy per image (µJ)", "stack": "zero"},
+            "color": {
+                "field": "part", "type": "nominal",
+                "scale": {"domain": names, "range": [colours[name] for name in names]},
+                "legend": {"orient": "bottom", "columns": 2, "title": None},
+            },
+            "order": {"field": "place", "type": "ordinal"},
+            "tooltip": [{"field": "granularity"}, {"field": "part"}, {"field": "energy", "format": ".4~g"}],
+        },
+    )  # fmt: skip
+    notes = (f"{study.title}, {100 * study.reference:g} % kept; stacked in the order of the legend.",)
+    return Drawing(spec, notes=notes)
+
+
+def _part_of(component: str) -> str:
+    return next((part for part, members in PARTS.items() if component in members), "other")
+
+
+def _energy_rows(study: Study) -> list[dict[str, Any]]:
+    places = {name: i for i, name in enumerate((*PARTS, "other"))}
+    rows = []
+    dense_done = False
+    for name in study.granularities:
+        priced = [c for c in map(cost, study.points.get((name, study.reference), ())) if c]
+        for label, key in (("dense", "dense_energy_j"), (name, "energy_j")):
+            if not priced or (label == "dense" and dense_done):
+                continue
+            dense_done = True
+            sums: dict[str, float] = {}
+            for summary in priced:
+                for component, joules in summary[key].items():
+                    part = _part_of(component)
+                    sums[part] = sums.get(part, 0.0) + 1e6 * joules / len(priced)
+            rows += [
+                {"granularity": label, "part": part, "energy": energy, "place": places[part]}
+                for part, energy in sums.items() if energy
+            ]  # fmt: skip
+    return rows

@@ -1,0 +1,74 @@
+"""F4: speed-up against weights left, and how much of it is lost to arrays that wait for others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimlab.records.record import RunRecord
+from cimlab.reporting.chart import Spec, chart, lines, log_percent, quantity
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.parts import Drawing, NotRun, figure
+from cimlab.reporting.priced import cost
+from cimlab.reporting.studies import left
+
+
+@figure("F4", "Speed-up against weights left, and what load imbalance takes of it")
+def speed_figure(evidence: Evidence) -> Drawing:
+    """Beside the speed-up that evenly loaded arrays would have; of the first main study that has a curve."""
+    study = next((study for study in evidence.mains if len(study.remaining) > 1), evidence.first)
+    if study is None:
+        raise NotRun("no runs were recorded")
+    priced = all(cost(record) for record in study.records)
+    rows: list[dict[str, Any]] = [
+        {
+            "granularity": point[0],
+            "left": study.mean(point, left),
+            "real": study.mean(point, _throughput if priced else _busiest_speed_up),
+            "wait": study.mean(point, _waiting),
+        }
+        for point in study.points
+    ]
+    x = log_percent("left", "weights left, of all (%)", [row["left"] for row in rows])
+    gained = "throughput, pruned / dense" if priced else "speed-up of the busiest arrays (x)"
+    y = quantity(
+        "real",
+        gained,
+        scale={"type": "log", "nice": False},
+        axis={"format": "~g", "values": [0.5, 1, 2, 3, 5, 10, 20, 50]},
+    )
+    edges = [min(row["left"] for row in rows), 100]
+    ideal: Spec = {
+        "data": {"values": [{"left": edge, "real": 100 / edge} for edge in edges]},
+        "mark": {"type": "line", "color": "#888888", "strokeDash": [2, 2], "clip": True},
+        "encoding": {"x": x, "y": y},
+    }  # fmt: skip
+    names = study.granularities
+    waiting = quantity("wait", "time of the busiest over evenly shared time")
+    spec = chart(
+        rows,
+        hconcat=[
+            {"width": 270, "height": 190, "layer": [ideal, *lines(x, y, names, columns=6)]},
+            {"width": 270, "height": 190, "layer": lines(x, waiting, names, columns=6)},
+        ],
+    )
+    notes = (
+        f"{study.title}. Dotted: time in proportion to weights. Right: steps of the busiest array of each "
+        "layer, summed, over what even sharing of the same steps would take, as a ratio to dense; above 1, "
+        "arrays wait for others.",
+    )
+    return Drawing(spec, wide=True, notes=notes)
+
+
+def _throughput(record: RunRecord) -> float:
+    priced = cost(record)
+    assert priced is not None
+    return priced["ratio"]["images_per_s"]
+
+
+def _busiest_speed_up(record: RunRecord) -> float:
+    return 1 / record.hardware["ratio"]["critical_steps"]
+
+
+def _waiting(record: RunRecord) -> float:
+    """Steps of the busiest arrays over steps if the same work were shared evenly, relative to dense."""
+    return record.hardware["ratio"]["critical_steps"] / record.hardware["ratio"]["steps"]

@@ -1,0 +1,61 @@
+"""F5: accuracy behind real converters and devices, against the resolution of the converters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.analog_series import by_resolution, lines
+from cimlab.reporting.chart import WIDTH, by_series, chart, line_and_points, quantity
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.parts import Drawing, NotRun, figure
+
+
+@figure("F5", "Accuracy on the analog array against ADC resolution and device variation")
+def analog_figure(evidence: Evidence) -> Drawing:
+    """With ideal and with real devices, dense and pruned."""
+    simulations = list(evidence.simulations)
+    if not simulations:
+        raise NotRun("no network was simulated on the analog array (cimlab simulate)")
+    rows = [
+        _simulated_point(name, bits, records)
+        for name, line in lines(simulations).items()
+        for bits, records in by_resolution(line).items()
+    ]
+    order = sorted({row["adc"] for row in rows}, key=lambda bits: int(bits) if bits.isdigit() else 99)
+    x = {
+        "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": {"labelAngle": 0},
+    }  # fmt: skip
+    channels = by_series("series", None, list(dict.fromkeys(row["series"] for row in rows)), 1)
+    bars = {
+        "transform": [{"filter": "isValid(datum.low)"}],
+        "mark": {"type": "rule"},
+        "encoding": {
+            "x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, "color": channels["color"],
+        },
+    }  # fmt: skip
+    layers = [*line_and_points(x, quantity("accuracy", "test accuracy (%)"), channels), bars]
+    images = ", ".join(f"{n:,}" for n in sorted({record.images for record in simulations}))
+    notes = [
+        "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
+        f"Test images: {images}.",
+    ]
+    if all(record.choices["device"] == "ideal" for record in simulations):
+        notes.append("Device variation: not run.")
+    return Drawing(chart(rows, width=WIDTH, height=190, layer=layers), notes=tuple(notes))
+
+
+def _simulated_point(name: str, bits: str, records: list[SimulationRecord]) -> dict[str, Any]:
+    """One point: the mean of one network over its chips, or of several networks."""
+    point: dict[str, Any] = {"series": name, "adc": bits}
+    if len(records) == 1:
+        point["accuracy"], ends = 100 * records[0].accuracy["mean"], records[0].accuracy["interval"]
+        if ends is not None:
+            point["low"], point["high"] = (100 * end for end in ends)
+        return point
+    estimate = Estimate(tuple(100 * record.accuracy["mean"] for record in records))
+    point["accuracy"] = estimate.mean
+    if (half := estimate.half_width) is not None:
+        point["low"], point["high"] = estimate.mean - half, estimate.mean + half
+    return point

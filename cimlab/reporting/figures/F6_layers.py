@@ -1,0 +1,78 @@
+"""F6: where in the network weights and array steps are left, layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimlab.reporting.chart import Spec, chart
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.looks import place
+from cimlab.reporting.parts import Drawing, NotRun, figure
+from cimlab.reporting.studies import cells_per_weight
+
+
+@figure("F6", "By layer: weights left, and array steps that remain")
+def layers_figure(evidence: Evidence) -> Drawing:
+    """Layers down, granularities across, at the reference of the main study."""
+    study = evidence.first
+    if study is None:
+        raise NotRun("no runs were recorded")
+    rows = []
+    for name in study.granularities:
+        runs = study.points.get((name, study.reference), ())
+        if runs:
+            rows += _layer_rows(name, runs[0].hardware)
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    fields = {"weights": "weights left (%)", "steps": "steps left (%)", "occupied": "occupied cells (%)"}
+    panels = [_heat(field, label, study.granularities, layers) for field, label in fields.items()]
+    for panel in panels[1:]:  # the layers' names stand at the first
+        panel["encoding"]["y"]["axis"]["labels"] = False
+    notes = (
+        f"{study.title}, {100 * study.reference:g} % of the prunable weights kept, seed {study.records[0].seed}; "
+        "layers in the order of computation, the first and the last exempt where the settings say so. Occupied: "
+        "cells that hold a kept weight, of all cells of the layer's arrays.",
+    )
+    spec = chart(rows, hconcat=panels, resolve={"scale": {"color": "independent"}})
+    return Drawing(spec, wide=True, notes=notes)
+
+
+def _layer_rows(name: str, hardware: dict[str, Any]) -> list[dict[str, Any]]:
+    cells = cells_per_weight(hardware["geometry"])
+    return [
+        {
+            "granularity": name,
+            "layer": layer,
+            "weights": 100 * counts["weights_left"] / counts["weights"],
+            "steps": 100 * counts["steps"] / counts["dense_steps"],
+            "occupied": 100 * cells * counts["weights_left"] / counts["cells"] if counts["cells"] else None,
+        }
+        for layer, counts in hardware["layers"].items()
+    ]
+
+
+def _heat(field: str, label: str, names: list[str], layers: list[str]) -> Spec:
+    def words(field: str, order: list[str], axis: Spec) -> Spec:
+        return {"field": field, "type": "nominal", "sort": order, "title": None, "axis": axis}
+
+    return {
+        "title": label,
+        "width": 165,
+        "height": {"step": 10 if len(layers) > 12 else 16},
+        "mark": {"type": "rect", "stroke": "white", "strokeWidth": 0.5},
+        "encoding": {
+            "x": words("granularity", sorted(names, key=place), {"labelAngle": -50}),
+            "y": words("layer", layers, {"labelLimit": 110, "labelFontSize": 9}),
+            "color": {
+                "field": field,
+                "type": "quantitative",
+                "title": None,
+                "scale": {"type": "sqrt", "scheme": "viridis"},
+                "legend": {"gradientLength": 90, "gradientThickness": 8},
+            },
+            "tooltip": [
+                {"field": "layer"},
+                {"field": "granularity"},
+                {"field": field, "title": label, "format": ".4~g"},
+            ],
+        },
+    }

@@ -1,0 +1,43 @@
+"""T7: energy over that of the unpruned network if a conversion cost less or more than the ADC price says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.parts import NotRun, table
+from cimlab.reporting.priced import cost, pricing_notes
+from cimlab.reporting.table import Column, Table
+
+ADC_FACTORS = (0.1, 1.0, 10.0)
+"""One 8-bit conversion costs 0.16 to 15.6 pJ at 32 nm, depending on who publishes it: a decade on either side."""
+
+
+@table("T7", "Energy ratio to dense, by the price of a conversion")
+def sensitivity_table(evidence: Evidence) -> Table:
+    """Energy is linear in the price of a conversion, so that the ratio at another price is exact."""
+    study = evidence.first
+    if study is None:
+        raise NotRun("No runs were recorded")
+    at = study.reference
+    names = [name for name in study.granularities if any(map(cost, study.points.get((name, at), ())))]
+    rows = []
+    for name in names:
+        priced = [c for c in map(cost, study.points[name, at]) if c]
+        cells = [Estimate.of(_energy_ratio(c, factor) for c in priced) for factor in ADC_FACTORS]
+        rows.append((name, *cells))
+    columns = (
+        Column("granularity", text=True),
+        *(Column(f"ADC energy x {factor:g}", digits=3, spread=False) for factor in ADC_FACTORS),
+    )
+    notes = (f"{study.title}, {100 * at:g} % kept.", *pricing_notes(study.records))
+    return Table(columns, tuple(rows), notes)
+
+
+def _energy_ratio(summary: dict[str, Any], factor: float) -> float:
+    own, dense = (
+        sum(joules * (factor if part == "adc" else 1.0) for part, joules in summary[key].items())
+        for key in ("energy_j", "dense_energy_j")
+    )
+    return own / dense

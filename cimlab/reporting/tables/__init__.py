@@ -1,0 +1,1 @@
+"""One file a table: its name, its title, and what fills it or says which runs are missing."""

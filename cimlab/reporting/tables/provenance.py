@@ -1,0 +1,29 @@
+"""provenance: which code and which machines the records come from."""
+
+from __future__ import annotations
+
+from cimlab.records.record import RunRecord
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.parts import table
+from cimlab.reporting.provenance import commit, machine, warnings
+from cimlab.reporting.table import Column, Table
+
+
+@table("provenance", "Where the records come from")
+def provenance_table(evidence: Evidence) -> Table:
+    """A row for each pair of commit and machine."""
+    columns = (
+        Column("commit", text=True), Column("machine", text=True), Column("torch", text=True),
+        Column("runs", digits=0), Column("training", "h", 2), Column("first", text=True), Column("last", text=True),
+    )  # fmt: skip
+    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for record in evidence.records:
+        key = (commit(record), machine(record), record.packages.get("torch", "unknown"))
+        groups.setdefault(key, []).append(record)
+    rows = []
+    for key, own in sorted(groups.items()):
+        days = sorted(record.created[:10] for record in own)
+        dense = {record.wall_time_s.get("dense", 0.0) for record in own}  # one dense network serves many runs
+        hours = (sum(dense) + sum(record.wall_time_s.get("retrain", 0.0) for record in own)) / 3600
+        rows.append((*key, float(len(own)), hours, days[0], days[-1]))
+    return Table(columns, tuple(rows), tuple(warnings(evidence.records)))

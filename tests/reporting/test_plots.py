@@ -1,0 +1,136 @@
+"""Plots that commands leave: in the format of their name, every run a point, means over like runs alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from cimlab.pruning.granularities import granularities
+from cimlab.records.record import RunRecord
+from cimlab.reporting.chart import save, svg
+from cimlab.reporting.looks import look
+from cimlab.reporting.plots import GROUPS, accuracy_plot, components_plot, front_plot, placement_plot
+from tests.records.examples import example
+from tests.reporting.made_up import run
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def records() -> list[RunRecord]:
+    return [
+        example(granularity, remaining, seed)
+        for granularity in ("weight", "operation_unit")
+        for remaining in (0.25, 0.1)
+        for seed in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.png", b"\x89PNG"), ("deep/a.svg", b"<svg"), ("a.pdf", b"%PDF")]
+)
+def test_a_plot_is_written_in_the_format_of_its_name(
+    tmp_path: Path, records: list[RunRecord], name: str, start: bytes
+) -> None:
+    path = save(accuracy_plot(records), tmp_path / name)
+    assert path == tmp_path / name
+    assert path.read_bytes().startswith(start)
+
+
+def test_words_are_drawn_in_a_picture_too(records: list[RunRecord], tmp_path: Path) -> None:
+    spec = accuracy_plot(records)
+    without = json.loads(json.dumps(spec).replace("operation-unit steps left", ""))
+    pictures = [save(own, tmp_path / f"{i}.png").read_bytes() for i, own in enumerate((spec, without))]
+    assert pictures[0] != pictures[1]
+
+
+def marks(spec: dict[str, Any], kind: str) -> list[ElementTree.Element]:
+    """What is drawn as one kind of mark."""
+    root = ElementTree.fromstring(svg(spec))
+    return [node for node in root.iter() if node.get("aria-roledescription") == kind]
+
+
+def test_every_run_is_a_point_and_every_granularity_a_line_in_each_panel(records: list[RunRecord]) -> None:
+    spec = accuracy_plot(records)
+    assert len(marks(spec, "point")) == 2 * len(records)
+    assert len(marks(spec, "line mark")) == 2 * 2
+    assert {row["accuracy"] for row in spec["data"]["values"]} == {
+        r.accuracy["retrained"]["test"] for r in records
+    }
+
+
+def test_the_lines_of_each_panel_go_through_its_own_points(records: list[RunRecord]) -> None:
+    """Vega-Lite joins aggregates of one name, and once drew the weights that are left over the steps that are left."""
+    left, steps = (
+        {node.get("d") for node in marks(own, "line mark")} for own in single_panels(accuracy_plot(records))
+    )
+    both = [node.get("d") for node in marks(accuracy_plot(records), "line mark")]
+    assert set(both[:2]) == left
+    assert set(both[2:]) == steps
+    assert left != steps
+
+
+def single_panels(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each panel of a figure by itself."""
+    return [{"data": spec["data"], **panel} for panel in spec["hconcat"]]
+
+
+def test_runs_with_other_methods_are_never_averaged_together() -> None:
+    hinton: dict[str, Any] = {"distillation": {"weight": 0.9}}
+    resized: dict[str, Any] = {"resizing": {"first_size": 16}}
+    made = [run(remaining=left, **more) for left in (0.25, 0.1) for more in (hinton, hinton | resized)]
+    spec = accuracy_plot(made)
+    assert {row["methods"] for row in spec["data"]["values"]} == {"distillation", "distillation+resizing"}
+    assert "methods" in GROUPS
+    assert len(marks(spec, "line mark")) == 2 * 2
+
+
+def test_every_granularity_looks_different_from_every_other() -> None:
+    looks = [look(name) for name in granularities()]
+    assert len({(own.colour, own.mark, own.dashed) for own in looks}) == len(looks)
+    assert len({own.place for own in looks}) == len(looks)
+    assert look("operation unit") == granularities()["operation_unit"].look
+
+
+def test_a_granularity_of_somebody_elses_package_is_drawn_last_and_in_grey() -> None:
+    assert look("my own").colour == "#7F7F7F"
+    assert look("my own").place > max(kind.look.place for kind in granularities().values())
+
+
+def test_no_record_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="no records"):
+        accuracy_plot([])
+
+
+def test_a_front_is_a_line_through_the_best_trials() -> None:
+    spec = front_plot([(1.0, 2.0), (2.0, 3.0), (3.0, 2.5)], [(1.0, 2.0), (2.0, 3.0)], ("steps", "accuracy"))
+    assert len(marks(spec, "point")) == 5
+    assert len(marks(spec, "line mark")) == 1
+
+
+def test_bars_of_components_are_as_high_as_their_total() -> None:
+    parts = {"adc": 6e-6, "cells": 3e-6, "leakage": 1e-9}
+    layer = {"layer": "conv1", **{f"energy_j/{name}": joules for name, joules in parts.items()}}
+    summary = {
+        "technology": "t", "adc_price": "p", "adc_bits": 5, "energy_j": parts, "dense_energy_j": parts,
+        "area_m2": {"adc": 1e-7}, "dense_area_m2": {"adc": 1e-7}, "layers": [layer],
+        "total": {"energy_j": sum(parts.values()), "area_m2": 1e-7},
+    }  # fmt: skip
+    spec = components_plot(summary)
+    for panel, total in zip(spec["hconcat"], (9.001, 9.001, 0.1), strict=True):
+        heights: dict[str, float] = {}
+        for row in panel["data"]["values"]:
+            heights[row["bar"]] = heights.get(row["bar"], 0.0) + row["amount"]
+        assert all(height == pytest.approx(total) for height in heights.values())
+        assert {row["part"] for row in panel["data"]["values"]} <= {"adc", "cells", "others"}
+    assert svg(spec)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (700, 1000)])
+def test_every_step_of_a_layer_is_drawn_whatever_its_size(shape: tuple[int, int], tmp_path: Path) -> None:
+    executed = np.random.default_rng(0).random(shape) < 0.5
+    path = save(placement_plot(executed, 8, 16, "conv1"), tmp_path / "placement.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
