@@ -67,7 +67,7 @@ def convert(
             layer.
         MaskError: a mask is none, or of no layer of this network.
     """
-    masks = checked_masks(masks, weight_shapes(network))
+    masks = checked_masks(masks, weight_shapes(network, masks))
     batches = list(calibration)
     folded, rounded = network_integers(network, geometry, settings, batches, learned)
     converted = copy.deepcopy(folded)

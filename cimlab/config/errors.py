@@ -11,7 +11,7 @@ from typing import NoReturn
 USAGE, FAILURE = 2, 1
 SHOWN = 120
 """Characters of a refused value that a message repeats."""
-REFUSALS = ("DataSettingError", "MaskError", "NetworkShapeError")
+REFUSALS = ("DataSettingError", "MaskError", "NetworkError", "NetworkShapeError")
 FAILURES = (
     "AnalogError",
     "CellError",

@@ -1,13 +1,13 @@
 """The one view of a weight that every floor shares: rows are inputs (wordlines), columns outputs (bitlines).
 
-A Conv2d becomes the matrix that `torch.nn.functional.unfold` multiplies; a grouped or depthwise one becomes
+A convolution becomes the matrix that `torch.nn.functional.unfold` multiplies; a grouped or depthwise one becomes
 one matrix a group. Pruning cuts it, placement maps it, the analog model computes with it, and it writes back.
 """
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, log2, prod
 from typing import Literal
@@ -16,28 +16,31 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from cimlab.network.borrowed import borrowed
+from cimlab.network.account import NetworkAccount, WeightProduct, account_of
+from cimlab.network.batch import Batch
+from cimlab.network.operand import Reading, grouped, ungrouped
 
 RowOrder = Literal["channel_major", "kernel_major"]
-MAPPED_LAYERS = (nn.Conv2d, nn.Linear)
-
-
-class NetworkShapeError(ValueError):
-    """A network that can't compute images of the given shape."""
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+MAPPED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 @dataclass(frozen=True)
 class CrossbarMatrix:
-    """How the weight of one layer is read as `groups` matrices of `rows` x `cols`.
+    """How one weight is read as `groups` matrices of `rows` x `cols`.
 
     Args:
-        name: the layer's name in its network.
-        weight_shape: (out, in) of a Linear, (out, in / groups, kh, kw) of a Conv2d.
-        groups: matrices of this layer; 1 unless the convolution is grouped.
+        name: the weight's name in its network: its layer's, or its parameter's.
+        weight_shape: as it is stored: (out, in) of a Linear, (out, in / groups, kh, kw) of a Conv2d.
+        groups: matrices of this weight; 1 unless the convolution is grouped.
         products: matrix-vector products for one image (output pixels of a Conv2d, tokens of a Linear).
         row_order: `channel_major` is (c, kh, kw), unfold's order; `kernel_major` is (kh, kw, c).
         row_permutation: on top of it, the row that each wordline carries, the same in every group; None is none.
         column_permutation: the column that each bitline carries, likewise.
+        reading: whether outputs or inputs come first in what is stored; `transposed` is a transposed convolution,
+            whose equivalent convolution flips the kernel.
+        outputs: of all groups; None where the stored shape begins with them.
+        kernel: sizes of the kernel; None where they end the stored shape.
 
     Raises:
         ValueError: a permutation is none.
@@ -50,6 +53,9 @@ class CrossbarMatrix:
     row_order: RowOrder = "channel_major"
     row_permutation: tuple[int, ...] | None = None
     column_permutation: tuple[int, ...] | None = None
+    reading: Reading = "outputs_first"
+    outputs: int | None = None
+    kernel: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         lengths = {"row_permutation": self.rows, "column_permutation": self.cols}
@@ -62,27 +68,44 @@ class CrossbarMatrix:
     def of_layer(
         cls, name: str, layer: nn.Module, products: int = 1, row_order: RowOrder = "channel_major"
     ) -> CrossbarMatrix:
-        """The view of a Linear or Conv2d.
+        """The view of a Linear, Conv1d, Conv2d or Conv3d.
 
         Raises:
             TypeError: the layer is of another type.
         """
         if not isinstance(layer, MAPPED_LAYERS):
-            raise TypeError(
-                f"layer {name} is a {type(layer).__name__}; only Linear and Conv2d map to crossbars"
-            )
-        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+            raise TypeError(f"layer {name} is a {type(layer).__name__}; it has no view of its own")
+        groups = 1 if isinstance(layer, nn.Linear) else layer.groups
         return cls(name, tuple(layer.weight.shape), groups, products, row_order)
+
+    @classmethod
+    def of_weight(cls, weight: WeightProduct, row_order: RowOrder = "channel_major") -> CrossbarMatrix:
+        """The view of a traced weight."""
+        plain = weight.reading == "outputs_first" and weight.shape == (
+            weight.outputs, weight.channels, *weight.kernel,
+        )  # fmt: skip
+        return cls(
+            weight.name, weight.shape, weight.groups, weight.products, row_order, reading=weight.reading,
+            outputs=None if plain else weight.outputs, kernel=None if plain else weight.kernel,
+        )  # fmt: skip
 
     @property
     def channels(self) -> int:
         """Input channels (or features) of one group."""
-        return self.weight_shape[1]
+        return self.weights // (self._outputs * self.kernel_size)
 
     @property
     def kernel_size(self) -> int:
         """kh * kw; 1 for a Linear."""
-        return prod(self.weight_shape[2:])
+        return prod(self._kernel)
+
+    @property
+    def _kernel(self) -> tuple[int, ...]:
+        return self.weight_shape[2:] if self.kernel is None else self.kernel
+
+    @property
+    def _outputs(self) -> int:
+        return self.weight_shape[0] if self.outputs is None else self.outputs
 
     @property
     def rows(self) -> int:
@@ -92,18 +115,38 @@ class CrossbarMatrix:
     @property
     def cols(self) -> int:
         """C: outputs of one group."""
-        return self.weight_shape[0] // self.groups
+        return self._outputs // self.groups
 
     @property
     def weights(self) -> int:
-        """Weights of the layer, all groups."""
+        """Weights of all groups."""
         return prod(self.weight_shape)
+
+    def _grouped(self, weight: Shaped[Tensor, "..."]) -> Shaped[Tensor, "groups cols channels kernel"]:
+        return grouped(weight, self.reading, self.groups, self._outputs, self.channels)
+
+    def _stored(self, weight: Shaped[Tensor, "groups cols channels kernel"]) -> Shaped[Tensor, "..."]:
+        return ungrouped(weight, self.reading).reshape(self.weight_shape)
+
+    def to_layer(self, stored: Shaped[Tensor, "..."]) -> Shaped[Tensor, "out channels ..."]:
+        """What is stored, as the weight of the Linear or (equivalent) convolution that multiplies by it."""
+        return self._grouped(stored).reshape(self._outputs, self.channels, *self._kernel)
+
+    def of_layer_weight(self, weight: Shaped[Tensor, "out channels ..."]) -> Shaped[Tensor, "..."]:
+        """The inverse of `to_layer`."""
+        return self._stored(weight.reshape(self.groups, self.cols, self.channels, self.kernel_size))
+
+    @property
+    def plain(self) -> CrossbarMatrix:
+        """The same matrix for the weight of the layer that multiplies by it, outputs first."""
+        shape = (self._outputs, self.channels, *self._kernel)
+        return replace(self, weight_shape=shape, reading="outputs_first", outputs=None, kernel=None)
 
     def to_matrix(self, weight: Shaped[Tensor, "..."]) -> Shaped[Tensor, "groups rows cols"]:
         """A tensor of the weight's shape, read as the crossbar matrices."""
-        grouped = weight.reshape(self.groups, self.cols, self.channels, self.kernel_size)
+        by_group = self._grouped(weight)
         order = (0, 2, 3, 1) if self.row_order == "channel_major" else (0, 3, 2, 1)
-        matrix = grouped.permute(order).reshape(self.groups, self.rows, self.cols)
+        matrix = by_group.permute(order).reshape(self.groups, self.rows, self.cols)
         if self.row_permutation is not None:
             matrix = matrix[:, self._row_on_wordline.to(matrix.device)]
         if self.column_permutation is not None:
@@ -117,14 +160,14 @@ class CrossbarMatrix:
         if self.column_permutation is not None:
             matrix = matrix[:, :, self._column_on_bitline.argsort().to(matrix.device)]
         if self.row_order == "channel_major":
-            grouped = matrix.reshape(self.groups, self.channels, self.kernel_size, self.cols).permute(
+            by_group = matrix.reshape(self.groups, self.channels, self.kernel_size, self.cols).permute(
                 0, 3, 1, 2
             )
         else:
-            grouped = matrix.reshape(self.groups, self.kernel_size, self.channels, self.cols).permute(
+            by_group = matrix.reshape(self.groups, self.kernel_size, self.channels, self.cols).permute(
                 0, 3, 2, 1
             )
-        return grouped.reshape(self.weight_shape)
+        return self._stored(by_group)
 
     def channel_of_row(self) -> Shaped[Tensor, " rows"]:
         """The input channel that each row belongs to, whatever the row order."""
@@ -155,40 +198,34 @@ class CrossbarMatrix:
 
 
 def network_matrices(
-    network: nn.Module, input_shape: tuple[int, ...], row_order: RowOrder = "channel_major"
+    network: nn.Module,
+    inputs: tuple[int, ...] | Batch,
+    row_order: RowOrder = "channel_major",
+    digital: Sequence[str] = (),
 ) -> list[CrossbarMatrix]:
-    """Crossbar matrices of a network's Conv2d and Linear layers, in the order in which they are computed.
-
-    The products of each layer are read off one image traced on the meta device, which costs no arithmetic.
-    A layer that is called several times (shared weights) counts all its products; one that the forward
-    pass never calls as a module is left out.
+    """Crossbar matrices of a network's weights, in the order in which they are first multiplied.
 
     Args:
-        network: any module that takes one image batch; left untouched.
-        input_shape: shape of one image, (channels, height, width).
+        network: any module; left untouched.
+        inputs: shape of one image, (channels, height, width), or a batch of what the network is given.
+        row_order: of convolutions.
+        digital: names or patterns of weights and layers that are left digital.
 
     Raises:
-        NetworkShapeError: the network can't compute such an image.
+        NetworkShapeError: the network can't compute such inputs.
+        NetworkError: an operation can't be counted, or a name in `digital` is nothing's.
     """
-    shadow = copy.deepcopy(network).to("meta").eval()
-    products: dict[str, int] = {}
-    layers = {name: layer for name, layer in shadow.named_modules() if isinstance(layer, MAPPED_LAYERS)}
+    return account_matrices(account_of(network, image_batch(network, inputs), digital), row_order)
 
-    def count(name: str, channels_last: bool):
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            pixels = output.shape[1:-1] if channels_last else output.shape[2:]
-            products[name] = products.get(name, 0) + prod(pixels)
 
-        return hook
+def account_matrices(account: NetworkAccount, row_order: RowOrder = "channel_major") -> list[CrossbarMatrix]:
+    """The matrices of the weights on arrays."""
+    return [CrossbarMatrix.of_weight(weight, row_order) for weight in account.on_arrays]
 
-    for name, layer in layers.items():
-        layer.register_forward_hook(count(name, isinstance(layer, nn.Linear)))
-    try:
-        with torch.no_grad(), borrowed(shadow):
-            shadow(torch.empty(1, *input_shape, device="meta"))
-    except (RuntimeError, ValueError) as problem:
-        shape = " x ".join(map(str, input_shape))
-        raise NetworkShapeError(
-            f"the model can't compute images of {shape} ({problem}); choose a model and data that fit"
-        ) from problem
-    return [CrossbarMatrix.of_layer(name, layers[name], products[name], row_order) for name in products]
+
+def image_batch(network: nn.Module, inputs: tuple[int, ...] | Batch) -> Batch:
+    """One image of a shape, without values, in the network's number format; a batch as it is."""
+    if not isinstance(inputs, tuple) or not all(isinstance(size, int) for size in inputs):
+        return inputs
+    floats = (p.dtype for p in network.parameters() if p.is_floating_point())
+    return torch.empty(1, *inputs, dtype=next(floats, torch.float32), device="meta")

@@ -1,4 +1,4 @@
-"""What a network is, read without computing with it: its stored weights, its masks, and its state on loan.
+"""What a network is: what it multiplies, by operation; its stored weights, its masks, and its state on loan.
 
 Knows no crossbars.
 """

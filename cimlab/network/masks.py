@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from cimlab.network.weights import name_of, parameters, stored_weight
+
 Masks = dict[str, Bool[Tensor, "..."]]
 """Layer name -> True where a weight is left, in the shape of the layer's weight."""
 
@@ -29,19 +31,35 @@ class MaskError(ValueError):
     """Masks that can't be used; the message names the mask, what is wrong, and what is allowed."""
 
 
-def weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Layer name -> shape of its weight, for every layer that has one."""
-    weights = {name: getattr(layer, "weight", None) for name, layer in network.named_modules()}
-    return {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, Tensor)}
+def weight_shapes(network: nn.Module, names: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
+    """Name of a weight -> shape of what is stored, for every weight of two or more dimensions.
+
+    Args:
+        network: any.
+        names: of parts of weights, where they are weights of this network.
+    """
+    stored = parameters(network)
+    whole = {name_of(name): tuple(value.shape) for name, value in stored.items() if value.ndim > 1}
+    for name in names:
+        try:
+            whole.setdefault(str(name), tuple(stored_weight(stored, str(name)).shape))
+        except KeyError:
+            continue
+    return whole
 
 
-def checked_masks(masks: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Masks:
+def checked_masks(
+    masks: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    tied: Mapping[str, str] | None = None,
+) -> Masks:
     """Masks of any dtype that hold 0 and 1, as booleans under the names of the layers.
 
     Args:
         masks: layer name -> 1 where a weight is kept. Names of a wrapped network (`module.conv1`, `_orig_mod.conv1`)
             mean the layer itself, and so do those of its weight (`conv1.weight`, `conv1.weight_mask`).
         shapes: layer name -> shape of its weight; a layer without a mask is whole.
+        tied: name of a layer -> that of the layer whose weight it shares, which the mask is then called by.
 
     Raises:
         MaskError: a name that no layer has, another shape, or a value that is neither 0 nor 1; one line.
@@ -53,13 +71,17 @@ def checked_masks(masks: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]
         raise MaskError(
             f"masks are a {type(masks).__name__}; give a dictionary of layer name to tensor of 0 and 1"
         )
-    layers = _by_plain_name(shapes)
+    tied = tied or {}
+    known = {**shapes, **{other: shapes[own] for other, own in tied.items()}}
+    layers = _by_plain_name(known)
     checked: Masks = {}
     for name, mask in masks.items():
-        layer = _layer(str(name), shapes, layers)
-        if layer in checked:
+        called = _layer(str(name), known, layers)
+        layer = tied.get(called, called)
+        found = checked_mask(layer, mask, tuple(shapes[layer]))
+        if layer in checked and (called == layer or not torch.equal(found, checked[layer])):
             raise MaskError(f"layer {layer} has two masks, the second called {name}; keep one")
-        checked[layer] = checked_mask(layer, mask, tuple(shapes[layer]))
+        checked[layer] = found
     return checked
 
 

@@ -12,6 +12,7 @@ from cimlab.crossbar.attribution import unit_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.network.masks import Masks, checked_masks, weight_shapes
+from cimlab.network.weights import parameters, stored_at, stored_weight
 from cimlab.pruning.allocation import Budget, Candidates, PruningError, allocate, per_step
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.saliency import Saliency
@@ -32,9 +33,13 @@ class PruningRule:
     geometry: CrossbarGeometry
 
 
-def layer_weight(network: nn.Module, name: str) -> nn.Parameter:
-    """The weight of the layer called `name`."""
-    return network.get_parameter(f"{name}.weight")
+def layer_weight(network: nn.Module, name: str) -> Tensor:
+    """What is stored of the weight called `name`: a parameter, or a view of its rows.
+
+    Raises:
+        KeyError: the network has no such weight.
+    """
+    return stored_weight(parameters(network), name)
 
 
 def dense_masks(network: nn.Module, matrices: list[CrossbarMatrix]) -> Masks:
@@ -135,19 +140,22 @@ class MaskHolder:
     """
 
     def __init__(self, network: nn.Module, masks: Masks) -> None:
-        held = checked_masks(masks, weight_shapes(network))
-        self.weights: list[Tensor] = [layer_weight(network, name) for name in held]
+        held = checked_masks(masks, weight_shapes(network, masks))
+        stored = parameters(network)
+        places = [stored_at(stored, name) for name in held]
+        # parameters and not views of them, which would stay behind when a network moves to another device
+        self.weights: list[tuple[Tensor, slice]] = [(stored[name], rows) for name, rows in places]
         # with the strides of the weights, channels_last among them: only then is it one pass
         self.pruned = [
-            torch.empty_like(w, dtype=torch.bool).copy_(~mask)
-            for mask, w in zip(held.values(), self.weights, strict=True)
+            torch.empty_like(w[rows], dtype=torch.bool).copy_(~mask)
+            for mask, (w, rows) in zip(held.values(), self.weights, strict=True)
         ]
 
     @torch.no_grad()
     def hold(self) -> None:
         """Set every pruned weight to 0, in place; also one that became NaN, which a product with 0 would keep."""
-        for weight, pruned in zip(self.weights, self.pruned, strict=True):
-            weight.masked_fill_(pruned, 0)
+        for (weight, rows), pruned in zip(self.weights, self.pruned, strict=True):
+            weight[rows].masked_fill_(pruned, 0)
 
 
 def weights_left(masks: Masks) -> int:

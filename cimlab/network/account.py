@@ -1,0 +1,246 @@
+"""The account of a network: every product of an image, by class, and every parameter that takes no part in any.
+
+`on_arrays`: weights that crossbars can hold. `digital`: static weights that are left digital, each with its reason.
+`dynamic`: products of two activations, as in attention. The sum over all of products times weights is what
+torch.utils.flop_counter counts.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from math import prod
+
+from torch import nn
+
+from cimlab.network.batch import Batch, tokens
+from cimlab.network.errors import NetworkError
+from cimlab.network.operand import Block, Convolution, Reading
+from cimlab.network.operations import Call
+from cimlab.network.pieces import Piece, Stored, Use, pieces, sites
+from cimlab.network.trace import calls, opened
+
+CHOSEN = "left digital by analog.digital"
+
+
+@dataclass(frozen=True)
+class WeightProduct:
+    """One weight and its products with activations.
+
+    Args:
+        name: of the weight, as masks and matrices call it.
+        parameters: what it is stored in; several where it is computed from them.
+        layers: names of the layers whose weight it is, more than one where tied.
+        shape: of the stored weight, or of its rows.
+        outputs, channels, kernel, groups: all outputs; inputs of one group; sizes of a kernel; groups.
+        reading: order of the stored weight.
+        products: matrix-vector products of one image.
+        macs: multiply-accumulates of one image.
+        computed: the forward pass computes it from what is stored.
+        convolution: strides and paddings, for a convolution.
+        reason: why it is left digital; None on arrays.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    layers: tuple[str, ...]
+    shape: tuple[int, ...]
+    outputs: int
+    channels: int
+    kernel: tuple[int, ...]
+    groups: int
+    reading: Reading
+    products: int
+    macs: int
+    computed: bool = False
+    convolution: Convolution | None = None
+    reason: str | None = None
+
+    @property
+    def weights(self) -> int:
+        """Weights that one product reads."""
+        return self.outputs * self.channels * prod(self.kernel)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiply-accumulates of one module that no static weight takes part in."""
+
+    name: str
+    macs: int
+
+
+@dataclass(frozen=True)
+class NetworkAccount:
+    """Everything that one image multiplies.
+
+    Args:
+        on_arrays, digital: weights, in the order in which they are first used.
+        dynamic: products of two activations.
+        once: products that depend on no input: computed once, not for every image.
+        without_product: parameters of two or more dimensions that no product reads, with their sizes: embeddings,
+            position tables.
+        reads: block of a product -> names of the weights that its outputs are made of, in order.
+        tokens: in a sample, for a network that is given token ids; None where a sample is an image.
+    """
+
+    on_arrays: tuple[WeightProduct, ...]
+    digital: tuple[WeightProduct, ...]
+    dynamic: tuple[Work, ...]
+    once: tuple[Work, ...]
+    without_product: tuple[tuple[str, int], ...]
+    reads: Mapping[Block, tuple[str, ...]] = field(default_factory=dict)
+    tokens: int | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image, all classes."""
+        return sum(p.macs for p in (*self.on_arrays, *self.digital, *self.dynamic))
+
+    @property
+    def digital_macs(self) -> int:
+        """Multiply-accumulates of one image off the arrays."""
+        return sum(p.macs for p in (*self.digital, *self.dynamic))
+
+
+def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) -> NetworkAccount:
+    """Trace the network and sort what it multiplies.
+
+    Args:
+        network: any module; left as it is.
+        batch: what it is given; its values are read only if the network reads them.
+        digital: names or glob patterns of weights, layers or modules that are left digital by choice.
+
+    Raises:
+        NetworkShapeError: the network can't compute such a batch.
+        NetworkError: an operation can't be counted, or a name in `digital` is nothing's.
+    """
+    network = opened(network)
+    patterns = [str(pattern) for pattern in digital]
+    first, second = calls(network, batch)
+    opaque = [product for product in second if product.kind == "opaque"]
+    _refuse_opaque(opaque, patterns)
+    per_image, once = _per_image(first, second)
+    found = pieces([use for call, use in per_image if call.kind == "weight"], Stored(network))
+    weights = [_weight(piece) for piece in found]
+    weights += [_fixed(call, use) for call, use in per_image if call.kind == "fixed"]
+    weights += [_uncounted(call) for call in opaque]
+    _refuse_unknown(network, weights, patterns)
+    chosen = [_left_digital(weight, patterns) for weight in weights]
+    used = {name for weight in weights for name in weight.parameters}
+    return NetworkAccount(
+        tuple(weight for weight in chosen if weight.reason is None),
+        tuple(weight for weight in chosen if weight.reason is not None),
+        _work((call.module, use.macs) for call, use in per_image if call.kind == "dynamic"),
+        once,
+        tuple((n, p.numel()) for n, p in network.named_parameters() if p.ndim > 1 and n not in used),
+        sites(found),
+        tokens(batch),
+    )
+
+
+_PerImage = list[tuple[Call, Use]]
+"""Every product by its first call, and what all its calls come to for one image."""
+
+
+def _per_image(one: list[Call], two: list[Call]) -> tuple[_PerImage, tuple[Work, ...]]:
+    """What two samples take beyond one, by product, and what one sample takes beyond that: it is computed once."""
+    sums: dict[object, list[int]] = {}
+    firsts: dict[object, tuple[Call, dict[str, None]]] = {}
+    alone: list[tuple[str, int]] = []
+    for weigh, seen in (((-1, 2), one), ((1, -1), two)):
+        for call in seen:
+            if call.kind == "opaque":
+                continue
+            key = call.block or (call.kind, call.module, call.operation, call.weights)
+            total = sums.setdefault(key, [0, 0, 0])
+            for place, part in enumerate(
+                (weigh[0] * call.products, weigh[0] * call.macs, weigh[1] * call.macs)
+            ):
+                total[place] += part
+            firsts.setdefault(key, (call, {}))[1][call.module] = None
+    nothing = Block((), True, None, 0, 0)
+    found = []
+    for key, (call, modules) in firsts.items():
+        products, macs, more = sums[key]
+        alone.append((call.module, macs + more if call.kind == "once" else more))
+        if call.kind != "once" and macs:
+            found.append((call, Use(call.block or nothing, tuple(modules), products, macs)))
+    return found, _work(alone)
+
+
+def _weight(piece: Piece) -> WeightProduct:
+    block = piece.block
+    return WeightProduct(
+        piece.name, block.parameters, piece.layers, piece.shape, block.outputs, block.channels, block.kernel,
+        block.groups, block.reading, sum(use.products for use in piece.uses),
+        sum(use.macs * block.weights // use.block.weights for use in piece.uses),
+        block.computed, block.convolution, piece.reason,
+    )  # fmt: skip
+
+
+def _fixed(call: Call, use: Use) -> WeightProduct:
+    """A product with a buffer or a constant."""
+    return WeightProduct(
+        call.module or "the network", (), (call.module,), (call.weights,), 1, call.weights, (), 1, "outputs_first",
+        use.products, use.macs, reason="multiplies by a buffer or constant, which is no parameter",
+    )  # fmt: skip
+
+
+def _uncounted(call: Call) -> WeightProduct:
+    """An operation that was left digital because its products can't be counted."""
+    names = () if call.block is None else call.block.parameters
+    return WeightProduct(
+        call.module or "the network", names, (call.module,), (), 0, 0, (), 1, "outputs_first", 0, 0,
+        reason=f"{CHOSEN}; its operation {call.operation} is not counted",
+    )  # fmt: skip
+
+
+def _work(products: Iterable[tuple[str, int]]) -> tuple[Work, ...]:
+    """Multiply-accumulates by module."""
+    found: dict[str, int] = {}
+    for module, macs in products:
+        if macs:
+            found[module or "the network"] = found.get(module or "the network", 0) + macs
+    return tuple(Work(name, macs) for name, macs in found.items())
+
+
+def _left_digital(weight: WeightProduct, patterns: Iterable[str]) -> WeightProduct:
+    names = (weight.name, *weight.layers, *weight.parameters)
+    chosen = any(_matches(pattern, name) for pattern in patterns for name in names)
+    return replace(weight, reason=CHOSEN) if chosen and weight.reason is None else weight
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Whether a pattern names this, or a module that it is in."""
+    parts = name.split(".")
+    inside = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return any(pattern == part or fnmatchcase(part, pattern) for part in inside)
+
+
+def _refuse_opaque(opaque: list[Call], patterns: Iterable[str]) -> None:
+    left = [call for call in opaque if not any(_matches(pattern, call.module) for pattern in patterns)]
+    if not left:
+        return
+    named = dict.fromkeys(f"{call.module or 'the network'} ({call.operation})" for call in left)
+    modules = ",".join(dict.fromkeys(call.module or "*" for call in left))
+    raise NetworkError(
+        f"products that can't be counted: {', '.join(named)}; write them with torch.nn.functional.linear, conv2d or "
+        f"matmul, or leave them digital and uncounted with analog.digital=[{modules}]"
+    )
+
+
+def _refuse_unknown(network: nn.Module, weights: list[WeightProduct], patterns: Iterable[str]) -> None:
+    """A misspelt name would leave its layer on the arrays without a word."""
+    known = [
+        *(weight.name for weight in weights), *(name for name, _ in network.named_modules() if name),
+        *(name for name, _ in network.named_parameters(remove_duplicate=False)),
+    ]  # fmt: skip
+    for pattern in patterns:
+        if pattern == "*" or any(_matches(pattern, name) for name in known):
+            continue
+        near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.0)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise NetworkError(f"analog.digital=[{pattern}]: no layer or weight is called so{hint}")

@@ -1,0 +1,82 @@
+"""What a network is given: a tensor, a tuple of them, or a dictionary (token ids), with the samples in dimension 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Batch = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
+"""A tensor is the network's one argument, a tuple or list all of them, a dictionary those by name."""
+
+
+def call(network: nn.Module, batch: Batch) -> Any:
+    """What the network computes for a batch."""
+    if isinstance(batch, Tensor):
+        return network(batch)
+    if isinstance(batch, Mapping):
+        return network(**batch)
+    return network(*batch)
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    """All tensors of a batch, in order."""
+    if isinstance(batch, Tensor):
+        return [batch]
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    return [part for part in parts if isinstance(part, Tensor)]
+
+
+def mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """The same with every tensor changed.
+
+    >>> mapped({"ids": torch.zeros(4, 2), "cache": None}, lambda t: t[:1])
+    {'ids': tensor([[0., 0.]]), 'cache': None}
+    """
+
+    def changed(part: Any) -> Any:
+        return change(part) if isinstance(part, Tensor) else part
+
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        return {name: changed(part) for name, part in batch.items()}
+    return tuple(changed(part) for part in batch)
+
+
+def size(batch: Batch) -> int:
+    """Samples in the batch.
+
+    Raises:
+        ValueError: it holds no tensor.
+    """
+    found = tensors(batch)
+    if not found or not found[0].ndim:
+        raise ValueError(
+            "a batch is a tensor, a tuple or a dictionary of tensors, with the samples in dimension 0"
+        )
+    return found[0].shape[0]
+
+
+def samples(batch: Batch, count: int) -> Batch:
+    """The first sample, `count` times; what has no dimension of samples is left as it is."""
+    whole = size(batch)
+
+    def taken(part: Tensor) -> Tensor:
+        return part[:1].expand(count, *part.shape[1:]) if part.ndim and part.shape[0] == whole else part
+
+    return mapped(batch, taken)
+
+
+def on(batch: Batch, device: torch.device | str) -> Batch:
+    """The batch on a device."""
+    return mapped(batch, lambda part: part.to(device))
+
+
+def tokens(batch: Batch) -> int | None:
+    """Tokens in a sample, where the first tensor holds token ids (whole numbers, one row a sample); None for images."""
+    first = tensors(batch)[0]
+    whole = not first.is_floating_point() and not first.is_complex() and first.dtype != torch.bool
+    return first.shape[1] if whole and first.ndim == 2 else None

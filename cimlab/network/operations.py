@@ -1,0 +1,284 @@
+"""Every matrix product and convolution that a network computes, caught as an operation, whatever module calls it.
+
+This is the arithmetic below modules: `F.linear`, `x @ W`, attention and einsum all arrive as a few products. Composite
+operations are taken apart, attention into its two products (torch's MATH backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cimlab.network.operand import Block, Convolution, kernel_block, matrix_block
+from cimlab.network.provenance import Origin, Provenance
+
+aten = torch.ops.aten
+
+MATRIX_PRODUCTS = {
+    # where the left and the right factor stand among the arguments
+    aten.mm: (0, 1), aten.bmm: (0, 1), aten.mv: (0, 1), aten.dot: (0, 1), aten.vdot: (0, 1),
+    aten.addmm: (1, 2), aten.baddbmm: (1, 2), aten.addmv: (1, 2), aten.addbmm: (1, 2), aten._addmm_activation: (1, 2),
+}  # fmt: skip
+CONVOLUTIONS = (aten.convolution, aten._convolution, aten.convolution_overrideable)
+OPAQUE = (
+    "_trilinear", "lstm", "gru", "rnn_tanh", "rnn_relu", "mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn", "_scaled_mm",
+    "_int_mm", "_weight_int8pack_mm", "_weight_int4pack_mm", "_grouped_mm", "_sparse_mm", "sspaddmm", "smm",
+    "_native_multi_head_attention", "_transformer_encoder_layer_fwd", "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention", "_flash_attention_forward", "_efficient_attention_forward",
+)  # fmt: skip
+"""Operations of aten that hold products inside themselves."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One product as it is computed.
+
+    Args:
+        kind: `weight` (of parameters with inputs), `dynamic` (both factors depend on inputs), `fixed` (of a constant
+            with inputs), `once` (of nothing that depends on inputs), `opaque` (an operation that can't be read).
+        module: the innermost module that computes it.
+        operation: as torch calls it.
+        macs: multiply-accumulates; 0 where opaque.
+        products: matrix-vector products, for a weight or a constant.
+        block: the weights, for a weight.
+        weights: how many weights or constants one product reads.
+    """
+
+    kind: str
+    module: str
+    operation: str
+    macs: int
+    products: int = 0
+    block: Block | None = None
+    weights: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """A matrix product with a weight or a convolution, as it is called, for whoever computes it in another way.
+
+    Args:
+        inputs: the factor that depends on the network's inputs.
+        on_left: of a matrix product, the weight stands on the left.
+        compute: what torch computes.
+    """
+
+    inputs: Tensor
+    on_left: bool
+    compute: Callable[[], Tensor]
+    bias: Tensor | None = None
+    beta: float = 1.0
+    alpha: float = 1.0
+
+
+class Operations(TorchDispatchMode):
+    """Sees every product while it is active.
+
+    Args:
+        network: its parameters are the weights; its modules are told of while `within` lasts.
+        see: told every product, and what would compute a weight's; answers with the product's result.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, network: nn.Module, see: Callable[[Call, Factors | None], Tensor | None]) -> None:
+        super().__init__()
+        self.network = network
+        self.see = see
+        self.provenance = Provenance(dict(network.named_parameters()))
+        self._modules = [""]
+        self._on_meta = any(p.is_meta for p in network.parameters())
+        self._as_meta: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @contextmanager
+    def within(self, inputs: list[Tensor]) -> Generator[None]:
+        """Active, with attention taken apart; `inputs` is what the network is about to be given."""
+        self.provenance.mark_inputs(inputs)
+        with ExitStack() as stack:
+            for name, module in self.network.named_modules():
+                stack.callback(module.register_forward_pre_hook(self._enter(name), prepend=True).remove)
+                stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
+            fast = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)
+            stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # its recurrent layers are opaque
+            if any(hasattr(module, "_orig_mod") for module in self.network.modules()):
+                stack.enter_context(torch.compiler.set_stance("force_eager"))  # its import takes seconds
+            stack.enter_context(self)
+            yield
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        def enter(*_: Any) -> None:
+            self._modules.append(name)
+
+        return enter
+
+    def _leave(self, *_: Any) -> None:
+        self._modules.pop()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._on_meta:
+            args, kwargs = self._moved(args), self._moved(kwargs)
+        packet = getattr(func, "_overloadpacket", None)
+        if packet in MATRIX_PRODUCTS:
+            return self._matrix_product(packet, func, args, kwargs)
+        if packet in CONVOLUTIONS:
+            return self._convolution(func, args, kwargs)
+        if torch.is_inference_mode_enabled() and hasattr(func, "decompose"):
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        used = [*_tensors((args, kwargs))]
+        result = func(*args, **kwargs)
+        self._look_inside(func, used)
+        self.provenance.follow(used, _tensors(result))
+        return result
+
+    def _look_inside(self, func: Any, used: list[Tensor]) -> None:
+        """Tell of an operation that may hold products which can't be seen."""
+        full = str(func.name())
+        namespace, _, name = full.rpartition("::")
+        own = namespace not in ("aten", "prim", "prims", "profiler")
+        if not own and name.partition(".")[0] not in OPAQUE:
+            return
+        origins = [self.provenance.of(t) for t in used]
+        names = [n for t, o in zip(used, origins, strict=True) if t.ndim > 1 for n in o.parameters]
+        if any(o.inputs for o in origins) and (names or not own or "attention" in name):
+            block = Block(tuple(dict.fromkeys(names)), True, None, 0, 0)
+            self.see(Call("opaque", self._modules[-1], full, 0, 0, block), None)
+
+    def _matrix_product(self, packet: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        left, right = (args[place] for place in MATRIX_PRODUCTS[packet])
+        origins = self.provenance.of(left), self.provenance.of(right)
+        # a vector is a matrix of one row or column
+        rows = left.unsqueeze(0) if left.ndim == 1 else left
+        columns = right.unsqueeze(-1) if right.ndim == 1 else right
+        macs = rows.numel() * columns.shape[-1]
+        added = args[0] if MATRIX_PRODUCTS[packet][0] else None
+        beta, alpha = float(kwargs.get("beta", 1)), float(kwargs.get("alpha", 1))
+        on_left = not origins[0].inputs
+        weight, inputs = (rows, right) if on_left else (columns, left)
+        products = macs // max(1, _distinct(weight))
+
+        def compute() -> Tensor:
+            return func(*args, **kwargs)
+
+        dimensions = (-2, -1) if on_left else (-1, -2)
+        call = self._call(
+            packet, origins, macs, products, _distinct(weight),
+            lambda origin: matrix_block(weight, origin, *dimensions),
+        )  # fmt: skip
+        vectors = packet in (aten.mv, aten.addmv, aten.dot, aten.vdot)
+        plain = not vectors and packet not in (aten.addbmm, aten._addmm_activation)
+        factors = Factors(inputs, on_left, compute, added, beta, alpha) if plain else None
+        return self._seen(call, factors, compute, args)
+
+    def _convolution(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args[:9]
+        dims = weight.ndim - 2
+
+        def each(values: Any) -> tuple[int, ...]:
+            return tuple(values) if len(values) == dims else tuple(values) * dims
+
+        convolution = Convolution(each(stride), each(padding), each(dilation), each(output_padding))
+        pixels = x.shape[0] * prod(image_size(x.shape[2:], weight.shape[2:], convolution, transposed))
+        origins = self.provenance.of(x), self.provenance.of(weight)
+        # a transposed convolution multiplies every input pixel, its equivalent convolution every output pixel
+        computed = x.shape[0] * prod(x.shape[2:]) if transposed else pixels
+
+        def compute() -> Tensor:
+            return func(*args, **kwargs)
+
+        call = self._call(
+            func._overloadpacket, origins, computed * weight.numel(), pixels, weight.numel(),
+            lambda origin: kernel_block(weight, origin, groups, transposed, convolution),
+        )  # fmt: skip
+        return self._seen(call, Factors(x, False, compute, bias), compute, args)
+
+    def _call(
+        self,
+        packet: Any,
+        origins: tuple[Origin, Origin],
+        macs: int,
+        products: int,
+        weights: int,
+        block: Callable[[Origin], Block],
+    ) -> Call:
+        module, operation = self._modules[-1], str(packet).removeprefix("aten.")
+        on_inputs = [origin.inputs for origin in origins]
+        if all(on_inputs):
+            return Call("dynamic", module, operation, macs)
+        if not any(on_inputs):
+            return Call("once", module, operation, macs)
+        static = origins[on_inputs.index(False)]
+        if not static.parameters:
+            return Call("fixed", module, operation, macs, products, None, weights)
+        return Call("weight", module, operation, macs, products, block(static), weights)
+
+    def _seen(
+        self, call: Call, factors: Factors | None, compute: Callable[[], Tensor], args: tuple[Any, ...]
+    ) -> Tensor:
+        result = self.see(call, factors)
+        if result is None:
+            result = compute()
+        self.provenance.follow(_tensors(args), [result])
+        return result
+
+    def _moved(self, values: Any) -> Any:
+        """Tensors that a network keeps outside its parameters and buffers, without their values."""
+        if isinstance(values, Tensor):
+            if values.is_meta or values.ndim == 0:
+                return values
+            kept = self._as_meta.setdefault(id(values), (values, values.to("meta")))
+            return kept[1]
+        if isinstance(values, tuple | list):
+            return type(values)(self._moved(value) for value in values)
+        if isinstance(values, dict):
+            return {key: self._moved(value) for key, value in values.items()}
+        return values
+
+
+def image_size(
+    size: Sequence[int], kernel: Sequence[int], call: Convolution, transposed: bool
+) -> tuple[int, ...]:
+    """Output pixels of a convolution, by dimension.
+
+    >>> image_size((8, 8), (3, 3), Convolution((2, 2), (1, 1), (1, 1), (0, 0)), False)
+    (4, 4)
+    """
+    each = zip(size, kernel, call.stride, call.padding, call.dilation, call.output_padding, strict=True)
+    if transposed:
+        return tuple((n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, k, s, p, d, more in each)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in each)
+
+
+def _distinct(operand: Tensor) -> int:
+    """Elements of a matrix operand; a matrix that is repeated over a batch counts once."""
+    repeated = operand.ndim == 3 and operand.stride(0) == 0
+    return operand[0].numel() if repeated else operand.numel()
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _tensors(value)
+    elif isinstance(values, dict):
+        for value in values.values():
+            yield from _tensors(value)

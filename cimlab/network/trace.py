@@ -1,0 +1,107 @@
+"""One forward pass at one sample and one at two, without arithmetic where the network allows it: what it multiplies.
+
+The network is run as a copy whose parameters have shapes and no values (torch's meta device); a forward pass that reads
+values is run on the values there are. The caller's network is not touched.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cimlab.network.batch import Batch, call, mapped, on, samples, size, tensors
+from cimlab.network.borrowed import unmoved_randomness
+from cimlab.network.errors import NetworkShapeError
+from cimlab.network.operations import Call, Operations
+
+
+def opened(network: nn.Module) -> nn.Module:
+    """The network inside torch.compile, DataParallel and DistributedDataParallel."""
+    while True:
+        inner = getattr(network, "_orig_mod", None)
+        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = network.module
+        if not isinstance(inner, nn.Module):
+            return network
+        network = inner
+
+
+def shadow(network: nn.Module, device: str | None = None) -> nn.Module:
+    """A copy in evaluation mode that shares the parameters and has everything else of its own.
+
+    Args:
+        network: not changed.
+        device: "meta" gives the copy parameters without values instead.
+    """
+    memo: dict[int, object] = {}
+    for parameter in network.parameters():
+        memo[id(parameter)] = parameter if device is None else _emptied(parameter)
+    for module in network.modules():
+        own = [*module._buffers.values(), *vars(module).values()]
+        for value in own:
+            if isinstance(value, Tensor) and id(value) not in memo:
+                memo[id(value)] = value.detach().clone() if device is None else _emptied(value)
+    return copy.deepcopy(network, memo).eval()
+
+
+def _emptied(value: Tensor) -> Tensor:
+    empty = torch.empty(value.shape, dtype=value.dtype, device="meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(value, nn.Parameter) else empty
+
+
+def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
+    """Every product for one sample, and for two.
+
+    Args:
+        network: left as it is.
+        batch: what it is given; its first sample counts.
+
+    Raises:
+        NetworkShapeError: the network can't compute such inputs.
+    """
+    network = opened(network)
+    size(batch)
+    try:
+        with torch.device("meta"):
+            copied = shadow(network, "meta")
+            return _pass(copied, on(samples(batch, 1), "meta")), _pass(copied, on(samples(batch, 2), "meta"))
+    except Exception:  # values are read, or are needed: whatever is wrong besides shows again below
+        pass
+    where = next((p.device for p in network.parameters()), torch.device("cpu"))
+    real = on(_with_values(batch), where)
+    try:
+        copied = shadow(network)
+        return _pass(copied, samples(real, 1)), _pass(copied, samples(real, 2))
+    except (RuntimeError, ValueError) as problem:
+        shapes = ", ".join(" x ".join(map(str, part.shape[1:])) for part in tensors(batch))
+        kind = "images" if isinstance(batch, Tensor) and batch.is_floating_point() else "inputs"
+        reason = " ".join(str(problem).split())
+        raise NetworkShapeError(
+            f"the model can't compute {kind} of {shapes} ({reason}); choose a model and data that fit"
+        ) from problem
+
+
+def _with_values(batch: Batch) -> Batch:
+    """Values between 0 and 1 where the caller knows shapes alone."""
+    return mapped(batch, lambda part: torch.rand(part.shape, dtype=part.dtype) if part.is_meta else part)
+
+
+def _pass(network: nn.Module, batch: Batch) -> list[Call]:
+    seen: list[Call] = []
+    operations = Operations(network, lambda product, _: seen.append(product))
+    with quiet(network), operations.within(tensors(batch)):
+        call(network, batch)
+    return seen
+
+
+@contextmanager
+def quiet(network: nn.Module) -> Generator[None]:
+    """No gradients, no warnings, and no random numbers used up."""
+    with torch.no_grad(), warnings.catch_warnings(), unmoved_randomness(network):
+        warnings.simplefilter("ignore")
+        yield
