@@ -100,6 +100,13 @@ class NetworkAccount:
         return sum(p.macs for p in (*self.on_arrays, *self.digital, *self.dynamic))
 
     @property
+    def tied(self) -> dict[str, str]:
+        """Name of a layer -> name of the weight that it shares with another layer."""
+        return {
+            layer: weight.name for weight in self.on_arrays for layer in weight.layers if layer != weight.name
+        }
+
+    @property
     def digital_macs(self) -> int:
         """Multiply-accumulates of one image off the arrays."""
         return sum(p.macs for p in (*self.digital, *self.dynamic))

@@ -1,0 +1,320 @@
+"""What a network multiplies: every kind of product with numbers worked by hand, and an account that closes."""
+
+import os
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrizations, prune
+from torch.utils.flop_counter import FlopCounterMode
+
+from cimlab.network.account import NetworkAccount, account_of
+from cimlab.network.batch import Batch
+from cimlab.network.errors import NetworkError, NetworkShapeError
+from cimlab.network.weights import parameters, stored_weight
+
+IMAGES = torch.rand(4, 3, 12, 12)
+
+
+class Calls(nn.Module):
+    """A network whose forward pass is a function of it and its input."""
+
+    def __init__(self, forward, **parts: nn.Module | nn.Parameter) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self.way = forward
+
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
+        return self.way(self, *inputs, **named)
+
+
+def weight(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(shape))
+
+
+def counted(network: nn.Module, batch: Batch = IMAGES, digital: tuple[str, ...] = ()) -> dict[str, tuple]:
+    """Weight on arrays -> products, outputs, inputs of a group, groups."""
+    account = account_of(network.eval(), batch, digital)
+    for product in account.on_arrays:
+        stored = stored_weight(parameters(network), product.name)
+        assert tuple(stored.shape) == product.shape
+        assert product.macs <= product.products * product.weights
+    return {
+        p.name: (p.products, p.outputs, p.channels * (p.weights // (p.outputs * p.channels)), p.groups)
+        for p in account.on_arrays
+    }
+
+
+def attention(width: int = 8, **options) -> nn.MultiheadAttention:
+    return nn.MultiheadAttention(width, 2, batch_first=True, **options)
+
+
+def tokens(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """3 x 12 x 12 pixels as 9 tokens of 8, by a convolution called `patches`."""
+    return network.get_submodule("patches")(x).flatten(2).transpose(1, 2)
+
+
+PATCHES = (9, 8, 48, 1)
+
+KINDS = {
+    "linear on folded tokens": (
+        Calls(lambda n, x: n.f(tokens(n, x).reshape(-1, 8)), patches=nn.Conv2d(3, 8, 4, 4), f=nn.Linear(8, 5)),
+        {"patches": PATCHES, "f": (9, 5, 8, 1)},
+    ),
+    "windows folded into the batch": (
+        Calls(lambda n, x: n.f(F.unfold(x, 4, stride=4).transpose(1, 2).reshape(-1, 3, 48)), f=nn.Linear(48, 7)),
+        {"f": (9, 7, 48, 1)},
+    ),
+    "unbatched convolution": (
+        Calls(lambda n, x: torch.stack([n.c(one) for one in x]), c=nn.Conv2d(3, 8, 3, padding=1)),
+        {"c": (144, 8, 27, 1)},
+    ),
+    "functional convolution": (
+        Calls(lambda n, x: F.conv2d(x, n.c.weight, padding=1), c=nn.Conv2d(3, 8, 3)),
+        {"c": (144, 8, 27, 1)},
+    ),
+    "grouped": (nn.Sequential(nn.Conv2d(3, 6, 3, groups=3, stride=2)), {"0": (25, 6, 9, 3)}),
+    "every padding mode": (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"),
+            nn.Conv2d(4, 4, 3, padding="same", padding_mode="reflect"),
+        ),
+        {"0": (144, 4, 27, 1), "1": (144, 4, 36, 1)},
+    ),
+    "one dimension": (
+        Calls(lambda n, x: n.c(x.flatten(2)), c=nn.Conv1d(3, 5, 7, stride=3)),
+        {"c": (46, 5, 21, 1)},  # (144 - 7) // 3 + 1
+    ),
+    "three dimensions": (
+        Calls(lambda n, x: n.c(x.unflatten(2, (3, 4))), c=nn.Conv3d(3, 5, (3, 2, 4))),
+        {"c": (1 * 3 * 9, 5, 72, 1)},
+    ),
+    # the equivalent convolution gives (12 - 1) * 2 - 2 + 3 + 1 = 24 pixels a side
+    "transposed": (
+        nn.Sequential(nn.ConvTranspose2d(3, 6, 3, stride=2, padding=1, output_padding=1, groups=3)),
+        {"0": (576, 6, 9, 3)},
+    ),
+    "attention": (
+        Calls(
+            lambda n, x: (lambda t: n.a(t, t, t)[0])(tokens(n, x)),
+            patches=nn.Conv2d(3, 8, 4, 4), a=attention(),
+        ),
+        {
+            "patches": PATCHES, "a.in_proj_weight.q": (9, 8, 8, 1), "a.in_proj_weight.k": (9, 8, 8, 1),
+            "a.in_proj_weight.v": (9, 8, 8, 1), "a.out_proj": (9, 8, 8, 1),
+        },
+    ),
+    "attention across": (
+        Calls(
+            lambda n, x: (lambda t: n.a(t[:, :2], t, t)[0])(tokens(n, x)),
+            patches=nn.Conv2d(3, 8, 4, 4), a=attention(),
+        ),
+        {
+            "patches": PATCHES, "a.in_proj_weight.q": (2, 8, 8, 1), "a.in_proj_weight.k": (9, 8, 8, 1),
+            "a.in_proj_weight.v": (9, 8, 8, 1), "a.out_proj": (2, 8, 8, 1),
+        },
+    ),
+    "attention on other widths": (
+        Calls(
+            lambda n, x: (lambda t: n.a(t, t[..., :4], t[..., :2])[0])(tokens(n, x)),
+            patches=nn.Conv2d(3, 8, 4, 4), a=attention(kdim=4, vdim=2),
+        ),
+        {
+            "patches": PATCHES, "a.q_proj_weight": (9, 8, 8, 1), "a.k_proj_weight": (9, 8, 4, 1),
+            "a.v_proj_weight": (9, 8, 2, 1), "a.out_proj": (9, 8, 8, 1),
+        },
+    ),
+    "a matrix on the right": (
+        Calls(lambda n, x: x.flatten(2) @ n.w, w=weight(144, 4)), {"w": (3, 4, 144, 1)},
+    ),
+    "a matrix on the left": (
+        Calls(lambda n, x: n.w @ x.flatten(2), w=weight(5, 3)), {"w": (144, 5, 3, 1)},
+    ),
+    "a matrix a group": (
+        Calls(lambda n, x: torch.bmm(x.flatten(2).transpose(0, 1), n.w), w=weight(3, 144, 4)),
+        {"w": (1, 12, 144, 3)},
+    ),
+    "rows of a parameter": (
+        Calls(lambda n, x: F.linear(F.linear(x.flatten(1), n.w[:8]), n.v), w=weight(10, 432), v=weight(2, 8)),
+        {"w.rows_0_8": (1, 8, 432, 1), "v": (1, 2, 8, 1)},
+    ),
+    "recurrent": (
+        Calls(lambda n, x: n.r(x.flatten(2))[0], r=nn.LSTM(144, 4, batch_first=True)),
+        {"r.weight_ih_l0": (3, 16, 144, 1), "r.weight_hh_l0": (2, 16, 4, 1)},  # its first state is 0
+    ),
+    "weight norm": (
+        nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 3))), {"0": (100, 4, 27, 1)},
+    ),
+    "spectral norm": (
+        nn.Sequential(nn.Flatten(), parametrizations.spectral_norm(nn.Linear(432, 4))), {"1": (1, 4, 432, 1)},
+    ),
+    "torch's pruning": (
+        nn.Sequential(prune.random_unstructured(nn.Conv2d(3, 4, 3), "weight", 0.5)), {"0": (100, 4, 27, 1)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_of_every_kind_are_those_counted_by_hand(kind: str) -> None:
+    network, expected = KINDS[kind]
+    assert counted(network) == expected
+
+
+def test_a_tied_weight_is_one_with_all_its_products() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.MaxPool2d(4), nn.Conv2d(4, 4, 3, padding=1)
+    )
+    network[3].weight = network[1].weight
+    account = account_of(network, IMAGES)
+    (_, tied) = account.on_arrays
+    assert (tied.name, tied.layers, tied.products) == ("1", ("1", "3"), 144 + 9)
+    assert account.tied == {"3": "1"}
+
+
+def test_a_weight_read_backwards_too_is_on_arrays_once() -> None:
+    network = Calls(
+        lambda n, x: F.linear(F.linear(x.flatten(1), n.encode.weight), n.encode.weight.t()),
+        encode=nn.Linear(432, 5),
+    )
+    account = account_of(network, IMAGES)
+    (there,), (back,) = account.on_arrays, account.digital
+    assert (there.name, there.products, back.macs) == ("encode", 1, 2160)
+    assert "another way" in (back.reason or "")
+
+
+def test_what_depends_on_no_input_is_computed_once() -> None:
+    network = Calls(
+        lambda n, x: x + n.table(torch.arange(12.0)[:, None]).flatten()[:12], table=nn.Linear(1, 3)
+    )
+    account = account_of(network, IMAGES)
+    assert [(work.name, work.macs) for work in account.once] == [("table", 36)]
+    assert not account.on_arrays
+    assert not account.macs
+
+
+def test_constants_and_tables_are_named_as_what_they_are() -> None:
+    network = Calls(
+        lambda n, ids: n.head(n.words(ids) @ n.fixed), words=nn.Embedding(11, 4), head=nn.Linear(4, 3)
+    )
+    network.register_buffer("fixed", torch.eye(4))
+    account = account_of(network, {"ids": torch.zeros(2, 5, dtype=torch.long)})
+    assert account.without_product == (("words.weight", 44),)
+    (constant,) = account.digital
+    assert (constant.macs, constant.reason) == (
+        5 * 16,
+        "multiplies by a buffer or constant, which is no parameter",
+    )
+    assert (account.tokens, [p.products for p in account.on_arrays]) == (5, [5])
+
+
+def test_products_of_two_activations_are_dynamic() -> None:
+    """Two heads of 4: 9 x 4 x 9 for the scores and 9 x 9 x 4 for their sums, each head."""
+    network, _ = KINDS["attention"]
+    (dynamic,) = account_of(network, IMAGES).dynamic
+    assert (dynamic.name, dynamic.macs) == ("a", 2 * (9 * 4 * 9 + 9 * 9 * 4))
+
+
+@pytest.mark.parametrize("pattern", ["a", "a.*", "a.out_proj", "a.in_proj_weight.k"])
+def test_what_is_left_digital_by_choice_is_named_so(pattern: str) -> None:
+    network, weights = KINDS["attention"]
+    account = account_of(network, IMAGES, [pattern])
+    chosen = {name for name in weights if name == pattern or (name[:2] == "a." and pattern in ("a", "a.*"))}
+    assert {w.name for w in account.digital} == chosen
+    assert all(w.reason == "left digital by analog.digital" for w in account.digital)
+    assert account.macs == account_of(network, IMAGES).macs
+
+
+def test_a_name_that_nothing_has_is_refused() -> None:
+    with pytest.raises(NetworkError, match=r"analog.digital=\[patchs\]: no layer.*did you mean patches"):
+        account_of(KINDS["attention"][0], IMAGES, ["patchs"])
+
+
+def test_a_product_that_cannot_be_counted_is_refused_with_a_mend_that_works() -> None:
+    network = Calls(
+        lambda n, x: n.b(n.f(x.flatten(1)), n.f(x.flatten(1))), f=nn.Linear(432, 3), b=nn.Bilinear(3, 3, 2)
+    )
+    with pytest.raises(NetworkError, match=r"b \(aten::_trilinear\).*analog.digital=\[b\]"):
+        account_of(network, IMAGES)
+    account = account_of(network, IMAGES, ["b"])
+    assert [w.name for w in account.on_arrays] == ["f"]
+    assert "_trilinear is not counted" in (account.digital[0].reason or "")
+
+
+def test_a_forward_pass_that_reads_values_is_taken() -> None:
+    network = Calls(lambda n, x: n.c(x if float(x.abs().max()) <= 1 else x / 255), c=nn.Conv2d(3, 4, 3))
+    assert counted(network) == {"c": (100, 4, 27, 1)}
+
+
+def test_what_a_network_cannot_compute_is_told_with_its_own_reason() -> None:
+    with pytest.raises(NetworkShapeError, match=r"images of 3 x 12 x 12 .*to have 7 channels"):
+        account_of(nn.Sequential(nn.Conv2d(7, 4, 3)), IMAGES)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_the_number_format_is_the_networks_own(dtype: torch.dtype) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3)).to(dtype)
+    assert counted(network, IMAGES.to(dtype)) == {"0": (100, 4, 27, 1)}
+
+
+def test_tracing_leaves_everything_as_it_was() -> None:
+    class Remembers(nn.Conv2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            self.last, self.sizes = input, {**getattr(self, "sizes", {}), input.shape: input}
+            return super().forward(input) + torch.rand(())
+
+    network = nn.Sequential(Remembers(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).train()
+    network[1].eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    drawn = torch.get_rng_state()
+    account_of(network, IMAGES)
+    assert [m.training for m in network] == [True, False, True]
+    assert not hasattr(network[0], "last")
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+
+
+def total(account: NetworkAccount) -> int:
+    """Multiply-accumulates of one forward pass of one image."""
+    return account.macs + sum(work.macs for work in account.once)
+
+
+def flops(network: nn.Module, batch: torch.Tensor) -> int:
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        counter = FlopCounterMode(display=False)
+        with counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad(), torch.device("meta"):
+            network(batch)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return counter.get_total_flops()
+
+
+FAMILIES = (
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "maxvit_t",
+    "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5",
+    "squeezenet1_0", "swin_t", "swin_v2_t", "vgg11", "vit_b_32",
+)  # fmt: skip
+ALL = os.environ.get("CIMLAB_ALL_NETWORKS") == "1"
+
+
+@pytest.mark.parametrize(
+    "name", torchvision.models.list_models(module=torchvision.models) if ALL else FAMILIES
+)
+def test_the_account_of_torchvisions_classifiers_closes(name: str) -> None:
+    """Products times weights, and products of two activations, are together what torch counts, whatever is missed."""
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    with torch.device("meta" if "regnet" not in name else "cpu"):
+        network = torchvision.models.get_model(name, **options).eval().to("meta")
+    image = torch.empty(1, 3, 224, 224, device="meta")
+    account = account_of(network, image)
+    assert 2 * total(account) == flops(network, image)
+    assert all(p.macs == p.products * p.weights for p in account.on_arrays)
+    assert not account.digital
+    held = sum(p.weights for p in account.on_arrays) + sum(size for _, size in account.without_product)
+    assert held == sum(p.numel() for p in network.parameters() if p.ndim > 1)
