@@ -35,7 +35,7 @@ FLOORS = {
     "network": floor("network", "torch"),
     "crossbar": floor("network crossbar", "torch"),
     "pruning": floor("network crossbar pruning", "torch"),
-    "hardware": floor("network crossbar hardware", "torch"),
+    "hardware": floor("network crossbar records hardware", "torch"),
     "analog": floor("network crossbar analog", "torch"),
     "models": floor("models", "torch torchvision"),
     "data": floor("data", "torch torchvision pytorch_lightning"),

@@ -1,4 +1,4 @@
-"""`cimlab collect`: copy records to paper/records/NAME, without the paths of this machine, to be committed."""
+"""`cimlab collect`: copy records and masks to paper/records/NAME, without paths of this machine, to be committed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def run(words: list[str]) -> int:
     asked = parser.parse_args(words)
     if not re.fullmatch(r"\w[\w-]*", asked.name):
         raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
-    runs, problems = store.load(*asked.folders)
+    runs, problems = store.load_with_files(*asked.folders)
     simulations, damaged = store.load_simulations(*asked.folders)
     for line in (*problems, *damaged):
         print(f"note: {line}")
-    records = [*runs, *simulations]
+    records = [*runs, *((record, None) for record in simulations)]
     if not records:
         raise ConfigError(
             f"no record below {', '.join(map(str, asked.folders))}; give the folders of finished runs"
         )
-    for record in records:
-        print(f"record: {store.publish(record, repository() / 'paper' / 'records' / asked.name)}")
+    for record, source in records:
+        print(f"record: {store.publish(record, repository() / 'paper' / 'records' / asked.name, source)}")
     return 0

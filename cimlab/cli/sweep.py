@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cimlab.cli.options import Options, Parser, at_least_one, seconds
 from cimlab.config import errors
+from cimlab.records.record import MEND
 
 if TYPE_CHECKING:
     from cimlab.grids.planning import Plan
@@ -121,7 +122,10 @@ def _announce(plan: Plan, took_s: float) -> None:
         f"{grid.name}: {len(grid)} points{same}, {dense} dense trainings; axes {axes or 'none'} ({took_s:.1f} s)"
     )
     for line in plan.damaged:
-        print(f"cimlab: {line.replace('delete it and run again', 'its point runs again')}", file=sys.stderr)
+        print(
+            f"cimlab: {line.replace(MEND, 'its point runs again')}",
+            file=sys.stderr,
+        )
     if plan.done:
         versions: dict[str, int] = {}
         for row in plan.done.values():

@@ -13,6 +13,7 @@ from cimlab.config.components import Component
 from cimlab.config.compose import choices, conf_dir
 from cimlab.config.errors import ConfigError
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.cost import CostModel
@@ -113,3 +114,13 @@ def load_cost_model(
 ) -> CostModel:
     """A cost model from shipped choices."""
     return CostModel(load_technology(technology), load_adc_price(adc_price), load_chip(chip))
+
+
+def load_accelerator(
+    geometry: CrossbarGeometry,
+    technology: str = "isaac32",
+    adc_price: str = "isaac_table",
+    chip: str = "default",
+) -> Accelerator:
+    """An accelerator from shipped choices around a geometry."""
+    return Accelerator(geometry, load_technology(technology), load_adc_price(adc_price), load_chip(chip))

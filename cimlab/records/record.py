@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from cimlab.records.replace import replacing
 
-SCHEMA = 1
+SCHEMA = 2
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 RECORD_FILE = "record.json"
 GROUPS_BEFORE = ("distillation", "permutation", "sparsity", "quantisation", "resizing")
 """Groups of one choice each that methods were in records of the first schema."""
 NAMES_BEFORE = {"hinton": "distillation", "gather": "reorder", "small_first": "resizing"}
 """Choices in those groups -> the method's name."""
+MEND = "the command that made it makes it anew"
 
 
 class RecordError(RuntimeError):
@@ -37,11 +39,14 @@ class Record:
     """
 
     schema: int = field(default=0, kw_only=True)
+    before: ClassVar[tuple[int, ...]] = ()
+    """Earlier layouts that are read too; what they lack has defaults."""
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old file, or the whole new one."""
         content = asdict(self)
-        write_atomically(path, json.dumps({**content, "sha256": _checksum(content)}, indent=1) + "\n")
+        text = json.dumps({**content, "sha256": _checksum(content)}, indent=1)
+        write_atomically(path, _LONG_LIST.sub(_on_one_line, text) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -54,19 +59,20 @@ class Record:
             content = json.loads(path.read_text(encoding="utf-8"))
             stated = content.pop("sha256")
         except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as problem:
+            raise RecordError(f"record {path} can't be read ({problem}); {MEND}") from problem
+        if content.get("schema") not in (*cls.before, cls.schema):
+            known = " and ".join(map(str, (*cls.before, cls.schema)))
             raise RecordError(
-                f"record {path} can't be read ({problem}); delete it and run again"
-            ) from problem
-        if content.get("schema") != cls.schema:
-            raise RecordError(
-                f"record {path} has schema {content.get('schema')!r}, this cimlab reads {cls.schema}"
+                f"record {path} has schema {content.get('schema')!r}, this cimlab reads {known}"
             )
         if stated != _checksum(content):
-            raise RecordError(f"record {path} does not match its checksum; delete it and run again")
+            raise RecordError(f"record {path} does not match its checksum; {MEND}")
         known = {f.name for f in fields(cls)}
-        needed = {f.name for f in fields(cls) if f.default is MISSING}  # fields that came later have defaults
+        needed = {
+            f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING
+        }  # fields that came later have defaults
         if not needed <= set(content) <= known:
-            raise RecordError(f"record {path} lacks fields or has foreign ones; delete it and run again")
+            raise RecordError(f"record {path} lacks fields or has foreign ones; {MEND}")
         return cls(**content)
 
 
@@ -89,7 +95,12 @@ class RunRecord(Record):
             validation accuracy, 0 to 1.
         weights: total, prunable, left; remaining over prunable and over all; compression.
         hardware: total and dense counts, ratios to dense, utilisation, counts by layer, and `cost`: energy, latency,
-            area and throughput, total and by component and layer, with the technology and ADC price behind them.
+            area and throughput, total and by component and layer, with the technology and ADC price behind them, by
+            the model of the time; `cimlab map run=...` prices it with today's.
+        layers: what rebuilds each layer's crossbar matrix without the network: name, weight_shape, groups, products,
+            row_order; empty in schema 1.
+        activity: integers that its cells hold and its wordlines are fed (`cimlab.crossbar.activity`), counted.
+        masks_sha256: of the masks file beside the record.
     """
 
     run: str
@@ -105,7 +116,23 @@ class RunRecord(Record):
     accuracy: dict[str, dict[str, float]]
     weights: dict[str, float]
     hardware: dict[str, Any]
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    activity: dict[str, Any] = field(default_factory=dict)
+    masks_sha256: str = ""
     schema: int = field(default=SCHEMA, kw_only=True)
+    before: ClassVar[tuple[int, ...]] = (1,)
+
+    @property
+    def priceable(self) -> bool:
+        """Whether it kept what a price needs, its masks file aside."""
+        return not self.unpriceable
+
+    @property
+    def unpriceable(self) -> str:
+        """Why it can't be priced anew; empty where it can."""
+        if self.schema == 1:
+            return "a record of schema 1 kept accuracy and counts, not its masks"
+        return "" if self.layers and self.activity and self.masks_sha256 else "it kept no masks"
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -115,6 +142,14 @@ class RunRecord(Record):
         choices = {self.choices[group] for group in GROUPS_BEFORE if group in self.choices}
         schedule = {self.choices.get("schedule", "one_shot")} - {"one_shot"}
         return tuple(sorted({NAMES_BEFORE.get(choice, choice) for choice in choices} | schedule))
+
+
+_LONG_LIST = re.compile(r"\[\n[-+.\d\seE,]*\]")
+"""A list of numbers as `json` indents it, one a line; no text of JSON holds a line break."""
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[0][1:-1].split())}]"
 
 
 def _checksum(content: dict[str, Any]) -> str:
@@ -172,9 +207,14 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         RecordError: the folder can't be written.
     """
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """`write_atomically` of bytes."""
     try:
         with replacing(path) as file:
-            file.write(text.encode())
+            file.write(content)
     except OSError as problem:
         raise RecordError(
             f"can't write {path} ({problem.strerror or problem}); check paths.output_dir"

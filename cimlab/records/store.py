@@ -1,7 +1,8 @@
 """Finding records again: every readable record below a folder, and a plain word about the others.
 
 A run keeps its record in a folder of its own (record.json, simulation.json); committed records lie side by side,
-NAME-HASH.json. `publish` makes the second from the first and leaves out whose machine it was.
+NAME-HASH.json with its masks, NAME-HASH.masks.npz. `publish` makes the second from the first and leaves out whose
+machine it was.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
+from cimlab.records.masks import masks_beside, masks_content
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_bytes_atomically
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
 COMMITTED = re.compile(r".+-[0-9a-f]{8}\.json")
@@ -23,19 +25,8 @@ PLAIN_NAME = re.compile(r"\w[\w.+-]*")
 
 def load(*folders: Path) -> tuple[list[RunRecord], list[str]]:
     """Records below the folders, sorted by name, and one line for each file that is not a whole record."""
-    found: dict[str, list[RunRecord]] = {}
-    problems = []
-    for path in _files(folders, RECORD_FILE):
-        try:
-            record = RunRecord.read(path)
-        except RecordError as problem:
-            if not is_simulation(path):
-                problems.append(str(problem))
-            continue
-        same = found.setdefault(record.run, [])
-        if record not in same:  # the same record, in its run's folder and committed
-            same.append(record)
-    return sorted(itertools.chain(*found.values()), key=lambda record: record.name), problems
+    found, problems = load_with_files(*folders)
+    return [record for record, _ in found], problems
 
 
 def load_simulations(*folders: Path) -> tuple[list[SimulationRecord], list[str]]:
@@ -52,17 +43,42 @@ def load_simulations(*folders: Path) -> tuple[list[SimulationRecord], list[str]]
     return sorted(found.values(), key=lambda record: record.name), problems
 
 
-def publish(record: RunRecord | SimulationRecord, folder: Path) -> Path:
+def load_with_files(*folders: Path) -> tuple[list[tuple[RunRecord, Path]], list[str]]:
+    """`load`, each record with the file that it was read from; of equal ones, the first."""
+    found: dict[str, list[tuple[RunRecord, Path]]] = {}
+    problems = []
+    for path in _files(folders, RECORD_FILE):
+        try:
+            record = RunRecord.read(path)
+        except RecordError as problem:
+            if not is_simulation(path):
+                problems.append(str(problem))
+            continue
+        same = found.setdefault(record.run, [])
+        if record not in [known for known, _ in same]:  # the same record, in its run's folder and committed
+            same.append((record, path))
+    return sorted(itertools.chain(*found.values()), key=lambda pair: pair[0].name), problems
+
+
+def publish(record: RunRecord | SimulationRecord, folder: Path, source: Path | None = None) -> Path:
     """Write a record to be committed: named by run and hash, every absolute path cut to its last part.
 
+    Args:
+        record: of a run or a simulation.
+        folder: where it is committed.
+        source: file of a run's record, whose masks come along.
+
     Raises:
-        RecordError: the folder can't be written, or the record, which may be a stranger's, names a place elsewhere.
+        RecordError: the folder can't be written, the masks are not there, or the record, which may be a stranger's,
+            names a place elsewhere.
     """
     identity = record.run if isinstance(record, RunRecord) else record.simulation
     name = f"{record.name}-{identity[:8]}"
     if not PLAIN_NAME.fullmatch(name):
         raise RecordError(f"the record {name!r} has no plain name, so that no file is called by it")
     path = folder / f"{name}.json"
+    if isinstance(record, RunRecord) and record.masks_sha256 and source is not None:
+        write_bytes_atomically(masks_beside(path), masks_content(source, record.masks_sha256))
     replace(record, config=_without_folders(record.config)).write(path)
     return path
 

@@ -265,6 +265,7 @@ def assemble(planned: PlannedRun) -> Experiment:
         sparsity=config.sparsity,
         quantisation=quantisation,
         resizing=config.resizing,
+        analog=config.analog,
         before_record=partial(simulate_at_end, planned) if config.simulate.at_end else None,
     )
 

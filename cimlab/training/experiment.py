@@ -21,11 +21,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.permutation import stored
 from cimlab.crossbar.placement import Counts, NetworkPlacement
 from cimlab.data.base import ImageDataModule
+from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.cost import CostModel
+from cimlab.hardware.kept import keep
+from cimlab.hardware.price import price_placement
 from cimlab.hardware.report import CostComparison
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
@@ -40,7 +44,7 @@ from cimlab.training.budget import budget_of, prunable_matrices
 from cimlab.training.callbacks import CimMapping, EpochReport, Judge, SeedEpochs, hardware_metrics, tracked
 from cimlab.training.charts import charts
 from cimlab.training.checkpoints import CheckpointError
-from cimlab.training.costing import measured_cost
+from cimlab.training.costing import CALIBRATED, measured_activity
 from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve, dense_curve, retrain_curve
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
@@ -91,6 +95,7 @@ class Experiment:
         resizing: how training begins on smaller images; None: it does not.
         before_record: called with the saved network, before the record says that all is done.
         judge: may end the retraining early; None: never.
+        analog: how the network is turned into integers.
     """
 
     build_network: Callable[[], nn.Module]
@@ -121,6 +126,7 @@ class Experiment:
     resizing: ResizingSettings | None = None
     before_record: Callable[[Path], None] | None = None
     judge: Judge | None = None
+    analog: AnalogSettings = CALIBRATED
 
     @property
     def budget(self) -> Budget:
@@ -170,13 +176,20 @@ def run_experiment(experiment: Experiment) -> RunRecord:
         placement = mapping_of(matrices, experiment, lambda: pruned.masks, tracker).place()
         checkpoints.save(experiment.run_dir / checkpoints.NETWORK_FILE, content)
         images, _ = next(iter(experiment.data.train_loader()))
-        compared = measured_cost(
-            experiment.cost, network, images, matrices, placement, pruned.masks, phases["dense"],
-            experiment.rule.geometry,
+        steps = None if rounding is None else rounding.steps()
+        activity = measured_activity(
+            network, images, pruned.masks, phases["dense"], experiment.rule.geometry, experiment.analog, steps
+        )
+        cost, geometry = experiment.cost, experiment.rule.geometry
+        accelerator = Accelerator(geometry, cost.technology, cost.adc, cost.chip)
+        compared = price_placement(matrices, placement, activity, accelerator)
+        kept = keep(
+            experiment.run_dir / RECORD_FILE, matrices, pruned.masks, activity,
+            lambda matrix: experiment.rule.granularity.units(matrix, geometry),
         )  # fmt: skip
         if experiment.before_record is not None:
             experiment.before_record(experiment.run_dir / checkpoints.NETWORK_FILE)
-        record = _record(experiment, matrices, prunable, placement, compared, accuracy, gathered)
+        record = _record(experiment, matrices, prunable, placement, compared, accuracy, gathered, kept)
         record.write(experiment.run_dir / RECORD_FILE)
         checkpoints.discard(experiment.run_dir / "checkpoints")
     finally:
@@ -599,6 +612,7 @@ def _record(
     compared: CostComparison,
     accuracy: dict[str, dict[str, float]],
     gathered: Gathered | None,
+    kept: dict[str, Any],
 ) -> RunRecord:
     on_gpu = experiment.trainer.accelerator != "cpu" and torch.cuda.is_available()
     accelerator = torch.cuda.get_device_name() if on_gpu else None
@@ -624,6 +638,7 @@ def _record(
         hardware=hardware_summary(experiment, matrices, placement)
         | {"cost": compared.summary()}
         | ({} if gathered is None else {"permutation": permutation_summary(gathered)}),
+        **kept,
     )
 
 

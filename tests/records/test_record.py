@@ -46,7 +46,7 @@ def test_every_truncation_is_found_but_that_of_the_last_line_end(path: Path) -> 
     whole = path.read_bytes()
     for length in range(len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(RecordError, match="delete it and run again"):
+        with pytest.raises(RecordError, match="the command that made it makes it anew"):
             RunRecord.read(path)
     path.write_bytes(whole[:-1])
     assert RunRecord.read(path) == example()
@@ -71,7 +71,7 @@ def test_a_missing_record_is_refused(path: Path) -> None:
 
 def test_another_schema_is_refused_with_both_numbers(path: Path) -> None:
     replace(example(), schema=99).write(path)
-    with pytest.raises(RecordError, match="has schema 99, this cimlab reads 1"):
+    with pytest.raises(RecordError, match="has schema 99, this cimlab reads 1 and 2"):
         RunRecord.read(path)
 
 
