@@ -10,7 +10,7 @@ from conftest import Cimlab, one_line
 from cimlab import __version__
 from cimlab.config.errors import describe
 
-HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb", "matplotlib")
+HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb")
 
 
 def imported_after(*words: str) -> set[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typst
 
 from cimlab.reporting.paper import as_data, compile_paper, write_data
 from cimlab.reporting.published import Published
@@ -76,6 +78,17 @@ def test_every_figure_and_table_is_a_file_of_its_own(report: Report, tmp_path: P
     assert data["numbers"]["records"]["commits"] == ["cimlab 0.1.0, commit unknown"]
     assert {path.stem for path in tmp_path.glob("*.svg")} == {chart.name for chart in report.charts}
     assert {path.stem for path in tmp_path.glob("*.csv")} == {table.name for table in report.tables}
+
+
+def test_a_figure_that_no_section_places_is_shown_at_the_end(report: Report, folder: Path) -> None:
+    new = replace(report.charts[0], name="F99", title="A figure of somebody's own")
+    more = replace(report, charts=(*report.charts, new))
+    write_data(more, folder / "build")
+    for name in ("F99", "F1"):
+        placed = json.loads(
+            typst.query(folder / "paper.typ", f"<{name}>", root=folder, ignore_system_fonts=True)
+        )
+        assert len(placed) == 1, name
 
 
 @pytest.mark.parametrize("records", [[], [run()], [run("weight")]])
