@@ -16,11 +16,12 @@ UV_TARGET := --python $(BIN)/python --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart paper test lint format coverage lock audit wheel clean which-python stale
+.PHONY: help quickstart paper results test lint format coverage lock audit wheel clean which-python stale
 
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
 	@echo "make paper        the paper as PDF from paper/records; no TeX and no network needed"
+	@echo "make results      RESULTS.md and its figures from paper/records"
 	@echo "make test         lint, then every test"
 	@echo "make lint         ruff and ty, changing nothing"
 	@echo "make format       let ruff rewrite the code"
@@ -38,6 +39,9 @@ quickstart: $(READY)
 
 paper: $(READY)
 	@$(BIN)/cimlab paper
+
+results: $(READY)
+	@$(BIN)/cimlab report paper/records -o RESULTS.md --figures paper/figures
 
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest

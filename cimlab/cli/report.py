@@ -1,4 +1,4 @@
-"""`cimlab report`: every table and figure as one HTML file that works offline."""
+"""`cimlab report`: every table and figure as one HTML file that works offline, or as Markdown."""
 
 from __future__ import annotations
 
@@ -6,20 +6,37 @@ from pathlib import Path
 
 from cimlab.cli.options import Parser
 from cimlab.cli.plain import read_report, repository, say_missing
+from cimlab.config.errors import ConfigError
 from cimlab.records.record import write_atomically
+from cimlab.reporting.report import Report
 
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
     parser = Parser("report", __doc__)
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders with records")
-    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
+    told = "default: report.html; a name in .md gives Markdown"
+    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help=told)
+    told = "where Markdown's figures go (default: the file's name, with -figures)"
+    parser.add_argument("--figures", type=Path, metavar="FOLDER", help=told)
     asked = parser.parse_args(words)
     usual = (repository() / "paper" / "records", Path("outputs"))
     made = read_report(asked.folders or [folder for folder in usual if folder.is_dir()])
-    from cimlab.reporting.page import html_page
-
-    write_atomically(asked.output, html_page(made))
+    write_atomically(asked.output, _content(made, asked.output, asked.figures))
     say_missing(made)
     print(f"report: {asked.output}")
     return 0
+
+
+def _content(made: Report, output: Path, figures: Path | None) -> str:
+    if output.suffix == ".md":
+        from cimlab.reporting.markdown import markdown_page
+
+        return markdown_page(made, output, figures or output.with_name(f"{output.stem}-figures"))
+    if figures is not None:
+        raise ConfigError(
+            f"--figures={figures}: an HTML report holds its figures; give -o NAME.md, or leave it out"
+        )
+    from cimlab.reporting.page import html_page
+
+    return html_page(made)

@@ -27,7 +27,7 @@ class Work:
     """One input cycle of one matrix-vector product on all arrays of a layer.
 
     Two ways to read an array are counted. Per step, the row group is driven anew at every mux position (the
-    operation unit of domain.md). Held, it is driven once and sample-and-holds keep all its bitlines until
+    operation unit of CONCEPTS.md). Held, it is driven once and sample-and-holds keep all its bitlines until
     the ADCs have stepped through them (ISAAC).
 
     Args:

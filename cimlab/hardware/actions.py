@@ -1,6 +1,6 @@
 """From placed layers to action counts and instances: one row a layer, one column a kind, ready to be priced.
 
-Counts are per image and follow domain.md section 5; what is charged beyond it (registers, selection, alignment,
+Counts are per image and follow CONCEPTS.md, section 5; what is charged beyond it (registers, selection, alignment,
 index fetches) is defined here and nowhere else.
 """
 

@@ -17,7 +17,7 @@ class Chip:
     """Organisation of the accelerator.
 
     Args:
-        readout: `per_step` drives the row group anew at every mux position (the operation unit of domain.md);
+        readout: `per_step` drives the row group anew at every mux position (the operation unit of CONCEPTS.md);
             `held` drives it once and sample-and-holds keep all bitlines while the ADCs step through them (ISAAC).
         bitlines_per_conversion_slot: bitlines of one step that one ADC converts one after the other; a fast ADC
             serves several, and the array then has that many fewer.

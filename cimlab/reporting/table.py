@@ -107,7 +107,7 @@ class Table:
             ["---" if c.text else "---:" for c in self.columns],
         ]
         lines += self.shown()
-        return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+        return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
 
     def for_terminal(self) -> rich.table.Table:
         """The table as rich prints it; cells are text, never markup."""
@@ -126,6 +126,20 @@ class Table:
     def missing(self) -> int:
         """Cells that were not run."""
         return sum(cell is None for row in self.rows for cell in row)
+
+
+def _in_markdown(cell: str) -> str:
+    """Text of one cell: what could end it or be markup is written otherwise."""
+    for sign, written in {
+        "&": "&amp;",
+        "<": "&lt;",
+        "|": "&#124;",
+        "*": "&#42;",
+        "_": "&#95;",
+        "`": "&#96;",
+    }.items():
+        cell = cell.replace(sign, written)
+    return cell.replace("\n", " ")
 
 
 def _shown(cell: Cell, column: Column) -> str:

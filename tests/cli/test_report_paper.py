@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from cimlab.cli import collect, paper, report
 from cimlab.config.errors import ConfigError
 from cimlab.records.record import RECORD_FILE
+from cimlab.reporting import parts
 from tests.reporting.made_up import run
 
 
@@ -30,6 +32,25 @@ def test_a_report_is_written_and_what_is_missing_is_said(
     said = capsys.readouterr().out
     assert "not run: F7 " in said
     assert said.endswith(f"report: {tmp_path / 'r.html'}\n")
+
+
+def test_a_report_in_markdown_shows_every_table_and_links_every_figure(outputs: Path, tmp_path: Path) -> None:
+    page = tmp_path / "RESULTS.md"
+    assert report.run([str(outputs), "-o", str(page), "--figures", str(tmp_path / "drawn" / "figures")]) == 0
+    text = page.read_text(encoding="utf-8")
+    for table in parts.tables():
+        assert f"\n## {table.name}" in text
+    for figure in parts.figures():
+        assert f"\n## {figure.name}. {figure.title}\n" in text
+    links = re.findall(r"\]\(([^)]+\.svg)\)", text)
+    assert "drawn/figures/F1.svg" in links
+    assert all((tmp_path / link).is_file() for link in links)
+    assert "_Not run: no run was priced by the hardware model._" in text
+
+
+def test_figures_of_an_html_report_have_no_folder(outputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="an HTML report holds its figures"):
+        report.run([str(outputs), "-o", str(tmp_path / "r.html"), "--figures", str(tmp_path)])
 
 
 def test_a_record_of_another_schema_is_reported_and_the_others_are_shown(

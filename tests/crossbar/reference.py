@@ -1,4 +1,4 @@
-"""The slow twin of placement: the counts of domain.md section 5 in nested loops over plain Python numbers.
+"""The slow twin of placement: the counts of CONCEPTS.md, section 5 in nested loops over plain Python numbers.
 
 Written from the definitions, one weight at a time, without a tensor operation; nothing here is imported from
 `cimlab/crossbar/placement.py` or `units.py`. A mask is `mask[group][row][col]`, True where a weight is left.

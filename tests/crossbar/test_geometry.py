@@ -1,4 +1,4 @@
-"""A geometry derives what domain.md section 2 says, and refuses what can't be built in one line that helps."""
+"""A geometry derives what CONCEPTS.md, section 2 says, and refuses what can't be built in one line that helps."""
 
 import re
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""Every granularity in the folder cuts a matrix as the table in domain.md section 3 says.
+"""Every granularity in the folder cuts a matrix as the table in CONCEPTS.md, section 3 says.
 
 A new file in cimlab/pruning/granularities/ is found by itself; it must tile the matrix and respect the arrays.
 """
@@ -24,7 +24,7 @@ CLASSIC = {"kernel", "channel", "filter"}  # know no arrays, and may straddle th
 
 
 def table(name: str, geometry: CrossbarGeometry) -> tuple[int, int]:
-    """Rows x columns of a whole unit: domain.md section 3, row by row."""
+    """Rows x columns of a whole unit: CONCEPTS.md, section 3, row by row."""
     m, n = geometry.operation_unit
     height, width = geometry.rows, geometry.cols // geometry.columns_per_weight
     block = ALL["block"]
