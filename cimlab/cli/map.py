@@ -1,43 +1,184 @@
-"""`cimlab map`: words in; tables, plots or plain numbers of what a network costs on a chip out."""
+"""`cimlab map`: words in; tables, plots or plain numbers of what networks cost on accelerators out."""
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
 from cimlab.cli import application
-from cimlab.runs.price import MapConfig, Mapped, map_network
+from cimlab.config import errors
+from cimlab.config.accelerators import HARDWARE, Accelerators, Axis, Words
+from cimlab.config.compose import choices as shipped_choices
+from cimlab.config.compose import composed, conf_dir
+from cimlab.config.schema import check
+from cimlab.config.trust import trusting
+from cimlab.runs.price import MapConfig, Mapped, map_network, map_one, named
+from cimlab.runs.subject import Instead, Subject, recorded
+
+if TYPE_CHECKING:
+    from cimlab.runs.sweep import Sweep
 
 FLAGS = ("--json", "--csv", "--adc-sensitivity")
+OF_RUNS = (*HARDWARE, "granularity", "mapping", "run", "paths", "picture", "extensions")
+"""Keys that mean something beside `run`, which brings network, masks and weights."""
 
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
     flags = {word for word in words if word in FLAGS}
+    words = [word for word in words if word not in FLAGS]
+    many = [word for word in words if word in application.MANY]
+    own = [word for word in words if word not in many]
+    ours = not any(word.startswith("-") for word in own)  # Hydra's options are Hydra's business
+    if ours and (many or any(word.startswith("run=") for word in own)):
+        return _run_here(own, bool(many), flags)
 
     def job(config: DictConfig, choices: dict[str, str]) -> Mapped:
         return map_network(config, choices, "--adc-sensitivity" in flags)
 
     def show(results: list[Mapped], config: DictConfig, many: bool) -> None:
-        _show(results, Path(config.paths.output_dir), many, flags)
+        for result in results:
+            _show(result, Path(config.paths.output_dir), flags)
 
-    command = application.Command("map", MapConfig, Mapped, job, show)
-    return application.run(command, [word for word in words if word not in FLAGS])
+    return application.run(application.Command("map", MapConfig, Mapped, job, show), words)
 
 
-def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> None:
-    """Tables and plots, or the numbers alone."""
+def _run_here(words: list[str], many: bool, flags: set[str]) -> int:
+    """Networks times accelerators, in this process, every choice composed once."""
+    with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        apart = Words.of(words)
+        if "--adc-sensitivity" in flags and many and not any(a.key == "adc_price" for a in apart.hardware):
+            prices = tuple(f"adc_price={name}" for name in shipped_choices("adc_price"))
+            apart = Words(apart.fixed, (*apart.hardware, Axis("adc_price", prices)), apart.others)
+        _refuse_lone_axes(apart, many)
+        base = composed("map", list(apart.fixed), MapConfig)[0]
+        settings = check(base, MapConfig)
+        accelerators = Accelerators("map", MapConfig, apart, settings.extensions)
+        subjects = _subjects(apart)
+        folder = Path(settings.paths.output_dir)
+        if len(subjects) == 1 and not apart.hardware and not apart.others:
+            (subject,) = subjects
+            ((_, accelerator),) = accelerators.points(subject.choices, subject.geometry)
+            if isinstance(accelerator, errors.ConfigError):
+                raise accelerator
+            _show(
+                map_one(subject, accelerator, settings.picture, "--adc-sensitivity" in flags), folder, flags
+            )
+            return 0
+        return _sweep(subjects, accelerators, apart, folder, flags)
+
+
+def _refuse_lone_axes(apart: Words, many: bool) -> None:
+    axes = [*apart.hardware, *apart.others]
+    if axes and not many:
+        raise errors.ConfigError(f"{axes[0].key}: several values are compared by cimlab map -m")
+
+
+def _subjects(apart: Words) -> list[Subject]:
+    """The networks that the words name; axes that are no hardware make several."""
+    subjects = []
+    for words in product(*(axis.words for axis in apart.others)):
+        config, hydra = composed("map", [*apart.fixed, *words], MapConfig)
+        checked = check(config, MapConfig)
+        label = " ".join(words)
+        if checked.run is None:
+            choices = {str(g): str(choice) for g, choice in hydra.runtime.choices.items() if choice}
+            subjects.append((label, named(checked, choices)))
+            continue
+        given = {word.partition("=")[0].lstrip("+").split(".")[0] for word in (*apart.fixed, *words)}
+        foreign = sorted(given - set(OF_RUNS))
+        if foreign:
+            raise errors.ConfigError(
+                f"{foreign[0]}: a run brings its own; beside run= are taken {', '.join(OF_RUNS)}"
+            )
+        instead = Instead(
+            checked.granularity if "granularity" in given else None,
+            checked.mapping.placement if "mapping" in given else None,
+            tuple(checked.extensions),
+        )
+        subjects += [("", subject) for subject in recorded(Path(checked.run), instead)]
+    return [_labelled(subject, label) for label, subject in subjects]
+
+
+def _labelled(subject: Subject, label: str) -> Subject:
+    from dataclasses import replace
+
+    return replace(subject, name=label) if label else subject
+
+
+def _sweep(
+    subjects: Sequence[Subject], accelerators: Accelerators, apart: Words, folder: Path, flags: set[str]
+) -> int:
+    """Price every network on every accelerator; tell one CSV, one table and one plot."""
+    from cimlab.runs.sweep import price_sweep
+
+    total = len(subjects) * len(accelerators)
+    with _progress(total) as done:
+        swept = price_sweep(
+            subjects, lambda subject: accelerators.points(subject.choices, subject.geometry), done
+        )
+    _show_sweep(swept, folder, flags)
+    refused = sum(swept.refused.values())
+    for reason, times in swept.refused.most_common(5):
+        print(f"cimlab: {times} of {total:,}: {reason}", file=sys.stderr)
+    if refused:
+        raise errors.SweepError(f"{refused:,} of {total:,} points have no price, see above", errors.USAGE)
+    return 0
+
+
+def _show_sweep(swept: Sweep, folder: Path, flags: set[str]) -> None:
+    """The numbers in one file; in a terminal also a table of the best and a plot."""
+    from rich.console import Console
+
+    from cimlab.records.record import write_atomically
+    from cimlab.reporting import sweep as shown
+    from cimlab.reporting.chart import save
+    from cimlab.runs.sweep import front
+
+    if not swept.points:
+        return
+    best, rows = front(swept.points), [asdict(point) for point in swept.points]
     if "--json" in flags:
-        content = [_plain(result) for result in results]
-        _numbers(json.dumps(content if many else content[0], indent=1) + "\n", folder / "map.json", many)
+        write_atomically(folder / "map.json", json.dumps(rows, indent=1) + "\n")
+        print(f"written: {folder / 'map.json'}")
+        return
+    write_atomically(folder / "map.csv", shown.csv_text(rows, best))
+    if "--csv" not in flags:
+        console = Console(width=None if sys.stdout.isatty() else 140)
+        console.print(shown.points_table(rows, best).for_terminal())
+        for note in shown.notes(rows):
+            console.print(f"note: {note}", highlight=False)
+        plot = save(shown.points_plot(rows, best), folder / "map.png")
+        console.print(f"plot: {plot}", highlight=False, soft_wrap=True)
+    print(f"written: {folder / 'map.csv'} ({len(rows):,} points)")
+
+
+@contextmanager
+def _progress(points: int) -> Generator[Callable[[int], None]]:
+    """A bar over all points where someone looks on; nothing elsewhere."""
+    from rich.progress import Progress
+
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task("accelerators", total=points)
+        yield lambda done: progress.advance(task, done)
+
+
+def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
+    """Tables and plots of one network on one accelerator, or the numbers alone."""
+    if "--json" in flags:
+        print(json.dumps(_plain(result), indent=1))
         return
     if "--csv" in flags:
-        _numbers(_csv(results), folder / "map.csv", many)
+        print(_csv(result), end="")
         return
     import numpy as np
     from rich.console import Console
@@ -47,41 +188,25 @@ def _show(results: list[Mapped], folder: Path, many: bool, flags: set[str]) -> N
     from cimlab.reporting.plots import components_plot, placement_plot
 
     console = Console(width=None if sys.stdout.isatty() else 140)
-    labels = _labels(results)
-    for label, result in zip(labels, results, strict=True):
-        summary = result.summary
+    summary = result.summary
+    console.print(f"\n{result.name}\nweights: {result.weights}", highlight=False)
+    title = f"{summary['technology']}, ADC price {summary['adc_price']} at {summary['adc_bits']} bits"
+    console.print(tables.totals_table(summary, title).for_terminal())
+    console.print(tables.components_table(summary).for_terminal())
+    console.print(tables.layers_table(summary).for_terminal())
+    for note in summary["notes"]:
+        console.print(f"note: {note}", highlight=False)
+    if result.sensitivity:
         console.print()
-        if not many:
-            console.print(f"{result.name}\nweights: {result.weights}", highlight=False)
-            title = f"{summary['technology']}, ADC price {summary['adc_price']} at {summary['adc_bits']} bits"
-            console.print(tables.totals_table(summary, title).for_terminal())
-            console.print(tables.components_table(summary).for_terminal())
-            console.print(tables.layers_table(summary).for_terminal())
-            for note in summary["notes"]:
-                console.print(f"note: {note}", highlight=False)
-        if result.sensitivity:
-            console.print(f"{label}" if many else "", highlight=False)
-            console.print(tables.sensitivity_table(result.sensitivity).for_terminal())
-    if many:
-        console.print()
-        console.print(tables.side_by_side_table([r.summary for r in results], labels).for_terminal())
-    for label, result in zip(labels, results, strict=True):
-        stem = folder / "map" / "-".join(label.replace("=", "_").split())
-        layer, executed, groups, steps = result.picture
-        plots = {
-            "components": components_plot(result.summary),
-            "placement": placement_plot(np.asarray(executed), groups, steps, layer),
-        }
-        for what, plot in plots.items():
-            path = save(plot, stem.with_name(f"{stem.name}-{what}.png"))
-            console.print(f"plot: {path}", highlight=False, soft_wrap=True)
-
-
-def _labels(results: list[Mapped]) -> list[str]:
-    """What tells the runs apart: the choices that differ, numbered where none does."""
-    groups = [g for g in results[0].choices if len({r.choices.get(g) for r in results}) > 1]
-    names = [" ".join(r.choices[g] for g in groups) if groups else r.choices["model"] for r in results]
-    return [f"{n} {i + 1}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+        console.print(tables.sensitivity_table(result.sensitivity).for_terminal())
+    layer, executed, groups, steps = result.picture
+    plots = {
+        "components": components_plot(summary),
+        "placement": placement_plot(np.asarray(executed), groups, steps, layer),
+    }
+    for what, plot in plots.items():
+        path = save(plot, folder / "map" / f"{result.choices['model']}-{what}.png")
+        console.print(f"plot: {path}", highlight=False, soft_wrap=True)
 
 
 def _plain(result: Mapped) -> dict[str, Any]:
@@ -89,27 +214,19 @@ def _plain(result: Mapped) -> dict[str, Any]:
     return {"choices": result.choices, "weights": result.weights, **result.summary, **more}
 
 
-def _csv(results: list[Mapped]) -> str:
+def _csv(result: Mapped) -> str:
+    """One row a layer."""
+    import csv
     import io
 
-    text = io.StringIO()
-    rows = [
-        {"run": label, "technology": r.summary["technology"], "adc_price": r.summary["adc_price"], **row}
-        for label, r in zip(_labels(results), results, strict=True)
-        for row in r.summary["layers"]
-    ]
+    text, summary = io.StringIO(), result.summary
+    head = {
+        "run": result.choices["model"],
+        "technology": summary["technology"],
+        "adc_price": summary["adc_price"],
+    }
+    rows = [{**head, **row} for row in summary["layers"]]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _numbers(text: str, path: Path, many: bool) -> None:
-    """To the terminal, or to a file where lines about each run stand there already."""
-    if not many:
-        print(text, end="")
-        return
-    from cimlab.records.record import write_atomically
-
-    write_atomically(path, text)
-    print(f"\nwritten: {path}")

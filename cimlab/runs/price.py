@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from cimlab.config import errors
 from cimlab.config.schema import check, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
+from cimlab.runs.subject import Subject, cut_of
 from cimlab.training.settings import MappingSettings, PruneSettings
 
 if TYPE_CHECKING:
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
     from cimlab.crossbar.activity import Activity
     from cimlab.crossbar.matrix import CrossbarMatrix
-    from cimlab.hardware.cost import CostModel
-    from cimlab.hardware.report import CostComparison
+    from cimlab.hardware.accelerator import Accelerator
+    from cimlab.hardware.price import PrunedNetwork
+    from cimlab.network.masks import Masks
     from cimlab.pruning.granularities.base import Granularity
-    from cimlab.pruning.masks import Masks
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -79,6 +81,7 @@ class MapConfig:
     mapping: MappingSettings
     paths: MapPaths
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    run: str | None = None
     checkpoint: str | None = None
     picture: str | None = None
     extensions: list[str] = Field(default_factory=list)
@@ -104,61 +107,96 @@ class Mapped:
     choices: dict[str, str] = field(default_factory=dict)
 
 
+def named(config: MapConfig, choices: dict[str, str]) -> Subject:
+    """A model by name, pruned at random for each geometry, or with the weights and masks of a checkpoint.
+
+    Raises:
+        ConfigError and CheckpointError, each one line.
+    """
+    from cimlab.config.components import Component
+    from cimlab.crossbar.matrix import network_matrices
+    from cimlab.hardware.price import NetworkShape, PrunedNetwork
+
+    granularity = Component("granularity", config.granularity, config.extensions).build()
+    network = _network(config)
+    shape = (config.input.channels, config.input.size, config.input.size)
+    try:
+        matrices = network_matrices(network, shape, config.mapping.row_order)
+    except (RuntimeError, ValueError) as problem:
+        raise errors.ConfigError(
+            f"input: {choices['model']} can't take images of {shape} ({problem})"
+        ) from problem
+    matrices = _permuted(config, matrices)
+    layout = NetworkShape(tuple(matrices), granularity.index, config.mapping.placement)
+    kept = _stored_masks(config, network, matrices)
+
+    def pruned(geometry: CrossbarGeometry) -> PrunedNetwork:
+        return PrunedNetwork(layout, _random_masks(config, network, matrices, granularity, geometry))
+
+    given = None if kept is None else PrunedNetwork(layout, kept[0])
+    prune = config.prune
+    return Subject(
+        name=choices["model"],
+        weights=kept[1]
+        if kept
+        else f"random, {100 * prune.remaining:g} % of the prunable ones left by "
+        f"{prune.allocation} allocation",
+        network=pruned if given is None else lambda _: given,
+        activity=_activities(config, network, kept and kept[0]),
+        choices=choices,
+        cut=cut_of if given is None else lambda _: (),
+    )
+
+
+def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sensitivity: bool) -> Mapped:
+    """One network on one accelerator, in all detail.
+
+    Raises:
+        ConfigError: the network can't be pruned for its geometry, or there is no layer to be pictured.
+    """
+    from cimlab.hardware.errors import HardwareError
+    from cimlab.hardware.price import price
+
+    network, activity = subject.network(accelerator.geometry), subject.activity(accelerator.geometry)
+    by_model: dict[str, dict[str, Any] | str] = {}
+    if sensitivity:
+        for name, other in _other_prices(accelerator).items():
+            try:
+                by_model[name] = price(network, activity, other).summary()
+            except HardwareError as problem:
+                by_model[name] = str(problem)
+    shown = [
+        f"{g}={subject.choices[g]}"
+        for g in ("model", "granularity", "geometry", "chip")
+        if g in subject.choices
+    ]
+    return Mapped(
+        name="  ".join(shown),
+        weights=subject.weights,
+        summary=price(network, activity, accelerator).summary(),
+        sensitivity=by_model,
+        picture=_picture(picture, accelerator.geometry, network),
+        choices=subject.choices,
+    )
+
+
 def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) -> Mapped:
-    """Place one network and price it.
+    """Price one network by its composed configuration.
 
     Raises:
         ConfigError and CheckpointError, each one line.
     """
     checked = check(config, MapConfig)
-    from cimlab.config.components import Component
     from cimlab.config.hardware import make_cost_model, refuse_unpriceable
-    from cimlab.crossbar.matrix import network_matrices
-    from cimlab.crossbar.placement import place_network
     from cimlab.hardware.accelerator import Accelerator
-    from cimlab.hardware.errors import HardwareError
-    from cimlab.hardware.price import price_placement
 
     plain = plain_config(config)
     model = make_cost_model(
         plain["technology"], plain["adc_price"], checked.chip, choices, checked.extensions
     )
     refuse_unpriceable(model, checked.geometry)
-    granularity = Component("granularity", checked.granularity, checked.extensions).build()
-    network = _network(checked)
-    shape = (checked.input.channels, checked.input.size, checked.input.size)
-    try:
-        matrices = network_matrices(network, shape, checked.mapping.row_order)
-    except (RuntimeError, ValueError) as problem:
-        raise errors.ConfigError(
-            f"input: {choices['model']} can't take images of {shape} ({problem})"
-        ) from problem
-    matrices = _permuted(checked, matrices)
-    masks, weights = _masks(checked, network, matrices, granularity)
-    placement = place_network(matrices, masks, checked.geometry, granularity.index, checked.mapping.placement)
-    activity = _activity(checked, network, masks)
-
-    def priced(some: CostModel) -> CostComparison:
-        accelerator = Accelerator(checked.geometry, some.technology, some.adc, some.chip)
-        return price_placement(matrices, placement, activity, accelerator)
-
-    by_model: dict[str, dict[str, Any] | str] = {}
-    if sensitivity:
-        for name, other in _other_models(model).items():
-            try:
-                by_model[name] = priced(other).summary()
-            except HardwareError as problem:
-                by_model[name] = str(problem)
-    return Mapped(
-        name="  ".join(
-            f"{g}={choices[g]}" for g in ("model", "granularity", "geometry", "chip") if g in choices
-        ),
-        weights=weights,
-        summary=priced(model).summary(),
-        sensitivity=by_model,
-        picture=_picture(checked, matrices, masks),
-        choices=choices,
-    )
+    accelerator = Accelerator(checked.geometry, model.technology, model.adc, model.chip)
+    return map_one(named(checked, choices), accelerator, checked.picture, sensitivity)
 
 
 def _network(config: MapConfig) -> nn.Module:
@@ -190,74 +228,89 @@ def _permuted(config: MapConfig, matrices: list[CrossbarMatrix]) -> list[Crossba
         raise errors.ConfigError(f"checkpoint {config.checkpoint}: mapping: {problem}") from problem
 
 
-def _masks(
-    config: MapConfig, network: nn.Module, matrices: list[CrossbarMatrix], granularity: Granularity
-) -> tuple[Masks, str]:
-    """What is kept, and a line on where that is from."""
+def _stored_masks(
+    config: MapConfig, network: nn.Module, matrices: list[CrossbarMatrix]
+) -> tuple[Masks, str] | None:
+    """What a checkpoint kept, and a line on where that is from; None without a checkpoint."""
+    from cimlab.pruning.masks import layer_weight
+    from cimlab.training import checkpoints
+
+    if config.checkpoint is None:
+        return None
+    path = Path(config.checkpoint)
+    masks = checkpoints.network_masks(checkpoints.load(path), network, path)
+    if masks is not None:
+        return masks, f"{config.checkpoint}, with its masks"
+    zeros = {m.name: layer_weight(network, m.name) != 0 for m in matrices}
+    pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}
+    return pruned, f"{config.checkpoint}, its zeros taken as pruned"
+
+
+def _random_masks(
+    config: MapConfig,
+    network: nn.Module,
+    matrices: list[CrossbarMatrix],
+    granularity: Granularity,
+    geometry: CrossbarGeometry,
+) -> Masks:
+    """Random weights, pruned by units of this geometry."""
     import torch
 
     from cimlab.config.components import Component
     from cimlab.pruning.allocation import PruningError
-    from cimlab.pruning.masks import PruningRule, layer_weight, make_masks
-    from cimlab.training import checkpoints
+    from cimlab.pruning.masks import PruningRule, make_masks
     from cimlab.training.budget import budget_of, prunable_matrices
 
-    if config.checkpoint is not None:
-        path = Path(config.checkpoint)
-        masks = checkpoints.network_masks(checkpoints.load(path), network, path)
-        if masks is not None:
-            return masks, f"{config.checkpoint}, with its masks"
-        zeros = {m.name: layer_weight(network, m.name) != 0 for m in matrices}
-        pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}
-        return pruned, f"{config.checkpoint}, its zeros taken as pruned"
-    prune = config.prune
-    rule = PruningRule(
-        granularity, Component("saliency", config.saliency, config.extensions).build(), config.geometry
-    )
+    saliency = Component("saliency", config.saliency, config.extensions).build()
+    rule = PruningRule(granularity, saliency, geometry)
+    prunable = prunable_matrices(matrices, config.prune)
     generator = torch.Generator().manual_seed(config.seed)
     try:
-        masks = make_masks(network, prunable_matrices(matrices, prune), rule, budget_of(prune), generator)
+        return make_masks(network, prunable, rule, budget_of(config.prune), generator)
     except PruningError as problem:
         raise errors.ConfigError(f"prune: {problem}") from problem
-    return (
-        masks,
-        f"random, {100 * prune.remaining:g} % of the prunable ones left by {prune.allocation} allocation",
-    )
 
 
-def _activity(config: MapConfig, network: nn.Module, masks: Masks) -> Activity:
-    """Cell values of stored weights are known; those of random weights, and all inputs, are assumed."""
+def _activities(
+    config: MapConfig, network: nn.Module, kept: Masks | None
+) -> Callable[[CrossbarGeometry], Activity]:
+    """Cell values of stored weights are known, once for every precision; those of random ones, and inputs, are not."""
     from cimlab.crossbar.activity import Activity
     from cimlab.training.costing import stored_activity
 
-    if config.checkpoint is None:
-        return Activity(input_density=config.activity.input_density)
-    return replace(
-        stored_activity(network, masks, config.geometry), input_density=config.activity.input_density
-    )
+    density, found = config.activity.input_density, {}
+
+    def at(geometry: CrossbarGeometry) -> Activity:
+        bits = geometry.weight_bits, geometry.input_bits
+        if bits not in found:
+            stored = Activity(*bits) if kept is None else stored_activity(network, kept, geometry)
+            found[bits] = replace(stored, input_density=density)
+        return found[bits]
+
+    return at
 
 
-def _other_models(model: CostModel) -> dict[str, CostModel]:
-    """The same chip under every shipped ADC price."""
+def _other_prices(accelerator: Accelerator) -> dict[str, Accelerator]:
+    """The same accelerator under every shipped ADC price."""
     from cimlab.config.compose import choices
     from cimlab.config.hardware import load_adc_price
 
-    return {name: replace(model, adc=load_adc_price(name)) for name in choices("adc_price")}
+    return {name: replace(accelerator, adc_price=load_adc_price(name)) for name in choices("adc_price")}
 
 
-def _picture(config: MapConfig, matrices: list[CrossbarMatrix], masks: Masks) -> list[Any]:
+def _picture(picture: str | None, geometry: CrossbarGeometry, network: PrunedNetwork) -> list[Any]:
     """Executed steps of the pictured layer (its first group)."""
     import numpy as np
     import torch
 
     from cimlab.crossbar.tally import LayerMask, row_group_bounds
 
-    by_name = {m.name: m for m in matrices}
-    name = config.picture or max(matrices, key=lambda m: m.weights).name
+    by_name = {m.name: m for m in network.shape.matrices}
+    name = picture or max(by_name.values(), key=lambda m: m.weights).name
     if name not in by_name:
         errors.refuse("picture", name, f"the layers are {', '.join(by_name)}")
-    matrix, geometry = by_name[name], config.geometry
-    kept: Tensor = masks.get(name, torch.ones(matrix.weight_shape, dtype=torch.bool))
+    matrix = by_name[name]
+    kept: Tensor = network.masks.get(name, torch.ones(matrix.weight_shape, dtype=torch.bool))
     bounds = row_group_bounds(matrix.rows, geometry)
     segments = LayerMask.of(matrix.to_matrix(kept)[:1]).segments(bounds, geometry)[0]
     steps = np.add.reduceat(segments, np.arange(0, matrix.cols, geometry.operation_unit[1]), axis=1) > 0

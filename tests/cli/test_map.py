@@ -64,12 +64,49 @@ def test_several_chips_stand_side_by_side(map_digits: Cimlab, tmp_path: Path) ->
     answer = map_digits("-m", "geometry=default,independent", "technology=isaac32,neurosim22_rram", "--json")
     assert answer.code == 0
     content = json.loads((tmp_path / "map.json").read_text())
-    assert [(c["choices"]["geometry"], c["technology"]) for c in content] == [
+    assert [(c["axes"]["geometry"], c["technology"]) for c in content] == [
         (g, t) for g in ("default", "independent") for t in ("isaac32", "neurosim22_rram")
     ]
     table = map_digits("-m", "geometry=default,independent")
-    assert "side by side" in table.out
-    assert (tmp_path / "map" / "independent-placement.png").exists()
+    assert "2 points" in table.out
+    rows = list(csv.DictReader((tmp_path / "map.csv").open()))
+    assert [row["geometry"] for row in rows] == ["default", "independent"]
+    assert float(rows[0]["energy_j"]) == content[0]["total"]["energy_j"]
+    assert (tmp_path / "map.png").stat().st_size > 5000
+    assert table.out.count(str(tmp_path)) == 2  # one CSV, one plot
+
+
+def test_a_point_of_a_sweep_is_what_it_is_alone(map_digits: Cimlab, tmp_path: Path) -> None:
+    axes = {
+        "geometry": ("default", "isaac"), "chip": ("default", "isaac"), "geometry.active_rows": ("8", "128"),
+        "adc_price.rate_hz": ("1e8", "1e9"), "prune.remaining": ("0.25", "0.5"),
+    }  # fmt: skip
+    fixed = ("adc_price=murmann", "geometry.mux_control=independent", "mapping.placement=compacted")
+    words = [f"{key}={','.join(values)}" for key, values in axes.items()]
+    assert map_digits("-m", *fixed, *words, "--json").code == 0
+    points = json.loads((tmp_path / "map.json").read_text())
+    assert len(points) == 32
+    for number in (0, 13, 31):
+        asked = points[number]["axes"] | dict([points[number]["name"].split("=")])
+        alone = json.loads(map_digits(*fixed, *(f"{k}={v}" for k, v in asked.items()), "--json").out)
+        assert alone["total"] == points[number]["total"]
+        assert alone["dense"] == points[number]["dense"]
+        assert alone["notes"] == points[number]["notes"]
+
+
+def test_accelerators_that_can_t_be_built_are_counted_and_the_others_priced(
+    map_digits: Cimlab, tmp_path: Path
+) -> None:
+    answer = map_digits("-m", "geometry.dac_bits=1,2", "geometry.active_rows=8,16", "--csv")
+    assert answer.code == 2
+    assert "2 of 4: technology isaac32 can't build geometry.dac_bits=2" in answer.err
+    assert "2 of 4 points have no price, see above" in answer.err
+    assert len(list(csv.DictReader((tmp_path / "map.csv").open()))) == 2
+    unknown = map_digits("-m", "geometry.activ_rows=8,16", "--csv")
+    assert unknown.code == 2
+    assert "unknown key geometry.activ_rows" in unknown.err
+    lone = map_digits("geometry.active_rows=8,16")
+    assert lone.code == 2
 
 
 def pruned_state() -> dict[str, torch.Tensor]:

@@ -1,0 +1,231 @@
+"""Words about hardware, taken apart: every choice of a group is composed once, and points are put together from them.
+
+A thousand accelerators are a thousand combinations of a few choices and values. Hydra composes each choice of
+geometry, technology, adc_price and chip with the words that hold for all points; what an axis of single settings
+changes is then set in plain containers.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from cimlab.config.compose import composed
+from cimlab.config.errors import ConfigError
+from cimlab.config.hardware import make_adc_price, make_technology
+from cimlab.config.schema import check_plain
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.accelerator import Accelerator
+from cimlab.hardware.chip import Chip
+from cimlab.hardware.errors import HardwareError
+
+HARDWARE = ("geometry", "technology", "adc_price", "chip")
+"""Groups that make an accelerator."""
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A key and the words that give it its values in turn."""
+
+    key: str
+    words: tuple[str, ...]
+
+    @property
+    def group(self) -> str:
+        return self.key.split(".")[0]
+
+    def values(self) -> list[str]:
+        """The values as they were written."""
+        return [word.partition("=")[2] for word in self.words]
+
+
+@dataclass(frozen=True)
+class Words:
+    """Overrides taken apart.
+
+    Args:
+        fixed: hold for every point.
+        hardware: axes of accelerators, in the order in which they were given.
+        others: axes of everything else.
+    """
+
+    fixed: tuple[str, ...]
+    hardware: tuple[Axis, ...]
+    others: tuple[Axis, ...]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Words:
+        """Take words apart; within Hydra's `initialize_config_dir`.
+
+        Raises:
+            ConfigError: a word is malformed, or an axis has no value.
+        """
+        fixed, hardware, others = [], [], []
+        for word in words:
+            override = parsed(word)
+            if not override.is_sweep_override():
+                fixed.append(word)
+                continue
+            prefix = (override.input_line or "").partition("=")[0]
+            values = tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
+            axis = Axis(override.key_or_group, values)
+            if not values:
+                raise ConfigError(f"{word}: matches nothing")
+            (hardware if axis.group in HARDWARE else others).append(axis)
+        return cls(tuple(fixed), tuple(hardware), tuple(others))
+
+    def gives(self, group: str) -> bool:
+        """Whether a word chooses this group for every point."""
+        return any(word.partition("=")[0].lstrip("+") == group for word in self.fixed)
+
+
+def parsed(word: str) -> Override:
+    """A word as Hydra reads it.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
+    loader = GlobalHydra.instance().config_loader() if GlobalHydra.instance().is_initialized() else None
+    try:
+        return OverridesParser.create(config_loader=loader).parse_override(word)
+    except HydraException as problem:
+        raise ConfigError(f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}") from problem
+
+
+@dataclass(eq=False)
+class Accelerators:
+    """Every combination of hardware axes as an accelerator.
+
+    Args:
+        name: the configuration that is composed, conf/NAME.yaml.
+        schema: what it has to fit, for messages.
+        words: taken apart.
+        extensions: packages besides cimlab whose code a configuration may call.
+    """
+
+    name: str
+    schema: type
+    words: Words
+    extensions: list[str] = field(default_factory=list)
+    _nodes: dict[tuple[str, str | None], Node] = field(default_factory=dict, repr=False)
+    _parts: dict[tuple, Any] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        total = 1
+        for axis in self.words.hardware:
+            total *= len(axis.words)
+        return total
+
+    def points(
+        self, chosen: Mapping[str, str], geometry: Node | None = None
+    ) -> Iterator[tuple[dict[str, str], Accelerator | ConfigError]]:
+        """Values of the axes and the accelerator, or why it can't be built.
+
+        Args:
+            chosen: choices of groups that the words leave open.
+            geometry: the geometry, where the words leave it open.
+        """
+        for words in itertools.product(*(axis.words for axis in self.words.hardware)):
+            axes = {a.key: w.partition("=")[2] for a, w in zip(self.words.hardware, words, strict=True)}
+            try:
+                yield axes, self._accelerator(words, chosen, geometry)
+            except ConfigError as problem:
+                yield axes, problem
+
+    def _accelerator(
+        self, words: tuple[str, ...], chosen: Mapping[str, str], geometry: Node | None
+    ) -> Accelerator:
+        part = {group: self._part(group, words, chosen, geometry) for group in HARDWARE}
+        accelerator = Accelerator(**part)
+        try:
+            accelerator.check()
+        except HardwareError as problem:
+            raise ConfigError(str(problem)) from problem
+        return accelerator
+
+    def _part(
+        self, group: str, words: tuple[str, ...], chosen: Mapping[str, str], geometry: Node | None
+    ) -> Any:
+        """One part of an accelerator; equal words make it once."""
+        own = tuple(word for word in words if word.partition("=")[0].split(".")[0].lstrip("+") == group)
+        settings = [word for word in own if "." in word.partition("=")[0]]
+        choice = next((word.partition("=")[2] for word in own if word not in settings), None)
+        given = None
+        if choice is None and not self.words.gives(group):
+            choice = chosen.get(group)
+            given = geometry if group == "geometry" else None
+        key = (group, choice, tuple(settings), None if given is None else repr(given))
+        if key not in self._parts:
+            try:
+                self._parts[key] = self._built(group, choice, settings, given)
+            except ConfigError as problem:
+                self._parts[key] = problem
+        if isinstance(self._parts[key], ConfigError):
+            raise self._parts[key]
+        return self._parts[key]
+
+    def _built(self, group: str, choice: str | None, settings: list[str], given: Node | None) -> Any:
+        fixed = [word for word in self.words.fixed if word.partition("=")[0].startswith(f"{group}.")]
+        if given is None:
+            node = copy.deepcopy(self._node(group, choice))
+        else:  # a run's own, with what is asked for all points
+            node, settings = dict(given), [*fixed, *settings]
+        for word in settings:
+            _set(node, word)
+        build = _BUILDERS[group]
+        return build(node, choice or group, self.extensions)
+
+    def _node(self, group: str, choice: str | None) -> Node:
+        """A group's content with one choice and the words that hold for all points, composed once."""
+        if (group, choice) not in self._nodes:
+            chosen = [] if choice is None else [f"{group}={choice}"]
+            config, _ = composed(self.name, [*self.words.fixed, *chosen], self.schema)
+            node = OmegaConf.to_container(config[group], resolve=True)
+            assert isinstance(node, dict)
+            self._nodes[group, choice] = {str(key): value for key, value in node.items()}
+        return self._nodes[group, choice]
+
+
+def _set(node: Node, word: str) -> None:
+    """Set what a word says in a group's content.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    override = parsed(word)
+    *parents, last = override.key_or_group.split(".")[1:]
+    for parent in parents:
+        node = node.get(parent, {})
+    if not isinstance(node, dict) or (last not in node and not override.is_add()):
+        raise ConfigError(f"unknown key {override.key_or_group}")
+    node[last] = override.value()
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _Geometry:
+    geometry: CrossbarGeometry
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _Chip:
+    chip: Chip
+
+
+_BUILDERS: dict[str, Callable[[Node, str, list[str]], Any]] = {
+    "geometry": lambda node, *_: check_plain({"geometry": node}, _Geometry, {}).geometry,
+    "chip": lambda node, *_: check_plain({"chip": node}, _Chip, {}).chip,
+    "technology": lambda node, choice, _: make_technology(node, f"conf/technology/{choice}.yaml"),
+    "adc_price": lambda node, _, extensions: make_adc_price(node, extensions),
+}

@@ -1,0 +1,105 @@
+"""A sweep of accelerators: one CSV with everything, one table of the best, one plot with the Pareto front."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from cimlab.reporting.chart import Spec
+from cimlab.reporting.hardware import FIGURES, quantity
+from cimlab.reporting.plots import front_plot
+from cimlab.reporting.table import Table
+
+SHOWN = 20
+"""Rows of the table; all of them are in the CSV."""
+TOLD = 6
+"""Notes that are repeated below the table."""
+Row = Mapping[str, Any]
+
+
+def csv_text(rows: Sequence[Row], best: Collection[int]) -> str:
+    """One row a point: what was varied, totals in SI units, the dense network's, their ratios, and the notes."""
+    lines = []
+    for place, row in enumerate(rows):
+        line = {
+            "network": row["name"],
+            **row["axes"],
+            "pareto": int(place in best),
+            "accuracy": row["accuracy"],
+        }
+        line |= {key: row[key] for key in ("technology", "adc_price", "adc_bits") if key not in line}
+        line |= row["total"]
+        line |= {f"dense/{key}": value for key, value in row["dense"].items()}
+        line |= {f"ratio/{key}": value for key, value in row["ratio"].items()}
+        lines.append({**line, "notes": "; ".join(row["notes"])})
+    names = list(dict.fromkeys(key for line in lines for key in line))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def points_table(rows: Sequence[Row], best: Collection[int]) -> Table:
+    """The Pareto front first, then the others, each by energy; ratios are over the dense network there."""
+    axes = list(dict.fromkeys(key for row in rows for key in row["axes"]))
+    several = len({row["name"] for row in rows}) > 1
+    accurate = any(row["accuracy"] is not None for row in rows)
+    order = sorted(range(len(rows)), key=lambda i: (i not in best, rows[i]["total"]["energy_j"]))
+    short = [key.rpartition(".")[2] for key in axes]
+    names = [name if short.count(name) == 1 else key for name, key in zip(short, axes, strict=True)]
+    heads = ["", *(["network"] if several else []), *names]
+    words = len(heads)
+    heads += [
+        *(["accuracy"] if accurate else []),
+        "energy an image",
+        "ratio",
+        "throughput",
+        "ratio",
+        "area",
+        "ratio",
+    ]
+    lines = []
+    for place in order[:SHOWN]:
+        row = rows[place]
+        line = ["*" if place in best else "", *([row["name"]] if several else [])]
+        line += [row["axes"].get(key, "") for key in axes]
+        if accurate:
+            line.append("" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %")
+        for figure in ("energy_j", "images_per_s", "area_m2"):
+            ratio = row["ratio"].get(figure)
+            line += [
+                quantity(row["total"][figure], FIGURES[figure][1]),
+                "" if ratio is None else f"{ratio:.3f}",
+            ]
+        lines.append(line)
+    more = f", {len(rows) - SHOWN:,} more in the CSV" if len(rows) > SHOWN else ""
+    title = f"{len(rows):,} points, {len(best)} on the Pareto front (*){more}; ratios over the dense network there"
+    return Table.of_texts(heads, lines, title, words)
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What all points assume, and how many notes hold for some."""
+    found: dict[str, int] = {}
+    for row in rows:
+        for note in row["notes"]:
+            found[note] = found.get(note, 0) + 1
+    told = sorted(found, key=lambda note: -found[note])
+    lines = [
+        note if found[note] == len(rows) else f"{note} ({found[note]:,} of {len(rows):,} points)"
+        for note in told[:TOLD]
+    ]
+    return lines + ([f"{len(told) - TOLD} more notes stand in the CSV"] if len(told) > TOLD else [])
+
+
+def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
+    """Energy against accuracy where networks differ, else against throughput; the Pareto front as a line."""
+    by_accuracy = len({row["name"] for row in rows}) > 1 and all(row["accuracy"] is not None for row in rows)
+    points = [
+        (row["total"]["energy_j"], row["accuracy"] if by_accuracy else row["total"]["images_per_s"])
+        for row in rows
+    ]
+    other = "test accuracy" if by_accuracy else "throughput (images/s)"
+    return front_plot(points, [points[place] for place in best], ("energy an image (J)", other))

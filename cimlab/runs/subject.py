@@ -1,0 +1,141 @@
+"""What is priced: a network with its masks and activity, wherever they are from, on any accelerator.
+
+A record brings all three along. A network by name is pruned at random for each geometry, as units follow the array.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cimlab.config.errors import ConfigError
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.records import store
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
+
+if TYPE_CHECKING:
+    from cimlab.crossbar.activity import Activity
+    from cimlab.crossbar.placement import PlacementMode
+    from cimlab.hardware.accelerator import Accelerator
+    from cimlab.hardware.price import PrunedNetwork
+    from cimlab.hardware.report import CostComparison
+
+Cut = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One network to be priced.
+
+    Args:
+        name: what it is called in a table.
+        weights: where weights and masks are from, in words.
+        network: geometry -> the pruned network on arrays of it.
+        activity: geometry -> what its cells hold and its wordlines are fed.
+        choices: group -> choice that made it.
+        accuracy: on test images after retraining, where a record says.
+        geometry: the one that a record was pruned for.
+        cut: what of a geometry the masks depend on; nothing, where they are given.
+    """
+
+    name: str
+    weights: str
+    network: Callable[[CrossbarGeometry], PrunedNetwork]
+    activity: Callable[[CrossbarGeometry], Activity]
+    choices: dict[str, str] = field(default_factory=dict)
+    accuracy: float | None = None
+    geometry: dict[str, Any] | None = None
+    cut: Callable[[CrossbarGeometry], Cut] = lambda _: ()
+
+    def price(self, accelerator: Accelerator) -> CostComparison:
+        """Pruned and dense on an accelerator.
+
+        Raises:
+            HardwareError: it can't build the geometry.
+            ConfigError: the network can't be pruned as asked for this geometry.
+        """
+        from cimlab.hardware.price import price
+
+        geometry = accelerator.geometry
+        return price(self.network(geometry), self.activity(geometry), accelerator)
+
+
+def cut_of(geometry: CrossbarGeometry) -> Cut:
+    """What the units of a granularity can depend on."""
+    g = geometry
+    return (g.rows, g.cols, g.active_rows, g.columns_per_adc, g.columns_per_weight)
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What is asked for instead of what runs were made with; None leaves it.
+
+    Args:
+        granularity: whose units the hardware is told of.
+        placement: `in_place` or `compacted`.
+        extensions: packages besides cimlab whose granularities may be called.
+    """
+
+    granularity: dict[str, Any] | None = None
+    placement: PlacementMode | None = None
+    extensions: tuple[str, ...] = ()
+
+
+def recorded(place: Path, instead: Instead) -> list[Subject]:
+    """The runs at a place: a run's folder, a record, or a folder of records. What can't be priced is told.
+
+    Args:
+        place: as a person gave it.
+        instead: what is asked for instead of the runs' own.
+
+    Raises:
+        ConfigError: there is no record, or none that can be priced.
+    """
+    if not place.exists():
+        raise ConfigError(
+            f"run={place}: does not exist; give a run's folder, a record or a folder of records"
+        )
+    file = place / RECORD_FILE if (place / RECORD_FILE).is_file() else place
+    if file.is_file():
+        try:
+            found = [(RunRecord.read(file), file)]
+        except RecordError as problem:
+            raise ConfigError(f"run={place}: {problem}") from problem
+        problems: list[str] = []
+    else:
+        found, problems = store.load_with_files(place)
+    subjects = []
+    for record, source in found:
+        try:
+            subjects.append(_of_record(record, source, instead))
+        except RecordError as problem:
+            problems.append(str(problem))
+    if not subjects:
+        reason = problems[0] if problems else "holds no record of a run"
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ConfigError(f"run={place}: {reason}{more}")
+    for line in problems[:3]:
+        print(f"cimlab: {line}; left out", file=sys.stderr)
+    if len(problems) > 3:
+        print(f"cimlab: {len(problems) - 3} more records can't be priced; left out", file=sys.stderr)
+    return subjects
+
+
+def _of_record(record: RunRecord, source: Path, instead: Instead) -> Subject:
+    from cimlab.config.components import Component
+    from cimlab.hardware.kept import read
+    from cimlab.hardware.price import NetworkShape, PrunedNetwork
+
+    kept = read(record, source)
+    node = instead.granularity or record.config["granularity"]
+    granularity = Component("granularity", node, list(instead.extensions)).build()
+    mode = instead.placement or record.config["mapping"]["placement"]
+    network = PrunedNetwork(NetworkShape(kept.matrices, granularity.index, mode), kept.masks)
+    name = f"{record.name}-{record.run[:8]}"
+    return Subject(
+        name, f"run {name}, with its masks", lambda _: network, lambda _: kept.activity, dict(record.choices),
+        record.accuracy["retrained"]["test"], record.hardware["geometry"],
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""`cimlab map run=...`: finished runs on other accelerators, from their records alone."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from conftest import Cimlab, one_line
+
+from cimlab.records import store
+from cimlab.records.record import RECORD_FILE, RunRecord
+
+FEW = (
+    "granularity=column_segment",
+    "prune.remaining=0.2",
+    "geometry=independent",
+    "mapping.placement=compacted",
+)
+
+
+def test_a_finished_run_is_priced_anywhere_without_its_network(
+    train: Cimlab, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    outputs, shown = tmp_path / "outputs", f"paths.output_dir={tmp_path / 'shown'}"
+    assert train(*FEW, f"paths.output_dir={outputs}").code == 0
+    (file,) = outputs.glob(f"*/{RECORD_FILE}")
+    record = RunRecord.read(file)
+    (file.parent / "network.pt").unlink()
+
+    def priced(*words: str) -> dict:
+        answer = cimlab("map", f"run={file.parent}", *words, "--json", shown)
+        assert (answer.code, answer.err) == (0, "")
+        return json.loads(answer.out)
+
+    here = priced()
+    for part in ("total", "dense", "ratio", "energy_j", "notes", "layers"):
+        assert here[part] == record.hardware["cost"][part]
+    assert priced("technology=neurosim22_rram", "adc_price=sar")["technology"] == "neurosim22_rram"
+    assert priced("geometry.adc_bits=4")["adc_bits"] == 4
+    in_place = priced("mapping.placement=in_place")["total"]["arrays"]
+    assert in_place >= here["total"]["arrays"]
+
+    ((_, source),), _ = store.load_with_files(outputs)
+    committed = store.publish(record, tmp_path / "paper", source)
+    other = replace(record, run="f" * 64, name=f"{record.name}-again")
+    store.publish(other, tmp_path / "paper", source)
+    again = cimlab("map", f"run={committed}", "--json", shown)
+    assert json.loads(again.out)["total"] == here["total"]
+
+    folder = ("map", "-m", f"run={tmp_path / 'paper'}", "geometry.active_rows=8,16", shown)
+    answer = cimlab(*folder)
+    assert answer.code == 0
+    assert "4 points" in answer.out
+    rows = list(csv.DictReader((tmp_path / "shown" / "map.csv").open()))
+    assert len({row["network"] for row in rows}) == 2
+    assert {row["geometry.active_rows"] for row in rows} == {"8", "16"}
+    same = [row for row in rows if row["geometry.active_rows"] == "16"]
+    assert {float(row["energy_j"]) for row in same} == {here["total"]["energy_j"]}
+
+    for words, complaint in (
+        ((f"run={tmp_path / 'nowhere'}",), "nowhere: does not exist; give a run's folder"),
+        ((f"run={file}", "model=vgg16"), "model: a run brings its own; beside run= are taken geometry"),
+        ((f"run={file}", "geometry.active_rows=8,16"), "several values are compared by cimlab map -m"),
+        ((f"run={file}", "picture=nowhere"), "picture=nowhere: the layers are"),
+        ((f"run={file}", "technology=tsmc5"), "isaac32"),
+    ):
+        refused = cimlab("map", *words, shown)
+        assert refused.code == 2
+        assert complaint in one_line(refused.err)
+
+    replace(record, schema=1).write(tmp_path / "old" / RECORD_FILE)
+    refused = cimlab("map", f"run={tmp_path / 'old'}", shown)
+    assert refused.code == 2
+    assert "a record of schema 1 kept accuracy and counts, not its masks" in one_line(refused.err)
+    mixed = cimlab("map", f"run={tmp_path}", "--json", shown)
+    assert mixed.code == 0
+    assert "left out" in mixed.err
