@@ -41,7 +41,7 @@ def run(words: list[str]) -> int:
 
 def command(folders: list[Path], port: int) -> list[str]:
     """The streamlit command line: this machine only, nothing sent anywhere."""
-    page = Path(__file__).parents[1] / "reporting" / "dashboard.py"
+    page = Path(__file__).with_name("dashboard_page.py")
     options = [f"--{key}={value}" for key, value in {**OPTIONS, "server.port": str(port)}.items()]
     places = [str(folder.absolute()) for folder in folders]
     return [sys.executable, "-m", "streamlit", "run", str(page), *options, "--", *places]

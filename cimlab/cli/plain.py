@@ -7,6 +7,7 @@ from pathlib import Path
 from cimlab.config.errors import ConfigError
 from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.report import Report, make_report
+from cimlab.runs.reprice import priced_today
 
 
 def repository() -> Path:
@@ -25,7 +26,8 @@ def read_report(folders: list[Path]) -> Report:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: is no folder; give one that holds records")
     experiments = repository() / "experiments"
-    made = make_report(folders, planned_grids(experiments), experiments / "validation" / "README.md")
+    readme = experiments / "validation" / "README.md"
+    made = make_report(folders, planned_grids(experiments), readme, priced_today)
     for line in made.problems:
         print(f"note: {line}")
     return made

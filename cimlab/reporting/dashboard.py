@@ -1,4 +1,4 @@
-"""The page of `cimlab dashboard`, run by streamlit: curves, the table of runs, and one run in detail.
+"""The page that streamlit runs from `cli/dashboard_page.py`: curves, the table of runs, one run in detail, figures.
 
 It reads records, histories and claims below the folders it is given, and shows them; text from files is shown as
 text, never as markup.
@@ -7,7 +7,6 @@ text, never as markup.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.reporting import parts
 from cimlab.reporting.chart import Spec, by_granularity, chart, quantity, share
 from cimlab.reporting.plots import curves
-from cimlab.reporting.priced import cost, priced_by
+from cimlab.reporting.priced import Price, cost, priced_by
 from cimlab.reporting.report import make_evidence
 
 REFRESH_S = 5
@@ -48,8 +47,8 @@ COLUMNS = {
 TWO = ("#0072B2", "#E69F00")  # colours of two things side by side
 
 
-def page(folders: list[Path]) -> None:
-    """The whole page."""
+def page(folders: list[Path], price: Price) -> None:
+    """The whole page; `price` gives each record its costs."""
     st.set_page_config(page_title="cimlab", layout="wide")
     st.title("cimlab runs")
     runs, problems = read(folders)
@@ -69,9 +68,9 @@ def page(folders: list[Path]) -> None:
     with table:
         show_table(chosen)
     with one:
-        show_run(chosen)
+        show_run(chosen, price)
     with figures:
-        show_figures(folders)
+        show_figures(folders, price)
 
 
 def read(folders: list[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -166,7 +165,7 @@ def bars(
     return chart(rows, title=title, mark={"type": "bar", "tooltip": {"content": "data"}}, encoding=encoding)
 
 
-def show_run(runs: pd.DataFrame) -> None:
+def show_run(runs: pd.DataFrame, price: Price) -> None:
     """Its numbers, loss by epoch, and what is left of each layer; follows a run that is under way."""
     files = runs["file"].tolist()
     states = dict(zip(files, runs["state"], strict=True))
@@ -176,7 +175,7 @@ def show_run(runs: pd.DataFrame) -> None:
 
     @st.fragment(run_every=REFRESH_S if states[file] == "running" else None)
     def details() -> None:
-        record = the_record(Path(file))
+        record = the_record(Path(file), price)
         if record is not None:
             show_numbers(record)
         show_history(Path(file))
@@ -193,10 +192,10 @@ def run_label(file: Path) -> str:
     return file.parent.name if file.name == RECORD_FILE else f"{file.parent.name} / {file.stem}"
 
 
-def the_record(file: Path) -> RunRecord | None:
-    """The record, if it is there and whole."""
+def the_record(file: Path, price: Price) -> RunRecord | None:
+    """The record with its costs, if it is there and whole."""
     try:
-        return RunRecord.read(file)
+        return price(RunRecord.read(file), file)
     except RecordError:
         return None
 
@@ -270,9 +269,9 @@ def layer_rows(name: str, counts: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"layer": name, "of": what, "fraction": fraction} for what, fraction in left.items()]
 
 
-def show_figures(folders: list[Path]) -> None:
+def show_figures(folders: list[Path], price: Price) -> None:
     """Every figure and table that has a file, over all whole records."""
-    evidence = make_evidence(folders)
+    evidence = make_evidence(folders, price)
     for figure in parts.figures():
         for drawn in figure.charts(evidence):
             st.subheader(f"{drawn.name}. {drawn.title}")
@@ -289,7 +288,3 @@ def show_figures(folders: list[Path]) -> None:
             st.dataframe(pd.DataFrame(table.shown(), columns=headings), hide_index=True, width="stretch")
             for note in table.notes:
                 st.text(note)
-
-
-if __name__ == "__main__":
-    page([Path(word) for word in sys.argv[1:]] or [Path("outputs")])

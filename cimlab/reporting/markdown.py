@@ -40,9 +40,11 @@ def markdown_page(report: Report, page: Path, figures: Path) -> str:
 
 def _figure(chart: Chart, page: Path, figures: Path) -> str:
     heading = f"## {chart.name}. {_text(chart.title)}\n\n"
+    path = figures / f"{chart.name}.svg"
     if chart.spec is None:
+        path.unlink(missing_ok=True)  # drawn by this command when there were runs for it
         return f"{heading}_Not run: {_text(chart.missing)}._\n"
-    path = save(chart.spec, figures / f"{chart.name}.svg")
+    save(chart.spec, path)
     link = os.path.relpath(path, page.parent).replace(os.sep, "/")
     return f"{heading}![{_text(chart.title)}]({link})\n{_notes(chart.notes)}"
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.studies import Point, Study
 
-NO_PRICE = "no run was priced by the hardware model"
+NO_PRICE = "no run kept the masks that a price needs"
+
+
+UNPRICED = "the hardware model was not asked"
+
+Price = Callable[[RunRecord, Path], RunRecord]
+"""Gives a record, read from a file, today's counts and costs, or the reason why it has none."""
+
+
+def as_recorded(record: RunRecord, file: Path) -> RunRecord:
+    """No price anew: what was logged when the run was made."""
+    return record
 
 
 def cost(record: RunRecord) -> dict[str, Any] | None:
@@ -43,9 +57,8 @@ def _steady_j(total: dict[str, float]) -> float:
 
 
 def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:
-    """Whose prices the costs are, and whether some runs have none."""
+    """Whose prices the costs are, and why some runs have none."""
     named = sorted({priced_by(c) for c in map(cost, records) if c})
-    unpriced = sum(cost(record) is None for record in records)
     notes = []
     if named:
         notes.append(f"Costs by {'; '.join(named)}.")
@@ -53,6 +66,7 @@ def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:
         notes.append(
             "Runs priced by different technologies or ADC prices stand side by side: compare with care."
         )
-    if unpriced:
-        notes.append(f"{unpriced} of {len(records)} runs were not priced by the hardware model.")
+    without = Counter(record.hardware.get("unpriced", UNPRICED) for record in records if cost(record) is None)
+    for reason, number in sorted(without.items()):
+        notes.append(f"No price for {number} of {len(records)} runs: {reason}.")
     return tuple(notes)

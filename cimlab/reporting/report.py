@@ -16,6 +16,7 @@ from cimlab.reporting.claims import Verdict
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.numbers import numbers
 from cimlab.reporting.planned import PlannedGrid
+from cimlab.reporting.priced import Price
 from cimlab.reporting.provenance import warnings
 from cimlab.reporting.published import Published, ValidationRow, read_validation
 from cimlab.reporting.studies import latest
@@ -58,23 +59,29 @@ class Report:
         return [*charts, *cells, *empty]
 
 
-def make_evidence(folders: list[Path]) -> Evidence:
+def make_evidence(folders: list[Path], price: Price) -> Evidence:
     """The whole records below the folders, with nothing planned and no validation beside them."""
-    newest, _ = latest(store.load(*folders)[0])
+    newest, _ = latest(_priced(folders, price)[0])
     return Evidence(tuple(newest), tuple(store.load_simulations(*folders)[0]), (), Published.read(), ())
 
 
-def make_report(folders: list[Path], grids: Iterable[PlannedGrid], readme: Path) -> Report:
+def make_report(folders: list[Path], grids: Iterable[PlannedGrid], readme: Path, price: Price) -> Report:
     """Read every record below the folders and build the report.
 
     Args:
         grids: what was planned.
         readme: what the validation of the hardware model wrote.
+        price: gives each record its costs.
     """
-    records, problems = store.load(*folders)
+    records, problems = _priced(folders, price)
     simulations, damaged = store.load_simulations(*folders)
     validation = read_validation(readme)
     return assemble(records, simulations, grids, Published.read(), validation, [*problems, *damaged])
+
+
+def _priced(folders: list[Path], price: Price) -> tuple[list[RunRecord], list[str]]:
+    found, problems = store.load_with_files(*folders)
+    return [price(record, file) for record, file in found], problems
 
 
 def assemble(

@@ -45,7 +45,7 @@ def test_a_report_in_markdown_shows_every_table_and_links_every_figure(outputs: 
     links = re.findall(r"\]\(([^)]+\.svg)\)", text)
     assert "drawn/figures/F1.svg" in links
     assert all((tmp_path / link).is_file() for link in links)
-    assert "_Not run: no run was priced by the hardware model._" in text
+    assert "_Not run: no run kept the masks that a price needs._" in text
 
 
 def test_figures_of_an_html_report_have_no_folder(outputs: Path, tmp_path: Path) -> None:

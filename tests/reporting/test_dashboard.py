@@ -20,6 +20,7 @@ from cimlab.records.failure import Failure
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.reporting import parts
 from cimlab.reporting.report import make_evidence
+from cimlab.runs.reprice import priced_today
 from tests.reporting.made_up import run
 
 pytest.importorskip("streamlit")
@@ -54,10 +55,10 @@ def folder(tmp_path: Path) -> Path:
 def opened(folder: Path, monkeypatch: pytest.MonkeyPatch):
     from streamlit.testing.v1 import AppTest
 
-    import cimlab.reporting
+    from cimlab.cli import dashboard
 
-    path = Path(cimlab.reporting.__file__).parent / "dashboard.py"
-    monkeypatch.setattr("sys.argv", ["dashboard.py", str(folder)])
+    path = Path(dashboard.__file__).with_name("dashboard_page.py")
+    monkeypatch.setattr("sys.argv", [path.name, str(folder)])
     return AppTest.from_file(str(path), default_timeout=120).run()
 
 
@@ -73,7 +74,10 @@ def test_the_page_counts_lists_and_draws(folder: Path, monkeypatch: pytest.Monke
     charts = page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")
     own = ["curve", "curve", "loss", "accuracy", "layers"]
     drawn = [
-        figure for part in parts.figures() for figure in part.charts(make_evidence([folder])) if figure.spec
+        figure
+        for part in parts.figures()
+        for figure in part.charts(make_evidence([folder], priced_today))
+        if figure.spec
     ]
     assert drawn
     assert len(charts) == len(own) + len(drawn)

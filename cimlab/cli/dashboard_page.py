@@ -1,0 +1,10 @@
+"""What `cimlab dashboard` hands to streamlit: the page over the folders of its command line, at today's prices."""
+
+import sys
+from pathlib import Path
+
+from cimlab.reporting.dashboard import page
+from cimlab.runs.reprice import priced_today
+
+if __name__ == "__main__":
+    page([Path(word) for word in sys.argv[1:]] or [Path("outputs")], priced_today)

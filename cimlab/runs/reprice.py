@@ -1,0 +1,73 @@
+"""What a finished run costs by today's model, for reports: from its masks, on the accelerator that it was trained for.
+
+A record keeps what was logged when it was written, by the model of that time; old and new models never stand side by
+side in a table. Technology and ADC price are today's of the same name where cimlab ships it, else the record's own;
+geometry and chip are what the run was asked with. A record may be a stranger's: what it names is called only if it is
+cimlab's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from cimlab.config.errors import ConfigError
+from cimlab.records.record import RecordError, RunRecord
+
+
+def priced_today(record: RunRecord, file: Path) -> RunRecord:
+    """The record with counts and costs of today's model; without any cost, and with the reason, where it has none.
+
+    Args:
+        record: of a run.
+        file: that it was read from; its masks lie beside it.
+    """
+    if record.unpriceable:
+        return _without(record, record.unpriceable)
+    try:
+        return replace(record, hardware=record.hardware | _today(record, file))
+    except (RecordError, ConfigError, ValidationError) as problem:
+        return _without(record, " ".join(str(problem).split()))
+
+
+def _without(record: RunRecord, reason: str) -> RunRecord:
+    known = {key: value for key, value in record.hardware.items() if key != "cost"}
+    return replace(record, hardware={**known, "unpriced": reason})
+
+
+def _today(record: RunRecord, file: Path) -> dict[str, Any]:
+    """Counts and `cost`, as a record written today would hold them."""
+    from cimlab.config.components import Component
+    from cimlab.config.compose import choices
+    from cimlab.config.hardware import load_adc_price, load_technology, make_adc_price, make_technology
+    from cimlab.crossbar.geometry import CrossbarGeometry
+    from cimlab.crossbar.summary import counts_summary
+    from cimlab.hardware.accelerator import Accelerator
+    from cimlab.hardware.chip import Chip
+    from cimlab.hardware.errors import HardwareError
+    from cimlab.hardware.kept import read
+    from cimlab.hardware.price import NetworkShape, PrunedNetwork, price
+
+    config: dict[str, Any] = record.config
+    named, priced = record.choices.get("technology", ""), record.choices.get("adc_price", "")
+    accelerator = Accelerator(
+        TypeAdapter(CrossbarGeometry).validate_python(config["geometry"]),
+        load_technology(named)
+        if named in choices("technology")
+        else make_technology(config["technology"], str(file)),
+        load_adc_price(priced) if priced in choices("adc_price") else make_adc_price(config["adc_price"]),
+        TypeAdapter(Chip).validate_python(config["chip"]),
+    )
+    kept = read(record, file)
+    granularity = Component("granularity", config["granularity"], []).build()
+    shape = NetworkShape(kept.matrices, granularity.index, config["mapping"]["placement"])
+    network = PrunedNetwork(shape, kept.masks)
+    try:
+        compared = price(network, kept.activity, accelerator)
+    except HardwareError as problem:
+        raise ConfigError(f"its accelerator has no price today: {problem}") from problem
+    counts = counts_summary(kept.matrices, network.placed(accelerator.geometry), accelerator.geometry)
+    return {**counts, "cost": compared.summary()}

@@ -1,0 +1,58 @@
+"""Reports price with today's model: a run from its masks, and a run that kept none not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import Cimlab
+
+from cimlab.records.masks import masks_beside
+from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.reporting.priced import cost, pricing_notes
+from cimlab.runs.reprice import priced_today
+from tests.reporting.made_up import run
+
+
+@pytest.fixture
+def trained(train: Cimlab, tmp_path: Path) -> tuple[RunRecord, Path]:
+    assert train("granularity=column_segment", "prune.remaining=0.2").code == 0
+    (path,) = tmp_path.glob(f"*/{RECORD_FILE}")
+    return RunRecord.read(path), path
+
+
+def test_a_price_is_todays_whatever_was_logged(trained: tuple[RunRecord, Path]) -> None:
+    record, path = trained
+    logged = record.hardware["cost"]
+    old = {**logged, "energy_j": {"adc": 1.0}, "total": {"energy_j": 1.0}}
+    priced = priced_today(replace(record, hardware=record.hardware | {"cost": old}), path)
+    assert cost(priced) == logged  # nothing changed since it was trained
+    assert {key: priced.hardware[key] for key in ("total", "dense", "ratio", "layers")} == {
+        key: record.hardware[key] for key in ("total", "dense", "ratio", "layers")
+    }
+    assert pricing_notes([priced])[0].startswith("Costs by isaac32 with ADC price isaac_table")
+
+    masks_beside(path).unlink()
+    without = priced_today(record, path)
+    assert cost(without) is None
+    assert "masks" in pricing_notes([without])[-1]
+
+
+def test_an_old_price_is_never_shown_beside_todays(tmp_path: Path) -> None:
+    old = replace(run(priced=True), schema=1)
+    assert cost(old) is not None
+    priced = priced_today(old, tmp_path / RECORD_FILE)
+    assert cost(priced) is None
+    assert priced.hardware["ratio"] == old.hardware["ratio"]
+    assert pricing_notes([priced, priced]) == (
+        "No price for 2 of 2 runs: a record of schema 1 kept accuracy and counts, not its masks.",
+    )
+
+
+def test_a_record_calls_no_code_that_is_not_cimlabs_own(trained: tuple[RunRecord, Path]) -> None:
+    record, path = trained
+    stranger = {"granularity": {"_target_": "os.getcwd"}, "extensions": ["os"]}
+    priced = priced_today(replace(record, config=record.config | stranger), path)
+    assert cost(priced) is None
+    assert "os.getcwd" in priced.hardware["unpriced"]
