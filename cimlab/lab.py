@@ -24,6 +24,7 @@ from cimlab.config.arrays import make_adc, make_device
 from cimlab.config.components import Component
 from cimlab.config.compose import composed, conf_dir
 from cimlab.config.hardware import make_cost_model, refuse_unpriceable
+from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.config.trust import trusting
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
@@ -55,6 +56,7 @@ class Lab:
     """
 
     def __init__(self, *words: str) -> None:
+        words = tuple(todays(words))
         for word in words:
             _refuse_others(word)
         with trusting(words), _own_hydra():

@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import uuid
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cimlab.config import errors
 from cimlab.config.compose import conf_dir, hydra_line, is_hydra
+from cimlab.config.renamed import todays
 from cimlab.config.trust import OUTCOMES, trusting
 from cimlab.grids.processors import cores, limit_threads, share
 from cimlab.records.locks import lodging
@@ -83,7 +85,8 @@ def run(command: Command, words: list[str]) -> int:
         OutputError: Hydra can't make the folder of a multirun.
         RecordError: a job in another process can't leave its outcome.
     """
-    overrides = _overrides(words)
+    words = todays(words)
+    overrides = hydra_options(words).overrides
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
     many = [word for word in words if word in MANY]
@@ -119,8 +122,8 @@ def _launch(command: Command, words: list[str], runs: _Runs) -> None:
         runs.show()
 
 
-def _overrides(words: list[str]) -> list[str]:
-    """The words that are no options, in their order.
+def hydra_options(words: list[str]) -> Namespace:
+    """The words as Hydra's options; `overrides` are those that are none, in their order.
 
     Raises:
         ConfigError: in one line, what argparse would refuse in several, and what would run pickled code.
@@ -139,7 +142,7 @@ def _overrides(words: list[str]) -> list[str]:
         raise errors.ConfigError(f"{text}; --help lists groups, choices and settings") from end
     if options.experimental_rerun:
         raise errors.ConfigError("--experimental-rerun loads pickled code, which cimlab never does")
-    return options.overrides
+    return options
 
 
 class _Runs:

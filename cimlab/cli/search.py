@@ -118,7 +118,8 @@ def _trial(
     from cimlab.config.schema import TrainConfig, check_plain
     from cimlab.grids.worker import LOG_FILE, output_to
     from cimlab.records.history import read_rows
-    from cimlab.runs.train import perform, plan
+    from cimlab.runs.planned import plan
+    from cimlab.runs.train import perform
     from cimlab.training.callbacks import Hopeless
 
     trial = study.ask()

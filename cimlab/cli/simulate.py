@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import sys
 
-from omegaconf import DictConfig
-
-from cimlab.cli import application
+from cimlab.cli import application, multirun
+from cimlab.grids.composition import Command
 from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.simulate import SimulateConfig, simulate
 
 
 def run(words: list[str]) -> int:
-    """Run the command; 0, or raises what `errors.report` explains."""
-    command = application.Command("simulate", SimulateConfig, SimulationRecord, simulate, show)
-    return application.run(command, words)
+    """Run the command; an exit code, or raises what `errors.report` explains."""
+    if multirun.asked_for(words):
+        return multirun.run(Command("simulate", SimulateConfig), words)
+    return application.run(
+        application.Command("simulate", SimulateConfig, SimulationRecord, simulate, show), words
+    )
 
 
-def show(records: list[SimulationRecord], config: DictConfig, many: bool) -> None:
-    """The closing summary: accuracies of every simulation, and the layers of a single one."""
+def show(records: list[SimulationRecord], *_: object) -> None:
+    """The closing summary of one simulation: its layers, and its accuracies."""
     from rich.console import Console
 
     from cimlab.reporting.simulation import layer_table, simulation_table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    if not many:
-        console.print(layer_table(records[0]).for_terminal())
+    console.print(layer_table(records[0]).for_terminal())
+    console.print(simulation_table(records).for_terminal())
+
+
+def show_many(records: list[SimulationRecord]) -> None:
+    """Several simulations side by side."""
+    from rich.console import Console
+
+    from cimlab.reporting.simulation import simulation_table
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print()
     console.print(simulation_table(records).for_terminal())

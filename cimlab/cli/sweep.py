@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from cimlab.cli.options import Options, Parser, at_least_one, seconds
+from cimlab.cli.options import Parser, at_least_one, seconds
 from cimlab.config import errors
-from cimlab.records.record import MEND
+from cimlab.records.record import MEND, Record, RecordError, RunRecord
+from cimlab.records.simulation import SimulationRecord
+from cimlab.runs.folders import require_writable
 
 if TYPE_CHECKING:
     from cimlab.grids.planning import Plan
     from cimlab.grids.watching import Watch
 
+Kind = TypeVar("Kind", bound=Record)
 UNFINISHED = 3
 HELP = """\
 Every KEY=VALUE is an override as in cimlab train; KEY=A,B,C is an axis and replaces the file's axis of that key.
@@ -36,15 +41,40 @@ def run(words: list[str]) -> int:
 
     path = Path(asked.file)
     plan = make_plan(path, overrides, asked.retry_failed)
-    _announce(plan, time.time() - started)
+    announce(plan, time.time() - started)
     if asked.dry_run:
         for point in plan.points:
             print(f"{plan.state(point):6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
         return 0
-    return _run(plan, path, started, asked)
+    deadline = None if asked.time_budget is None else started + asked.time_budget
+    return carry_out(plan, path, Terms(started, deadline, asked.jobs, asked.retry_failed, f"{path.stem}.png"))
 
 
-def _run(plan: Plan, path: Path, started: float, asked: Options) -> int:
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a plan is carried out.
+
+    Args:
+        started: seconds since the epoch.
+        deadline: when to stop, likewise; None is never.
+        jobs: points at a time; None is what the launcher says.
+        retry_failed: run points again that failed before.
+        plot: name of the closing plot's file.
+    """
+
+    started: float
+    deadline: float | None = None
+    jobs: int | None = None
+    retry_failed: bool = False
+    plot: str = "accuracy.png"
+
+
+def carry_out(plan: Plan, path: Path | None, terms: Terms) -> int:
+    """Run what is left of a plan, show all of it, and give the exit code; `path` is the plan's file, for messages.
+
+    Raises:
+        ConfigError: a part refuses a value of an axis.
+    """
     from rich.console import Console
 
     from cimlab.grids.engines import default_jobs, engine, run_elsewhere
@@ -54,15 +84,15 @@ def _run(plan: Plan, path: Path, started: float, asked: Options) -> int:
     from cimlab.grids.worker import DiskFull, Session, Stop, work
 
     kind = engine(plan.grid.launcher)
-    jobs = 1 if kind == "basic" else asked.jobs or default_jobs(plan.grid.launcher)
+    jobs = 1 if kind == "basic" else terms.jobs or default_jobs(plan.grid.launcher)
     threads = share(jobs) if kind in ("joblib", "local") else None
-    deadline = None if asked.time_budget is None else started + asked.time_budget
-    session = Session(started, deadline, asked.retry_failed, threads)
+    session = Session(terms.started, terms.deadline, terms.retry_failed, threads)
     lines: list[str] = []
     stopped = ""
     watch = Watch(plan, session, Console(file=sys.stdout))
     if plan.pending:
         check_every_value(plan, path)
+        require_writable(plan.output_dir)
         try:
             with watch:
                 if kind == "basic":
@@ -73,13 +103,13 @@ def _run(plan: Plan, path: Path, started: float, asked: Options) -> int:
             stopped = str(reason)
         except DiskFull as problem:
             lines.append(str(problem))
-    return _close(plan, watch, lines, stopped)
+    return _close(plan, watch, lines, stopped, terms.plot)
 
 
-def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str) -> int:
+def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str, plot: str) -> int:
     """The closing summary and the exit code."""
     done, total = len(plan.done) + len(watch.done), len(plan.points)
-    _summary(plan)
+    _summary(plan, plot)
     earlier = "(earlier; --retry-failed tries again)"
     failed = {Path(folder).name: f"{failure.reason} {earlier}" for folder, failure in plan.failed.items()}
     failed |= watch.failed
@@ -95,32 +125,37 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str) -> int:
     return 0 if done == total else errors.FAILURE
 
 
-def _summary(plan: Plan) -> None:
-    from cimlab.cli.train import show_many
+def _summary(plan: Plan, plot: str) -> None:
+    from cimlab.cli import simulate, train
     from cimlab.grids.planning import record_path
-    from cimlab.records.record import RecordError, RunRecord
 
-    records = []
-    for point in plan.points:
-        try:
-            records.append(RunRecord.read(record_path(point)))
-        except RecordError:
-            continue
-    if records:
-        show_many(records, plan.output_dir / f"{plan.grid.name}.png")
+    def whole(kind: type[Kind]) -> list[Kind]:
+        found = []
+        for point in plan.points:
+            with contextlib.suppress(RecordError):
+                found.append(kind.read(record_path(point)))
+        return found
+
+    if plan.grid.command.name == "simulate":
+        if simulations := whole(SimulationRecord):
+            simulate.show_many(simulations)
+    elif runs := whole(RunRecord):
+        train.show_many(runs, plan.output_dir / plot)
 
 
-def _announce(plan: Plan, took_s: float) -> None:
+def announce(plan: Plan, took_s: float) -> None:
+    """What is going to be done, what is done, and which axes train nothing."""
     grid = plan.grid
     axes = "  ".join(f"{'+'.join(axis.keys)} ({len(axis.settings)})" for axis in grid.axes)
     note = grid.first["config"].get("experiment")
     if note:
         print(f"question: {note['question']}")
     same = f", {len(plan.points)} of them different" if len(plan.points) < len(grid) else ""
-    dense = len({point.dense_run for point in plan.points})
-    print(
-        f"{grid.name}: {len(grid)} points{same}, {dense} dense trainings; axes {axes or 'none'} ({took_s:.1f} s)"
-    )
+    dense = len({point.dense_run for point in plan.points if point.dense_run})
+    trained = f", {dense} dense trainings" if dense else ""
+    print(f"{grid.name}: {len(grid)} points{same}{trained}; axes {axes or 'none'} ({took_s:.1f} s)")
+    if idle := ["+".join(axis.keys) for axis in plan.idle_axes if len(axis.settings) > 1]:
+        print(f"{', '.join(idle)}: makes no other run, so nothing is trained for it; its values are priced")
     for line in plan.damaged:
         print(
             f"cimlab: {line.replace(MEND, 'its point runs again')}",

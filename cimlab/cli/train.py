@@ -5,31 +5,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from cimlab.cli import application
+from cimlab.cli import application, multirun
 from cimlab.config.schema import TrainConfig
+from cimlab.grids.composition import TRAIN
 from cimlab.records.record import RunRecord
 from cimlab.runs.train import train
 
 
 def run(words: list[str]) -> int:
-    """Run the command; 0, or raises what `errors.report` explains."""
+    """Run the command; an exit code, or raises what `errors.report` explains."""
+    if multirun.asked_for(words):
+        return multirun.run(TRAIN, words)
     return application.run(application.Command("train", TrainConfig, RunRecord, train, show), words)
 
 
-def show(records: list[RunRecord], config: DictConfig, many: bool) -> None:
-    """The closing summary: one run as a table of its own, several side by side with a plot."""
+def show(records: list[RunRecord], *_: object) -> None:
+    """The closing summary of one run."""
     from rich.console import Console
 
     from cimlab.reporting.summaries import run_table
 
-    if not many:
-        console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print()
-        console.print(run_table(records[0]).for_terminal())
-        return
-    show_many(records, Path(config.paths.output_dir) / "accuracy.png")
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print()
+    console.print(run_table(records[0]).for_terminal())
 
 
 def show_many(records: list[RunRecord], figure: Path) -> None:

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
@@ -22,7 +23,7 @@ HOMES = {
     "data": ("cimlab.data.",),
     "granularity": ("cimlab.pruning.granularities.",),
     "saliency": ("cimlab.pruning.saliency.",),
-    "schedule": ("cimlab.pruning.schedules.",),
+    "method": ("cimlab.training.methods.",),
     "optimizer": ("torch.optim.",),
     "adc_price": ("cimlab.hardware.adc.",),
     "adc": ("cimlab.analog.adcs.",),
@@ -35,7 +36,7 @@ KINDS = {
     "data": ("cimlab.data.base", "ImageDataModule"),
     "granularity": ("cimlab.pruning.granularities.base", "Granularity"),
     "saliency": ("cimlab.pruning.saliency", "Saliency"),
-    "schedule": ("cimlab.pruning.schedules", "Schedule"),
+    "method": ("cimlab.training.methods.base", "Method"),
     "optimizer": ("torch.optim", "Optimizer"),
 }
 """What a part has to be, by module and name, so that it is imported only when a part is built."""
@@ -73,8 +74,9 @@ class Component:
             part = self.function(*positional, **self.arguments, **more)
         except (ValueError, TypeError, OverflowError, RuntimeError) as problem:
             raise ConfigError(f"{self.key}: {' '.join(str(problem).split())}") from problem
-        if self.key in KINDS:
-            module, name = KINDS[self.key]
+        group = self.key.partition(".")[0]
+        if group in KINDS:
+            module, name = KINDS[group]
             if not isinstance(part, getattr(importlib.import_module(module), name)):
                 refuse(f"{self.key}._target_", _name(self.function), f"makes no {name}")
         return part
@@ -134,6 +136,8 @@ def _checked(
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Types of the arguments, as far as the function states them; a builtin states none."""
     try:
+        if is_dataclass(function):  # whose fields may come from classes of other modules
+            return get_type_hints(function)
         return get_type_hints(function.__init__ if inspect.isclass(function) else function)
     except (TypeError, NameError):
         return {}

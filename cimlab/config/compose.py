@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from hydra import compose
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cimlab.config import errors
 from cimlab.config.schema import unknown_key
@@ -22,6 +23,14 @@ def conf_dir() -> Path:
 def choices(group: str) -> list[str]:
     """Names of the shipped choices of a configuration group."""
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+@cache
+def shipped_target(group: str, choice: str) -> str | None:
+    """What conf/GROUP/CHOICE.yaml names as `_target_`; None where there is no such file of ours, or it names none."""
+    path = conf_dir() / group / f"{choice}.yaml"
+    content = OmegaConf.load(path) if path.is_file() else {}
+    return content.get("_target_") if isinstance(content, DictConfig) else None
 
 
 def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig, DictConfig]:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,15 +24,12 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.config.errors import ConfigError, refuse
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
+from cimlab.records.identity import NEVER, PRUNED, only_where, within
 from cimlab.training.settings import (
-    AdmmSettings,
-    DistillationSettings,
     MappingSettings,
-    PermutationSettings,
     PruneSettings,
-    QuantisationSettings,
     Recipe,
-    ResizingSettings,
+    ScheduleSettings,
     SimulateSettings,
     TrackerSettings,
     TrainerSettings,
@@ -45,6 +41,10 @@ SHORTEST_SECRET = 8  # characters; a shorter value may be anywhere by chance
 KNOWN_BY_FOLDER = ("cimlab.data.image_folder.ImageFolder",)
 """Data sets that are whatever lies in their folder."""
 CHOICE_NAME = re.compile(r"\w[\w.+-]*")
+
+
+DATA = Annotated[dict[str, Any], within(data_dir=NEVER, download=NEVER, num_workers=NEVER)]
+"""A data set: where it lies and how it is read changes no number."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -77,38 +77,56 @@ class Experiment:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrainConfig:
-    """Everything `cimlab train` reads; components are `_target_` nodes."""
+    """Everything `cimlab train` reads; components are `_target_` nodes.
+
+    A field without a mark of `records/identity.py` is part of what a run is.
+    """
 
     model: dict[str, Any]
-    data: dict[str, Any]
-    granularity: dict[str, Any]
-    saliency: dict[str, Any]
-    schedule: dict[str, Any]
+    data: DATA
+    granularity: Annotated[dict[str, Any], PRUNED]
+    saliency: Annotated[dict[str, Any], PRUNED]
+    schedule: Annotated[ScheduleSettings, PRUNED]
+    method: Annotated[dict[str, dict[str, Any]], PRUNED]
     optimizer: dict[str, Any]
-    geometry: CrossbarGeometry
-    technology: dict[str, Any]
-    adc_price: dict[str, Any]
-    chip: Chip
-    prune: PruneSettings
-    mapping: MappingSettings
+    geometry: Annotated[
+        CrossbarGeometry,
+        within(
+            PRUNED,
+            input_bits=only_where("bits"),
+            dac_bits=only_where("converters"),
+            adc_bits=only_where("converters"),
+            mux_control=only_where("steps"),
+        ),
+    ]
+    technology: Annotated[dict[str, Any], only_where("prices")]
+    adc_price: Annotated[dict[str, Any], only_where("prices")]
+    chip: Annotated[Chip, only_where("prices")]
+    prune: Annotated[PruneSettings, PRUNED]
+    mapping: Annotated[MappingSettings, within(PRUNED, placement=only_where("steps"), every_n_epochs=NEVER)]
     recipe: Recipe
     trainer: TrainerSettings
-    tracker: TrackerSettings
-    adc: dict[str, Any]
-    device: dict[str, Any]
-    analog: AnalogSettings
-    simulate: SimulateSettings
-    paths: Paths
+    tracker: Annotated[TrackerSettings, NEVER]
+    adc: Annotated[dict[str, Any], only_where("converters")]
+    device: Annotated[dict[str, Any], only_where("converters")]
+    analog: Annotated[
+        AnalogSettings,
+        within(
+            only_where("bits"),
+            steps=NEVER,
+            weight_scale=NEVER,
+            activation_range=NEVER,
+            percentile=NEVER,
+            backend=NEVER,
+        ),
+    ]
+    simulate: Annotated[SimulateSettings, NEVER]
+    paths: Annotated[Paths, NEVER]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    checkpoint: str | None = None
-    rerun: bool = False
-    extensions: list[str] = Field(default_factory=list)
-    experiment: Experiment | None = None
-    distillation: DistillationSettings | None = None
-    permutation: PermutationSettings | None = None
-    sparsity: AdmmSettings | None = None
-    quantisation: QuantisationSettings | None = None
-    resizing: ResizingSettings | None = None
+    checkpoint: Annotated[str | None, PRUNED] = None
+    rerun: Annotated[bool, NEVER] = False
+    extensions: Annotated[list[str], NEVER] = Field(default_factory=list)
+    experiment: Annotated[Experiment | None, NEVER] = None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
@@ -208,39 +226,17 @@ def _refuse_secrets(plain: dict[str, Any], secrets: dict[str, str]) -> None:
                 )
 
 
-def chosen(
-    all_choices: dict[str, str], groups: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> dict[str, str]:
-    """The choice of every group; the names become part of a run's folder, so they must be plain names.
-
-    Args:
-        all_choices: group -> choice, as composed.
-        groups: need a choice.
-        optional: may have one.
+def choice_names(all_choices: dict[str, str]) -> dict[str, str]:
+    """Of every group that Hydra composed, its choice; names become part of folders, so they must be plain.
 
     Raises:
-        ConfigError: a group has no choice, or one that is a path.
+        ConfigError: a choice is a path.
     """
-    for group in groups:
-        if group not in all_choices:
-            raise ConfigError(f"{group} has no choice; give {group}=NAME")
-    groups = (*groups, *(group for group in optional if group in all_choices))
-    for group in groups:
-        if not CHOICE_NAME.fullmatch(all_choices[group]):
-            refuse(group, all_choices[group], f"must be the plain name of a file in a folder {group}/")
-    return {group: all_choices[group] for group in groups}
-
-
-def shaping_data(data: dict[str, Any]) -> dict[str, Any]:
-    """What of a data set is part of a result's identity.
-
-    Published data are the same wherever they lie; of others the folder's name says which they are.
-    """
-    left_out = ("data_dir", "download", "num_workers")
-    shaping = {key: value for key, value in data.items() if key not in left_out}
-    if data.get("_target_") in KNOWN_BY_FOLDER:
-        shaping["folder"] = Path(data["data_dir"]).resolve().name
-    return shaping
+    found = {group: choice for group, choice in all_choices.items() if group in _keys(TrainConfig)}
+    for group, choice in found.items():
+        if not CHOICE_NAME.fullmatch(choice):
+            refuse(group, choice, f"must be the plain name of a file in a folder {group}/")
+    return found
 
 
 def unknown_key(schema: type, path: str) -> str:

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cimlab.config.compose import composed, conf_dir, is_hydra
 from cimlab.config.errors import ConfigError
+from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig
 from cimlab.config.trust import trusting
 
@@ -60,16 +61,34 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Command:
+    """What a grid is a grid of.
+
+    Args:
+        name: `train` or `simulate`, and the configuration conf/NAME.yaml.
+        schema: the dataclass that it has to fit.
+    """
+
+    name: str
+    schema: type
+
+
+TRAIN = Command("train", TrainConfig)
+
+
+@dataclass(frozen=True)
 class Grid:
     """All points of an experiment; small enough to be sent to a worker, whatever their number.
 
     Args:
-        name: the file's stem.
+        command: what each point is.
+        name: the file's stem, or `multirun`.
         first: the document of the first point.
         axes: in the file's order.
         launcher: the launcher's configuration.
     """
 
+    command: Command
     name: str
     first: Document
     axes: tuple[Axis, ...]
@@ -105,8 +124,21 @@ def read_grid(path: Path, overrides: Sequence[str]) -> Grid:
         ConfigError: the file, an axis or a value is unknown or malformed; names the line of the file.
     """
     _refuse_unreadable(path)
+    overrides = todays(overrides)
     with _hydra(path, overrides) as base:
-        return _Composer(path, base, overrides).grid()
+        return _Composer(TRAIN, path, base, overrides).grid()
+
+
+def grid_of_words(command: Command, words: Sequence[str], config_dir: str | None = None) -> Grid:
+    """The grid of a command line: a list of values is an axis, a single one holds for all.
+
+    Raises:
+        ConfigError: a word or a value is unknown or malformed.
+    """
+    words = todays(words)
+    base = () if config_dir is None else (f"hydra.searchpath=[file://{Path(config_dir).absolute()}]",)
+    with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return _Composer(command, None, base, words).grid()
 
 
 def as_written(path: Path) -> tuple[Document, dict[str, tuple[Any, ...]]]:
@@ -117,7 +149,7 @@ def as_written(path: Path) -> tuple[Document, dict[str, tuple[Any, ...]]]:
     """
     _refuse_unreadable(path)
     with _hydra(path, ()) as base:
-        composer = _Composer(path, base, ())
+        composer = _Composer(TRAIN, path, base, ())
         axes = {override.key_or_group: override for override in composer.parse_written()}
         return _document(*composer.unswept), {
             key: _written_values(override) for key, override in axes.items()
@@ -138,8 +170,9 @@ def experiment(path: Path, overrides: Sequence[str]) -> Generator[tuple[dict[str
         ConfigError: as `read_grid`.
     """
     _refuse_unreadable(path)
+    overrides = todays(overrides)
     with _hydra(path, overrides) as base:
-        composer = _Composer(path, base, overrides)
+        composer = _Composer(TRAIN, path, base, overrides)
         yield composer.written, lambda words: _document(*composer.compose(words))
 
 
@@ -167,12 +200,15 @@ def _hydra(path: Path, overrides: Sequence[str]) -> Generator[tuple[str, ...]]:
 
 
 class _Composer:
-    """Composes points of one file; lives as long as Hydra is initialised."""
+    """Composes points of one file or command line; lives as long as Hydra is initialised."""
 
-    def __init__(self, path: Path, base: tuple[str, ...], overrides: Sequence[str]) -> None:
+    def __init__(
+        self, command: Command, path: Path | None, base: tuple[str, ...], overrides: Sequence[str]
+    ) -> None:
+        self.command = command
         self.path = path
-        self.base = base
         given = self._parse(overrides)
+        self.base = (*base, *(o.input_line or "" for o in given if not o.is_sweep_override()))
         self.unswept = self.compose(())
         params = self.unswept[1].sweeper.params or {}
         written = {str(key).lstrip("+~"): f"{key}={value}" for key, value in params.items()}
@@ -180,7 +216,6 @@ class _Composer:
             written.pop(override.key_or_group, None)
         written |= {o.key_or_group: o.input_line or "" for o in given if o.is_sweep_override()}
         self.written = written
-        self.base = (*base, *(o.input_line or "" for o in given if not o.is_sweep_override()))
 
     def grid(self) -> Grid:
         self.axes = [self._words(override) for override in self.parse_written()]
@@ -199,11 +234,13 @@ class _Composer:
             groups = merged
         launcher = OmegaConf.to_container(hydra.launcher, resolve=False)
         assert isinstance(launcher, dict)
-        grid = Grid(self.path.stem, self.first, tuple(axes), {str(k): v for k, v in launcher.items()})
+        name = "multirun" if self.path is None else self.path.stem
+        own = {str(k): v for k, v in launcher.items()}
+        grid = Grid(self.command, name, self.first, tuple(axes), own)
         last = tuple(len(axis.settings) - 1 for axis in axes)
         if grid.document(last) != _document(*self.compose(grid.words(last))):
             raise AssertionError(
-                f"{self.path}: a point differs from Hydra's own composition; please report it"
+                f"{self.path or 'multirun'}: a point differs from Hydra's own composition; please report it"
             )
         return grid
 
@@ -233,7 +270,7 @@ class _Composer:
     def compose(self, words: Sequence[str]) -> tuple[DictConfig, DictConfig]:
         """A run, and Hydra's own settings."""
         try:
-            return composed("train", [*self.base, *words], TrainConfig)
+            return composed(self.command.name, [*self.base, *words], self.command.schema)
         except ConfigError as problem:
             raise ConfigError(f"{located(self.path, str(problem), words)}{problem}") from problem
 
@@ -260,11 +297,13 @@ class _Composer:
         return tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
 
 
-def located(path: Path, message: str, words: Sequence[str]) -> str:
-    """`FILE:LINE: ` of the axis among the words that a message is about, or only `FILE: `.
+def located(path: Path | None, message: str, words: Sequence[str]) -> str:
+    """`FILE:LINE: ` of the axis among the words that a message is about, or only `FILE: `; nothing without a file.
 
     A message that repeats key=value is about it, else one that names the key, else one that names its last part.
     """
+    if path is None:
+        return ""
     asked = dict(word.lstrip("+~").split("=", 1) for word in words)
     lines = path.read_text(encoding="utf-8").splitlines()
     keys = [(number, text.partition(":")[0].strip(" '\"+~")) for number, text in enumerate(lines, start=1)]

@@ -14,8 +14,9 @@ from cimlab.config.schema import TrainConfig, check_plain, secret_values
 from cimlab.grids.composition import Axis, Grid, Place, located, read_grid
 from cimlab.records.failure import Failure
 from cimlab.records.index import Row, rows
-from cimlab.records.record import RECORD_FILE, Remembered
-from cimlab.runs.train import PlannedRun, check_parts, plan
+from cimlab.records.record import Remembered
+from cimlab.runs.planned import PlannedRun, plan
+from cimlab.runs.simulate import PlannedSimulation, SimulateConfig, finished_simulation, plan_simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Point:
     Args:
         place: position on each axis.
         run, dense_run: content hashes.
-        name, run_dir: as `cimlab train` names and places it.
+        name, run_dir: as its command names and places it.
+        record_file: name of its record.
     """
 
     place: Place
@@ -33,6 +35,7 @@ class Point:
     dense_run: str
     name: str
     run_dir: str
+    record_file: str
 
 
 @dataclass
@@ -41,7 +44,8 @@ class Plan:
 
     Args:
         grid: the grid; its points are composed again from it when they run.
-        points: all of them, each run once.
+        points: all different runs.
+        run_of: every place of the grid -> the run that it is: places that differ in prices alone are one run.
         output_dir: where their folders are.
         done: run folder -> row of its record.
         failed: run folder -> why it failed in an earlier sweep.
@@ -50,6 +54,7 @@ class Plan:
 
     grid: Grid
     points: list[Point]
+    run_of: dict[Place, str]
     output_dir: Path
     done: dict[str, Row] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
@@ -66,7 +71,18 @@ class Plan:
             return "done"
         return "failed" if point.run_dir in self.failed else "to do"
 
-    def planned(self, point: Point) -> PlannedRun:
+    @property
+    def idle_axes(self) -> list[Axis]:
+        """Axes whose values make no other run: they train nothing."""
+        return [axis for number, axis in enumerate(self.grid.axes) if not self._makes_runs(number)]
+
+    def _makes_runs(self, number: int) -> bool:
+        seen: dict[Place, set[str]] = {}
+        for place, run in self.run_of.items():
+            seen.setdefault((*place[:number], *place[number + 1 :]), set()).add(run)
+        return any(len(runs) > 1 for runs in seen.values())
+
+    def planned(self, point: Point) -> Planned:
         """The run of a point, composed and checked."""
         return planned_run(self.grid, point.place)
 
@@ -77,11 +93,19 @@ def make_plan(path: Path, overrides: list[str], retry_failed: bool = False) -> P
     Raises:
         ConfigError: the file, an axis, a value or a combination of values is refused; nothing was run.
     """
-    with _collector_paused():
-        grid = read_grid(path, overrides)
-        points = _points(grid, path)
+    with collector_paused():
+        return plan_of(read_grid(path, overrides), path, retry_failed)
+
+
+def plan_of(grid: Grid, path: Path | None = None, retry_failed: bool = False) -> Plan:
+    """Plan a grid; `path` is the file that it is from, for messages.
+
+    Raises:
+        ConfigError: a value or a combination of values is refused; nothing was run.
+    """
+    points, run_of = _points(grid, path)
     output_dir = Path(grid.first["config"]["paths"]["output_dir"])
-    made = Plan(grid, points, output_dir)
+    made = Plan(grid, points, run_of, output_dir)
     find_done(made)
     if not retry_failed:
         failures = ((p.run_dir, Failure.read(Path(p.run_dir))) for p in made.pending)
@@ -90,7 +114,7 @@ def make_plan(path: Path, overrides: list[str], retry_failed: bool = False) -> P
 
 
 @contextmanager
-def _collector_paused() -> Generator[None]:
+def collector_paused() -> Generator[None]:
     """A plan is much that stays and little that goes in circles: looking for those took a fifth of the time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -101,9 +125,10 @@ def _collector_paused() -> Generator[None]:
             gc.enable()
 
 
-def _points(grid: Grid, path: Path) -> list[Point]:
-    """Every different run of the grid, in running order, checked."""
+def _points(grid: Grid, path: Path | None) -> tuple[list[Point], dict[Place, str]]:
+    """Every different run of the grid, in running order, checked; and the run of every place."""
     points: dict[str, Point] = {}
+    run_of: dict[Place, str] = {}
     shared = Shared()
     for place in sorted(grid.places(), key=_running_order(grid)):
         try:
@@ -112,9 +137,17 @@ def _points(grid: Grid, path: Path) -> list[Point]:
             words = grid.words(place)
             text = f"{located(path, str(problem), words)}{problem} (at {' '.join(words)})"
             raise ConfigError(text) from problem
-        point = Point(place, planned.run, planned.dense_run, planned.name, str(planned.run_dir))
+        run_of[place] = planned.run
+        point = Point(
+            place,
+            planned.run,
+            planned.dense_run,
+            planned.name,
+            str(planned.run_dir),
+            planned.record_file.name,
+        )
         points.setdefault(planned.run, point)
-    return list(points.values())
+    return list(points.values()), run_of
 
 
 class Shared:
@@ -125,19 +158,31 @@ class Shared:
         self.secrets = secret_values()
 
 
-def planned_run(grid: Grid, place: Place, shared: Shared | None = None) -> PlannedRun:
-    """A point as `cimlab train` would plan it.
+Planned = PlannedRun | PlannedSimulation
+
+
+def planned_run(grid: Grid, place: Place, shared: Shared | None = None) -> Planned:
+    """A point as its command would plan it.
 
     Raises:
         ConfigError: the combination is refused.
     """
     shared, document = shared or Shared(), grid.document(place)
-    checked = check_plain(document["config"], TrainConfig, shared.secrets)
+    checked = check_plain(document["config"], grid.command.schema, shared.secrets)
+    if isinstance(checked, SimulateConfig):
+        return plan_simulation(checked, document["config"], document["choices"])
+    assert isinstance(checked, TrainConfig)
     return plan(checked, document["config"], document["choices"], shared.text_of)
 
 
 def find_done(made: Plan) -> None:
     """Look the points' records up; a record counts if it is whole."""
+    if made.grid.command.name == "simulate":
+        for point in made.points:
+            record = finished_simulation(record_path(point), point.run)
+            if record is not None:
+                made.done[point.run_dir] = {"commit": record.code["git_commit"]}
+        return
     by_folder: dict[str, Row] = {}
     for folder in {os.path.dirname(point.run_dir) for point in made.points}:
         found, problems = rows(Path(folder))
@@ -149,7 +194,7 @@ def find_done(made: Plan) -> None:
             made.done[point.run_dir] = row
 
 
-def check_every_value(made: Plan, path: Path) -> None:
+def check_every_value(made: Plan, path: Path | None = None) -> None:
     """Build the parts of one pending point for each value of each axis: what a signature refuses is refused here.
 
     Raises:
@@ -162,7 +207,7 @@ def check_every_value(made: Plan, path: Path) -> None:
             continue
         seen |= new
         try:
-            check_parts(made.planned(point))
+            made.planned(point).check()
         except ConfigError as problem:
             text = f"{located(path, str(problem), made.grid.words(point.place))}{problem}"
             raise ConfigError(text) from problem
@@ -210,4 +255,4 @@ def _number(setting) -> bool:
 
 def record_path(point: Point) -> Path:
     """Where the record of a point is, or will be."""
-    return Path(point.run_dir) / RECORD_FILE
+    return Path(point.run_dir) / point.record_file

@@ -21,7 +21,7 @@ from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.locks import FolderLockError, held, holder
 from cimlab.records.provenance import code_version
 from cimlab.records.record import RecordError, RunRecord
-from cimlab.runs.train import perform
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
 LOG_FILE = "log.txt"
 DEATHS = 5
@@ -111,7 +111,7 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
         if died is not None and died.deaths + 1 >= DEATHS and not session.retry_failed:
             raise RuntimeError(f"its process died {died.deaths + 1} times in a row (out of memory?)")
         with output_to(run_dir / LOG_FILE):
-            perform(plan.planned(point))
+            plan.planned(point).perform()
     except FolderLockError:
         return False
     except Exception as problem:
@@ -135,9 +135,15 @@ def failed_since(run_dir: Path, session: Session) -> bool:
 def _is_whole(point: Point) -> bool:
     path = record_path(point)
     try:
-        return path.exists() and RunRecord.read(path).run == point.run
+        kind = SimulationRecord if point.record_file == SIMULATION_FILE else RunRecord
+        record = kind.read(path) if path.exists() else None
+        return record is not None and _run_of(record) == point.run
     except RecordError:
         return False
+
+
+def _run_of(record: RunRecord | SimulationRecord) -> str:
+    return record.simulation if isinstance(record, SimulationRecord) else record.run
 
 
 def _leave_failure(point: Point, problem: Exception) -> None:

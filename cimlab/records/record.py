@@ -101,6 +101,8 @@ class RunRecord(Record):
             row_order; empty in schema 1.
         activity: integers that its cells hold and its wordlines are fed (`cimlab.crossbar.activity`), counted.
         masks_sha256: of the masks file beside the record.
+        uncounted: settings of `config`, dotted, that are no part of `run`; empty in schema 1.
+        sources: file -> SHA-256 of code from outside cimlab that is part of `run`.
     """
 
     run: str
@@ -119,6 +121,8 @@ class RunRecord(Record):
     layers: list[dict[str, Any]] = field(default_factory=list)
     activity: dict[str, Any] = field(default_factory=dict)
     masks_sha256: str = ""
+    uncounted: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
     schema: int = field(default=SCHEMA, kw_only=True)
     before: ClassVar[tuple[int, ...]] = (1,)
 

@@ -47,13 +47,19 @@ def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
 def settings(record: RunRecord) -> dict[str, Any]:
     """What shapes a run's accuracy and cost, axes left out, as dotted keys."""
     shared = {"model": record.choices["model"], "data": record.choices["data"]}
-    silent = (*SILENT, *AXES, *(ARRAYS if not record.config.get("quantisation") else ()))
+    silent = (*SILENT, *AXES, *(ARRAYS if not _rounds(record) else ()))
     if record.config.get("checkpoint"):  # another file for every seed, perhaps
         shared["checkpoint"] = "given"
     for key, value in flat(record.config).items():
         if not any(key == name or key.startswith(f"{name}.") for name in silent):
             shared.setdefault(key, value)
     return shared
+
+
+def _rounds(record: RunRecord) -> bool:
+    """Whether training knew the arrays."""
+    methods = record.config.get("method", {"quantisation": record.config.get("quantisation") or {}})
+    return any("hardware_aware" in settings for settings in methods.values())
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from datetime import UTC, datetime
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from omegaconf import DictConfig
 from pydantic import ConfigDict, Field
@@ -20,12 +22,17 @@ from pydantic.dataclasses import dataclass
 from cimlab.analog.settings import AnalogSettings
 from cimlab.config import errors
 from cimlab.config.arrays import device_name, make_adc, make_device
-from cimlab.config.schema import check, plain_config, shaping_data
+from cimlab.config.schema import DATA, check, check_plain, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.records.failure import FAILURE_FILE
+from cimlab.records.identity import NEVER
+from cimlab.records.locks import locked
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RecordError, content_hash
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.runs.folders import file_hash, require_writable
+from cimlab.runs.identity import counted
+from cimlab.runs.planned import PlannedRun
 
 if TYPE_CHECKING:
     import torch
@@ -36,9 +43,6 @@ if TYPE_CHECKING:
     from cimlab.data.base import ImageDataModule
 
 GROUPS = ("model", "data", "geometry", "adc")
-SHAPES_RESULT = (
-    "model", "data", "geometry", "adc", "device", "analog", "seed", "draws", "images", "calibration_batches",
-)  # fmt: skip
 _MEASURED: dict[str, float] = {}
 """Accuracies that were measured in this process, by what shapes them."""
 FIDELITY_IMAGES = 64
@@ -63,20 +67,104 @@ class SimulateConfig:
     """Everything `cimlab simulate` reads; components are `_target_` nodes, and so are a device's effects."""
 
     model: dict[str, Any]
-    data: dict[str, Any]
+    data: DATA
     geometry: CrossbarGeometry
     adc: dict[str, Any]
     device: dict[str, Any]
     analog: AnalogSettings
-    paths: SimulationPaths
+    paths: Annotated[SimulationPaths, NEVER]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     draws: Annotated[int, Field(ge=1, le=10_000)]
     calibration_batches: Annotated[int, Field(ge=1)]
     images: Annotated[int, Field(ge=1)] | None = None
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[Annotated[int, Field(ge=1)] | None, NEVER] = None
     checkpoint: str | None = None
-    rerun: bool = False
-    extensions: list[str] = field(default_factory=list)
+    rerun: Annotated[bool, NEVER] = False
+    extensions: Annotated[list[str], NEVER] = field(default_factory=list)
+
+
+@plain_dataclass(frozen=True)
+class PlannedSimulation:
+    """A simulation that was checked and has its name and place, but has not begun.
+
+    Args:
+        config: typed; its checkpoint is given.
+        plain: the same in plain containers, for the record.
+        choices: group -> choice.
+        checkpoint: hash of the checkpoint's bytes.
+        run: content hash of what shapes the result.
+        folder: where its record goes; None is a folder of its own below paths.output_dir.
+    """
+
+    config: SimulateConfig
+    plain: dict[str, Any]
+    choices: dict[str, str]
+    checkpoint: str
+    run: str
+    folder: Path | None = None
+    dense_run: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """Readable, unique together with the hash."""
+        bits, c = self.config.geometry.resolution_bits, self.choices
+        return f"simulate-{c['model']}-{c['data']}-{c['adc']}-{bits}b-s{self.config.seed}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Where its files go."""
+        return self.folder or Path(self.config.paths.output_dir) / f"{self.name}-{self.run[:8]}"
+
+    @property
+    def record_file(self) -> Path:
+        """Its record."""
+        return self.run_dir / SIMULATION_FILE
+
+    def check(self) -> None:
+        """Build the parts and throw them away; reads and writes nothing.
+
+        Raises:
+            ConfigError: a part refuses its arguments.
+        """
+        make_adc(self.config.adc, self.config.extensions)
+        make_device(self.config.device, self.config.extensions)
+
+    def perform(self) -> SimulationRecord:
+        """Do it, unless its record exists.
+
+        Raises:
+            FolderLockError: another process is doing it.
+            ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
+        """
+        record = None if self.config.rerun else finished_simulation(self.record_file, self.run)
+        if record is None:
+            require_writable(self.run_dir)
+            with contextlib.nullcontext() if self.folder else locked(self.run_dir):
+                record = _simulate(
+                    self.config, self.plain, self.choices, self.run, self.name, self.checkpoint
+                )
+                record.write(self.record_file)
+                (self.run_dir / FAILURE_FILE).unlink(missing_ok=True)
+        else:
+            print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
+        print(f"record: {self.record_file}", flush=True)
+        return record
+
+
+def plan_simulation(
+    config: SimulateConfig, plain: dict[str, Any], all_choices: dict[str, str], folder: Path | None = None
+) -> PlannedSimulation:
+    """Give a checked configuration its identity.
+
+    Raises:
+        ConfigError: no checkpoint is named, or it can't be read.
+    """
+    if config.checkpoint is None:
+        errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
+    choices = {group: all_choices[group] for group in GROUPS} | {"device": device_name(config.device)}
+    checkpoint = file_hash(Path(config.checkpoint))
+    run = content_hash(counted(plain, SimulateConfig) | {"checkpoint": checkpoint})
+    return PlannedSimulation(config, plain, choices, checkpoint, run, folder)
 
 
 def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecord:
@@ -85,56 +173,38 @@ def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecor
     Raises:
         ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
     """
-    checked = check(config, SimulateConfig)
-    if checked.checkpoint is None:
-        errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
-    choices = {group: all_choices[group] for group in GROUPS} | {"device": device_name(checked.device)}
-    return perform(checked, plain_config(config), choices)
+    return plan_simulation(check(config, SimulateConfig), plain_config(config), all_choices).perform()
 
 
-def perform(
-    config: SimulateConfig, plain: dict[str, Any], choices: dict[str, str], folder: Path | None = None
-) -> SimulationRecord:
-    """Do a simulation, unless its record exists.
-
-    Args:
-        config: checked; its checkpoint is given.
-        plain: the same in plain containers, for the record.
-        choices: group -> choice.
-        folder: where its record goes; None is a folder of its own below paths.output_dir.
+def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
+    """`cimlab simulate` of a run's network on the run's arrays, into the run's folder.
 
     Raises:
-        ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
+        ConfigError and the failures of `cimlab.analog`, each one line.
     """
-    assert config.checkpoint is not None
-    shapes = {key: plain[key] for key in SHAPES_RESULT}
-    shapes["data"] = shaping_data(plain["data"])
-    if config.analog.steps == "learned":  # as all simulations were before there was a choice
-        shapes["analog"] = {k: v for k, v in plain["analog"].items() if k != "steps"}
-    checkpoint = file_hash(Path(config.checkpoint))
-    simulation = content_hash(shapes | {"checkpoint": checkpoint})
-    bits = config.geometry.resolution_bits
-    name = f"simulate-{choices['model']}-{choices['data']}-{choices['adc']}-{bits}b-s{config.seed}"
-    folder = folder or Path(config.paths.output_dir) / f"{name}-{simulation[:8]}"
-    record = None if config.rerun else _existing(folder / SIMULATION_FILE)
-    if record is None or record.simulation != simulation:
-        require_writable(folder)
-        record = _simulate(config, plain, choices, simulation, name, checkpoint)
-        record.write(folder / SIMULATION_FILE)
-    else:
-        print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
-    print(f"record: {folder / SIMULATION_FILE}", flush=True)
-    return record
+    config, plain = planned.config, planned.plain
+    asked = {key: plain[key] for key in ("model", "data", "geometry", "adc", "device", "analog", "seed")}
+    asked |= {key: value for key, value in plain["simulate"].items() if key != "at_end"}
+    asked |= {
+        "paths": {key: plain["paths"][key] for key in ("data_dir", "output_dir")},
+        "threads": config.trainer.threads,
+        "checkpoint": str(checkpoint),
+        "rerun": config.rerun,
+        "extensions": config.extensions,
+    }
+    plan_simulation(check_plain(asked, SimulateConfig), asked, planned.choices, checkpoint.parent).perform()
 
 
-def _existing(path: Path) -> SimulationRecord | None:
+def finished_simulation(path: Path, run: str) -> SimulationRecord | None:
+    """The record of an earlier simulation of the same content, if it is whole."""
     if not path.exists():
         return None
     try:
-        return SimulationRecord.read(path)
+        record = SimulationRecord.read(path)
     except RecordError as problem:
         print(f"cimlab: {problem}; this simulation makes it anew", file=sys.stderr)
         return None
+    return record if record.simulation == run else None
 
 
 def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcRange, Device]:
@@ -265,8 +335,8 @@ def _what_shapes_passes(
     import torch
 
     floats = {
-        "checkpoint": checkpoint, "model": plain["model"], "data": shaping_data(plain["data"]), "images": config.images,
-        "threads": torch.get_num_threads(), "device": where,
+        "checkpoint": checkpoint, "model": plain["model"], "data": counted(plain, SimulateConfig)["data"],
+        "images": config.images, "threads": torch.get_num_threads(), "device": where,
     }  # fmt: skip
     integers = {
         "weight_bits": config.geometry.weight_bits, "input_bits": config.geometry.input_bits,

@@ -1,96 +1,38 @@
-"""`cimlab train`: compose, check at the door, instantiate, run, and say what came of it."""
+"""One run, from a plan to a record: dense training, pruning with retraining, test, mapping. Read `_run` first.
+
+A dense network is trained once and found again by the hash of what defines it; either phase, killed, goes on from its
+last epoch by the same command.
+"""
 
 from __future__ import annotations
 
-import os
+import functools
 import sys
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cimlab.config import errors
-from cimlab.config.arrays import device_name, make_adc, make_device
-from cimlab.config.schema import TrainConfig, check, check_plain, chosen, plain_config, shaping_data
+from cimlab.config.errors import ConfigError
+from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.records.failure import FAILURE_FILE
+from cimlab.records.history import read_rows
 from cimlab.records.locks import locked
-from cimlab.records.record import (
-    RECORD_FILE,
-    RecordError,
-    Remembered,
-    RunRecord,
-    canonical,
-    hash_of_texts,
-    write_atomically,
-)
-from cimlab.runs.folders import file_hash, require_writable
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
+from cimlab.runs.folders import require_writable
+from cimlab.runs.parts import Parts, assemble, subject_of, training_of
+from cimlab.runs.planned import PlannedRun, plan
 
 if TYPE_CHECKING:
     from cimlab.training.callbacks import Judge
-    from cimlab.training.experiment import Experiment
-
-SHAPES_RESULT = (
-    "model", "data", "granularity", "saliency", "schedule", "optimizer", "geometry", "technology",
-    "adc_price", "chip", "prune", "mapping", "recipe", "seed",
-)  # fmt: skip
-SHAPES_DENSE = ("model", "data", "optimizer", "seed")
-SHAPES_DENSE_RESIZING = ("share", "scale")
-SHAPES_DENSE_RECIPE = ("epochs", "curve", "warmup", "label_smoothing")
-SHAPES_NUMBERS = ("accelerator", "precision", "channels_last", "compile", "deterministic")
-GROUPS = (
-    "model",
-    "data",
-    "granularity",
-    "saliency",
-    "schedule",
-    "optimizer",
-    "geometry",
-    "technology",
-    "adc_price",
-    "chip",
-    "recipe",
-    "trainer",
-    "tracker",
-)
-OPTIONAL_GROUPS = ("distillation", "permutation", "sparsity", "quantisation", "resizing")
-"""Means beyond pruning and training by themselves; one that has no choice is off, and no part of a run's identity."""
-SHAPES_ROUNDING = ("digital", "row_order")
-"""Of `analog`, what quantised retraining knows; it is nothing to other runs."""
-SHAPES_AWARENESS = ("adc", "device")
-"""The arrays whose errors hardware-aware retraining is told of; they are nothing to other runs."""
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """A run that was checked and has its name and place, but has not begun.
-
-    Args:
-        config: typed; plain: the same in plain containers, for the record.
-        choices: group -> choice.
-        run, dense_run: content hashes of what shapes the result, and the dense network.
-        grid: the experiment file that the run is a point of.
-    """
-
-    config: TrainConfig
-    plain: dict[str, Any]
-    choices: dict[str, str]
-    run: str
-    dense_run: str
-    grid: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Readable, unique together with the hash."""
-        c = self.choices
-        budget = f"{self.config.prune.remaining:g}-s{self.config.seed}"
-        return f"{c['model']}-{c['data']}-{c['granularity']}-{budget}"
-
-    @property
-    def run_dir(self) -> Path:
-        """Where the run's files go."""
-        return Path(self.config.paths.output_dir) / f"{self.name}-{self.run[:8]}"
+    from cimlab.training.fit import Phase, Seat, Training, Weights
+    from cimlab.training.methods.base import Arrangement, PhaseName, Subject
+    from cimlab.training.parallel import Rank
+    from cimlab.training.phases import Retrained, Watch
+    from cimlab.training.tracking import Shown, Tracker
 
 
 def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
@@ -100,22 +42,6 @@ def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
         ConfigError and the failures of `cimlab.training`, each one line.
     """
     return perform(plan(check(config, TrainConfig), plain_config(config), all_choices))
-
-
-def plan(
-    config: TrainConfig,
-    plain: dict[str, Any],
-    all_choices: dict[str, str],
-    text_of: Remembered | None = None,
-) -> PlannedRun:
-    """Give a checked configuration its identity; planning many, give each the same `text_of`."""
-    return PlannedRun(
-        config,
-        plain,
-        chosen(all_choices, GROUPS, (*OPTIONAL_GROUPS, "adc")),
-        *identities(plain, config, text_of),
-        all_choices.get("experiments"),
-    )
 
 
 def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
@@ -129,53 +55,26 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
     record_file = planned.run_dir / RECORD_FILE
     done = None if planned.config.rerun else _existing(record_file)
     if done is None:
-        experiment = replace(assemble(planned), judge=judge)
+        parts = assemble(planned)
         require_writable(planned.run_dir)
-        require_writable(experiment.dense_dir)
-        experiment.data.prepare_data()
+        require_writable(Path(planned.config.paths.dense_dir))
+        parts.data.prepare_data()
         with locked(planned.run_dir):
             done = None if planned.config.rerun else _existing(record_file, tell=False)
             if done is None:  # and not finished by another process since the first look
                 text = OmegaConf.to_yaml(OmegaConf.create(planned.plain))
                 write_atomically(planned.run_dir / "config.yaml", text)
-                done = _run(experiment)
+                done = _run(planned, parts, judge)
                 (planned.run_dir / FAILURE_FILE).unlink(missing_ok=True)
     else:
         print(f"already done at commit {done.code['git_commit']}; rerun=true runs it again")
         if planned.config.simulate.at_end:
+            from cimlab.runs.simulate import simulate_at_end
             from cimlab.training.checkpoints import NETWORK_FILE
 
             simulate_at_end(planned, planned.run_dir / NETWORK_FILE)
     print(f"record: {record_file}", flush=True)
     return done
-
-
-def identities(
-    plain: dict[str, Any], config: TrainConfig, text_of: Remembered | None = None
-) -> tuple[str, str]:
-    """Content hashes of what shapes the run's result, and of what shapes its dense network.
-
-    Folders, trackers, progress bars and reading processes are left out: they change no number.
-    """
-    text_of = text_of or Remembered()
-    start = None if config.checkpoint is None else file_hash(Path(config.checkpoint))
-    select = {"data": shaping_data, "trainer": _shaping_numbers}
-    run = {key: text_of(plain[key], select.get(key)) for key in (*SHAPES_RESULT, "trainer")}
-    run["checkpoint"] = canonical(start)
-    run |= {key: text_of(plain[key]) for key in OPTIONAL_GROUPS if plain.get(key) is not None}
-    if config.quantisation is not None:
-        aware = SHAPES_AWARENESS if config.quantisation.hardware_aware else ()
-        run |= {key: text_of(plain[key]) for key in aware}
-        run["analog"] = canonical({key: plain["analog"][key] for key in SHAPES_ROUNDING})
-    dense = {key: run[key] for key in (*SHAPES_DENSE, "trainer")}
-    if config.resizing is not None:
-        dense["resizing"] = canonical({key: plain["resizing"][key] for key in SHAPES_DENSE_RESIZING})
-    dense["recipe"] = canonical({key: getattr(config.recipe, key) for key in SHAPES_DENSE_RECIPE})
-    return hash_of_texts(run), hash_of_texts(dense)
-
-
-def _shaping_numbers(trainer: dict[str, Any]) -> dict[str, Any]:
-    return {key: trainer.get(key) for key in SHAPES_NUMBERS}
 
 
 def _existing(path: Path, tell: bool = True) -> RunRecord | None:
@@ -190,180 +89,242 @@ def _existing(path: Path, tell: bool = True) -> RunRecord | None:
         return None
 
 
-def assemble(planned: PlannedRun) -> Experiment:
-    """Instantiate the parts; torch is imported from here on, and nothing is read or written yet."""
-    import torch
-    from torch import nn
-
-    from cimlab.analog.convert import require_convertible
-    from cimlab.config.components import Component
-    from cimlab.config.hardware import make_cost_model, refuse_unpriceable
-    from cimlab.pruning.masks import PruningRule
-    from cimlab.training.experiment import Experiment
-    from cimlab.training.quantisation import Quantisation
-
-    config = planned.config
-    accelerated = torch.accelerator.is_available()
-    if config.trainer.accelerator == "gpu" and not accelerated:
-        errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
-    if config.trainer.accelerator == "cpu" or not accelerated:
-        _tell_of_emulation(config.trainer.precision)
-    _refuse_devices(config)
-
-    def part(key: str, given: tuple[str, ...] = ()) -> Component:
-        return Component(key, getattr(config, key), config.extensions, given)
-
-    model = part("model", ("num_classes", "in_channels"))
-    optimizer = part("optimizer", ("params",))
-    rule = PruningRule(part("granularity").build(), part("saliency").build(), config.geometry)
-    schedule = part("schedule").build()
-    data = part("data").build()
-    # an impossible learning rate is refused here, not after loading
-    optimizer.build(nn.Linear(1, 1).parameters())
-    cost = make_cost_model(
-        config.technology, config.adc_price, config.chip, planned.choices, config.extensions
-    )
-    refuse_unpriceable(cost, config.geometry)
-    adc, device = make_adc(config.adc, config.extensions), make_device(config.device, config.extensions)
-    quantisation = None
-    if config.quantisation is not None:
-        _refuse_untrainable(config)
-        quantisation = Quantisation(
-            config.quantisation, config.geometry, config.analog, adc, device, config.seed
-        )
-
-    def build_network() -> Any:
-        network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
-        if config.simulate.at_end:
-            require_convertible(network, config.geometry, config.analog)
-        return network
-
-    return Experiment(
-        build_network=build_network,
-        data=data,
-        rule=rule,
-        schedule=schedule,
-        optimizer_factory=lambda groups: optimizer.build(groups),
-        prune=config.prune,
-        mapping=config.mapping,
-        cost=cost,
-        recipe=config.recipe,
-        trainer=config.trainer,
-        tracker=replace(config.tracker, group=config.tracker.group or planned.grid),
-        seed=config.seed,
-        checkpoint=None if config.checkpoint is None else Path(config.checkpoint),
-        run=planned.run,
-        dense_run=planned.dense_run,
-        name=planned.name,
-        run_dir=planned.run_dir,
-        dense_dir=Path(config.paths.dense_dir),
-        config=planned.plain,
-        choices=planned.choices,
-        again=partial(assemble, planned),
-        distillation=config.distillation,
-        permutation=config.permutation,
-        sparsity=config.sparsity,
-        quantisation=quantisation,
-        resizing=config.resizing,
-        analog=config.analog,
-        before_record=partial(simulate_at_end, planned) if config.simulate.at_end else None,
-    )
-
-
-@cache  # once a process, not once a run
-def _tell_of_emulation(precision: str) -> None:
-    import torch
-
-    if precision == "bf16-mixed" and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        print(
-            "cimlab: trainer.precision=bf16-mixed: this processor has no AVX-512, so bfloat16 is emulated, about "
-            "ten times slower than float32; trainer=default is float32",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def _refuse_untrainable(config: TrainConfig) -> None:
-    """Refuse what quantised training can't do, before anything is loaded.
+def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
+    """Train (or find) the dense network, prune and retrain it, test all phases, map, and write the record.
 
     Raises:
-        ConfigError: bits out of range, or settings that don't go with it.
+        ConfigError: the budget can't be met.
+        CheckpointError, DataError, TrainingError, RecordError: one line each; earlier results stay as they are.
     """
-    from cimlab.analog.errors import AnalogError
-    from cimlab.analog.fake_quantise import require_trainable
-
-    try:
-        require_trainable(config.geometry)
-    except AnalogError as problem:
-        raise errors.ConfigError(str(problem)) from problem
-    if config.trainer.compile:
-        errors.refuse(
-            "trainer.compile", "true", "quantised retraining runs uncompiled; set trainer.compile=false"
-        )
-    if config.trainer.devices != 1:
-        errors.refuse("trainer.devices", config.trainer.devices, "quantised retraining runs on one device")
-
-
-def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
-    """`cimlab simulate` of the run's network on the run's arrays, into the run's folder.
-
-    Raises:
-        ConfigError and the failures of `cimlab.analog`, each one line.
-    """
-    from cimlab.runs import simulate
-
-    config, plain = planned.config, planned.plain
-    asked = {key: plain[key] for key in ("model", "data", "geometry", "adc", "device", "analog", "seed")}
-    asked |= {key: value for key, value in plain["simulate"].items() if key != "at_end"}
-    asked |= {
-        "paths": {key: plain["paths"][key] for key in ("data_dir", "output_dir")},
-        "threads": config.trainer.threads,
-        "checkpoint": str(checkpoint),
-        "rerun": config.rerun,
-        "extensions": config.extensions,
-    }
-    choices = {group: planned.choices[group] for group in simulate.GROUPS}
-    choices["device"] = device_name(config.device)
-    simulate.perform(check_plain(asked, simulate.SimulateConfig), asked, choices, checkpoint.parent)
-
-
-def _refuse_devices(config: TrainConfig) -> None:
-    """Refuse more devices than there are, or than a batch can be shared among, and what was only tried on one.
-
-    Raises:
-        ConfigError: says how many may be used, or what to turn off.
-    """
-    import torch
-
-    devices, batch = config.trainer.devices, config.data.get("batch_size")
-    if devices == 1:
-        return
-    gpus = torch.accelerator.device_count() if config.trainer.accelerator != "cpu" else 0
-    there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "processor cores")
-    if devices > there:
-        errors.refuse("trainer.devices", devices, f"this machine has {there} {kind}; use at most so many")
-    if config.trainer.compile:
-        errors.refuse("trainer.compile", "true", "was tried on one device only; set trainer.compile=false")
-    if isinstance(batch, int) and batch % devices:
-        errors.refuse(
-            "trainer.devices", devices, f"each device takes an equal part of data.batch_size={batch}"
-        )
-
-
-def check_parts(planned: PlannedRun) -> None:
-    """Build the parts of a run and throw them away; reads and writes nothing.
-
-    Raises:
-        ConfigError: a part refuses its arguments.
-    """
-    assemble(planned)
-
-
-def _run(experiment: Experiment) -> RunRecord:
     from cimlab.pruning.allocation import PruningError
-    from cimlab.training.experiment import run_experiment
+    from cimlab.runs.record import charts_of, final_numbers, save_network, write_record
+    from cimlab.training.fit import snapshot
+    from cimlab.training.tracking import make_tracker
+
+    config, training = planned.config, training_of(planned, parts)
+    record = None
+    try:
+        subject = subject_of(planned, parts)
+        _refuse_impossible(subject, parts)
+        if config.trainer.compile:
+            subject.network.compile()
+        tracker = make_tracker(parts.tracker, planned.run_dir, shown(planned, parts))
+        watch = _watch(planned, parts, tracker, judge)
+        try:
+            dense = _dense_weights(planned, subject, parts, training, watch)
+            subject, arrangements = arranged(subject, parts, config.trainer.progress != "none")
+            with _together(planned, _retraining(planned, parts, training), subject) as (phase, seat):
+                retrained = _fit_pruned(subject, parts, training, phase, watch, seat)
+            weights = {
+                "dense": dense,
+                "pruned": retrained.pruning.weights_after_pruning,
+                "retrained": snapshot(subject.network),
+            }
+            accuracy = _accuracies(planned, subject, training, weights, retrained)
+            file = save_network(planned, subject, retrained, weights["retrained"])
+            if config.simulate.at_end:
+                from cimlab.runs.simulate import simulate_at_end
+
+                simulate_at_end(planned, file)
+            record = write_record(planned, parts, subject, training, retrained, dense, accuracy, arrangements)
+        finally:
+            report = planned.run_dir / RECORD_FILE if record else None
+            numbers = final_numbers(record) if record else {}
+            tracker.finish(numbers, report, charts_of(record) if record else ())
+    except PruningError as problem:
+        raise ConfigError(f"prune: {problem}") from problem
+    return record
+
+
+def _refuse_impossible(subject: Subject, parts: Parts) -> None:
+    """Refuse now what would fail later: methods, and a budget that fails whatever the weights are."""
+    import torch
+
+    from cimlab.pruning.masks import make_masks
+    from cimlab.training.methods.base import MethodError, scheduling
 
     try:
-        return run_experiment(experiment)
-    except PruningError as problem:
-        raise errors.ConfigError(f"prune: {problem}") from problem
+        scheduling(parts.methods, subject.budget.remaining)
+        for method in parts.methods.values():
+            method.check(subject)
+    except MethodError as problem:
+        raise ConfigError(str(problem)) from problem
+    importance = {m.name: torch.ones(m.weight_shape) for m in subject.prunable}
+    generator = torch.Generator().manual_seed(subject.seed)
+    make_masks(subject.network, subject.prunable, subject.rule, subject.budget, generator, None, importance)
+
+
+def _watch(planned: PlannedRun, parts: Parts, tracker: Tracker, judge: Judge | None) -> Watch:
+    from cimlab.training.callbacks import CimMapping
+    from cimlab.training.phases import Watch
+
+    def mapping(matrices: Any, masks: Any, tracker: Tracker, first_epoch: int) -> CimMapping:
+        return CimMapping(
+            matrices,
+            planned.config.geometry,
+            parts.cost,
+            parts.rule.granularity,
+            planned.config.mapping,
+            masks,
+            tracker,
+            first_epoch,
+        )
+
+    return Watch(tracker, mapping, judge)
+
+
+def _dense_phase(planned: PlannedRun, training: Training) -> Phase:
+    from cimlab.training.phases import dense_phase
+
+    return dense_phase(training, planned.dense_dir, planned.dense_run)
+
+
+def _retraining(planned: PlannedRun, parts: Parts, training: Training) -> Phase:
+    from cimlab.training.phases import retrain_phase
+
+    return retrain_phase(training, planned.config.schedule, parts.methods, planned.run_dir, planned.run)
+
+
+def _dense_weights(
+    planned: PlannedRun, subject: Subject, parts: Parts, training: Training, watch: Watch
+) -> Weights:
+    """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
+    from cimlab.training import checkpoints
+    from cimlab.training.callbacks import tracked
+    from cimlab.training.fit import snapshot
+    from cimlab.training.phases import fit_dense
+
+    network, phase = subject.network, _dense_phase(planned, training)
+    kept = planned.dense_dir / checkpoints.NETWORK_FILE
+    if planned.config.checkpoint is not None:
+        path = Path(planned.config.checkpoint)
+        checkpoints.load_into(network, checkpoints.network_weights(checkpoints.load(path)), path)
+        return snapshot(network)
+    with locked(kept.parent, wait=True):  # another run may be training it at this moment
+        if kept.exists() and _found(subject, kept, planned.dense_run):
+            for row in read_rows(phase.history):  # the epochs that made it, shown again
+                watch.tracker.log(tracked(row))
+            return snapshot(network)
+        with _together(planned, phase, subject) as (phase, seat):
+            fit_dense(subject, parts.methods, training, phase, watch, seat)
+        checkpoints.save(kept, {"network": snapshot(network), "dense_run": planned.dense_run})
+        checkpoints.discard(phase.checkpoints)
+    return snapshot(network)
+
+
+def _found(subject: Subject, kept: Path, dense_run: str) -> bool:
+    """Load the dense network of an earlier run; a damaged one is told, and trained anew."""
+    from cimlab.training import checkpoints
+    from cimlab.training.checkpoints import CheckpointError
+
+    try:
+        content = checkpoints.load(kept)
+        if content.get("dense_run") != dense_run:
+            raise CheckpointError(f"checkpoint {kept} is of another run")
+        checkpoints.load_into(subject.network, checkpoints.network_weights(content), kept)
+    except CheckpointError as problem:
+        print(f"cimlab: {problem}; the dense network is trained anew", file=sys.stderr)
+        return False
+    return True
+
+
+def arranged(subject: Subject, parts: Parts, tell: bool) -> tuple[Subject, dict[str, Arrangement]]:
+    """Lay lines elsewhere on the arrays, for the dense weights: a resumed run finds the same order again."""
+    found = {}
+    for name, method in parts.methods.items():
+        if (arrangement := method.arrange(subject)) is None:
+            continue
+        found[name] = arrangement
+        moved = {m.name: m for m in arrangement.matrices}
+        subject = replace(
+            subject,
+            matrices=[moved.get(m.name, m) for m in subject.matrices],
+            prunable=[moved.get(m.name, m) for m in subject.prunable],
+        )
+        if tell:
+            print(arrangement.line, flush=True)
+    return subject, found
+
+
+def _fit_pruned(
+    subject: Subject, parts: Parts, training: Training, phase: Phase, watch: Watch, seat: Seat
+) -> Retrained:
+    from cimlab.training.phases import fit_pruned
+
+    return fit_pruned(subject, parts.methods, training, phase, watch, seat)
+
+
+def _accuracies(
+    planned: PlannedRun,
+    subject: Subject,
+    training: Training,
+    weights: dict[str, Weights],
+    retrained: Retrained,
+) -> dict[str, dict[str, float]]:
+    """Test accuracy of every phase, and as the roundings compute the last one; the network holds the last one after."""
+    from cimlab.training.fit import accuracies
+
+    accuracy = accuracies(subject.network, weights, training, planned.run_dir)
+    for rounding in retrained.roundings:
+        with rounding.attached():
+            last = {rounding.name: weights["retrained"]}
+            accuracy |= accuracies(subject.network, last, training, planned.run_dir, rounding.modules)
+    return accuracy
+
+
+@contextmanager
+def _together(planned: PlannedRun, phase: Phase, subject: Subject) -> Generator[tuple[Phase, Seat]]:
+    """This process's seat in a fit, and the other processes that the fit needs at theirs.
+
+    Raises:
+        ParallelError: one of the others failed.
+    """
+    from cimlab.training import checkpoints
+    from cimlab.training.fit import Seat, snapshot
+    from cimlab.training.parallel import company
+
+    phase.folder.mkdir(parents=True, exist_ok=True)
+    resume = checkpoints.latest(phase.checkpoints, phase.fit)
+    follow = functools.partial(_follow, planned, phase.name, snapshot(subject.network), resume)
+    with company(planned.config.trainer.devices, follow) as rank:
+        yield phase, Seat(rank, resume)
+
+
+def _follow(
+    planned: PlannedRun,
+    phase: PhaseName,
+    weights: Weights,
+    resume: Path | None,
+    rank: Rank,
+    ready: Callable[[], None],
+) -> None:
+    """One fit in a process that only helps: no history, no tracker, no record."""
+    from cimlab.training.fit import Seat
+    from cimlab.training.phases import fit_dense
+    from cimlab.training.tracking import Tracker
+
+    parts = assemble(planned)
+    parts.data.prepare_data()
+    subject, training = subject_of(planned, parts), training_of(planned, parts)
+    subject.network.load_state_dict(weights)
+    watch, seat = _watch(planned, parts, Tracker(), None), Seat(rank, resume, ready)
+    if phase == "dense":
+        fit_dense(subject, parts.methods, training, _dense_phase(planned, training), watch, seat)
+        return
+    subject, _ = arranged(subject, parts, tell=False)
+    _fit_pruned(subject, parts, training, _retraining(planned, parts, training), watch, seat)
+
+
+def shown(planned: PlannedRun, parts: Parts) -> Shown:
+    """The run as it appears among others: tagged with what grids compare, and with every method that is on."""
+    from cimlab.training.tracking import Shown
+
+    tags = [planned.choices[group] for group in ("model", "data", "granularity")] + list(parts.methods)
+    asked = planned.plain.get("experiment")
+    return Shown(
+        name=planned.name,
+        group=parts.tracker.group,
+        tags=list(dict.fromkeys(tags)),
+        notes=asked["question"] if asked else None,
+        config={**planned.plain, "choices": planned.choices},
+    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import cos, floor, pi
 
-from cimlab.pruning.schedules import Schedule
-from cimlab.training.settings import Recipe
+from cimlab.training.settings import Recipe, ScheduleSettings
 
 RateCurve = Callable[[float], float]
 
@@ -35,25 +34,28 @@ def dense_curve(recipe: Recipe) -> RateCurve:
     return curve
 
 
-def retrain_curve(recipe: Recipe, schedule: Schedule, start: float = 0.0) -> RateCurve:
+def retrain_curve(
+    recipe: Recipe, schedule: ScheduleSettings, rounds: int = 1, start: float = 0.0
+) -> RateCurve:
     """The schedule's rule: each round restarts, replays the dense curve's tail, or stays low.
 
     Args:
         recipe: the dense recipe.
-        schedule: rounds and rule.
-        start: fraction of the retraining after which the schedule's events are spread; what comes before belongs to
-            the first round.
+        schedule: epochs and rule.
+        rounds: equal parts of the retraining, each with a curve of its own.
+        start: fraction of the retraining after which prune events are spread; what comes before belongs to the
+            first round.
     """
     dense = dense_curve(recipe)
-    round_epochs = schedule.epochs / schedule.rounds
+    round_epochs = schedule.epochs / rounds
     tail = min(1.0, round_epochs / recipe.epochs)
 
     def curve(progress: float) -> float:
-        scheduled = max(0.0, progress - start) / (1 - start) * schedule.rounds
-        rounds_done = min(floor(scheduled + ROUNDING), schedule.rounds - 1)
+        scheduled = max(0.0, progress - start) / (1 - start) * rounds
+        rounds_done = min(floor(scheduled + ROUNDING), rounds - 1)
         in_round = max(0.0, scheduled - rounds_done)
         if not rounds_done:
-            in_round = min(1.0, progress * schedule.rounds / (1 + start * (schedule.rounds - 1)))
+            in_round = min(1.0, progress * rounds / (1 + start * (rounds - 1)))
         match schedule.rate:
             case "restart":
                 return schedule.peak_scale * dense(in_round)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -10,11 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cimlab.training.distillation import Teacher
 from cimlab.training.learning_rate import RateCurve
+from cimlab.training.methods.base import Part
 from cimlab.training.parallel import totals
-from cimlab.training.resizing import resized
-from cimlab.training.settings import ResizingSettings
 
 OptimizerFactory = Callable[[Iterable[dict]], torch.optim.Optimizer]
 Batch = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
@@ -53,8 +51,7 @@ class Classifier(pl.LightningModule):
         optimizer_factory: parameter groups to optimiser; its `lr` is the peak learning rate.
         curve: learning rate over the peak, as a function of progress.
         label_smoothing: weight of the uniform target in training.
-        teacher: a network whose answers are learnt besides the labels.
-        resizing: how training begins on smaller images; None: it does not.
+        parts: methods at work, which may change images and loss of a training step.
     """
 
     def __init__(
@@ -63,16 +60,14 @@ class Classifier(pl.LightningModule):
         optimizer_factory: OptimizerFactory,
         curve: RateCurve,
         label_smoothing: float = 0.0,
-        teacher: Teacher | None = None,
-        resizing: ResizingSettings | None = None,
+        parts: Sequence[Part] = (),
     ) -> None:
         super().__init__()
         self.network = network
         self.optimizer_factory = optimizer_factory
         self.curve = curve
         self.label_smoothing = label_smoothing
-        self.teacher = teacher
-        self.resizing = resizing
+        self.parts = parts
         self.quantisers = nn.ModuleDict()  # filled for quantisation-aware training
         self.training_mean = RunningMean()
         self.evaluation_mean = RunningMean()
@@ -80,18 +75,14 @@ class Classifier(pl.LightningModule):
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         return self.network(images)
 
-    def on_fit_start(self) -> None:
-        if self.teacher is not None:
-            self.teacher.to(self.device)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        if self.resizing is not None:
-            images = resized(images, self.resizing, self.current_epoch, self.trainer.max_epochs or 1)
+        for part in self.parts:
+            images = part.images(images, self.current_epoch, self.trainer.max_epochs or 1)
         logits = self.network(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        if self.teacher is not None:
-            loss = self.teacher.blend(loss, logits, images)
+        for part in self.parts:
+            loss = part.loss(loss, logits, images)
         self.training_mean.add(len(labels), loss=loss.detach() * len(labels))
         return loss
 

@@ -16,7 +16,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.network.borrowed import borrowed
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
-from cimlab.pruning.schedules import Schedule
+from cimlab.pruning.schedules import PruneEvent
 from cimlab.training.module import Classifier
 from cimlab.training.parallel import agreed, averaged
 
@@ -31,10 +31,10 @@ class PruneRetrain(pl.Callback):
         matrices: the prunable layers.
         rule: granularity, saliency, geometry.
         budget: the budget to reach at the end.
-        schedule: when to prune.
+        events: when to prune, the last one to the whole budget.
         seed: seed of saliencies that draw random numbers.
         gradient_batches: training batches for saliencies that need gradients.
-        start: fraction of the retraining before the schedule begins.
+        start: fraction of the retraining before the first event; all are spread over the rest.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PruneRetrain(pl.Callback):
         matrices: list[CrossbarMatrix],
         rule: PruningRule,
         budget: Budget,
-        schedule: Schedule,
+        events: list[PruneEvent],
         seed: int,
         gradient_batches: int,
         start: float = 0.0,
@@ -50,7 +50,6 @@ class PruneRetrain(pl.Callback):
         self.matrices = matrices
         self.rule = rule
         self.budget = budget
-        events = schedule.events(budget.remaining)
         self.events = [replace(event, at=start + (1 - start) * event.at) for event in events]
         self.seed = seed
         self.gradient_batches = gradient_batches

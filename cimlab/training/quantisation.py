@@ -6,95 +6,91 @@ that it is optimised and checkpointed with everything else; the network itself s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.array_errors import ArrayErrors, read_back_table, reads_exactly
 from cimlab.analog.convert import mapped_layers, require_convertible
-from cimlab.analog.devices.base import Device
-from cimlab.analog.fake_quantise import LayerQuantiser, LearnedStepSize, StraightThrough
+from cimlab.analog.errors import AnalogError
+from cimlab.analog.fake_quantise import LayerQuantiser, require_trainable
 from cimlab.analog.learned_steps import TrainedSteps
-from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.pruning.masks import Masks
+from cimlab.training.methods.base import Arrays, Method, MethodError, Part, Rounding, Subject
 from cimlab.training.module import Classifier
-from cimlab.training.settings import QuantisationSettings
-
-METHODS: dict[str, type[LayerQuantiser]] = {"ste": StraightThrough, "lsq": LearnedStepSize}
 
 
-@dataclass(frozen=True)
-class Quantisation:
-    """How a run's retraining rounds, and for which arrays.
+@dataclass(frozen=True, kw_only=True)
+class RoundingMethod(Method):
+    """Rounded retraining, at the bits of the geometry; `quantiser` says how values are rounded and what learns.
 
     Args:
-        settings: the method.
-        geometry: gives the bits.
-        analog: which layers stay digital; order of rows.
-        adc, device: whose errors are trained for, where the settings ask for it.
-        seed: of the table of read-back weights.
+        hardware_aware: weights as the run's devices give them back, outputs as its ADCs read them.
     """
 
-    settings: QuantisationSettings
-    geometry: CrossbarGeometry
-    analog: AnalogSettings
-    adc: AdcRange
-    device: Device
-    seed: int
+    quantiser: ClassVar[type[LayerQuantiser]]
+    hardware_aware: bool
+
+    def check(self, subject: Subject) -> None:
+        try:
+            require_trainable(subject.rule.geometry)
+        except AnalogError as problem:
+            raise MethodError(str(problem)) from problem
+        if subject.compile:
+            raise MethodError(
+                "trainer.compile=true: rounded retraining runs uncompiled; set trainer.compile=false"
+            )
+        if subject.devices != 1:
+            raise MethodError(
+                f"trainer.devices={subject.devices}: rounded retraining runs on one device; set trainer.devices=1"
+            )
+        self.part(subject)
+
+    def part(self, subject: Subject) -> QuantisedTraining:
+        return QuantisedTraining(subject, self.quantiser, self.hardware_aware)
 
 
-class QuantisedTraining(pl.Callback):
+class QuantisedTraining(Part):
     """Attaches a quantiser to every mapped layer of the network for the length of a fit.
 
     Args:
-        network: its layers are lent another forward pass.
-        matrices: how its layers lie on the arrays; one that is not there lies in order.
-        quantisation: how to round.
-        masks: the masks at the time of asking.
+        subject: its network's layers are lent another forward pass.
+        quantiser: how values are rounded.
+        hardware_aware: whether the arrays' errors are trained for.
 
     Raises:
         AnalogError: bits, devices or layers that can't be trained.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        matrices: list[CrossbarMatrix],
-        quantisation: Quantisation,
-        masks: Callable[[], Masks],
-    ) -> None:
-        require_convertible(network, quantisation.geometry, quantisation.analog)
-        self.layers = mapped_layers(network, quantisation.analog)
-        self.masks = masks
-        self.geometry = quantisation.geometry
+    after_pruning = True  # it follows the masks
+
+    def __init__(self, subject: Subject, quantiser: type[LayerQuantiser], hardware_aware: bool) -> None:
+        arrays, self.geometry = subject.arrays, subject.rule.geometry
+        require_convertible(subject.network, self.geometry, arrays.analog)
+        self.layers = mapped_layers(subject.network, arrays.analog)
+        self.masks = subject.masks
         self._kept: Masks = {}
-        table = _table(quantisation)
-        placed = {matrix.name: matrix for matrix in matrices}
+        table = _table(arrays, self.geometry, subject.seed) if hardware_aware else None
+        placed = {matrix.name: matrix for matrix in subject.matrices}
         self.quantisers = nn.ModuleDict()
         for name, layer in self.layers.items():
             errors = None
-            if quantisation.settings.hardware_aware:
-                plain = CrossbarMatrix.of_layer(name, layer, row_order=quantisation.analog.row_order)
+            if hardware_aware:
+                plain = CrossbarMatrix.of_layer(name, layer, row_order=arrays.analog.row_order)
                 matrix = placed.get(name, plain)
                 errors = ArrayErrors(
-                    matrix,
-                    self.geometry,
-                    quantisation.adc,
-                    quantisation.device,
-                    quantisation.analog.backend,
-                    table,
+                    matrix, self.geometry, arrays.adc, arrays.device, arrays.analog.backend, table
                 )
-            method = METHODS[quantisation.settings.method]
-            self.quantisers[_key(name)] = method(name, len(layer.weight), self.geometry, errors)
+            self.quantisers[_key(name)] = quantiser(name, len(layer.weight), self.geometry, errors)
+        self.rounding = Rounding("quantised", self.attached, self.quantisers, self.steps)
 
     @contextmanager
     def attached(self) -> Generator[None]:
@@ -148,14 +144,12 @@ class QuantisedTraining(pl.Callback):
             layer.__dict__.pop("forward", None)
 
 
-def _table(quantisation: Quantisation) -> torch.Tensor | None:
-    """Read-back values of the run's device, if it is all that errs and is trained for."""
-    device = quantisation.device
-    exact = reads_exactly(quantisation.geometry, quantisation.adc, device)
-    if not quantisation.settings.hardware_aware or not device.effects or not exact:
+def _table(arrays: Arrays, geometry: CrossbarGeometry, seed: int) -> torch.Tensor | None:
+    """Read-back values of the run's device, if it is all that errs."""
+    exact = reads_exactly(geometry, arrays.adc, arrays.device)
+    if not arrays.device.effects or not exact:
         return None
-    generator = torch.Generator().manual_seed(quantisation.seed)
-    return read_back_table(device, quantisation.geometry, generator)
+    return read_back_table(arrays.device, geometry, torch.Generator().manual_seed(seed))
 
 
 def _key(layer: str) -> str:

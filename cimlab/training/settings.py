@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from cimlab.records.identity import NEVER, PRUNED
+
 # a layer may be called 3, which YAML reads as a number
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 Curve = Literal["one_cycle", "cosine", "constant"]
@@ -28,7 +30,33 @@ class Recipe:
     curve: Curve = "one_cycle"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.2
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    gradient_batches: Annotated[int, Field(ge=1)] = 10
+    gradient_batches: Annotated[int, Field(ge=1), PRUNED] = 10
+
+
+RetrainRate = Literal["rewind", "fine_tune", "restart"]
+PEAK_SCALES: dict[RetrainRate, float] = {"restart": 0.5, "rewind": 1.0, "fine_tune": 0.01}
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ScheduleSettings:
+    """How long to retrain and how fast to learn meanwhile; when to prune is a method's (gradual, iterative) or at once.
+
+    Args:
+        epochs: retraining epochs in all.
+        rate: `rewind` replays the tail of the dense learning-rate curve and `fine_tune` stays at its low end
+            (Renda et al., ICLR 2020); `restart` runs the whole curve again (Le and Hua, ICLR 2021).
+        rate_scale: multiplies the peak learning rate; for `fine_tune` it is the constant rate over the peak.
+            None is 0.5 for restart (half the dense peak), 1 for rewind, 0.01 for fine_tune.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    rate: RetrainRate = "restart"
+    rate_scale: Annotated[float, Field(gt=0, le=10)] | None = None
+
+    @property
+    def peak_scale(self) -> float:
+        """The peak learning rate of retraining, over the dense one."""
+        return PEAK_SCALES[self.rate] if self.rate_scale is None else self.rate_scale
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -52,92 +80,10 @@ class TrainerSettings:
     channels_last: bool = True
     compile: bool = False
     deterministic: bool = False
-    threads: Annotated[int, Field(ge=1)] | None = None
-    devices: Annotated[int, Field(ge=1)] = 1
-    progress: Literal["auto", "bar", "lines", "none"] = "auto"
-    checkpoint_every_s: Annotated[float, Field(ge=0)] = 0.0
-
-
-@dataclass(frozen=True, config=_STRICT)
-class ResizingSettings:
-    """Smaller images at the start of training (`training/resizing.py`).
-
-    Args:
-        share: fraction of the epochs, at their start, on smaller images.
-        scale: their side over that of the whole images.
-        retraining: also in retraining, not in dense training alone.
-    """
-
-    share: Annotated[float, Field(gt=0, lt=1)]
-    scale: Annotated[float, Field(gt=0, lt=1)]
-    retraining: bool
-
-
-@dataclass(frozen=True, config=_STRICT)
-class DistillationSettings:
-    """Soft targets of the dense network in retraining (`training/distillation.py`).
-
-    Args:
-        weight: of the loss on the soft targets; the loss on the labels keeps 1 - weight.
-        temperature: divides the logits of both networks.
-    """
-
-    weight: Annotated[float, Field(gt=0, le=1)]
-    temperature: Annotated[float, Field(gt=0, le=100)]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class PermutationSettings:
-    """Which lines are reordered on the arrays before pruning (`pruning/permutation.py`).
-
-    Args:
-        rows: wordlines.
-        columns: bitlines.
-        rounds: most rounds of the search.
-    """
-
-    rows: bool
-    columns: bool
-    rounds: Annotated[int, Field(ge=1, le=1000)]
-
-    def __post_init__(self) -> None:
-        if not self.rows and not self.columns:
-            raise ValueError("permutation.rows=false with columns=false moves nothing; leave permutation out")
-
-
-@dataclass(frozen=True, config=_STRICT)
-class AdmmSettings:
-    """Training towards the nearest network of whole kept units (`pruning/admm.py`).
-
-    Args:
-        share: fraction of the retraining, at its start; the schedule's events are spread over the rest.
-        updates: of targets and duals, equally spaced.
-        first_rho: strength of the pull after the first update.
-        last_rho: after the last; geometric in between.
-    """
-
-    share: Annotated[float, Field(gt=0, lt=1)]
-    updates: Annotated[int, Field(ge=1, le=10_000)]
-    first_rho: Annotated[float, Field(gt=0, le=1)]
-    last_rho: Annotated[float, Field(gt=0, le=1)]
-
-    def rho_at(self, update: int) -> float:
-        """Strength after an update, the first being 0."""
-        done = update / max(1, self.updates - 1)
-        return self.first_rho * (self.last_rho / self.first_rho) ** done
-
-
-@dataclass(frozen=True, config=_STRICT)
-class QuantisationSettings:
-    """How retraining rounds weights and inputs, at the bits of the geometry (`training/quantisation.py`).
-
-    Args:
-        method: `ste`, the straight-through estimator with ranges from extremes; `lsq`, learned step sizes.
-        hardware_aware: weights as the run's devices give them back, outputs as its ADCs read them.
-    """
-
-    method: Literal["ste", "lsq"]
-    hardware_aware: bool
+    threads: Annotated[Annotated[int, Field(ge=1)] | None, NEVER] = None
+    devices: Annotated[int, Field(ge=1), NEVER] = 1
+    progress: Annotated[Literal["auto", "bar", "lines", "none"], NEVER] = "auto"
+    checkpoint_every_s: Annotated[float, Field(ge=0), NEVER] = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)

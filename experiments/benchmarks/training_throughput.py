@@ -28,7 +28,7 @@ from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.models.vgg import vgg16
 from cimlab.training.callbacks import SeedEpochs
-from cimlab.training.experiment import quiet_lightning
+from cimlab.training.fit import quiet_lightning
 from cimlab.training.module import Classifier
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {

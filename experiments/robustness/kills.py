@@ -35,28 +35,24 @@ from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.training import checkpoints
 
-for heavy in ("sklearn.datasets", "cimlab.runs.train", "cimlab.config.components", "cimlab.training.experiment",
+for heavy in ("sklearn.datasets", "cimlab.runs.train", "cimlab.config.components", "cimlab.training.phases",
               "cimlab.reporting.tables", "cimlab.runs.simulate", "cimlab.analog.convert"):  # fmt: skip
     importlib.import_module(heavy)  # here, so that no fork has to
 
 SMALL = ("train", "recipe.epochs=2", "schedule.epochs=4", "tracker=none", "trainer.threads=1")
 VARIANTS = (
-    ("schedule=gradual", "schedule.prune_events=4", "saliency=taylor", "mapping.every_n_epochs=1"),
+    ("method=[gradual]", "method.gradual.prune_events=4", "saliency=taylor", "mapping.every_n_epochs=1"),
     (
-        "schedule=iterative",
-        "schedule.prune_rounds=2",
+        "method=[iterative]",
+        "method.iterative.prune_rounds=2",
         "saliency=random",
         "optimizer=adamw",
         "optimizer.lr=0.01",
     ),
-    ("schedule=one_shot", "granularity=filter", "data.crop_padding=1", "data.flip=true"),
+    ("granularity=filter", "data.crop_padding=1", "data.flip=true"),
     (
-        "schedule=gradual",
-        "schedule.prune_events=2",
-        "sparsity=admm",
-        "distillation=hinton",
-        "permutation=gather",
-        "quantisation=lsq",
+        "method=[gradual,admm,distillation,reorder,lsq]",
+        "method.gradual.prune_events=2",
         "simulate.at_end=true",
         "simulate.images=50",
     ),

@@ -1,8 +1,8 @@
 """Run many experiments in one process and watch its memory and open files.
 
 Question: does a run leave anything behind? Conditions: the digits network on 256 random images, one dense epoch (found
-again after the first run), one epoch of retraining, no tracker, by itself or with other means in turn (rounding,
-distillation, ADMM, permutation, simulation on the arrays), and another budget each run so that none is skipped;
+again after the first run), one epoch of retraining, no tracker, by itself or with other methods in turn (rounding,
+distillation, ADMM, reordering, simulation on the arrays), and another budget each run so that none is skipped;
 resident memory and open files after every run. Growth is from the median of the runs right after warm-up (a tenth of
 all, at least 5) to the median of the last as many.
 
@@ -30,10 +30,10 @@ WORDS = (
     "data=fake", "data.num_images=256", "data.image_size=8", "data.in_channels=1", "data.validation_size=64",
     "data.batch_size=64",
 )  # fmt: skip
-MEANS: tuple[tuple[str, ...], ...] = (
+METHODS: tuple[tuple[str, ...], ...] = (
     (),
-    ("quantisation=lsq", "distillation=hinton"),
-    ("sparsity=admm", "permutation=gather"),
+    ("method=[lsq,distillation]",),
+    ("method=[admm,reorder]",),
     ("simulate.at_end=true", "simulate.images=16", "simulate.calibration_batches=1"),
 )
 ALLOWED = 0.05
@@ -54,7 +54,7 @@ def experiment(runs: int) -> bool:
     memory, files = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for run in range(runs):
-            words = [*WORDS, *MEANS[run % len(MEANS)], f"paths.output_dir={scratch}"]
+            words = [*WORDS, *METHODS[run % len(METHODS)], f"paths.output_dir={scratch}"]
             remaining = 0.2 + 0.5 * run / runs  # another budget each time, the same dense network
             try:
                 with contextlib.redirect_stdout(io.StringIO()):

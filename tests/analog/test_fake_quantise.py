@@ -28,8 +28,14 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.models.resnet_cifar import CifarResNet
-from cimlab.training.quantisation import Quantisation, QuantisedTraining
-from cimlab.training.settings import QuantisationSettings
+from cimlab.pruning.allocation import Budget
+from cimlab.pruning.granularities.operation_unit import OperationUnit
+from cimlab.pruning.masks import PruningRule
+from cimlab.pruning.saliency import L2
+from cimlab.training.methods.base import Arrays, Subject
+from cimlab.training.methods.lsq import Lsq
+from cimlab.training.methods.ste import Ste
+from cimlab.training.quantisation import QuantisedTraining
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 FOUR_BITS = CrossbarGeometry(weight_bits=4, input_bits=4)
@@ -170,15 +176,10 @@ def rounding_training(
     network: nn.Module, method: Literal["ste", "lsq"], geometry: CrossbarGeometry, batches: list[torch.Tensor]
 ) -> QuantisedTraining:
     """A few steps of quantised training on made-up labels."""
-    plan = Quantisation(
-        QuantisationSettings(method=method, hardware_aware=False),
-        geometry,
-        AnalogSettings(),
-        IdealAdc(),
-        Device(),
-        seed=0,
-    )
-    training = QuantisedTraining(network.train(), [], plan, dict)
+    rule = PruningRule(OperationUnit(), L2(), geometry)
+    arrays = Arrays(AnalogSettings(), IdealAdc(), Device())
+    subject = Subject(network.train(), [], [], rule, Budget(1.0), arrays, (3, 10, 10), epochs=1, seed=0)
+    training = {"ste": Ste, "lsq": Lsq}[method](hardware_aware=False).part(subject)
     optimizer = torch.optim.SGD([*network.parameters(), *training.quantisers.parameters()], lr=0.02)
     with training.attached():
         for images in batches:

@@ -26,9 +26,7 @@ ODD_VALUES = st.sampled_from(ODD) | st.text(st.characters(exclude_characters="\0
 NUMBERS = st.integers(-3, 300).map(str) | st.floats(-2, 2).map(repr) | st.sampled_from(["1e-3", "0.5", "1.0"])
 PATHS = ("paths.", "data.data_dir")
 """Keys whose value names a folder that an accepted run would make."""
-SPREAD = ("means",)
-"""Groups whose files hold keys of the whole configuration."""
-LISTED = ("device",)
+LISTED = ("device", "method")
 """Groups that take a list of choices."""
 NEVER = ("data.download",)
 """Keys that are left alone: nothing here asks a network."""
@@ -57,7 +55,7 @@ def choice_leaves(group: str) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         node = OmegaConf.to_container(OmegaConf.load(path))
-        keys = {} if group in SPREAD else {f"{group}.{key}": value for key, value in leaves(node).items()}
+        keys = {f"{group}.{key}": value for key, value in leaves(node).items()}
         found[path.stem] = {key: value for key, value in keys.items() if key not in NEVER}
     return found
 
@@ -102,8 +100,7 @@ def settings(draw: st.DrawFn) -> str:
 
 def chosen(group: str, choice: str) -> str:
     """GROUP=CHOICE, as the group takes it."""
-    sign = "+" if group in SPREAD else ""
-    return f"{sign}{group}=[{choice}]" if group in LISTED else f"{sign}{group}={choice}"
+    return f"{group}=[{choice}]" if group in LISTED else f"{group}={choice}"
 
 
 def joined(parts: list[list[str]]) -> list[str]:
@@ -124,7 +121,7 @@ def choices(draw: st.DrawFn) -> str:
 @st.composite
 def choices_with_a_key(draw: st.DrawFn) -> list[str]:
     """GROUP=CHOICE and a value for one of the keys that this choice brings: most of them the default has not."""
-    group = draw(st.sampled_from([group for group in sorted(CHOICES) if group not in SPREAD]))
+    group = draw(st.sampled_from(sorted(CHOICES)))
     choice = draw(st.sampled_from(sorted(CHOICES[group])))
     keys = CHOICES[group][choice]
     key = draw(st.sampled_from(sorted(keys)))

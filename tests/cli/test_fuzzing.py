@@ -19,7 +19,7 @@ from conftest import Cimlab, one_line
 from hypothesis import HealthCheck, Phase, event, given, seed, settings
 
 from cimlab.records.record import RECORD_FILE, RunRecord
-from cimlab.training import experiment
+from cimlab.training import tracking
 from tests.cli.fuzzing import COMMAND_LINES, PLAUSIBLE_LINES
 
 CASES = int(os.environ.get("CIMLAB_FUZZ_CASES", "60"))
@@ -61,7 +61,7 @@ def test_a_command_line_is_accepted_or_refused_in_one_line(
 
     with monkeypatch.context() as patch:
         patch.chdir(tmp_path)
-        patch.setattr(experiment, "make_tracker", begin)
+        patch.setattr(tracking, "make_tracker", begin)
         try:
             answer = cimlab(
                 "train", *OWN, *(["data.download=false"] if "data=cifar" in str(words) else []), *words

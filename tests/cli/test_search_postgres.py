@@ -137,7 +137,7 @@ def test_two_searches_at_once_share_the_trials_of_a_server(
 ) -> None:
     from sqlalchemy import make_url
 
-    import_module("cimlab.training.experiment")  # now, so that this search comes in while the other works
+    import_module("cimlab.training.phases")  # now, so that this search comes in while the other works
     url = make_url(server).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     command = [sys.executable, "-m", "cimlab", *words(server), "--trials=2"]
     other = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -157,7 +157,7 @@ def test_a_time_budget_stops_cleanly_and_the_same_command_goes_on(sweep: Cimlab,
         (("--time-budget=soon",), "argument --time-budget: soon: give a number"),
         (("hydra/launcher=nope",), "hydra/launcher"),
         (("prune.remainin=0.5",), "did you mean prune.remaining?"),
-        (("distillation=null",), "~GROUP leaves an optional one out"),
+        (("distillation=hinton",), "say method=[distillation]"),
         (("--jobs=0",), "argument --jobs: 0: give a whole number"),
         (("--no-such-option",), "--no-such-option"),
     ],
@@ -269,17 +269,26 @@ def test_several_processes_give_the_same_records(launcher: str, sweep: Cimlab, t
 def test_a_multirun_in_other_processes_sums_up_and_counts_failures(cimlab: Cimlab, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    (tmp_path / ".multirun" / "killed").mkdir(parents=True)
-    (tmp_path / ".multirun" / "killed" / "0").write_text("{}")
     answer = cimlab(
         "train", "-m", *SMALL, *launcher, "optimizer.lr=0.1,1e20", "recipe.warmup=0",
         f"paths.output_dir={tmp_path}",
     )  # fmt: skip
     assert answer.code == 1
-    assert "1 of 2 runs failed" in answer.err
+    assert "1 of 2 points are done" in answer.err
+    assert "loss became" in answer.err
     assert "plot: " in answer.out
     assert len(records(tmp_path)) == 1
-    assert not [path for path in (tmp_path / ".multirun").iterdir() if path.is_dir()]  # nor a killed one's
+
+
+def test_axes_that_only_price_train_nothing_more(cimlab: Cimlab, tmp_path: Path) -> None:
+    answer = cimlab(
+        "train", "-m", *SMALL, "technology=isaac32,neurosim22_rram", "adc_price=isaac_table,murmann", "seed=0,1",
+        f"paths.output_dir={tmp_path}",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "multirun: 8 points, 2 of them different" in answer.out
+    assert "technology, adc_price: makes no other run, so nothing is trained for it" in answer.out
+    assert len(records(tmp_path)) == 2
 
 
 def test_what_a_job_elsewhere_leaves_is_json_and_never_unpickled(tmp_path: Path) -> None:
@@ -322,13 +331,13 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
 ) -> None:
     import errno
 
-    from cimlab.grids import worker
     from cimlab.records.record import RecordError
+    from cimlab.runs.planned import PlannedRun
 
     path = experiment(tmp_path, granularity="weight,filter")
-    genuine, calls = worker.perform, []
+    genuine, calls = PlannedRun.perform, []
 
-    def full(planned):
+    def full(planned: PlannedRun):
         calls.append(planned)
         if len(calls) == 1:
             return genuine(planned)
@@ -338,7 +347,7 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
             raise RecordError("can't write") from problem
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "perform", full)
+        patch.setattr(PlannedRun, "perform", full)
         answer = sweep(path)
     assert answer.code == 1
     assert "no space left" in answer.err

@@ -14,7 +14,7 @@ from cimlab.training import checkpoints
 
 ROOT = Path(__file__).parents[2]
 DENSE = ROOT / "paper" / "dense"
-STARTED_FROM = DENSE / "97cfa8962c103d198aa1fae7c38403080b14b6180de9c9c9d53ceb4250d408f7"
+STARTED_FROM = DENSE / "f34e45c72d77a39005a2d07fdb5097de4516acd25f3a08a316dcaed8ad06d21c"
 """The network that the CIFAR-10 records of ResNet-20 start from."""
 PLACES = [
     path

@@ -13,7 +13,8 @@ from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.grids.composition import Grid, read_grid
 from cimlab.grids.planning import make_plan, planned_run
 from cimlab.records.record import Remembered, content_hash, hash_of_texts
-from cimlab.runs.train import identities
+from cimlab.runs.identity import identity_of
+from cimlab.runs.planned import PlannedRun
 
 # a search draws from intervals, a grid enumerates
 EXPERIMENTS = [
@@ -27,7 +28,8 @@ HARD = {
     "a folder that others are made of": {"paths.output_dir": "a,b", "paths.data_dir": "c,d"},
     "a group and a key inside it": {"geometry": "default,small,large", "geometry.active_rows": "8,16"},
     "a group and a key that only some choices have": {"model": "vgg8,vgg8_half", "model.width": "0.25,1.0"},
-    "a group that only the first choice fills": {"+means": "permutation,baseline,gradual,admm", "seed": "0,1"},
+    "a list of choices": {"method": "[reorder],[],[gradual],[gradual,admm]", "seed": "0,1"},
+    "a group that only the first choice fills": {"method": "[reorder],[]", "seed": "0,1"},
     "mappings": {"++prune.layer_remaining": "{},{a:0.5},{b:0.25,c:1}", "prune.remaining": "0.5,0.25"},
     "values of several types": {"geometry.adc_bits": "null,5", "trainer.compile": "true,false", "seed": "range(3)"},
     "keys that a file does not have": {"+model.stem": "a,b", "seed": "0,1"},
@@ -67,7 +69,9 @@ def assert_same(grid: Grid, path: Path, folder: Path, sample: int, checked: bool
         assert document["choices"].items() <= choices.items()
         if checked:
             planned = planned_run(grid, place)
-            assert (planned.run, planned.dense_run) == identities(plain, check(own, TrainConfig))
+            check(own, TrainConfig)
+            assert isinstance(planned, PlannedRun)
+            assert planned.identity == identity_of(plain)
 
 
 @pytest.mark.parametrize("name", HARD)

@@ -66,7 +66,7 @@ def test_a_resumed_run_is_readable_among_others_and_has_its_whole_curve_and_its_
     (tmp_path / "conf" / "experiments" / "my_grid.yaml").write_text(GRID)
     words = (
         f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "+experiments=my_grid", "tracker=wandb", "schedule.epochs=2",
-        "tracker.entity=lab", "distillation=hinton",
+        "tracker.entity=lab", "method=[distillation]",
     )  # fmt: skip
     with killed_in_epoch(monkeypatch, 1):
         assert train(*words).code == 1
@@ -77,7 +77,7 @@ def test_a_resumed_run_is_readable_among_others_and_has_its_whole_curve_and_its_
     assert sent.run.display_name == record.name
     assert sent.run.run_group == "my_grid"
     assert sent.run.job_type == "train"
-    assert list(sent.run.tags) == ["digits_cnn", "digits", "operation_unit", "hinton"]
+    assert list(sent.run.tags) == ["digits_cnn", "digits", "operation_unit", "distillation"]
     assert sent.run.notes == "does it pay?"
     assert sent.config["choices"]["granularity"] == "operation_unit"
     assert sent.config["prune"] == record.config["prune"]

@@ -24,9 +24,9 @@ def network_of(folder: Path) -> dict:
 
 
 SCHEDULES = {
-    "one_shot": [],
-    "iterative": ["schedule.prune_rounds=2", "schedule.epochs=4"],
-    "gradual": ["schedule.prune_events=4", "schedule.epochs=4"],
+    "at once": [],
+    "iterative": ["method=[iterative]", "method.iterative.prune_rounds=2", "schedule.epochs=4"],
+    "gradual": ["method=[gradual]", "method.gradual.prune_events=4", "schedule.epochs=4"],
 }
 
 
@@ -35,7 +35,7 @@ SCHEDULES = {
 def test_every_schedule_reaches_its_budget_and_beats_chance(
     schedule: str, rate: str, train: Cimlab, tmp_path: Path
 ) -> None:
-    words = ["recipe.epochs=3", f"schedule={schedule}", f"schedule.rate={rate}", *SCHEDULES[schedule]]
+    words = ["recipe.epochs=3", f"schedule.rate={rate}", *SCHEDULES[schedule]]
     answer = train(*words, "prune.remaining=0.3", "granularity=operation_unit")
     assert answer.code == 0, answer.err
     record = the_record(tmp_path)
@@ -278,7 +278,7 @@ def test_an_output_folder_that_cannot_be_written_is_told_before_training(
 def test_a_failing_run_of_a_sweep_stops_none_of_the_others(train: Cimlab, tmp_path: Path) -> None:
     answer = train("-m", "optimizer.lr=0.1,1e20", "recipe.warmup=0")
     assert answer.code == 1
-    assert "1 of 2 runs failed" in answer.err
+    assert "1 of 2 points are done" in answer.err
     assert the_record(tmp_path).config["optimizer"]["lr"] == 0.1
 
 
@@ -299,7 +299,7 @@ def test_a_killed_retraining_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped from outside after two of four epochs, by an exception that nothing in the run handles."""
-    words = ("schedule=gradual", "schedule.epochs=4", "schedule.prune_events=4", "saliency=taylor")
+    words = ("method=[gradual]", "schedule.epochs=4", "method.gradual.prune_events=4", "saliency=taylor")
     whole = tmp_path / "whole"
     train(*words, f"paths.output_dir={whole}")
     expected = the_record(whole)

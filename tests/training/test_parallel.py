@@ -17,7 +17,7 @@ from cimlab.records.history import read_rows
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 WORDS = (
-    "schedule.epochs=2", "saliency=taylor", "trainer.accelerator=cpu", "distillation=hinton", "permutation=gather",
+    "schedule.epochs=2", "saliency=taylor", "trainer.accelerator=cpu", "method=[distillation,reorder]",
 )  # fmt: skip
 
 

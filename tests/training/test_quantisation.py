@@ -12,11 +12,11 @@ from cimlab.config.compose import conf_dir
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
-from cimlab.runs.train import identities
+from cimlab.runs.identity import identity_of
 
 AWARE = (
-    "quantisation=lsq",
-    "quantisation.hardware_aware=true",
+    "method=[lsq]",
+    "method.lsq.hardware_aware=true",
     "device=[programming_variation]",
     "geometry.adc_bits=5",
     "geometry.weight_bits=4",
@@ -48,7 +48,7 @@ def test_quantisers_go_where_the_test_goes(
         original(self)
 
     monkeypatch.setattr(Classifier, "on_test_epoch_end", watched)
-    assert train("quantisation=lsq").code == 0
+    assert train("method=[lsq]").code == 0
     assert there == [0, 0, 0, 4]  # dense, pruned, retrained, quantised
 
 
@@ -56,7 +56,7 @@ def test_quantisers_go_where_the_test_goes(
 def test_a_quantised_run_is_plain_on_disk_and_the_same_on_the_arrays(
     method: str, train: Cimlab, tmp_path: Path
 ) -> None:
-    answer = train(f"quantisation={method}", "recipe.epochs=2", "schedule.epochs=2", "simulate.at_end=true")
+    answer = train(f"method=[{method}]", "recipe.epochs=2", "schedule.epochs=2", "simulate.at_end=true")
     assert answer.code == 0, answer.err
     record, content = the_record(tmp_path), network_of(tmp_path)
     (dense,) = (tmp_path / "dense").glob("*/network.pt")
@@ -73,7 +73,7 @@ def test_a_quantised_run_is_plain_on_disk_and_the_same_on_the_arrays(
         "remaining": 0.25,
     }  # fmt: skip
     assert set(record.accuracy) == {"dense", "pruned", "retrained", "quantised"}
-    again = train(f"quantisation={method}", "recipe.epochs=2", "schedule.epochs=2", "simulate.at_end=true")
+    again = train(f"method=[{method}]", "recipe.epochs=2", "schedule.epochs=2", "simulate.at_end=true")
     assert again.out.count("already done") == 2
 
 
@@ -83,7 +83,7 @@ def test_learning_at_two_bits_beats_rounding_afterwards(
     bits = ("geometry.weight_bits=2", "geometry.input_bits=2")
     words = ("recipe.epochs=4", "schedule.epochs=3", *bits)
     learned, after = tmp_path / "learned", tmp_path / "after"
-    assert train(*words, "quantisation=lsq", f"paths.output_dir={learned}").code == 0
+    assert train(*words, "method=[lsq]", f"paths.output_dir={learned}").code == 0
     shutil.copytree(learned / "dense", after / "dense")
     assert train(*words, "simulate.at_end=true", f"paths.output_dir={after}").code == 0
     (path,) = after.glob(f"digits_cnn*/{SIMULATION_FILE}")
@@ -100,7 +100,7 @@ def accuracies_without_and_with_awareness(
         output = tmp_path / aware
         answer = train(
             *words,
-            f"quantisation.hardware_aware={aware}",
+            f"method.lsq.hardware_aware={aware}",
             f"paths.output_dir={output}",
             f"paths.dense_dir={tmp_path / 'dense'}",
         )
@@ -112,7 +112,7 @@ def accuracies_without_and_with_awareness(
 
 def test_training_with_a_coarse_adc_in_the_loop_recovers_what_it_costs(train: Cimlab, tmp_path: Path) -> None:
     words = (
-        "quantisation=lsq",
+        "method=[lsq]",
         "geometry.adc_bits=4",
         "geometry.weight_bits=4",
         "geometry.input_bits=4",
@@ -128,7 +128,7 @@ def test_training_with_several_chips_in_every_batch_recovers_what_their_variatio
     train: Cimlab, tmp_path: Path
 ) -> None:
     words = (
-        "quantisation=lsq",
+        "method=[lsq]",
         "geometry.weight_bits=4",
         "geometry.input_bits=4",
         "device=[programming_variation]",
@@ -146,7 +146,12 @@ def test_training_with_several_chips_in_every_batch_recovers_what_their_variatio
 def test_a_killed_hardware_aware_run_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*AWARE, "schedule.epochs=3", "schedule=gradual", "schedule.prune_events=3")
+    words = (
+        *AWARE[1:],
+        "method=[lsq,gradual]",
+        "schedule.epochs=3",
+        "method.gradual.prune_events=3",
+    )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(*words, f"paths.output_dir={whole}").code == 0
     shutil.copytree(whole / "dense", killed / "dense")
@@ -167,15 +172,15 @@ def test_a_killed_hardware_aware_run_goes_on_to_the_same_result(
     [
         (["geometry.weight_bits=9"], "geometry.weight_bits=9 can't be trained; use 2 to 8"),
         (["geometry.input_bits=1"], "geometry.input_bits=1 can't be trained; use 2 to 8"),
-        (["trainer.compile=true"], "trainer.compile=true: quantised retraining runs uncompiled"),
-        (["quantisation.method=lsd"], "quantisation.method=lsd"),
-        (["quantisation.bits=4"], "quantisation.bits"),
+        (["trainer.compile=true"], "trainer.compile=true: rounded retraining runs uncompiled"),
+        (["method.lsq.hardware_aware=maybe"], "method.lsq.hardware_aware=maybe"),
+        (["+method.lsq.bits=4"], "unknown key method.lsq.bits"),
     ],
 )
 def test_what_can_not_be_trained_is_refused_before_training(
     words: list[str], complaint: str, train: Cimlab
 ) -> None:
-    answer = train("quantisation=lsq", *words)
+    answer = train("method=[lsq]", *words)
     assert answer.code == 2
     assert complaint in one_line(answer.err)
     assert "epoch" not in answer.out
@@ -191,15 +196,17 @@ def test_a_device_that_can_not_be_drawn_cell_by_cell_is_refused_before_training(
 def identity(*overrides: str) -> tuple[str, str]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose("train", list(overrides))
-    return identities(plain_config(config), check(config, TrainConfig))
+    check(config, TrainConfig)
+    found = identity_of(plain_config(config))
+    return found.run, found.dense
 
 
 def test_arrays_are_part_of_a_run_only_where_it_is_trained_for_them() -> None:
     arrays = ("adc=mse", "device=[read_noise]", "analog.backend=reference", "simulate.at_end=true")
     assert identity(*arrays) == identity()
-    assert identity("quantisation=lsq", *arrays) == identity("quantisation=lsq")
-    assert identity("quantisation=lsq") != identity()
-    assert identity("quantisation=lsq", "analog.digital=['0']") != identity("quantisation=lsq")
-    aware = ("quantisation=lsq", "quantisation.hardware_aware=true")
+    assert identity("method=[lsq]", *arrays) == identity("method=[lsq]")
+    assert identity("method=[lsq]") != identity()
+    assert identity("method=[lsq]", "analog.digital=['0']") != identity("method=[lsq]")
+    aware = ("method=[lsq]", "method.lsq.hardware_aware=true")
     assert identity(*aware, "adc=mse") != identity(*aware)
     assert identity(*aware)[1] == identity()[1]  # the dense network is shared

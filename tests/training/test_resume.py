@@ -16,7 +16,7 @@ from cimlab.pruning.allocation import Budget
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 from cimlab.pruning.masks import PruningRule
 from cimlab.pruning.saliency import L2
-from cimlab.pruning.schedules import Gradual
+from cimlab.pruning.schedules import cubic_events
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training.module import Classifier
 from cimlab.training.prune_retrain import PruneRetrain
@@ -38,7 +38,7 @@ def test_runs_killed_at_random_moments_end_with_the_same_record() -> None:
 def test_checkpoints_that_come_too_soon_are_skipped_and_the_result_is_the_same(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("trainer.checkpoint_every_s=1e6", "recipe.epochs=3", "schedule=gradual", "schedule.epochs=3")
+    words = ("trainer.checkpoint_every_s=1e6", "recipe.epochs=3", "method=[gradual]", "schedule.epochs=3")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(*words, f"paths.output_dir={whole}").code == 0
     with killed_in_epoch(monkeypatch, 2):
@@ -55,9 +55,9 @@ def test_masks_of_a_checkpoint_go_where_the_network_is() -> None:
     module = Classifier(
         nn.Sequential(nn.Conv2d(3, 4, 3)), lambda groups: torch.optim.SGD(groups), lambda _: 1.0
     )
-    schedule = Gradual(epochs=4, rate="restart", rate_scale=None, prune_events=2, prune_share=0.5)
+    events = cubic_events(0.5, 2, 0.5)
     rule = PruningRule(OperationUnit(), L2(), CrossbarGeometry())
-    callback = PruneRetrain([], rule, Budget(0.5, "global", 0.01, {}), schedule, 0, 1)
+    callback = PruneRetrain([], rule, Budget(0.5, "global", 0.01, {}), events, 0, 1)
     callback.load_state_dict(
         {
             "masks": {"0": torch.ones(4, 3, 3, 3, dtype=torch.bool)},

@@ -48,7 +48,7 @@ def test_a_training_checkpoint_of_another_run_is_told_and_left_aside(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that was copied or renamed: the same network, pruned otherwise, would go on without a word."""
-    words = ("schedule=gradual", "schedule.epochs=3", "schedule.prune_events=3")
+    words = ("method=[gradual]", "schedule.epochs=3", "method.gradual.prune_events=3")
     train(*words, "granularity=weight", f"paths.output_dir={tmp_path / 'whole'}")
     for place, granularity in (("stranger", "filter"), ("mine", "weight")):
         shutil.copytree(tmp_path / "whole" / "dense", tmp_path / place / "dense")

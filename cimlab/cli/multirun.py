@@ -1,0 +1,37 @@
+"""`cimlab train -m` and `cimlab simulate -m`: a grid without a file, planned and run as `cimlab sweep` does."""
+
+from __future__ import annotations
+
+import time
+
+from cimlab.cli.application import MANY, hydra_options
+from cimlab.cli.sweep import Terms, announce, carry_out
+from cimlab.config.errors import ConfigError
+from cimlab.grids.composition import Command, grid_of_words
+from cimlab.grids.planning import collector_paused, plan_of
+
+
+def asked_for(words: list[str]) -> bool:
+    """Whether the words ask for several runs, rather than for help or for one configuration to be shown."""
+    if not any(word in MANY for word in words):
+        return False
+    options = hydra_options(words)
+    return not (options.help or options.hydra_help or options.info or options.shell_completion)
+
+
+def run(command: Command, words: list[str]) -> int:
+    """Run every combination of the words' values once; an exit code.
+
+    Failures of earlier multiruns are tried again: nobody would type the same command to be told of them.
+
+    Raises:
+        ConfigError: a word, a value or a combination is refused; nothing was run.
+    """
+    options = hydra_options(words)
+    if options.cfg or options.resolve or options.package:
+        raise ConfigError("--cfg, --resolve and --package show one configuration; leave -m out")
+    started = time.time()
+    with collector_paused():
+        plan = plan_of(grid_of_words(command, options.overrides, options.config_dir), retry_failed=True)
+    announce(plan, time.time() - started)
+    return carry_out(plan, None, Terms(started, retry_failed=True))

@@ -1,0 +1,96 @@
+"""The identity of a run and of its dense network: content hashes of the settings that count (`records/identity.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cimlab.config.schema import KNOWN_BY_FOLDER, TrainConfig
+from cimlab.config.sources import source_hashes
+from cimlab.records.identity import ALWAYS, marks, selector, uncounted
+from cimlab.records.record import Remembered, canonical, hash_of_texts
+from cimlab.runs.folders import file_hash
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is.
+
+    Args:
+        run: content hash of all that shapes the result.
+        dense: of all that shapes the dense network.
+        uncounted: settings that shape neither, dotted.
+        sources: file -> hash of the code from outside cimlab that the configuration names.
+    """
+
+    run: str
+    dense: str
+    uncounted: tuple[str, ...]
+    sources: dict[str, str]
+
+
+def identity_of(plain: Mapping[str, Any], text_of: Remembered | None = None) -> Identity:
+    """The identity of a checked configuration in plain containers; planning many, give each the same `text_of`.
+
+    Raises:
+        ConfigError: the checkpoint or a source file can't be read.
+    """
+    text_of = text_of or Remembered()
+    known = conditions(plain)
+    extra = {key: canonical(value) for key, value in _beside(plain).items()}
+    run, dense = dict(extra), dict(extra)
+    for key, (mark, schema) in marks(TrainConfig).items():
+        if plain.get(key) is None:
+            continue
+        if mark.in_phase("run", known):
+            run[key] = text_of(plain[key], selector(mark, schema, "run", known))
+        if mark.in_phase("dense", known):
+            dense[key] = text_of(plain[key], selector(mark, schema, "dense", known))
+    if plain.get("checkpoint") is not None:
+        run["checkpoint"] = canonical(file_hash(Path(plain["checkpoint"])))
+    dense["method"] = canonical(_dense_methods(plain["method"]))
+    return Identity(hash_of_texts(run), hash_of_texts(dense), unshaping(plain), source_hashes(plain))
+
+
+def counted(plain: Mapping[str, Any], schema: type) -> dict[str, Any]:
+    """What of a configuration counts, with the code that it names from outside; of data in a folder, its name."""
+    found = selector(ALWAYS, schema, "run", frozenset())(plain)
+    return {**found, **_beside(plain)}
+
+
+def _beside(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts and is no setting: hashes of sources, and the folder of data that are known by it."""
+    sources = source_hashes(plain)
+    extra: dict[str, Any] = {"sources": sorted(sources.values())} if sources else {}
+    if plain["data"].get("_target_") in KNOWN_BY_FOLDER:
+        extra["data.folder"] = Path(plain["data"]["data_dir"]).resolve().name
+    return extra
+
+
+def conditions(plain: Mapping[str, Any]) -> frozenset[str]:
+    """What training knows of the hardware.
+
+    `bits`: it rounds; `converters`: it is told of ADCs and devices; `steps`, `prices`: units are ranked by what
+    they cost.
+    """
+    rounding = [node for node in plain["method"].values() if "hardware_aware" in node]
+    known = {"bits"} if rounding else set()
+    known |= {"converters"} if any(node["hardware_aware"] for node in rounding) else set()
+    known |= {"steps"} if plain["prune"].get("allocation") == "steps" else set()
+    return frozenset(known)
+
+
+def unshaping(plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings of a configuration that are no part of its identity, dotted."""
+    return tuple(uncounted(plain, TrainConfig, conditions(plain)))
+
+
+def _dense_methods(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Methods that take part in dense training; whether they go on in retraining does not matter to it."""
+    return {
+        name: {key: value for key, value in node.items() if key != "phases"}
+        for name, node in methods.items()
+        if "dense" in node.get("phases", ())
+    }

@@ -1,0 +1,191 @@
+"""The parts of a run, built from its checked configuration: torch is imported from here on, nothing is read yet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from cimlab.config import errors
+from cimlab.config.arrays import make_adc, make_device
+from cimlab.config.schema import TrainConfig
+from cimlab.runs.planned import PlannedRun
+from cimlab.training.settings import TrackerSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from cimlab.data.base import ImageDataModule
+    from cimlab.hardware.cost import CostModel
+    from cimlab.pruning.masks import PruningRule
+    from cimlab.training.fit import Training
+    from cimlab.training.methods.base import Arrays, Method, Subject
+    from cimlab.training.module import OptimizerFactory
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a configuration names, built.
+
+    Args:
+        build_network: makes the network, weights initialised; called after seeding.
+        data: the data set, checked but not loaded.
+        rule: granularity, saliency, geometry.
+        methods: by name, in the order in which they were chosen.
+        optimizer_factory: parameter groups to optimiser.
+        cost: what the mapped network is priced with.
+        arrays: what computes in the end.
+        tracker: settings, with the group that the run belongs to.
+    """
+
+    build_network: Callable[[], nn.Module]
+    data: ImageDataModule
+    rule: PruningRule
+    methods: dict[str, Method]
+    optimizer_factory: OptimizerFactory
+    cost: CostModel
+    arrays: Arrays
+    tracker: TrackerSettings
+
+
+def assemble(planned: PlannedRun) -> Parts:
+    """Build the parts.
+
+    Raises:
+        ConfigError: a part refuses its arguments, or the machine lacks what was asked for.
+    """
+    import torch
+    from torch import nn
+
+    from cimlab.analog.convert import require_convertible
+    from cimlab.config.components import Component
+    from cimlab.config.hardware import make_cost_model, refuse_unpriceable
+    from cimlab.pruning.masks import PruningRule
+    from cimlab.training.methods.base import Arrays
+
+    config = planned.config
+    _refuse_machine(config)
+
+    def part(key: str, given: tuple[str, ...] = ()) -> Component:
+        return Component(key, getattr(config, key), config.extensions, given)
+
+    model = part("model", ("num_classes", "in_channels"))
+    optimizer = part("optimizer", ("params",))
+    rule = PruningRule(part("granularity").build(), part("saliency").build(), config.geometry)
+    data = part("data").build()
+    # an impossible learning rate is refused here, not after loading
+    optimizer.build(nn.Linear(1, 1).parameters())
+    cost = make_cost_model(
+        config.technology, config.adc_price, config.chip, planned.choices, config.extensions
+    )
+    refuse_unpriceable(cost, config.geometry)
+    adc, device = make_adc(config.adc, config.extensions), make_device(config.device, config.extensions)
+    methods = {
+        name: Component(f"method.{name}", node, config.extensions).build()
+        for name, node in config.method.items()
+    }
+
+    def build_network() -> Any:
+        network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
+        if config.simulate.at_end:
+            require_convertible(network, config.geometry, config.analog)
+        return network.to(memory_format=torch.channels_last) if config.trainer.channels_last else network
+
+    return Parts(
+        build_network=build_network,
+        data=data,
+        rule=rule,
+        methods=methods,
+        optimizer_factory=lambda groups: optimizer.build(groups),
+        cost=cost,
+        arrays=Arrays(config.analog, adc, device),
+        tracker=replace(config.tracker, group=config.tracker.group or planned.grid),
+    )
+
+
+def training_of(planned: PlannedRun, parts: Parts) -> Training:
+    """How both phases of the run are trained."""
+    from cimlab.training.fit import Training
+
+    config = planned.config
+    return Training(parts.data, parts.optimizer_factory, config.recipe, config.trainer, config.seed)
+
+
+def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
+    """The untrained network, its matrices, and what is to become of it; the same in every process of a run.
+
+    Raises:
+        PruningError: nothing may be pruned.
+        NetworkShapeError: the network can't compute the data's images.
+    """
+    from cimlab.crossbar.matrix import network_matrices
+    from cimlab.training.budget import budget_of, prunable_matrices
+    from cimlab.training.fit import begin
+    from cimlab.training.methods.base import Subject
+
+    config = planned.config
+    begin(config.seed, _threads(config))
+    network = parts.build_network()
+    shape = (parts.data.in_channels, parts.data.image_size, parts.data.image_size)
+    matrices = network_matrices(network, shape, config.mapping.row_order)
+    return Subject(
+        network=network,
+        matrices=matrices,
+        prunable=prunable_matrices(matrices, config.prune),
+        rule=parts.rule,
+        budget=budget_of(config.prune),
+        arrays=parts.arrays,
+        image_shape=shape,
+        epochs=config.schedule.epochs,
+        seed=config.seed,
+        compile=config.trainer.compile,
+        devices=config.trainer.devices,
+    )
+
+
+def _threads(config: TrainConfig) -> int | None:
+    """Processor threads of a process: as asked, or a fair share of the cores; None leaves torch's choice."""
+    settings = config.trainer
+    if settings.threads is not None or settings.devices == 1:
+        return settings.threads
+    return max(1, len(os.sched_getaffinity(0)) // settings.devices)
+
+
+def _refuse_machine(config: TrainConfig) -> None:
+    """Refuse accelerators and devices that are not there, and tell of a precision that is emulated."""
+    import torch
+
+    accelerated = torch.accelerator.is_available()
+    if config.trainer.accelerator == "gpu" and not accelerated:
+        errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
+    if config.trainer.accelerator == "cpu" or not accelerated:
+        _tell_of_emulation(config.trainer.precision)
+    devices, batch = config.trainer.devices, config.data.get("batch_size")
+    if devices == 1:
+        return
+    gpus = torch.accelerator.device_count() if config.trainer.accelerator != "cpu" else 0
+    there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "processor cores")
+    if devices > there:
+        errors.refuse("trainer.devices", devices, f"this machine has {there} {kind}; use at most so many")
+    if config.trainer.compile:
+        errors.refuse("trainer.compile", "true", "was tried on one device only; set trainer.compile=false")
+    if isinstance(batch, int) and batch % devices:
+        errors.refuse(
+            "trainer.devices", devices, f"each device takes an equal part of data.batch_size={batch}"
+        )
+
+
+@cache  # once a process, not once a run
+def _tell_of_emulation(precision: str) -> None:
+    import torch
+
+    if precision == "bf16-mixed" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        print(
+            "cimlab: trainer.precision=bf16-mixed: this processor has no AVX-512, so bfloat16 is emulated, about "
+            "ten times slower than float32; trainer=default is float32",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,116 @@
+"""A run that was checked and has its name and place, but has not begun."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cimlab.config.arrays import device_name
+from cimlab.config.compose import shipped_target
+from cimlab.config.schema import TrainConfig, choice_names
+from cimlab.records.record import RECORD_FILE, Remembered, RunRecord
+from cimlab.runs.identity import Identity, identity_of
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What is going to be done.
+
+    Args:
+        config: typed; plain: the same in plain containers, for the record.
+        choices: group -> choice; methods joined by +.
+        identity: content hashes of what shapes the result, and the dense network.
+        grid: the experiment file that the run is a point of.
+    """
+
+    config: TrainConfig
+    plain: dict[str, Any]
+    choices: dict[str, str]
+    identity: Identity
+    grid: str | None = None
+
+    @property
+    def run(self) -> str:
+        """Content hash of what shapes the result."""
+        return self.identity.run
+
+    @property
+    def dense_run(self) -> str:
+        """Content hash of what shapes the dense network."""
+        return self.identity.dense
+
+    @property
+    def name(self) -> str:
+        """Readable, unique together with the hash."""
+        c = self.choices
+        budget = f"{self.config.prune.remaining:g}-s{self.config.seed}"
+        return f"{c['model']}-{c['data']}-{c['granularity']}-{budget}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the run's files go."""
+        return Path(self.config.paths.output_dir) / f"{self.name}-{self.run[:8]}"
+
+    @property
+    def record_file(self) -> Path:
+        """Its record."""
+        return self.run_dir / RECORD_FILE
+
+    def check(self) -> None:
+        """Build the parts and throw them away; reads and writes nothing.
+
+        Raises:
+            ConfigError: a part refuses its arguments.
+        """
+        from cimlab.runs.parts import assemble
+
+        assemble(self)
+
+    def perform(self) -> RunRecord:
+        """Do it, unless its record exists.
+
+        Raises:
+            FolderLockError: another process is doing it.
+            ConfigError and the failures of `cimlab.training`, each one line.
+        """
+        from cimlab.runs.train import perform
+
+        return perform(self)
+
+    @property
+    def dense_dir(self) -> Path:
+        """Where its dense network is kept."""
+        return Path(self.config.paths.dense_dir) / self.dense_run
+
+
+def plan(
+    config: TrainConfig,
+    plain: dict[str, Any],
+    all_choices: dict[str, str],
+    text_of: Remembered | None = None,
+) -> PlannedRun:
+    """Give a checked configuration its identity; planning many, give each the same `text_of`.
+
+    Raises:
+        ConfigError: a choice is no plain name, or a file that is part of the identity can't be read.
+    """
+    choices = choice_names(all_choices)
+    for group, choice in list(choices.items()):
+        choices[group] = _called(group, choice, plain[group])
+    choices["device"] = device_name(plain["device"])
+    choices.pop("method", None)
+    if plain["method"]:
+        choices["method"] = "+".join(sorted(plain["method"]))
+    return PlannedRun(config, plain, choices, identity_of(plain, text_of), all_choices.get("experiments"))
+
+
+def _called(group: str, choice: str, node: Any) -> str:
+    """A choice by its name, and a part of one's own by its file, module or class."""
+    target = node.get("_target_") if isinstance(node, dict) else None
+    if isinstance(node, dict) and node.get("file"):
+        return Path(str(node["file"])).stem
+    if target is None or target == shipped_target(group, choice):
+        return choice
+    module, _, name = target.rpartition(".")
+    return name if module.startswith(("cimlab.", "torch")) else module.rpartition(".")[2]

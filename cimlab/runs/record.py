@@ -1,0 +1,202 @@
+"""What is kept of a run that is done: its network, and its record."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cimlab.records.history import read_rows
+from cimlab.records.provenance import code_version, machine, package_versions
+from cimlab.records.record import RunRecord
+from cimlab.runs.planned import PlannedRun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cimlab.crossbar.matrix import CrossbarMatrix
+    from cimlab.crossbar.placement import Counts, NetworkPlacement
+    from cimlab.runs.parts import Parts
+    from cimlab.training.charts import Chart
+    from cimlab.training.fit import Training, Weights
+    from cimlab.training.methods.base import Arrangement, Subject
+    from cimlab.training.phases import Retrained
+
+
+def save_network(planned: PlannedRun, subject: Subject, retrained: Retrained, weights: Weights) -> Path:
+    """Write network.pt: weights, masks, orders of lines, what roundings learned, and where it is from.
+
+    Raises:
+        CheckpointError: the folder can't be written.
+    """
+    from cimlab.crossbar.permutation import stored
+    from cimlab.training import checkpoints
+
+    content = {
+        "network": weights,
+        "masks": retrained.pruning.masks,
+        "dense_run": None if planned.config.checkpoint else planned.dense_run,
+        "origin": origin_of(planned),
+        **stored(subject.matrices),
+    }
+    for rounding in retrained.roundings:
+        content["steps"] = rounding.steps().to_checkpoint()
+    file = planned.run_dir / checkpoints.NETWORK_FILE
+    checkpoints.save(file, content)
+    return file
+
+
+def origin_of(planned: PlannedRun) -> dict[str, Any]:
+    """What a checkpoint says of the run that pruned its network, for whoever simulates it."""
+    parameters = {key: value for key, value in planned.config.granularity.items() if key != "_target_"}
+    return {
+        "run": planned.run,
+        "name": planned.name,
+        "seed": planned.config.seed,
+        "granularity": planned.choices["granularity"],
+        "parameters": parameters,
+        "remaining": planned.config.prune.remaining,
+    }
+
+
+def write_record(
+    planned: PlannedRun,
+    parts: Parts,
+    subject: Subject,
+    training: Training,
+    retrained: Retrained,
+    dense: Weights,
+    accuracy: dict[str, dict[str, float]],
+    arrangements: dict[str, Arrangement],
+) -> RunRecord:
+    """Map and price the network, write the record, and let go of training checkpoints.
+
+    Raises:
+        RecordError: the folder can't be written.
+    """
+    import torch
+
+    from cimlab.crossbar.placement import place_network
+    from cimlab.hardware.accelerator import Accelerator
+    from cimlab.hardware.kept import keep
+    from cimlab.hardware.price import price_placement
+    from cimlab.training import checkpoints
+    from cimlab.training.costing import measured_activity
+
+    config, masks = planned.config, retrained.pruning.masks
+    placement = place_network(
+        subject.matrices, masks, config.geometry, subject.rule.granularity.index, config.mapping.placement
+    )
+    images, _ = next(iter(training.data.train_loader()))
+    steps = next((rounding.steps() for rounding in retrained.roundings), None)
+    activity = measured_activity(subject.network, images, masks, dense, config.geometry, config.analog, steps)
+    accelerator = Accelerator(config.geometry, parts.cost.technology, parts.cost.adc, parts.cost.chip)
+    compared = price_placement(subject.matrices, placement, activity, accelerator)
+    granularity, file = subject.rule.granularity, planned.record_file
+    kept = keep(file, subject.matrices, masks, activity, lambda m: granularity.units(m, config.geometry))
+    on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    accelerator = torch.cuda.get_device_name() if on_gpu else None
+    record = RunRecord(
+        run=planned.run,
+        name=planned.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=config.seed,
+        choices=planned.choices,
+        config=planned.plain,
+        uncounted=list(planned.identity.uncounted),
+        sources=planned.identity.sources,
+        code=code_version(),
+        packages=package_versions(),
+        machine={**machine(), "accelerator": accelerator, "torch_threads": torch.get_num_threads()},
+        wall_time_s=_seconds(planned),
+        accuracy=accuracy,
+        weights=weight_summary(placement, subject.prunable),
+        hardware=hardware_summary(planned, subject.matrices, placement)
+        | {"cost": compared.summary()}
+        | {name: arrangement.summary for name, arrangement in arrangements.items()},
+        **kept,
+    )
+    record.write(file)
+    checkpoints.discard(planned.run_dir / "checkpoints")
+    return record
+
+
+def _seconds(planned: PlannedRun) -> dict[str, float]:
+    """By phase, killed and resumed parts included; a given dense network took none."""
+    dense = [] if planned.config.checkpoint else read_rows(planned.dense_dir / "history.jsonl")
+    phases = {"dense": dense, "retrain": read_rows(planned.run_dir / "history.jsonl")}
+    return {phase: sum(row.get("seconds", 0.0) for row in rows) for phase, rows in phases.items()}
+
+
+def weight_summary(placement: NetworkPlacement, prunable: Sequence[CrossbarMatrix]) -> dict[str, float]:
+    """What is left of the weights, over the prunable ones and over all; compression = all / left."""
+    total = placement.total
+    names = {m.name for m in prunable}
+    prunable_total = sum(m.weights for m in prunable)
+    prunable_left = sum(p.counts.weights_left for name, p in placement.layers.items() if name in names)
+    return {
+        "total": total.weights,
+        "prunable": prunable_total,
+        "left": total.weights_left,
+        "remaining_prunable": prunable_left / prunable_total,
+        "remaining_all": total.weights_left / total.weights,
+        "compression": total.weights / total.weights_left,
+    }
+
+
+def hardware_summary(
+    planned: PlannedRun, matrices: Sequence[CrossbarMatrix], placement: NetworkPlacement
+) -> dict[str, Any]:
+    """Counts of the network and its layers, beside the dense ones, with their ratios."""
+    from cimlab.training.callbacks import hardware_metrics
+
+    geometry = planned.config.geometry
+    metrics = hardware_metrics(placement)
+    layers = {}
+    for matrix in matrices:
+        shape = {
+            "groups": matrix.groups,
+            "rows": matrix.rows,
+            "cols": matrix.cols,
+            "products": matrix.products,
+        }
+        counts = placement.layers[matrix.name].counts
+        layers[matrix.name] = {
+            **shape,
+            **asdict(counts),
+            "dense_steps": placement.dense[matrix.name].counts.steps,
+        }
+    return {
+        "geometry": asdict(geometry),
+        "mapping": asdict(planned.config.mapping),
+        "total": asdict(placement.total),
+        "dense": asdict(placement.dense_total),
+        "ratio": {k.removeprefix("hardware/")[:-6]: v for k, v in metrics.items() if k.endswith("_ratio")},
+        "utilisation": utilisation(placement.total, geometry.columns_per_weight),
+        "layers": layers,
+    }
+
+
+def utilisation(counts: Counts, columns_per_weight: int) -> float:
+    """Cells that hold a kept weight, over cells provisioned."""
+    return counts.weights_left * columns_per_weight / counts.cells
+
+
+def final_numbers(record: RunRecord) -> dict[str, float]:
+    """The final numbers under stable names, for the tracker's summary."""
+    flat = {f"accuracy/{phase}": values["test"] for phase, values in record.accuracy.items()}
+    flat |= {f"weights/{name}": value for name, value in record.weights.items()}
+    flat |= {f"hardware/{name}": value for name, value in record.hardware["total"].items()}
+    flat |= {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
+    cost = record.hardware["cost"]
+    flat |= {f"hardware/{name}": value for name, value in cost["total"].items() if name != "arrays"}
+    flat |= {f"hardware/{name}_ratio": value for name, value in cost["ratio"].items() if name != "arrays"}
+    return flat | {f"hardware/energy_j/{name}": value for name, value in cost["energy_j"].items()}
+
+
+def charts_of(record: RunRecord) -> list[Chart]:
+    """The charts that a tracker is left with."""
+    from cimlab.training.charts import charts
+
+    return charts(record)

@@ -1,0 +1,242 @@
+"""One Lightning fit, resumed where there is a checkpoint, and the one test of what fits have left.
+
+What a fit needs is `Training` (the same for both phases), its `Phase`, and who takes part.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from cimlab.data.base import ImageDataModule
+from cimlab.training import checkpoints
+from cimlab.training.callbacks import EpochReport, Judge, SeedEpochs
+from cimlab.training.learning_rate import RateCurve, dense_curve
+from cimlab.training.methods.base import Part, PhaseName
+from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
+from cimlab.training.parallel import Rank
+from cimlab.training.settings import Recipe, TrainerSettings
+from cimlab.training.tracking import Tracker
+
+Weights = dict[str, Tensor]
+ALONE = Rank()
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """How both phases are trained.
+
+    Args:
+        data: the data set, prepared but not loaded.
+        optimizer_factory: parameter groups to optimiser.
+        recipe: of dense training; retraining follows it.
+        trainer: the machine side.
+        seed: of every epoch.
+    """
+
+    data: ImageDataModule
+    optimizer_factory: OptimizerFactory
+    recipe: Recipe
+    trainer: TrainerSettings
+    seed: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.data.in_channels, self.data.image_size, self.data.image_size
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """One fit of a run, and where it is kept.
+
+    Args:
+        name: dense or retrain.
+        epochs: of the fit; first_epoch: epochs of earlier phases.
+        curve: learning rate over the peak.
+        folder: of checkpoints and history.
+        run: content hash of all that shapes the fit's result; only its own checkpoints are gone on from.
+    """
+
+    name: PhaseName
+    epochs: int
+    first_epoch: int
+    curve: RateCurve
+    folder: Path
+    run: str
+
+    @property
+    def fit(self) -> str:
+        """What checkpoints belong to."""
+        return f"{self.name} {self.run}"
+
+    @property
+    def history(self) -> Path:
+        """Metrics by epoch."""
+        return self.folder / "history.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Training checkpoints, to go on from."""
+        return self.folder / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one process of a fit is told.
+
+    Args:
+        rank: its place.
+        resume: the checkpoint from which the fit goes on.
+        ready: to be called when it is about to meet the others.
+    """
+
+    rank: Rank = ALONE
+    resume: Path | None = None
+    ready: Callable[[], None] = lambda: None
+
+
+def fit(
+    network: nn.Module,
+    training: Training,
+    phase: Phase,
+    parts: Sequence[Part],
+    callbacks: Sequence[pl.Callback],
+    tracker: Tracker,
+    seat: Seat,
+    judge: Judge | None = None,
+) -> None:
+    """One process's part of a fit.
+
+    Args:
+        network: trained in place.
+        training, phase: how, and where it is kept.
+        parts: methods at work, which may change images and loss.
+        callbacks: in the order in which they are called, parts among them.
+        tracker: where epochs are shown.
+        seat: the process's place.
+        judge: may end the fit early.
+
+    Raises:
+        TrainingError: the loss or a weight is no number.
+        Hopeless: the judge ended it.
+    """
+    settings = training.trainer
+    bars = _show_bars(settings)
+    lines = settings.progress == "lines" or (settings.progress == "auto" and not bars)
+    keep = checkpoints.PacedCheckpoint(phase.checkpoints, settings.checkpoint_every_s)
+    report = EpochReport(phase.name, phase.first_epoch, phase.history, tracker, lines, judge)
+    watching = [SeedEpochs(training.seed, phase.name), *callbacks, report, keep]
+    trainer = _trainer(settings, phase.epochs, watching, bars, phase.folder, phase.fit, seat.rank)
+    smoothing = training.recipe.label_smoothing
+    module = Classifier(network, training.optimizer_factory, phase.curve, smoothing, parts)
+    seat.ready()
+    trainer.fit(module, datamodule=training.data, ckpt_path=seat.resume, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    broken = checkpoints.not_finite(network.state_dict())
+    if broken is not None:
+        raise TrainingError(
+            f"{broken} became NaN or infinite in the last {phase.name} epoch; lower optimizer.lr"
+        )
+
+
+def accuracies(
+    network: nn.Module,
+    phases: dict[str, Weights],
+    training: Training,
+    folder: Path,
+    rounding: nn.ModuleDict | None = None,
+) -> dict[str, dict[str, float]]:
+    """Accuracy of every phase's weights: the one time that test data is touched.
+
+    Args:
+        network: holds the weights of the last phase afterwards.
+        phases: name -> weights.
+        training: gives data and machine.
+        folder: where Lightning may write.
+        rounding: modules of an attached rounding, which follow the network to its device.
+    """
+    module = Classifier(network, training.optimizer_factory, dense_curve(training.recipe))
+    if rounding is not None:
+        module.quantisers = rounding
+    trainer = _trainer(training.trainer, 1, [], False, folder, None)
+    accuracy = {}
+    for phase, weights in phases.items():
+        network.load_state_dict(weights)
+        metrics = {}
+        if training.data.validation_size:
+            metrics |= trainer.validate(module, datamodule=training.data, verbose=False)[0]
+        metrics |= trainer.test(module, datamodule=training.data, verbose=False)[0]
+        accuracy[phase] = {
+            name.removeprefix("accuracy/"): value
+            for name, value in metrics.items()
+            if name.startswith("accuracy/")
+        }
+    return accuracy
+
+
+def snapshot(network: nn.Module) -> Weights:
+    """A copy of all weights and buffers, on the processor."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def _trainer(
+    settings: TrainerSettings,
+    epochs: int,
+    callbacks: list[pl.Callback],
+    bars: bool,
+    folder: Path,
+    fit: str | None,
+    rank: Rank = ALONE,
+) -> pl.Trainer:
+    if bars:
+        callbacks = [*callbacks, pl.callbacks.RichProgressBar(refresh_rate=10)]
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        precision=settings.precision,
+        max_epochs=epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=fit is not None,
+        enable_progress_bar=bars,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        deterministic=settings.deterministic,
+        benchmark=not settings.deterministic,  # of cuDNN's algorithms; shapes are few and repeat
+        default_root_dir=folder,
+        plugins=[*([] if fit is None else [checkpoints.AtomicCheckpoints(fit)]), *rank.plugins()],
+        **rank.trainer_options(),
+    )
+
+
+def _show_bars(settings: TrainerSettings) -> bool:
+    return settings.progress == "bar" or (settings.progress == "auto" and sys.stdout.isatty())
+
+
+def begin(seed: int, threads: int | None) -> None:
+    """Set a process up for training: seed everything, take so many threads (None: as torch chose), hush Lightning."""
+    quiet_lightning()
+    if threads:
+        torch.set_num_threads(threads)
+    pl.seed_everything(seed, verbose=False)
+
+
+def quiet_lightning() -> None:
+    """Lightning's hints are for those who write training loops, not for those who run ours."""
+    import logging
+
+    for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    # the successor of broadcast_buffers is in the newest torch only
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
+    warnings.filterwarnings("ignore", message=".*srun.*")  # a machine may have Slurm and not use it
