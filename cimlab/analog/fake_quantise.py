@@ -94,7 +94,7 @@ def require_trainable(geometry: CrossbarGeometry) -> None:
         bits, (least, most) = getattr(geometry, field), TRAINED_BITS
         if not least <= bits <= most:
             raise AnalogError(
-                f"geometry.{field}={bits} can't be trained; use {least} to {most}, or quantisation=null"
+                f"geometry.{field}={bits} can't be trained; use {least} to {most}, or take rounding out of method"
             )
 
 

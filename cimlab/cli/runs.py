@@ -34,12 +34,16 @@ examples:
   cimlab runs state=failed
   cimlab runs granularity=operation_unit,filter 'remaining<=0.1' --sort=-accuracy
   cimlab runs outputs other/outputs --json
+  cimlab runs --why outputs/RUN outputs/ANOTHER
 """
 
 
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
     asked = _parser().parse_intermixed_args(words)
+    if asked.why:
+        _show_why(*map(Path, asked.why))
+        return 0
     folders = [Path(word) for word in asked.words if not re.search("[<>=]", word)] or [Path("outputs")]
     conditions = [condition(word) for word in asked.words if re.search("[<>=]", word)]
     found: list[Row] = []
@@ -129,11 +133,33 @@ def _show(shown: list[Row], chosen: int, total: int) -> None:
             console.print(f"{row['state']}: {row['name']}: {row['reason']}", highlight=False, markup=False)
 
 
+def _show_why(one: Path, other: Path) -> None:
+    """The settings in which two runs differ, and which of these make them two."""
+    from rich.console import Console
+
+    from cimlab.records.why import differences, read_run
+    from cimlab.reporting.table import Table
+
+    found = differences(read_run(one), read_run(other))
+    counts = {True: "yes", False: "no", None: "not said"}
+    rows = [(d.setting, str(d.one), str(d.other), counts[d.counts]) for d in found]
+    headings = ("setting", one.name, other.name, "part of what a run is")
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if not rows:
+        print("they differ in no setting")
+        return
+    console.print(Table.of_texts(headings, rows, f"{len(rows)} settings differ", words=4).for_terminal())
+    if any(d.counts is None for d in found):
+        print("records of the first schema don't say what counted")
+
+
 def _parser() -> Parser:
     parser = Parser("runs", __doc__, HELP)
     more = "folders of runs (outputs), and filters"
     parser.add_argument("words", nargs="*", metavar="FOLDER or FILTER", help=more)
     parser.add_argument("--sort", default="name", metavar="FIELD", help="a field, -FIELD downwards")
     parser.add_argument("--limit", type=at_least_one, default=100, help="rows shown as a table (100)")
+    more = "the settings in which two runs differ, and which of them make two runs of them"
+    parser.add_argument("--why", nargs=2, metavar=("RUN", "ANOTHER"), help=more)
     parser.add_argument("--json", action="store_true", help="all chosen rows, as JSON")
     return parser

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimlab.records import store
+from cimlab.records.flat import flat
 from cimlab.records.record import RunRecord
 
 if TYPE_CHECKING:
@@ -31,17 +32,17 @@ def load(*folders: str | Path, layers: bool = False) -> pandas.DataFrame:
     for problem in problems:
         warnings.warn(problem, stacklevel=2)
     if not layers:
-        return pd.DataFrame([flat(record) for record in records])
+        return pd.DataFrame([columns(record) for record in records])
     return pd.DataFrame(
         [
-            {**flat(record), "layer": name, **{f"layer/{k}": v for k, v in counts.items()}}
+            {**columns(record), "layer": name, **{f"layer/{k}": v for k, v in counts.items()}}
             for record in records
             for name, counts in record.hardware["layers"].items()
         ]
     )
 
 
-def flat(record: RunRecord) -> dict[str, Any]:
+def columns(record: RunRecord) -> dict[str, Any]:
     """A record's values by path; layers are left out."""
     hardware = {key: value for key, value in record.hardware.items() if key != "layers"}
     return {
@@ -50,20 +51,10 @@ def flat(record: RunRecord) -> dict[str, Any]:
         "seed": record.seed,
         "created": record.created,
         **record.choices,
-        **{f"config/{key}": value for key, value in _paths(record.config, ".").items()},
-        **{f"accuracy/{key}": value for key, value in _paths(record.accuracy, "/").items()},
+        **{f"config/{key}": value for key, value in flat(record.config, ".").items()},
+        **{f"accuracy/{key}": value for key, value in flat(record.accuracy, "/").items()},
         **{f"weights/{key}": value for key, value in record.weights.items()},
-        **{f"hardware/{key}": value for key, value in _paths(hardware, "/").items()},
+        **{f"hardware/{key}": value for key, value in flat(hardware, "/").items()},
         **{f"seconds/{key}": value for key, value in record.wall_time_s.items()},
         **{f"code/{key}": value for key, value in record.code.items()},
     }
-
-
-def _paths(node: dict[str, Any], sign: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            found |= {f"{key}{sign}{inner}": v for inner, v in _paths(value, sign).items()}
-        else:
-            found[key] = value
-    return found

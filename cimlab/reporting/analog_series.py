@@ -10,9 +10,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from cimlab.records.flat import flat
 from cimlab.records.record import canonical
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.studies import flat, in_words, worded
+from cimlab.reporting.studies import in_words, worded
 
 REPEATED = (
     "geometry.adc_bits", "seed", "draws", "checkpoint", "rerun", "extensions", "paths", "threads", "data.data_dir",

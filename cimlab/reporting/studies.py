@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from cimlab.records.flat import flat
 from cimlab.records.record import RunRecord, content_hash
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.looks import place
@@ -60,17 +61,6 @@ def _rounds(record: RunRecord) -> bool:
     """Whether training knew the arrays."""
     methods = record.config.get("method", {"quantisation": record.config.get("quantisation") or {}})
     return any("hardware_aware" in settings for settings in methods.values())
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted keys."""
-    found = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def granularity(record: RunRecord) -> str:
