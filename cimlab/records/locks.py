@@ -110,6 +110,14 @@ def holder(folder: Path) -> tuple[Holder | None, bool]:
         return None, False
 
 
+def remove_if_bare(folder: Path) -> None:
+    """Remove a folder that holds nothing but the lock of who has just left it: what failed leaves no trace."""
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= {LOCK_FILE}:
+            (folder / LOCK_FILE).unlink(missing_ok=True)
+            folder.rmdir()
+
+
 def held(folder: Path) -> bool:
     """Whether a process works on the folder now; a free one is not locked to find out."""
     try:
