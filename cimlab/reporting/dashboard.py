@@ -18,7 +18,8 @@ from cimlab.records.index import rows, unfinished
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.reporting import parts
 from cimlab.reporting.chart import Spec, by_granularity, chart, quantity, share
-from cimlab.reporting.plots import curves
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.plots import GROUPS, curves, study_of
 from cimlab.reporting.priced import Price, cost, priced_by
 from cimlab.reporting.report import make_evidence
 
@@ -34,8 +35,6 @@ AXES = {
     "latency (s)": "latency_s",
 }
 FRACTIONS = ("left", "steps_ratio", "conversions_ratio", "energy_ratio")
-# what the runs of one line share besides granularity and what remains: the line is through means over the rest
-STUDY = ("model", "data", "geometry", "saliency", "allocation", "methods")
 # columns of the table -> how they are headed and written; None: as they are
 COLUMNS = {
     "state": None, "model": None, "data": None, "granularity": None, "geometry": None, "methods": None,
@@ -62,15 +61,18 @@ def page(folders: list[Path], price: Price) -> None:
     states = ("done", "running", "failed", "killed", "stopped")
     for column, state in zip(st.columns(len(states)), states, strict=True):
         column.metric(state, int(counts.get(state, 0)))
+    evidence = evidence_of(stamps(runs), folders, price)
+    keys = {record.run: study_of(record) for record in evidence.records}
+    done = chosen[chosen["state"] == "done"]
     over, table, one, figures = st.tabs(["curves", "runs", "one run", "figures and tables"])
     with over:
-        show_curves(chosen[chosen["state"] == "done"])
+        show_curves(done.assign(study=done["run"].map(keys) if "run" in done else None))
     with table:
         show_table(chosen)
     with one:
         show_run(chosen, price)
     with figures:
-        show_figures(folders, price)
+        show_figures(evidence)
 
 
 def read(folders: list[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -138,8 +140,7 @@ def draw(spec: Spec) -> None:
 
 def curve(done: pd.DataFrame, field: str, label: str) -> Spec:
     """One accuracy chart."""
-    groups = (*STUDY, "granularity", "remaining")
-    fields = [*groups, "name", "seed", "accuracy", field]
+    fields = [*GROUPS, "name", "geometry", "methods", "seed", "accuracy", field]
     rows = values(done[list(dict.fromkeys(fields))])
     x = share(field, label) if field in FRACTIONS else quantity(field, label, axis={"format": "~s"})
     told = [{"field": name} for name in ("name", "geometry", "methods", "remaining", "seed")]
@@ -149,7 +150,7 @@ def curve(done: pd.DataFrame, field: str, label: str) -> Spec:
     ]
     style = by_granularity(done["granularity"], columns=6)
     y = share("accuracy", "test accuracy after retraining")
-    return chart(rows, height=440, layer=curves(x, y, style, groups, told))
+    return chart(rows, height=440, layer=curves(x, y, style, GROUPS, told))
 
 
 def bars(
@@ -269,9 +270,20 @@ def layer_rows(name: str, counts: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"layer": name, "of": what, "fraction": fraction} for what, fraction in left.items()]
 
 
-def show_figures(folders: list[Path], price: Price) -> None:
+def stamps(runs: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+    """Every record's file and when it was written: what is priced for a page is priced again when they change."""
+    files = sorted(path for path in map(Path, runs["file"]) if path.is_file())
+    return tuple((str(path), path.stat().st_mtime_ns) for path in files)
+
+
+@st.cache_resource(max_entries=4, show_spinner="pricing the runs")
+def evidence_of(stamps: tuple[tuple[str, int], ...], _folders: list[Path], _price: Price) -> Evidence:
+    """All whole records with their costs, once for all pages over them."""
+    return make_evidence(_folders, _price)
+
+
+def show_figures(evidence: Evidence) -> None:
     """Every figure and table that has a file, over all whole records."""
-    evidence = make_evidence(folders, price)
     for figure in parts.figures():
         for drawn in figure.charts(evidence):
             st.subheader(f"{drawn.name}. {drawn.title}")

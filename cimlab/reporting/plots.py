@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cimlab.records.record import RunRecord
+from cimlab.records.record import RunRecord, content_hash
 from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, quantity, share
-from cimlab.reporting.studies import granularity
+from cimlab.reporting.studies import granularity, settings
 
 
 def curves(
@@ -76,13 +76,18 @@ def accuracy_plot(records: Sequence[RunRecord]) -> Spec:
     return chart(rows, hconcat=panels, title=title)
 
 
-GROUPS = ("network", "methods", "granularity", "remaining")
+GROUPS = ("study", "granularity", "remaining")
 """What the runs of one mean share; a line is of runs that share all but the last."""
+
+
+def study_of(record: RunRecord) -> str:
+    """The same for runs that differ in granularity, weights left and seed alone, and so may be averaged or compared."""
+    return content_hash(settings(record))[:12]
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
     return {
-        "network": f"{record.choices['model']} on {record.choices['data']}", "methods": "+".join(record.methods),
+        "study": study_of(record),
         "granularity": granularity(record), "remaining": record.config["prune"]["remaining"], "seed": record.seed,
         "left": record.weights["remaining_all"], "steps": record.hardware["ratio"]["steps"],
         "accuracy": record.accuracy["retrained"]["test"], "dense": record.accuracy["dense"]["test"],

@@ -45,15 +45,24 @@ def cost_ratio(study: Study, point: Point, name: str) -> Estimate | None:
 def steady_ratio(study: Study, point: Point) -> Estimate | None:
     """Energy per image over that of the unpruned network while images follow each other without a gap.
 
-    Leakage is then charged for the time between two images, not for one image's whole way through the pipeline.
-    None where a run of the point was not priced.
+    Leakage is then charged for the time between two images. None where a run of the point was not priced.
     """
+    return _energy_ratio(study, point, lambda total: 1 / total["images_per_s"])
+
+
+def lone_ratio(study: Study, point: Point) -> Estimate | None:
+    """The same of an image that is alone on the chip, which leaks for its whole way through the pipeline."""
+    return _energy_ratio(study, point, lambda total: total["latency_s"])
+
+
+def _energy_ratio(
+    study: Study, point: Point, leaking_s: Callable[[dict[str, float]], float]
+) -> Estimate | None:
+    def energy_j(total: dict[str, float]) -> float:
+        return total["dynamic_j"] + total["leakage_w"] * leaking_s(total)
+
     priced = [c for c in map(cost, study.points.get(point, ())) if c]
-    return Estimate.of(_steady_j(c["total"]) / _steady_j(c["dense"]) for c in priced)
-
-
-def _steady_j(total: dict[str, float]) -> float:
-    return total["dynamic_j"] + total["leakage_w"] / total["images_per_s"]
+    return Estimate.of(energy_j(c["total"]) / energy_j(c["dense"]) for c in priced)
 
 
 def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:

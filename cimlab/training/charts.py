@@ -12,7 +12,7 @@ from typing import Any
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import share
-from cimlab.reporting.plots import GROUPS, curves
+from cimlab.reporting.plots import GROUPS, curves, study_of
 
 BARS, POINTS = "wandb/bar/v0", "wandb/scatter/v0"
 CURVES = "cimlab-accuracy-v2"  # a stored form is never changed: another drawing is another name
@@ -53,6 +53,7 @@ def charts(record: RunRecord) -> list[Chart]:
         "seed": record.seed,
         "network": f"{record.choices['model']} on {record.choices['data']}",
         "methods": "+".join(record.methods),
+        "study": study_of(record),
         "accuracy": record.accuracy["retrained"]["test"],
         "dense_accuracy": record.accuracy["dense"]["test"],
         **{f"{name}_left": value for name, value in left.items()},
@@ -78,7 +79,7 @@ def charts(record: RunRecord) -> list[Chart]:
 
 def _curves(left: str, point: dict[str, Any]) -> Chart:
     fields = {"x": f"{left}_left", "y": "accuracy"}
-    fields |= {name: name for name in GROUPS}
+    fields |= {name: name for name in (*GROUPS, "network")}
     title = f"Test accuracy after retraining over {left} left"
     return Chart(f"charts/accuracy_by_{left}_left", title, [point], POINTS, fields, CURVES)
 

@@ -43,7 +43,7 @@ def speed_figure(evidence: Evidence) -> Drawing:
         "encoding": {"x": x, "y": y},
     }  # fmt: skip
     names = study.granularities
-    waiting = quantity("wait", "time of the busiest over evenly shared time")
+    waiting = quantity("wait", "busiest over evenly shared time")
     spec = chart(
         rows,
         hconcat=[

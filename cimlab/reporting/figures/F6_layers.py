@@ -67,7 +67,7 @@ def _heat(field: str, label: str, names: list[str], layers: list[str]) -> Spec:
                 "type": "quantitative",
                 "title": None,
                 "scale": {"type": "sqrt", "scheme": "viridis"},
-                "legend": {"gradientLength": 90, "gradientThickness": 8},
+                "legend": {"gradientLength": 90, "gradientThickness": 8, "values": [1, 10, 25, 50, 100]},
             },
             "tooltip": [
                 {"field": "layer"},

@@ -5,13 +5,13 @@ from __future__ import annotations
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.parts import NotRun, table
 from cimlab.reporting.planned import axes_of
-from cimlab.reporting.priced import cost_ratio, pricing_notes, steady_ratio
+from cimlab.reporting.priced import cost_ratio, lone_ratio, pricing_notes, steady_ratio
 from cimlab.reporting.studies import Point, Study, left, loss, smallest_within
 from cimlab.reporting.table import NONE, Cell, Column, Table
 
 COUNTS = (("steps", "steps"), ("conversions", "adc_conversions"), ("arrays", "arrays"))
 COSTS = (
-    ("energy", "energy_j"), ("latency", "latency_s"), ("throughput", "effective_ops_per_s"),
+    ("latency", "latency_s"), ("throughput", "effective_ops_per_s"),
     ("TOPS/W", "effective_ops_per_j"), ("area", "area_m2"),
 )  # fmt: skip
 
@@ -32,20 +32,21 @@ def hardware_table(evidence: Evidence) -> Table:
     for name in names:
         point = smallest_within(study, name, allowed_loss) or (name, 0.0)
         tried_in_vain = name in study.granularities and point not in study.points
-        cells = (NONE,) * (4 + len(COUNTS) + len(COSTS)) if tried_in_vain else _row(study, point)
+        cells = (NONE,) * (5 + len(COUNTS) + len(COSTS)) if tried_in_vain else _row(study, point)
         rows.append((equal_loss, name, *cells))
     columns = (
         Column("at equal", text=True), Column("granularity", text=True),
         Column("left", "%", 1, spread=False), Column("loss", "points"),
         *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COUNTS),
         Column("index", "kbit", 1, spread=False),
+        Column("energy ratio", digits=3, spread=False),
         *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COSTS),
-        Column("steady energy ratio", digits=3, spread=False),
+        Column("lone energy ratio", digits=3, spread=False),
     )  # fmt: skip
     notes = (
         f"{study.title}. Ratios are to the unpruned network on the same arrays.",
         f"“{NONE}”: no point that was run loses so little.",
-        "Energy is that of one image alone, steady energy that of an image in a full pipeline; they differ in leakage.",
+        "Energy is that of an image in a full pipeline, lone energy that of an image by itself: leakage differs.",
         *pricing_notes(study.records),
     )
     return Table(columns, tuple(rows), notes)
@@ -55,4 +56,5 @@ def _row(study: Study, point: Point) -> tuple[Cell, ...]:
     counts = [study.of(point, lambda r, key=key: r.hardware["ratio"][key]) for _, key in COUNTS]
     index = study.of(point, lambda r: r.hardware["total"]["index_bits"] / 1000)
     costs = [cost_ratio(study, point, key) for _, key in COSTS]
-    return (study.of(point, left), study.of(point, loss), *counts, index, *costs, steady_ratio(study, point))
+    kept = study.of(point, left), study.of(point, loss)
+    return (*kept, *counts, index, steady_ratio(study, point), *costs, lone_ratio(study, point))
