@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cimlab.crossbar.matrix import CrossbarMatrix
-    from cimlab.crossbar.placement import Counts, NetworkPlacement
+    from cimlab.crossbar.placement import NetworkPlacement
     from cimlab.runs.parts import Parts
     from cimlab.training.charts import Chart
     from cimlab.training.fit import Training, Weights
@@ -78,6 +78,7 @@ def write_record(
     import torch
 
     from cimlab.crossbar.placement import place_network
+    from cimlab.crossbar.summary import counts_summary
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.kept import keep
     from cimlab.hardware.price import price_placement
@@ -112,8 +113,8 @@ def write_record(
         wall_time_s=_seconds(planned),
         accuracy=accuracy,
         weights=weight_summary(placement, subject.prunable),
-        hardware=hardware_summary(planned, subject.matrices, placement)
-        | {"cost": compared.summary()}
+        hardware=counts_summary(subject.matrices, placement, config.geometry)
+        | {"mapping": asdict(config.mapping), "cost": compared.summary()}
         | {name: arrangement.summary for name, arrangement in arrangements.items()},
         **kept,
     )
@@ -143,44 +144,6 @@ def weight_summary(placement: NetworkPlacement, prunable: Sequence[CrossbarMatri
         "remaining_all": total.weights_left / total.weights,
         "compression": total.weights / total.weights_left,
     }
-
-
-def hardware_summary(
-    planned: PlannedRun, matrices: Sequence[CrossbarMatrix], placement: NetworkPlacement
-) -> dict[str, Any]:
-    """Counts of the network and its layers, beside the dense ones, with their ratios."""
-    from cimlab.training.callbacks import hardware_metrics
-
-    geometry = planned.config.geometry
-    metrics = hardware_metrics(placement)
-    layers = {}
-    for matrix in matrices:
-        shape = {
-            "groups": matrix.groups,
-            "rows": matrix.rows,
-            "cols": matrix.cols,
-            "products": matrix.products,
-        }
-        counts = placement.layers[matrix.name].counts
-        layers[matrix.name] = {
-            **shape,
-            **asdict(counts),
-            "dense_steps": placement.dense[matrix.name].counts.steps,
-        }
-    return {
-        "geometry": asdict(geometry),
-        "mapping": asdict(planned.config.mapping),
-        "total": asdict(placement.total),
-        "dense": asdict(placement.dense_total),
-        "ratio": {k.removeprefix("hardware/")[:-6]: v for k, v in metrics.items() if k.endswith("_ratio")},
-        "utilisation": utilisation(placement.total, geometry.columns_per_weight),
-        "layers": layers,
-    }
-
-
-def utilisation(counts: Counts, columns_per_weight: int) -> float:
-    """Cells that hold a kept weight, over cells provisioned."""
-    return counts.weights_left * columns_per_weight / counts.cells
 
 
 def final_numbers(record: RunRecord) -> dict[str, float]:

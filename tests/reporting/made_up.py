@@ -63,6 +63,7 @@ def run(
     run_hash = f"{abs(hash_of(granularity, remaining, seed, geometry, changes)):064x}"
     return replace(
         made,
+        schema=1,
         run=run_hash,
         name=f"resnet20-cifar10-{granularity}-{remaining:g}-s{seed}",
         choices={

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import sqrt
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,32 @@ def test_a_setting_that_shapes_accuracy_or_cost_makes_another_study(change: dict
 )
 def test_a_setting_that_changes_no_number_does_not(change: dict) -> None:
     assert len(studies([run(), run(seed=1, **change)])) == 1
+
+
+def later(**changes: Any) -> RunRecord:
+    """A run of the second schema, which says what of its settings did not count."""
+    record = run(**changes)
+    uncounted = ["paths", "tracker", "technology", "geometry.adc_bits", "chip"]
+    choices = record.choices | {"technology": "isaac32", "adc_price": "sar"} | changes.get("choices", {})
+    return replace(record, schema=2, uncounted=uncounted, choices=choices, sources=changes.get("sources", {}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "number"),
+    [
+        ({"paths": {"data_dir": "elsewhere"}}, 1),
+        ({"technology": {"cells": {"energy_j": 2.0}}}, 1),  # whose numbers are today's
+        ({"geometry": {"adc_bits": 4}}, 2),
+        ({"chip": {"batch": 4}}, 2),
+        ({"choices": {"technology": "neurosim22_rram"}}, 2),
+        ({"sources": {"mynet.py": "0" * 64}}, 2),
+        ({"a_new_setting": 1}, 2),
+    ],
+)
+def test_later_records_say_what_sets_them_apart_and_what_prices_them_does_too(
+    changes: dict[str, Any], number: int
+) -> None:
+    assert len(studies([later(), later(seed=1, **changes)])) == number
 
 
 def test_seeds_that_start_from_checkpoints_of_their_own_stand_together() -> None:
