@@ -181,7 +181,7 @@ def cells_per_weight(geometry: dict[str, Any]) -> int:
 
 
 def studies(records: Iterable[RunRecord]) -> list[Study]:
-    """Runs sorted into studies: harder data first, then those with more points, then more seeds."""
+    """Runs sorted into studies: harder data first, then those with more points, more seeds, fewer methods."""
     shared: dict[str, dict[str, Any]] = {}
     points: dict[str, dict[Point, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -199,7 +199,14 @@ def studies(records: Iterable[RunRecord]) -> list[Study]:
 
 def _rank(study: Study) -> tuple:
     known = DATA_ORDER.index(study.data) if study.data in DATA_ORDER else len(DATA_ORDER)
-    return known, -len(study.points), -len(study.records), study.title, content_hash(study.settings)
+    return (
+        known,
+        -len(study.points),
+        -len(study.records),
+        len(study.methods),
+        study.title,
+        content_hash(study.settings),
+    )
 
 
 def main_studies(found: list[Study]) -> list[Study]:

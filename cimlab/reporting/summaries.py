@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cimlab.records.record import RunRecord
+from cimlab.reporting.methods import VARIED as METHOD_SETTINGS
+from cimlab.reporting.studies import settings
 from cimlab.reporting.table import Column, Table
 
 WORDS = ("state", "model", "data", "granularity", "name")
@@ -34,11 +36,16 @@ def run_table(record: RunRecord) -> Table:
 
 
 def comparison_table(records: list[RunRecord]) -> Table:
-    """Many runs, one a row, ordered by model, data, weights left and granularity."""
-    headings = ("granularity", "asked", "left", "compression", *PHASES, "arrays", "OU steps saved", "seed")
+    """Many runs, one a row, ordered by model, data, weights left and granularity, with every setting they differ in."""
+    varied = _varied(records)
+    short = [key.rpartition(".")[2] for key in varied]
+    names = [last if short.count(last) == 1 else key for last, key in zip(short, varied, strict=True)]
+    words = ("granularity", *names)
+    numbers = ("asked", "left", "compression", *PHASES, "arrays", "OU steps saved", "seed")
     rows = [
         (
             record.choices["granularity"],
+            *(varied[key][i] for key in varied),
             percent(record.config["prune"]["remaining"]),
             percent(record.weights["remaining_all"]),
             f"{record.weights['compression']:.2f} x",
@@ -47,9 +54,30 @@ def comparison_table(records: list[RunRecord]) -> Table:
             percent(1 - record.hardware["ratio"]["steps"]),
             str(record.seed),
         )
-        for record in sorted(records, key=_order)
+        for i, record in sorted(enumerate(records), key=lambda pair: _order(pair[1]))
     ]
-    return Table.of_texts(headings, rows, "test accuracy and crossbar work, by granularity")
+    title = "test accuracy and crossbar work, by granularity"
+    return Table.of_texts((*words, *numbers), rows, title, len(words))
+
+
+def _varied(records: list[RunRecord]) -> dict[str, list[str]]:
+    """Setting -> its value in each record, of those in which they differ beside granularity, weights left and seed.
+
+    Where methods or the choices of a group differ, these stand for all settings of theirs.
+    """
+    groups = sorted(
+        {group for record in records for group in record.choices} - {"granularity", "method", "schedule"}
+    )
+    values = {"methods": ["+".join(record.methods) or "none" for record in records]}
+    values |= {group: [record.choices.get(group, "none") for record in records] for group in groups}
+    found = {name: own for name, own in values.items() if len(set(own)) > 1}
+    told = tuple(f"{group}." for group in found) + (METHOD_SETTINGS if "methods" in found else ())
+    every = [settings(record) for record in records]
+    for key in dict.fromkeys(key for own in every for key in own):
+        texts = [str(own.get(key, "")) for own in every]
+        if len(set(texts)) > 1 and key not in found and not f"{key}.".startswith(told):
+            found[key] = texts
+    return found
 
 
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:

@@ -1,11 +1,15 @@
 """Golden tables: what is printed for a small fixed set of records, cell by cell."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from rich.console import Console
 
 from cimlab.reporting.summaries import comparison_table, percent, run_table, runs_table
 from cimlab.reporting.table import Column, Table
 from tests.records.examples import example
+from tests.reporting.made_up import run
 
 
 def rows(table: Table) -> list[list[str]]:
@@ -99,6 +103,20 @@ def test_a_comparison_goes_from_many_weights_to_few_and_the_best_first() -> None
             "0",
         ],
     ]
+
+
+def test_every_setting_in_which_runs_differ_has_a_column() -> None:
+    """Two rows that differ in their methods, or in the ADC, once looked alike."""
+    gradual: dict[str, Any] = {"schedule": {"_target_": "x.Gradual", "epochs": 6}}
+    table = comparison_table([run(), run(**gradual), run(optimizer={"lr": 0.1})])
+    assert headings(table)[:3] == ["granularity", "methods", "lr"]
+    assert sorted(row[1:3] for row in rows(table)) == [["gradual", ""], ["none", ""], ["none", "0.1"]]
+    later = [run(method=chosen) for chosen in ({}, {"gradual": {"prune_events": 10}})]
+    assert headings(comparison_table(later))[:3] == ["granularity", "methods", "asked"]
+    models = [replace(run(), choices=run().choices | {"model": name}) for name in ("vgg8", "resnet20")]
+    assert headings(comparison_table(models))[:2] == ["granularity", "model"]
+    table = comparison_table([run(geometry={"adc_bits": bits}) for bits in (3, 4)])
+    assert [row[1] for row in rows(table)] == ["3", "4"]
 
 
 def test_the_order_of_the_records_does_not_matter_where_runs_differ() -> None:
