@@ -1,22 +1,22 @@
 """Kept weights on arrays, and the exact integer counts of what the arrays then do.
 
 Two placements: `in_place` leaves every weight where the dense matrix put it and skips zero units in time and
-energy; `compacted` also squeezes them out of storage, at the price of an index. Counts follow the zeros alone,
-so that every granularity is judged on the same hardware. `tests/crossbar/reference.py` is the slow twin.
+energy; `compacted` also squeezes them out of storage (`compaction.py`), at the price of an index. Counts follow the
+zeros alone, so that every granularity is judged on the same hardware. `tests/crossbar/reference.py` is the slow twin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil, log2
 from typing import Literal
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool
 from torch import Tensor
 
+from cimlab.crossbar.compaction import Compacted, Stripes, compacted, in_place
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.tally import LayerMask, Work, dense_work, row_group_bounds
@@ -41,7 +41,7 @@ class Counts:
         adc_conversions: physical columns converted per image; also the number of shift-and-adds.
         wordline_drives: rows driven per image.
         partial_sum_adds: additions that join row groups, per image.
-        input_buffer_bits: input bits fetched per image; every array has its own input register.
+        input_buffer_bits: input bits fetched per image; every array has its own input register. Compacted, at most.
         output_buffer_bits: accumulator bits written per image.
         index_bits: storage of the index that pruning support needs, and of the order of permuted rows and columns.
     """
@@ -69,16 +69,26 @@ class Placement:
     """One layer on its arrays.
 
     Args:
-        counts: the exact totals.
-        steps_per_array: steps of every array for one product, T included; 0 where an array is skipped whole.
+        counts: the exact totals, on the fewest arrays that hold the layer.
         work: one input cycle of one product in detail, for what depends on when things happen.
-        arrays_per_stripe: arrays that share a stripe of columns, and with it the stripe's steps.
+        stripes: how the steps may be spread over arrays.
+        row_groups: the same for arrays whose read is held; None where the layer lies in place.
     """
 
     counts: Counts
-    steps_per_array: Int[Tensor, "groups array_rows array_cols"]
     work: Work
-    arrays_per_stripe: Int[np.ndarray, "groups array_cols"]
+    stripes: Stripes
+    row_groups: Stripes | None = None
+
+    def on(self, geometry: CrossbarGeometry, arrays: int, longest: int) -> Counts:
+        """The counts where a chip lays the layer on more arrays, whose busiest executes `longest` steps a cycle."""
+        per_step = self.counts.critical_steps // max(1, self.stripes.longest)
+        return replace(
+            self.counts,
+            arrays=arrays,
+            cells=arrays * geometry.rows * geometry.cols,
+            critical_steps=longest * per_step,
+        )
 
 
 def place(
@@ -109,16 +119,15 @@ def place_mask(
 ) -> Placement:
     """`place` for a mask whose reductions are kept from one geometry to the next."""
     work = mask.work(geometry)
-    stripes = work.arrays_per_stripe if mode == "in_place" else _stripes_compacted(mask, geometry, index)
-    index_storage = _index_bits(index, int(mask.units(index).sum(dtype=np.int64)), matrix, geometry, mode)
-    index_storage += matrix.order_bits
-    return _placement(matrix, work, geometry, mask.weights_left, stripes, index_storage)
+    storage = _index_bits(index, int(mask.units(index).sum(dtype=np.int64)), matrix, geometry, mode)
+    packed = compacted(mask, work, geometry, index) if mode == "compacted" and storage else None
+    return _placement(matrix, work, geometry, mask.weights_left, packed, storage + matrix.order_bits)
 
 
 def place_dense(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> Placement:
     """The unpruned layer on the same arrays: what every ratio is taken against. It needs no index."""
     work = dense_work(matrix.groups, matrix.rows, matrix.cols, geometry)
-    return _placement(matrix, work, geometry, matrix.weights, work.arrays_per_stripe, 0)
+    return _placement(matrix, work, geometry, matrix.weights, None, 0)
 
 
 def _placement(
@@ -126,29 +135,30 @@ def _placement(
     work: Work,
     geometry: CrossbarGeometry,
     weights_left: int,
-    arrays_per_stripe: Int[np.ndarray, "groups array_cols"],
+    packed: Compacted | None,
     index_storage: int,
 ) -> Placement:
-    """Counts per image from the work of one input cycle of one product."""
-    arrays = int(arrays_per_stripe.sum())
+    """Counts per image from the work of one input cycle of one product; in place where nothing is packed."""
+    stripes = in_place(work) if packed is None else packed.steps
+    fetched = work.held_drives if packed is None else packed.fetched_rows
+    arrays = int(stripes.fewest.sum())
     k, per_image = geometry.columns_per_weight, geometry.input_cycles * matrix.products
-    steps = work.steps_per_array * geometry.input_cycles
     counts = Counts(
         weights=matrix.weights,
         weights_left=weights_left,
         arrays=arrays,
         cells=arrays * geometry.rows * geometry.cols,
-        steps=int(steps.sum()) * matrix.products,
-        critical_steps=int(steps.max()) * matrix.products,
+        steps=int(stripes.work.sum()) * per_image,
+        critical_steps=stripes.longest * per_image,
         cell_reads=work.cells * k * per_image,
         adc_conversions=work.columns * k * per_image,
         wordline_drives=work.drives * per_image,
         partial_sum_adds=work.partial_sum_adds * matrix.products,
-        input_buffer_bits=work.held_drives * geometry.input_bits * matrix.products,
+        input_buffer_bits=fetched * geometry.input_bits * matrix.products,
         output_buffer_bits=work.outputs * accumulator_bits(matrix.rows, geometry) * matrix.products,
         index_bits=index_storage,
     )
-    return Placement(counts, torch.from_numpy(steps), work, arrays_per_stripe)
+    return Placement(counts, work, stripes, None if packed is None else packed.row_groups)
 
 
 def accumulator_bits(rows: int, geometry: CrossbarGeometry) -> int:
@@ -180,44 +190,6 @@ def _smaller_index(units: int, units_kept: int, row_groups: int, mode: Placement
     if units_kept == units:
         return 0
     return units if mode == "in_place" else min(units, units_kept * max(1, ceil(log2(row_groups))))
-
-
-def _stripes_compacted(
-    mask: LayerMask, geometry: CrossbarGeometry, index: UnitGrid
-) -> Int[np.ndarray, "groups array_cols"]:
-    """As many arrays as the stacked units need: each column stripe is as high as its highest column."""
-    _, rows, cols = mask.kept.shape
-    if int(torch.bincount(index.row_of).max()) < geometry.active_rows:
-        # units move up whole: a column is as high as the units that hold anything in it
-        heights = np.bincount(index.row_of.numpy())
-        stacked = np.einsum("u,guv->gv", heights, mask.units(index).astype(np.int64))
-        needed = ceil_div(stacked[:, index.col_of.numpy()], geometry.rows)
-    else:
-        bounds = row_group_bounds(rows, geometry)
-        needed = _arrays_for_stacked_groups(mask.segments(bounds, geometry), np.diff(bounds), geometry)
-    stripes = np.arange(0, cols, geometry.logical_cols)
-    return np.maximum.reduceat(needed, stripes, axis=1)
-
-
-def _arrays_for_stacked_groups(
-    segments: UInt8[np.ndarray, "groups row_groups cols"],
-    heights: Int[np.ndarray, " row_groups"],
-    geometry: CrossbarGeometry,
-) -> Int[np.ndarray, "groups cols"]:
-    """Arrays that a column's kept row groups fill when stacked.
-
-    An array has rows // active_rows slots of full height and, where active_rows does not divide rows, one
-    short slot; only groups that are no higher fit there.
-    """
-    full_slots, short_height = divmod(geometry.rows, geometry.active_rows)
-    tall = segments[:, heights > short_height].sum(1, dtype=np.int64)
-    stacked = segments.sum(1, dtype=np.int64)
-    return np.maximum(ceil_div(tall, full_slots), ceil_div(stacked, full_slots + (1 if short_height else 0)))
-
-
-def ceil_div(numbers: Int[np.ndarray, "..."], divisor: int) -> Int[np.ndarray, "..."]:
-    """Integer division, rounded up."""
-    return -(-numbers // divisor)
 
 
 @dataclass(frozen=True, eq=False)

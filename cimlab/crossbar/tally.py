@@ -28,7 +28,9 @@ class Work:
 
     Two ways to read an array are counted. Per step, the row group is driven anew at every mux position (the
     operation unit of CONCEPTS.md). Held, it is driven once and sample-and-holds keep all its bitlines until
-    the ADCs have stepped through them (ISAAC).
+    the ADCs have stepped through them (ISAAC). Lockstep muxes drive the rows that the columns of the step keep.
+    Independent ones convert columns that happen to come together, so their drivers keep one pattern for all steps
+    of a row group: the rows that the array keeps anything in.
 
     Args:
         row_group_steps: mux positions executed in every (row group, array column).
@@ -56,11 +58,6 @@ class Work:
     def steps_per_array(self) -> Int[np.ndarray, "groups array_rows array_cols"]:
         """Mux positions executed by every array, over all its row groups."""
         return self.per_array(self.row_group_steps)
-
-    @property
-    def arrays_per_stripe(self) -> Int[np.ndarray, "groups array_cols"]:
-        """Arrays that execute any step, by array column."""
-        return (self.steps_per_array > 0).sum(1)
 
     def per_array(self, per_row_group: np.ndarray) -> np.ndarray:
         """Sum over the row groups of each array."""
@@ -126,12 +123,14 @@ class LayerMask:
         bounds = row_group_bounds(self.kept.shape[1], geometry)
         n, q = geometry.operation_unit[1], geometry.columns_per_adc
         segments = self.segments(bounds, geometry)
+        wide_rows, wide_columns = self._per_step(bounds, geometry, geometry.logical_cols)
+        held = _tally_held(wide_rows, wide_columns)
+        columns, held_cells, held_drives = (int(total) for total in held)
         if geometry.mux_control == "independent":
-            row_group_steps, drives, cells = _tally_independent(self.kept, segments, bounds, n, q)
+            row_group_steps = _busiest_adc(segments, n, q)
+            drives, cells = int((wide_rows * row_group_steps).sum()), held_cells
         else:
             row_group_steps, drives, cells = _tally_lockstep(*self._per_step(bounds, geometry, n), q)
-        held = _tally_held(*self._per_step(bounds, geometry, geometry.logical_cols))
-        columns, held_cells, held_drives = (int(total) for total in held)
         partial_sum_adds, outputs = _tally_columns(segments)
         return Work(
             row_group_steps=row_group_steps,
@@ -150,6 +149,16 @@ class LayerMask:
     ) -> UInt8[np.ndarray, "groups row_groups cols"]:
         """1 where a logical column has a kept weight in a row group."""
         return self._cached(("segments", *_cut(geometry)), lambda: _or_rows(self.kept, bounds))
+
+    def executed(self, geometry: CrossbarGeometry, width: int) -> Bool[np.ndarray, "groups row_groups steps"]:
+        """Whether any of `width` columns side by side has a kept weight in a row group."""
+        return self._per_step(row_group_bounds(self.kept.shape[1], geometry), geometry, width)[1] > 0
+
+    def rows_of_steps(
+        self, geometry: CrossbarGeometry, width: int
+    ) -> Int[np.ndarray, "groups row_groups steps"]:
+        """Rows of a row group that have a kept weight in any of `width` columns side by side."""
+        return self._per_step(row_group_bounds(self.kept.shape[1], geometry), geometry, width)[0]
 
     def units(self, grid: UnitGrid) -> UInt8[np.ndarray, "groups unit_rows unit_cols"]:
         """1 where a unit of the grid holds a kept weight."""
@@ -289,36 +298,20 @@ def _tally_columns(segments):  # pragma: no cover - compiled
 
 
 @njit(cache=True, nogil=True)
-def _tally_independent(kept, segments, bounds, n, columns_per_adc):  # pragma: no cover - compiled
-    """Step s converts the s-th kept column of every ADC; ADC j of an array serves columns j, j + n, j + 2n, ..."""
-    groups, _, cols = kept.shape
+def _busiest_adc(segments, n, columns_per_adc):  # pragma: no cover - compiled
+    """Kept columns of the busiest ADC; ADC j of an array serves columns j, j + n, j + 2n, ..."""
+    groups, row_groups, cols = segments.shape
     width = n * columns_per_adc
     array_cols = -(-cols // width)
-    executed = np.zeros((groups, len(bounds) - 1, array_cols), np.int64)
-    drives, cells = 0, 0
-    together = np.zeros((columns_per_adc, n), np.int64)  # columns converted in each step
+    executed = np.zeros((groups, row_groups, array_cols), np.int64)
     for p in range(groups):
-        for g in range(len(bounds) - 1):
+        for g in range(row_groups):
             for a in range(array_cols):
-                first, last = a * width, min(cols, (a + 1) * width)
                 kept_of_adc = np.zeros(n, np.int64)
-                columns_of_step = np.zeros(columns_per_adc, np.int64)
-                for c in range(first, last):
-                    if segments[p, g, c]:
-                        step = kept_of_adc[(c - first) % n]
-                        kept_of_adc[(c - first) % n] += 1
-                        together[step, columns_of_step[step]] = c
-                        columns_of_step[step] += 1
-                steps = kept_of_adc.max()
-                executed[p, g, a] = steps
-                for r in range(bounds[g], bounds[g + 1]):
-                    for s in range(steps):
-                        found = np.uint8(0)
-                        for i in range(columns_of_step[s]):
-                            found |= kept[p, r, together[s, i]]
-                        drives += found
-                        cells += found * columns_of_step[s]
-    return executed, drives, cells
+                for c in range(a * width, min(cols, (a + 1) * width)):
+                    kept_of_adc[(c - a * width) % n] += segments[p, g, c]
+                executed[p, g, a] = kept_of_adc.max()
+    return executed
 
 
 @njit(cache=True, nogil=True)

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import Placement, accumulator_bits
+from cimlab.crossbar.tally import Work
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.technology import ACTIONS, INSTANCES, CellDevice
@@ -70,6 +71,7 @@ def _of_layer(
     reads = _effective_reads(layer, geometry, device, cells) * cycles
     indexed = counts.index_bits > 0
     words = ceil(accumulator_bits(layer.matrix.rows, geometry) / WORD_BITS)
+    bias = _bias_additions(work, geometry) * products
     return {
         "cell_read": reads,
         "cell_second": reads * conversion_s,
@@ -77,7 +79,7 @@ def _of_layer(
         "active_row": drives * layer.activity.input_density,
         "step": counts.steps,
         "conversion": counts.adc_conversions,
-        "partial_sum_word": counts.partial_sum_adds * words,
+        "partial_sum_word": (counts.partial_sum_adds + bias) * words,
         "register_bit": drives * geometry.dac_bits,
         "input_bit": counts.input_buffer_bits,
         "output_bit": counts.output_buffer_bits,
@@ -87,6 +89,15 @@ def _of_layer(
         "selected_bit": drives * geometry.dac_bits * indexed,
         "aligned_bit": counts.adc_conversions * adc_bits * indexed,
     }
+
+
+def _bias_additions(work: Work, geometry: CrossbarGeometry) -> int:
+    """Additions that take the bias of offset encoding out again, for one product.
+
+    A cell holds w + 2^(b-1), so a row group's partial sum is too large by 2^(b-1) times the sum of its inputs. That sum
+    is made once (an addition a row) and taken from every column's partial sum (one each); ISAAC, ISCA 2016, section V.
+    """
+    return work.held_drives + work.columns if geometry.signed_encoding == "offset" else 0
 
 
 def _effective_reads(layer: PlacedLayer, geometry: CrossbarGeometry, device: CellDevice, cells: int) -> float:
@@ -100,38 +111,56 @@ def _effective_reads(layer: PlacedLayer, geometry: CrossbarGeometry, device: Cel
     return density * conductance / device.reference_conductance_s
 
 
+def array_instances(
+    layers: Sequence[PlacedLayer], geometry: CrossbarGeometry, chip: Chip, adc_bits: int
+) -> Float[np.ndarray, "layers instances"]:
+    """What one array of each layer brings along, in the order of `INSTANCES`: its own parts, its share of a tile, and
+    selection and alignment where the layer has an index.
+
+    Args:
+        layers: the placed layers.
+        geometry, chip: the accelerator.
+        adc_bits: width of a conversion's result.
+    """
+    indexed = np.array([layer.placement.counts.index_bits > 0 for layer in layers])
+    adcs = chip.adcs_per_array(geometry)
+    columns: Mapping[str, float | np.ndarray] = {
+        "cell": geometry.rows * geometry.cols,
+        "row": geometry.rows,
+        "column": geometry.cols,
+        "array": 1,
+        "adc": adcs,
+        "tile": 1 / chip.arrays_per_tile,
+        "selector": geometry.rows * indexed,
+        "aligner": adcs * adc_bits * indexed,
+    }
+    return np.stack([np.broadcast_to(columns.get(name, 0.0), indexed.shape) for name in INSTANCES], 1).astype(
+        float
+    )
+
+
 def instance_counts(
     layers: Sequence[PlacedLayer],
+    arrays: Int[np.ndarray, " layers"],
     copies: Int[np.ndarray, " layers"],
     geometry: CrossbarGeometry,
     chip: Chip,
     adc_bits: int,
 ) -> Float[np.ndarray, "layers instances"]:
-    """What each layer occupies, in the order of `INSTANCES`; tiles and the chip are shared by arrays.
+    """What each layer occupies, in the order of `INSTANCES`; what the chip has once is shared by arrays.
 
     Args:
         layers: the placed layers.
-        copies: how often each layer's arrays exist.
+        arrays: of one copy of each layer; copies: how often they exist, and the index with them.
         geometry, chip: the accelerator.
         adc_bits: width of a conversion's result.
     """
-    counts = [layer.placement.counts for layer in layers]
-    arrays = np.array([c.arrays for c in counts]) * copies
-    index = np.array([c.index_bits for c in counts])
-    adcs = arrays * chip.adcs_per_array(geometry)
-    total = max(1, int(arrays.sum()))
+    used = arrays * copies
+    total = max(1, int(used.sum()))
     on_chip = total if chip.max_arrays is None else min(total, chip.max_arrays)
-    built = arrays * (on_chip / total)  # a network larger than the chip shares its arrays in turns
-    columns: Mapping[str, np.ndarray] = {
-        "cell": built * geometry.rows * geometry.cols,
-        "row": built * geometry.rows,
-        "column": built * geometry.cols,
-        "array": built,
-        "adc": adcs * (on_chip / total),
-        "tile": arrays / total * ceil(on_chip / chip.arrays_per_tile),
-        "chip": arrays / total * chip.off_chip_links,
-        "index_bit": index,
-        "selector": built * geometry.rows * (index > 0),
-        "aligner": adcs * (on_chip / total) * adc_bits * (index > 0),
-    }
-    return np.stack([columns[name] for name in INSTANCES], axis=1).astype(float)
+    built = used * (on_chip / total)  # a network larger than the chip shares its arrays in turns
+    found = array_instances(layers, geometry, chip, adc_bits) * built[:, None]
+    found[:, INSTANCES.index("chip")] = used / total * chip.off_chip_links
+    index = np.array([layer.placement.counts.index_bits for layer in layers])
+    found[:, INSTANCES.index("index_bit")] = index * copies
+    return found

@@ -22,10 +22,13 @@ class Chip:
         bitlines_per_conversion_slot: bitlines of one step that one ADC converts one after the other; a fast ADC
             serves several, and the array then has that many fewer.
         arrays_per_tile: arrays that share a buffer, a bus and a router port.
-        max_arrays: arrays on the chip; None fits the chip to the network. A larger network is reloaded in parts.
-        duplication_arrays: arrays that may be spent on copies of weights, beside the network's own.
-        duplication_area_m2: the same budget as an area (sum of parts); the smaller budget counts.
-        batch: images processed between two loads of weights, and over which a first image's latency is spread.
+        area_over_dense: area of the chip (sum of parts, everything in it) over that of the unpruned network with one
+            copy of each layer. The pruned and the unpruned network get the same; what they leave is spent on copies.
+        area_m2: the same as an absolute area, which then counts instead.
+        max_arrays: arrays on the chip, which then set its area; a network that needs more is reloaded in parts.
+        adc_idle_share: share of an ADC's power at full rate that flows whether it converts or not; 0 is gated.
+            hwcomponents-adc counts 0.2 as leakage (arXiv:2404.06553); ISAAC states power at full rate alone.
+        batch: images processed between two loads of weights.
         dram_bits_per_s: bandwidth for loading weights; 102.4e9 is a 32-bit LPDDR4-3200 channel (JESD209-4).
         write_pulses: programming pulses per cell.
         off_chip_links: link blocks counted in the chip's area and peak power.
@@ -37,9 +40,10 @@ class Chip:
     readout: Literal["per_step", "held"] = "per_step"
     bitlines_per_conversion_slot: int = 1
     arrays_per_tile: int = 96
+    area_over_dense: float = 2.0
+    area_m2: float | None = None
     max_arrays: int | None = None
-    duplication_arrays: int | None = None
-    duplication_area_m2: float | None = None
+    adc_idle_share: float = 0.0
     batch: int = 1
     dram_bits_per_s: float = 102.4e9
     write_pulses: int = 1
@@ -50,9 +54,13 @@ class Chip:
             raise HardwareError(f"chip.readout={self.readout} must be per_step or held")
         for name in ("bitlines_per_conversion_slot", "arrays_per_tile", "batch", "write_pulses"):
             require_numbers(f"chip.{name}", getattr(self, name), low=1)
-        for name in ("max_arrays", "duplication_arrays", "duplication_area_m2"):
-            if getattr(self, name) is not None:
-                require_numbers(f"chip.{name}", getattr(self, name), low=1 if name == "max_arrays" else 0)
+        if self.max_arrays is not None:
+            require_numbers("chip.max_arrays", self.max_arrays, low=1)
+        if self.area_m2 is not None:
+            require_numbers("chip.area_m2", self.area_m2, above=0)
+        require_numbers("chip.area_over_dense", self.area_over_dense, above=0)
+        require_numbers("chip.adc_idle_share", self.adc_idle_share)
+        require_numbers(f"chip.adc_idle_share (1 - {self.adc_idle_share})", 1 - self.adc_idle_share)
         require_numbers("chip.dram_bits_per_s", self.dram_bits_per_s, above=0)
         require_numbers("chip.off_chip_links", self.off_chip_links)
 

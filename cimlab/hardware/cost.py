@@ -5,27 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from math import ceil, floor, log10
 
 import numpy as np
 from jaxtyping import Float
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.crossbar.placement import NetworkPlacement, Placement
-from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
+from cimlab.crossbar.placement import NetworkPlacement, Placement, place_dense
+from cimlab.hardware.actions import PlacedLayer, action_counts, array_instances, instance_counts
 from cimlab.hardware.activity import ASSUMED, ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
+from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import CostComparison, HardwareReport
-from cimlab.hardware.schedule import schedule
+from cimlab.hardware.schedule import Room, Timing, schedule
 from cimlab.hardware.technology import (
     ACTIONS,
-    ARRAY_COMPONENTS,
     COMPONENTS,
     INSTANCES,
+    SUPPORT,
     Component,
     Technology,
 )
+
+ARRAY = CrossbarMatrix("array", (1, 1))
+"""Any unpruned layer: what one array brings along does not depend on it."""
+
+
+SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
 
 
 @dataclass(frozen=True)
@@ -45,27 +53,36 @@ class CostModel:
     adc: AdcPrice
     chip: Chip
 
-    def report(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> HardwareReport:
+    def report(
+        self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry, area_m2: float | None = None
+    ) -> HardwareReport:
         """Price a network.
 
         Args:
             layers: the placed layers, in the order of computation.
             geometry: the array that they are placed on.
+            area_m2: area of the chip, sum of parts; what the network leaves is spent on copies. None is a chip as
+                large as one copy of each layer needs.
 
         Raises:
-            HardwareError: the technology can't build the geometry, or the ADC price lacks its resolution or node.
+            HardwareError: the technology can't build the geometry, the ADC price lacks its resolution or node, or the
+                network does not fit the area.
         """
         self.technology.check(geometry)
         adc, bits = self.adc_figures(geometry), geometry.resolution_bits
-        area_per_instance = self.area_prices(adc)
-        timing = schedule(
-            layers, geometry, self.chip, self.technology, adc.latency_s,
-            self.array_area_m2(geometry),
-        )  # fmt: skip
+        prices, room = self.area_prices(adc), self._room(layers, geometry, adc, area_m2)
+        timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room)
+        if timing is None:
+            raise HardwareError(self._too_small(layers, room))
         actions = action_counts(layers, geometry, self.chip, self.technology.device, adc.latency_s, bits)
         actions[:, ACTIONS.index("loaded_bit")] = timing.loaded_bits
         actions[:, ACTIONS.index("cell_write")] = timing.cell_writes
-        instances = instance_counts(layers, timing.copies, geometry, self.chip, bits)
+        instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
+        area, leakage = instances @ prices, instances @ self._leakage_prices(adc)
+        unused_m2 = 0.0 if area_m2 is None else max(0.0, area_m2 - float(area.sum()))
+        density = self._leakage_density(geometry, adc)
+        leakage[:, SUPPORT_COLUMNS] += density * area[:, SUPPORT_COLUMNS]
+        share = area.sum(1) / area.sum() if area.sum() else np.full(len(layers), 1 / max(1, len(layers)))
         return HardwareReport(
             technology=self.technology.name,
             adc_price=self.adc.name,
@@ -73,19 +90,22 @@ class CostModel:
             layers=tuple(layer.matrix.name for layer in layers),
             components=COMPONENTS,
             dynamic_j=actions @ self.energy_prices(adc),
-            leakage_w=instances @ self._leakage_prices,
-            area_m2=instances @ area_per_instance,
+            leakage_w=np.column_stack([leakage, share * unused_m2 * density]),
+            area_m2=np.column_stack([area, share * unused_m2]),
+            first_copies_m2=float(area.sum() - ((timing.copies - 1) / timing.copies) @ area.sum(1)),
             timing=timing,
-            batch=self.chip.batch,
             layout_factor=self.technology.layout_factor.value,
             operations=np.array([2 * layer.matrix.weights * layer.matrix.products for layer in layers]),
             operations_done=np.array(
                 [2 * layer.placement.counts.weights_left * layer.matrix.products for layer in layers]
             ),
-            counts=tuple(layer.placement.counts for layer in layers),
+            counts=tuple(
+                layer.placement.on(geometry, int(arrays), int(longest))
+                for layer, arrays, longest in zip(layers, timing.arrays, timing.longest, strict=True)
+            ),
             converted=np.array([_share_converted(layer, geometry) for layer in layers]),
-            array_balance=np.array([_array_balance(layer) for layer in layers]),
-            notes=self._notes(layers, geometry),
+            array_balance=timing.balance,
+            notes=self._notes(layers, geometry, timing),
         )
 
     def compare(
@@ -96,7 +116,7 @@ class CostModel:
         activities: Mapping[str, ActivityFactors] | None = None,
         dense_activities: Mapping[str, ActivityFactors] | None = None,
     ) -> CostComparison:
-        """Price a placed network and the unpruned one on the same hardware; raises as `report` does.
+        """Price a placed network and the unpruned one on chips of the same area; raises as `report` does.
 
         Args:
             matrices: the network's layers in order.
@@ -105,18 +125,77 @@ class CostModel:
             activities: by layer, for the network; assumed where absent.
             dense_activities: the same for the unpruned one; `activities` where absent.
         """
-        own = dict(activities or {})
-        whole = own if dense_activities is None else dict(dense_activities)
+        own, whole = placed_layers(matrices, placement, activities, dense_activities)
+        area_m2 = self.chip_area_m2(whole, geometry)
+        return CostComparison(self.report(own, geometry, area_m2), self.report(whole, geometry, area_m2))
 
-        def placed(
-            places: Mapping[str, Placement], values: Mapping[str, ActivityFactors]
-        ) -> list[PlacedLayer]:
-            return [PlacedLayer(m, places[m.name], values.get(m.name, ActivityFactors())) for m in matrices]
+    def chip_area_m2(self, dense: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> float:
+        """Area of the chip that a network and the unpruned one are compared on, sum of parts."""
+        if self.chip.area_m2 is not None:
+            return self.chip.area_m2
+        adc = self.adc_figures(geometry)
+        if self.chip.max_arrays is not None:
+            return self.chip.max_arrays * self.array_area_m2(geometry) + self._links_m2(adc)
+        return self.chip.area_over_dense * self.smallest_area_m2(dense, geometry)
 
-        return CostComparison(
-            self.report(placed(placement.layers, own), geometry),
-            self.report(placed(placement.dense, whole), geometry),
+    def smallest_area_m2(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> float:
+        """Area of one copy of each layer on its fewest arrays, with all that stands around them."""
+        adc = self.adc_figures(geometry)
+        return self._smallest_m2(layers, self._room(layers, geometry, adc, None)) + self._links_m2(adc)
+
+    def array_area_m2(self, geometry: CrossbarGeometry) -> float:
+        """Area of one array with its periphery and its share of a tile, without pruning support."""
+        adc = self.adc_figures(geometry)
+        return float((self._plain_array(geometry) @ self.area_prices(adc)).sum())
+
+    def _room(
+        self,
+        layers: Sequence[PlacedLayer],
+        geometry: CrossbarGeometry,
+        adc: AdcFigures,
+        area_m2: float | None,
+    ) -> Room:
+        prices = self.area_prices(adc)
+        each = array_instances(layers, geometry, self.chip, geometry.resolution_bits) @ prices
+        index = np.array([layer.placement.counts.index_bits for layer in layers], dtype=float)
+        free = None if area_m2 is None else area_m2 - self._links_m2(adc)
+        return Room(each.sum(1), index * prices[INSTANCES.index("index_bit")].sum(), free)
+
+    def _links_m2(self, adc: AdcFigures) -> float:
+        return self.chip.off_chip_links * float(self.area_prices(adc)[INSTANCES.index("chip")].sum())
+
+    def _smallest_m2(self, layers: Sequence[PlacedLayer], room: Room) -> float:
+        held = self.chip.readout == "held"
+        fewest = [
+            (p.row_groups if held and p.row_groups is not None else p.stripes).fewest.sum()
+            for p in (layer.placement for layer in layers)
+        ]
+        return float(np.array(fewest, dtype=float) @ room.array_m2 + room.copy_m2.sum())
+
+    def _too_small(self, layers: Sequence[PlacedLayer], room: Room) -> str:
+        chip, needed = self.chip, self._smallest_m2(layers, room)
+        given = "area_m2" if chip.area_m2 is not None else "area_over_dense"
+        value = getattr(chip, given)
+        enough = needed / (room.area_m2 or needed) * value * (1 + 1e-6)
+        arrays = int((room.area_m2 or 0) / room.array_m2.max())
+        reload = f", or chip.max_arrays={arrays} to reload it in parts" if arrays else ""
+        return (
+            f"chip.{given}={value:g} leaves {1e6 * (room.area_m2 or 0):.4g} mm2 for arrays, but one copy of each layer "
+            f"needs {1e6 * needed:.4g} mm2; use chip.{given}={_above(enough)} or more{reload}"
         )
+
+    def _plain_array(self, geometry: CrossbarGeometry) -> Float[np.ndarray, " instances"]:
+        unpruned = PlacedLayer(ARRAY, place_dense(ARRAY, geometry), ActivityFactors())
+        return array_instances([unpruned], geometry, self.chip, geometry.resolution_bits)[0]
+
+    def _leakage_density(self, geometry: CrossbarGeometry, adc: AdcFigures) -> float:
+        """Leakage per area of arrays with their tiles, in W/m2.
+
+        Area that no copy can use holds arrays all the same, and pruning support, whose leakage no source states, is
+        taken to leak as densely: so chips of one area leak alike, and pruning gains or loses nothing by what is idle.
+        """
+        array = self._plain_array(geometry)
+        return float((array @ self._leakage_prices(adc)).sum() / (array @ self.area_prices(adc)).sum())
 
     def adc_figures(self, geometry: CrossbarGeometry) -> AdcFigures:
         """What the ADC price says for this geometry's resolution at the technology's node."""
@@ -127,20 +206,10 @@ class CostModel:
             float(self.adc.latency_s(bits, node)),
         )
 
-    def array_area_m2(self, geometry: CrossbarGeometry) -> float:
-        """Area of one array with its own periphery, the tile's share left out."""
-        per_array = {
-            "cell": geometry.rows * geometry.cols, "row": geometry.rows, "column": geometry.cols, "array": 1,
-            "adc": self.chip.adcs_per_array(geometry),
-        }  # fmt: skip
-        prices = self.area_prices(self.adc_figures(geometry))
-        chosen = [COMPONENTS.index(name) for name in ARRAY_COMPONENTS]
-        amounts = np.array([per_array.get(name, 0) for name in INSTANCES], dtype=float)
-        return float((amounts @ prices)[chosen].sum())
-
     def energy_prices(self, adc: AdcFigures) -> Float[np.ndarray, "actions components"]:
         prices = self._energy_without_adc.copy()
-        prices[ACTIONS.index("conversion"), COMPONENTS.index("adc")] = adc.energy_j
+        running = 1 - self.chip.adc_idle_share
+        prices[ACTIONS.index("conversion"), COMPONENTS.index("adc")] = adc.energy_j * running
         return prices
 
     def area_prices(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
@@ -156,8 +225,14 @@ class CostModel:
     def _area_without_adc(self) -> Float[np.ndarray, "instances components"]:
         return self._prices("area_m2", INSTANCES)
 
+    def _leakage_prices(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
+        prices = self._leakage_without_adc.copy()
+        power_w = adc.energy_j / adc.latency_s
+        prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = self.chip.adc_idle_share * power_w
+        return prices
+
     @cached_property
-    def _leakage_prices(self) -> Float[np.ndarray, "instances components"]:
+    def _leakage_without_adc(self) -> Float[np.ndarray, "instances components"]:
         return self._prices("leakage_w", INSTANCES)
 
     @cached_property
@@ -173,8 +248,19 @@ class CostModel:
                 prices[kinds.index(kind), COMPONENTS.index(name)] = quantity.value
         return prices
 
-    def _notes(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> tuple[str, ...]:
-        notes = [*self.technology.notes, *self.adc.notes(geometry.resolution_bits, self.technology.node_m)]
+    def _notes(
+        self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry, timing: Timing
+    ) -> tuple[str, ...]:
+        idle = self.chip.adc_idle_share
+        gating = f"idle at {100 * idle:g} % of their power" if idle else "gated while they wait"
+        notes = [
+            f"ADCs are {gating} (chip.adc_idle_share={idle:g}); arrays that hold no copy leak as the others do"
+        ]
+        if timing.segments > 1:
+            notes.append(
+                f"larger than the chip's {self.chip.max_arrays} arrays: reloaded in {timing.segments} parts per batch"
+            )
+        notes += [*self.technology.notes, *self.adc.notes(geometry.resolution_bits, self.technology.node_m)]
         if any(layer.activity.inputs == ASSUMED for layer in layers):
             density = {layer.activity.input_density for layer in layers if layer.activity.inputs == ASSUMED}
             notes.append(f"input bit density assumed: {', '.join(f'{d:g}' for d in sorted(density))}")
@@ -192,8 +278,27 @@ def _share_converted(layer: PlacedLayer, geometry: CrossbarGeometry) -> float:
     return layer.placement.counts.adc_conversions / slots if slots else 1.0
 
 
-def _array_balance(layer: PlacedLayer) -> float:
-    """Mean steps of the working arrays over those of the busiest: what is missing to 1 is arrays that wait."""
-    steps = layer.placement.work.steps_per_array
-    working = int((steps > 0).sum())
-    return float(steps.sum() / (working * steps.max())) if working else 1.0
+def placed_layers(
+    matrices: Sequence[CrossbarMatrix],
+    placement: NetworkPlacement,
+    activities: Mapping[str, ActivityFactors] | None = None,
+    dense_activities: Mapping[str, ActivityFactors] | None = None,
+) -> tuple[list[PlacedLayer], list[PlacedLayer]]:
+    """The layers of a placed network and of the unpruned one, with what their cells and inputs hold."""
+    own = dict(activities or {})
+    whole = own if dense_activities is None else dict(dense_activities)
+
+    def placed(places: Mapping[str, Placement], values: Mapping[str, ActivityFactors]) -> list[PlacedLayer]:
+        return [PlacedLayer(m, places[m.name], values.get(m.name, ActivityFactors())) for m in matrices]
+
+    return placed(placement.layers, own), placed(placement.dense, whole)
+
+
+def _above(number: float) -> str:
+    """Four digits, rounded up, so that the value is enough.
+
+    >>> _above(1.00001)
+    '1.001'
+    """
+    digit = 10.0 ** (floor(log10(number)) - 3)
+    return f"{ceil(number / digit) * digit:.4g}"

@@ -12,7 +12,7 @@ from cimlab.crossbar.placement import place_dense
 from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.cost import CostModel
-from cimlab.hardware.schedule import product_seconds
+from cimlab.hardware.schedule import layer_ways
 from cimlab.hardware.technology import ARRAY_COMPONENTS, COMPONENTS, INSTANCES
 
 
@@ -66,11 +66,17 @@ def peak(
     layer = PlacedLayer(matrix, place_dense(matrix, geometry), activity or ActivityFactors())
     adc, bits = model.adc_figures(geometry), geometry.resolution_bits
     actions = action_counts([layer], geometry, model.chip, model.technology.device, adc.latency_s, bits)
-    instances = instance_counts([layer], np.ones(1, dtype=np.int64), geometry, model.chip, bits)
-    product_s = product_seconds(
-        layer.placement, geometry, model.chip, model.technology.latency_s("cells"), adc.latency_s
+    one = np.ones(1, dtype=np.int64)
+    instances = instance_counts([layer], one, one, geometry, model.chip, bits)
+    margin = model.technology.timing_margin.value
+    ways = layer_ways(
+        layer.placement,
+        geometry,
+        model.chip,
+        model.technology.latency_s("cells") * margin,
+        adc.latency_s * margin,
     )
-    product_s *= model.technology.timing_margin.value
+    product_s = float(ways.product_s[0])
     power = (actions @ model.energy_prices(adc))[0] / product_s * arrays
     power[[i for i, name in enumerate(COMPONENTS) if name not in ARRAY_COMPONENTS]] = 0.0
     instances = instances[0] * arrays

@@ -1,4 +1,8 @@
-"""What a network costs on a chip: arrays of layers x components, whose sums are the only totals there are."""
+"""What a network costs on a chip: arrays of layers x components, whose sums are the only totals there are.
+
+The energy of an image is that of the full pipeline: its actions, and the leakage of the whole chip for the time until
+the next image comes out. Beside it stands the energy of an image that is alone on the chip.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,10 @@ class HardwareReport:
         adc_bits: resolution asked for.
         layers, components: names of the rows and columns.
         dynamic_j: energy of actions.
-        leakage_w: power of what stands there.
-        area_m2: sum of parts.
+        leakage_w: power of what stands there; the last column is of area that no copy can use.
+        area_m2: sum of parts, with the same last column, shared out over layers by the area that they use.
+        first_copies_m2: area of one copy of each layer.
         timing: the schedule.
-        batch: images that share a load and a first latency.
         layout_factor: footprint over sum of parts.
         operations: 2 x MACs of the unpruned layer; operations_done: of the kept weights.
         counts: the placement's counts.
@@ -40,10 +44,10 @@ class HardwareReport:
     layers: tuple[str, ...]
     components: tuple[str, ...]
     dynamic_j: Float[np.ndarray, "layers components"]
-    leakage_w: Float[np.ndarray, "layers components"]
-    area_m2: Float[np.ndarray, "layers components"]
+    leakage_w: Float[np.ndarray, "layers area_components"]
+    area_m2: Float[np.ndarray, "layers area_components"]
+    first_copies_m2: float
     timing: Timing
-    batch: int
     layout_factor: float
     operations: Int[np.ndarray, " layers"]
     operations_done: Int[np.ndarray, " layers"]
@@ -59,14 +63,34 @@ class HardwareReport:
 
     @property
     def energy_j(self) -> Float[np.ndarray, "layers energy_components"]:
-        """Energy per image: actions by component, and leakage over a batch's time shared by its images."""
-        leakage_j = self.leakage_w.sum(1) * (self.timing.batch_s / self.batch)
+        """Energy per image in the steady state: actions by component, and leakage from one image to the next."""
+        leakage_j = self.leakage_w.sum(1) * self.timing.interval_s
         return np.column_stack([self.dynamic_j, leakage_j])
 
     @property
     def total_energy_j(self) -> float:
         """Energy per image of the whole network."""
         return float(self.energy_j.sum())
+
+    @property
+    def lone_energy_j(self) -> float:
+        """Energy of one image that is alone on the chip, which leaks for the whole latency."""
+        return float(self.dynamic_j.sum() + self.leakage_w.sum() * self.timing.latency_s)
+
+    @property
+    def area_components(self) -> tuple[str, ...]:
+        """Columns of `area_m2`."""
+        return (*self.components, "unused")
+
+    @property
+    def area_split_m2(self) -> dict[str, float]:
+        """Where the area went: one copy of each layer, further copies, and what no copy can use."""
+        unused = float(self.area_m2[:, -1].sum())
+        return {
+            "one copy of each layer": self.first_copies_m2,
+            "further copies": self.total_area_m2 - unused - self.first_copies_m2,
+            "unused": unused,
+        }
 
     @property
     def total_area_m2(self) -> float:
@@ -89,7 +113,7 @@ class HardwareReport:
 
     @property
     def area_by_component(self) -> dict[str, float]:
-        return dict(zip(self.components, self.area_m2.sum(0).tolist(), strict=True))
+        return dict(zip(self.area_components, self.area_m2.sum(0).tolist(), strict=True))
 
     @property
     def effective_ops_per_s(self) -> float:
@@ -111,6 +135,7 @@ class HardwareReport:
         return {
             "energy_j": self.total_energy_j,
             "dynamic_j": float(self.dynamic_j.sum()),
+            "lone_energy_j": self.lone_energy_j,
             "latency_s": self.timing.latency_s,
             "images_per_s": self.timing.images_per_s,
             "area_m2": self.total_area_m2,
@@ -120,7 +145,7 @@ class HardwareReport:
             "effective_ops_per_s": self.effective_ops_per_s,
             "raw_ops_per_s": self.raw_ops_per_s,
             "effective_ops_per_j": self.effective_ops_per_j,
-            "arrays": float(sum(c.arrays * n for c, n in zip(self.counts, self.timing.copies.tolist(), strict=True))),
+            "arrays": float(self.timing.all_arrays),
             "load_s": self.timing.load_s,
         }  # fmt: skip
 
@@ -148,7 +173,7 @@ class HardwareReport:
                 },
                 **{
                     f"area_m2/{component}": float(value)
-                    for component, value in zip(self.components, self.area_m2[i], strict=True)
+                    for component, value in zip(self.area_components, self.area_m2[i], strict=True)
                 },
             }
             for i, name in enumerate(self.layers)
@@ -180,6 +205,8 @@ class CostComparison:
             "dense_energy_j": self.dense.energy_by_component,
             "area_m2": self.pruned.area_by_component,
             "dense_area_m2": self.dense.area_by_component,
+            "area_split_m2": self.pruned.area_split_m2,
+            "dense_area_split_m2": self.dense.area_split_m2,
             "notes": list(self.pruned.notes),
             "layers": self.pruned.layer_rows(),
         }

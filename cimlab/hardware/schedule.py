@@ -1,8 +1,8 @@
 """When things happen: array time per product, weight copies, the layer pipeline, and reloading what does not fit.
 
 A layer waits for its slowest array. Layers run as a pipeline over images: throughput is that of the slowest layer,
-and copies of weights are spent where they shorten it most. A network larger than the chip runs in segments of
-consecutive layers, each loaded once a batch.
+and the chip's area is spent where that shortens it (`copies.py`). A network larger than a chip of a fixed number of
+arrays runs in segments of consecutive layers, each loaded once a batch.
 """
 
 from __future__ import annotations
@@ -18,21 +18,39 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.placement import Placement
 from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.chip import Chip
+from cimlab.hardware.copies import Ways, spend
 from cimlab.hardware.technology import Technology
 
 
 @dataclass(frozen=True, eq=False)
+class Room:
+    """What the layers take and what there is; square metres, sum of parts.
+
+    Args:
+        array_m2: one array of each layer with its share of a tile and its pruning support.
+        copy_m2: what each copy of a layer needs beside its arrays.
+        area_m2: the chip; None is as large as one copy of each layer needs.
+    """
+
+    array_m2: Float[np.ndarray, " layers"]
+    copy_m2: Float[np.ndarray, " layers"]
+    area_m2: float | None
+
+
+@dataclass(frozen=True, eq=False)
 class Timing:
-    """Times of a network on a chip.
+    """Times of a network on a chip, and how it is laid.
 
     Args:
         product_s: time of one matrix-vector product, by layer: that of the slowest array.
         layer_s: time of one image, by layer, with its copies at work and every pass of an oversized layer.
         copies: how often each layer's arrays exist.
-        latency_s: from the first input to the last output of one image.
-        batch_s: time of a whole batch.
+        arrays: of one copy of each layer.
+        longest: steps of one input cycle on each layer's busiest array.
+        balance: mean over busiest array's work, by layer.
+        latency_s: from the first input to the last output of one image that is alone on the chip.
         images_per_s: throughput in the steady state.
-        load_s: part of `batch_s` that loads weights; 0 where the network fits.
+        load_s: time of loading weights, per batch; 0 where the network fits.
         loaded_bits, cell_writes: what is loaded per image, by layer.
         segments: how many times the chip is loaded per batch; 1 where the network fits.
     """
@@ -40,13 +58,25 @@ class Timing:
     product_s: Float[np.ndarray, " layers"]
     layer_s: Float[np.ndarray, " layers"]
     copies: Int[np.ndarray, " layers"]
+    arrays: Int[np.ndarray, " layers"]
+    longest: Int[np.ndarray, " layers"]
+    balance: Float[np.ndarray, " layers"]
     latency_s: float
-    batch_s: float
     images_per_s: float
     load_s: float
     loaded_bits: Float[np.ndarray, " layers"]
     cell_writes: Float[np.ndarray, " layers"]
     segments: int
+
+    @property
+    def interval_s(self) -> float:
+        """Time between two images in the steady state."""
+        return 1 / self.images_per_s
+
+    @property
+    def all_arrays(self) -> int:
+        """Arrays in use, copies included."""
+        return int(self.arrays @ self.copies)
 
 
 def schedule(
@@ -55,87 +85,63 @@ def schedule(
     chip: Chip,
     technology: Technology,
     conversion_s: float,
-    array_area_m2: float,
-) -> Timing:
-    """Lay the work of one batch out in time.
+    room: Room,
+) -> Timing | None:
+    """Lay the work of one image after another out in time; None if the network does not fit and can't be reloaded.
 
     Args:
         layers: the placed layers, in the order of computation.
         geometry, chip, technology: the accelerator.
         conversion_s: time of one ADC conversion.
-        array_area_m2: area of one array with its periphery, for an area budget of copies.
+        room: areas of the layers and of the chip.
     """
-    read_s = technology.latency_s("cells")
-    product_s = np.array(
-        [product_seconds(layer.placement, geometry, chip, read_s, conversion_s) for layer in layers]
-    )
-    product_s *= technology.timing_margin.value
-    products = np.array([layer.matrix.products for layer in layers])
-    arrays = np.array([layer.placement.counts.arrays for layer in layers])
-    fill_s = np.array([_fill_seconds(layer, technology) for layer in layers]) * (arrays > 0)
-    if chip.max_arrays is not None and arrays.sum() > chip.max_arrays:
-        return _reloaded(layers, geometry, chip, technology, product_s, products * product_s + fill_s)
-    copies = balanced_copies(
-        product_s, products, arrays, _spare_arrays(chip, int(arrays.sum()), array_area_m2)
-    )
-    layer_s = ceil_division(products, copies) * product_s
-    latency = float((layer_s + fill_s).sum())
-    slowest = float(layer_s.max(initial=0.0))
-    nothing = np.zeros(len(layers))
+    read_s, margin = technology.latency_s("cells"), technology.timing_margin.value
+    ways = [
+        layer_ways(layer.placement, geometry, chip, read_s * margin, conversion_s * margin)
+        for layer in layers
+    ]
+    products = np.array([layer.matrix.products for layer in layers], dtype=np.int64)
+    fill_s = np.array([_fill_seconds(layer, technology) for layer in layers])
+    fill_s *= np.array([w.arrays[0] > 0 for w in ways])
+    fewest = np.array([w.arrays[0] for w in ways], dtype=np.int64)
+    spent = None
+    if chip.max_arrays is None or fewest.sum() <= chip.max_arrays:
+        spent = spend(ways, products, room.array_m2, room.copy_m2, room.area_m2)
+    if spent is None:
+        return (
+            None if chip.max_arrays is None else _reloaded(layers, ways, geometry, chip, technology, fill_s)
+        )
+    chosen = list(zip(ways, spent.way.tolist(), strict=True))
+    product_s = np.array([w.product_s[i] for w, i in chosen], dtype=float)
+    layer_s = ceil_division(products, spent.copies) * product_s
+    slowest, nothing = float(layer_s.max(initial=0.0)), np.zeros(len(layers))
     return Timing(
-        product_s, layer_s, copies, latency, latency + (chip.batch - 1) * slowest,
-        1 / slowest if slowest else float("inf"), 0.0, nothing, nothing, 1,
+        product_s, layer_s, spent.copies,
+        np.array([w.arrays[i] for w, i in chosen], dtype=np.int64),
+        np.array([w.longest[i] for w, i in chosen], dtype=np.int64),
+        np.array([w.balance[i] for w, i in chosen], dtype=float),
+        float((layer_s + fill_s).sum()), 1 / slowest if slowest else float("inf"), 0.0, nothing, nothing, 1,
     )  # fmt: skip
 
 
-def product_seconds(
+def layer_ways(
     placement: Placement, geometry: CrossbarGeometry, chip: Chip, read_s: float, conversion_s: float
-) -> float:
-    """Time of one product on the layer's slowest array, or on the fullest stripe of compacted arrays.
-
-    Compaction puts the row groups of several arrays on one, which then executes the steps of all of them.
-    """
+) -> Ways:
+    """How one copy of a layer may be laid, and how long one product then takes on its slowest array."""
     slot_s = conversion_s * chip.bitlines_per_conversion_slot
+    cycles = geometry.input_cycles
+    if chip.readout == "per_step":
+        return Ways.of(placement.stripes, cycles * max(read_s, slot_s))
     steps = placement.work.row_group_steps
-    if chip.readout == "held":
-        busy_s = placement.work.per_array(np.where(steps > 0, np.maximum(read_s, steps * slot_s), 0.0))
-    else:
-        busy_s = placement.work.steps_per_array * max(read_s, slot_s)
-    shared_s = busy_s.sum(1) / np.maximum(placement.arrays_per_stripe, 1)
-    return geometry.input_cycles * max(float(busy_s.max()), float(shared_s.max()))
-
-
-def balanced_copies(
-    product_s: Float[np.ndarray, " layers"],
-    products: Int[np.ndarray, " layers"],
-    arrays: Int[np.ndarray, " layers"],
-    spare: float,
-) -> Int[np.ndarray, " layers"]:
-    """Copies that make the slowest layer as fast as `spare` more arrays allow.
-
-    The fewest copies that reach a time per image are known layer by layer, so the best time is found by bisection.
-    """
-    one = np.ones(len(products), dtype=np.int64)
-    if spare <= 0 or not len(products):
-        return one
-
-    def needed(target_s: float) -> Int[np.ndarray, " layers"]:
-        rounds = np.floor(target_s / np.where(product_s > 0, product_s, target_s) * (1 + 1e-12))
-        return np.where(product_s > 0, ceil_division(products, np.maximum(rounds, 1).astype(np.int64)), 1)
-
-    slow, fast = float((products * product_s).max()), float(product_s.max())
-    best = needed(slow)
-    for target in [fast] if fast > 0 else []:
-        if ((needed(target) - 1) * arrays).sum() <= spare:
-            return needed(target)
-    for _ in range(60):  # halves the interval until it is below a float's resolution
-        middle = (slow + fast) / 2
-        tried = needed(middle)
-        if ((tried - 1) * arrays).sum() <= spare:
-            best, slow = tried, middle
-        else:
-            fast = middle
-    return best
+    if placement.row_groups is not None:  # every row group is given the time of the slowest
+        slowest = int(steps.max(initial=0))
+        return Ways.of(placement.row_groups, cycles * max(read_s, slowest * slot_s), slowest)
+    busy_s = placement.work.per_array(np.where(steps > 0, np.maximum(read_s, steps * slot_s), 0.0))
+    arrays, busiest_s, stripes = placement.counts.arrays, float(busy_s.max(initial=0.0)), placement.stripes
+    balance = busy_s.sum() / (arrays * busiest_s) if busiest_s else 1.0
+    return Ways(
+        np.array([arrays]), np.array([cycles * busiest_s]), np.array([stripes.longest]), np.array([balance])
+    )
 
 
 def ceil_division(
@@ -145,21 +151,9 @@ def ceil_division(
     return -(-numbers // divisors)
 
 
-def _spare_arrays(chip: Chip, used: int, array_area_m2: float) -> float:
-    """Arrays that may hold copies: the tightest of the budgets that are set."""
-    budgets = [] if chip.duplication_arrays is None else [float(chip.duplication_arrays)]
-    if chip.duplication_area_m2 is not None:
-        budgets.append(chip.duplication_area_m2 / array_area_m2)
-    if not budgets:
-        return 0.0
-    if chip.max_arrays is not None:
-        budgets.append(float(chip.max_arrays - used))
-    return min(budgets)
-
-
 def _fill_seconds(layer: PlacedLayer, technology: Technology) -> float:
     """Once an image: fetch, add up the row groups' partial sums in a tree, write, hand on."""
-    array_rows = layer.placement.work.steps_per_array.shape[1]
+    array_rows = len(layer.placement.work.array_row_starts)
     once = sum(
         technology.latency_s(name) for name in ("input_buffer", "shift_add", "interconnect", "output_buffer")
     )
@@ -168,20 +162,24 @@ def _fill_seconds(layer: PlacedLayer, technology: Technology) -> float:
 
 def _reloaded(
     layers: Sequence[PlacedLayer],
+    ways: Sequence[Ways],
     geometry: CrossbarGeometry,
     chip: Chip,
     technology: Technology,
-    product_s: Float[np.ndarray, " layers"],
-    layer_s: Float[np.ndarray, " layers"],
+    fill_s: Float[np.ndarray, " layers"],
 ) -> Timing:
     """A network larger than the chip: segments of consecutive layers, an oversized layer in several passes."""
     assert chip.max_arrays is not None
     counts = [layer.placement.counts for layer in layers]
-    passes = np.array([max(1, ceil(c.arrays / chip.max_arrays)) for c in counts])
-    layer_s = layer_s * passes
+    arrays, longest, product_s, balance = (
+        np.array([getattr(way, name)[0] for way in ways])
+        for name in ("arrays", "longest", "product_s", "balance")
+    )
+    passes = np.maximum(1, ceil_division(arrays, np.array(chip.max_arrays)))
+    layer_s = (np.array([layer.matrix.products for layer in layers]) * product_s + fill_s) * passes
     bits = np.array([c.weights_left * geometry.weight_bits + c.index_bits for c in counts], dtype=float)
     cells = np.array([c.weights_left * geometry.columns_per_weight for c in counts], dtype=float)
-    segments = segment_layers([c.arrays for c in counts], chip.max_arrays)
+    segments = segment_layers(arrays.tolist(), chip.max_arrays)
     program_s = geometry.rows * chip.write_pulses * technology.latency_s("weight_loading")  # a row at a time
     load_s, run_s = 0.0, 0.0
     for part in segments:
@@ -190,7 +188,8 @@ def _reloaded(
         run_s += layer_s[part].sum() + (chip.batch - 1) * layer_s[part].max()
     batch_s = float(load_s + run_s)
     return Timing(
-        product_s, layer_s, np.ones(len(layers), dtype=np.int64), batch_s, batch_s, chip.batch / batch_s, float(load_s),
+        product_s, layer_s, np.ones(len(layers), dtype=np.int64), arrays, longest, balance,
+        float(load_s + layer_s.sum()), chip.batch / batch_s, float(load_s),
         bits / chip.batch, cells * chip.write_pulses / chip.batch, int(passes.sum() - len(layers) + len(segments)),
     )  # fmt: skip
 

@@ -130,10 +130,7 @@ def neurosim_vgg8(case: dict[str, Any]) -> dict[str, float]:
         model = load_cost_model("neurosim22_rram", "sar")
         single = model.report(layers, geometry)
         area_m2 = case["figures"][f"{rows} rows area without copies"]["value"] * 1e-6
-        # a copy brings its share of a tile, so the budget is spent at the area per array of the whole chip
-        per_array = single.total_area_m2 / single.totals()["arrays"]
-        spare = int((area_m2 / single.layout_factor - single.total_area_m2) / per_array)
-        filled = replace(model, chip=replace(model.chip, duplication_arrays=spare)).report(layers, geometry)
+        filled = model.report(layers, geometry, area_m2 / single.layout_factor)
         energy = filled.energy_by_component
         arrays_j = sum(energy[n] for n in ("cells", "wordline_driver", "column_mux", "adc", "shift_add"))
         figures |= {

@@ -81,7 +81,10 @@ def count(
         for group in row_groups:
             for stripe, columns in enumerate(stripes):
                 for converted in executed_steps(matrix, group, columns, geometry):
-                    driven = [r for r in group if any(matrix[r][c] for c in converted)]
+                    read = (
+                        converted if geometry.mux_control == "lockstep" else columns
+                    )  # one pattern a row group
+                    driven = [r for r in group if any(matrix[r][c] for c in read)]
                     steps_of_array[g, array_of_row_group(group, geometry), stripe] += cycles
                     total["steps"] += cycles * products
                     total["cell_reads"] += len(driven) * len(converted) * k * cycles * products
@@ -96,15 +99,41 @@ def count(
         for columns in stripes:
             fetched = sum(any(matrix[r][c] for c in columns) for r in range(rows))
             total["input_buffer_bits"] += fetched * geometry.input_bits * products
-        total["arrays"] += (
-            arrays_in_place(matrix, geometry)
-            if mode == "in_place"
-            else arrays_compacted(matrix, geometry, row_of, col_of)
-        )
+        total["arrays"] += arrays_in_place(matrix, geometry)
     total["critical_steps"] = max(steps_of_array.values(), default=0) * products
-    total["cells"] = total["arrays"] * geometry.rows * geometry.cols
     total["index_bits"] = index_bits(mask, row_of, col_of, len(row_groups), mode)
+    if mode == "compacted" and total["index_bits"]:
+        compact(mask, geometry, row_of, col_of, total, cycles, products)
+    total["cells"] = total["arrays"] * geometry.rows * geometry.cols
     return total
+
+
+def compact(
+    mask: Mask, geometry: CrossbarGeometry, row_of: Labels, col_of: Labels,
+    total: dict[str, int], cycles: int, products: int,
+) -> None:  # fmt: skip
+    """The counts that packing changes."""
+    from tests.crossbar.layout import laid_out
+
+    rows, m = len(mask[0]), geometry.active_rows
+    stripes = [
+        laid_out(matrix, columns, geometry, row_of, col_of)
+        for matrix in mask
+        for columns in array_columns(len(mask[0][0]), geometry)
+    ]
+    total["arrays"] = sum(len(stripe) for stripe in stripes)
+    busiest = max((len(array) for stripe in stripes for array in stripe), default=0)
+    total["critical_steps"] = busiest * cycles * products
+    drives = total["wordline_drives"] // (cycles * products) if products else 0
+    fetched = drives
+    if max(row_of.count(label) for label in row_of) >= m:
+        heights = 2 if geometry.rows % m else 1
+        in_place = -(-rows // geometry.rows)
+        cuts = sum(max(0, max(len(stripe), min(in_place, sum(map(len, stripe)))) - 1) for stripe in stripes)
+        fetched = min(
+            drives, total["input_buffer_bits"] // (geometry.input_bits * products) + m * heights * cuts
+        )
+    total["input_buffer_bits"] = fetched * geometry.input_bits * products
 
 
 def arrays_in_place(matrix: list[list[bool]], geometry: CrossbarGeometry) -> int:
@@ -115,56 +144,6 @@ def arrays_in_place(matrix: list[list[bool]], geometry: CrossbarGeometry) -> int
             if weight:
                 found.add((r // geometry.rows, c // width))
     return len(found)
-
-
-def arrays_compacted(
-    matrix: list[list[bool]], geometry: CrossbarGeometry, row_of: Labels, col_of: Labels
-) -> int:
-    """Stack what is kept of every column, one array on top of the other; a stripe needs as many as its tallest.
-
-    Units lower than a row group move up row by row; all others move up a row group at a time.
-    """
-    tallest_unit = max(row_of.count(label) for label in row_of)
-    needed = 0
-    for columns in array_columns(len(col_of), geometry):
-        if tallest_unit < geometry.active_rows:
-            heights = [rows_of_kept_units(matrix, col, row_of, col_of) for col in columns]
-            needed += max(fill_rows(height, geometry) for height in heights)
-        else:
-            needed += max(fill_row_groups(matrix, col, geometry) for col in columns)
-    return needed
-
-
-def rows_of_kept_units(matrix: list[list[bool]], col: int, row_of: Labels, col_of: Labels) -> int:
-    beside = [c for c in range(len(col_of)) if col_of[c] == col_of[col]]
-    height = 0
-    for label in set(row_of):
-        unit_rows = [r for r in range(len(row_of)) if row_of[r] == label]
-        if any(matrix[r][c] for r in unit_rows for c in beside):
-            height += len(unit_rows)
-    return height
-
-
-def fill_rows(height: int, geometry: CrossbarGeometry) -> int:
-    arrays = 0
-    while arrays * geometry.rows < height:
-        arrays += 1
-    return arrays
-
-
-def fill_row_groups(matrix: list[list[bool]], col: int, geometry: CrossbarGeometry) -> int:
-    """Put the kept row groups of a column into the lowest free slot that is high enough, the tallest first."""
-    groups = row_groups_of_matrix(len(matrix), geometry)
-    waiting = sorted((len(g) for g in groups if any(matrix[r][col] for r in g)), reverse=True)
-    slot_heights = [len(g) for g in row_groups_of_matrix(geometry.rows, geometry)]
-    slots: list[int] = []
-    arrays = 0
-    for height in waiting:
-        while not any(slot >= height for slot in slots):
-            slots += slot_heights
-            arrays += 1
-        slots.remove(min(slot for slot in slots if slot >= height))
-    return arrays
 
 
 def index_bits(mask: Mask, row_of: Labels, col_of: Labels, row_groups: int, mode: str) -> int:

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -18,7 +18,7 @@ from cimlab.crossbar.placement import (
     place_network,
 )
 from cimlab.crossbar.units import UnitGrid, aligned_segments
-from tests.crossbar import reference
+from tests.crossbar import layout, reference
 from tests.crossbar.strategies import generator, geometries, matrices
 
 
@@ -82,24 +82,51 @@ def test_steps_by_array_add_up_to_the_layer_s(data: st.DataObject) -> None:
     geometry, matrix = data.draw(geometries()), data.draw(matrices())
     mask = data.draw(masks(matrix, geometry))
     placement = place(matrix, mask, geometry, column_segment_index(matrix, geometry))
-    assert int(placement.steps_per_array.sum()) * matrix.products == placement.counts.steps
-    assert int(placement.steps_per_array.max()) * matrix.products == placement.counts.critical_steps
-    assert int((placement.steps_per_array > 0).sum()) == placement.counts.arrays
+    per_image = geometry.input_cycles * matrix.products
+    assert int(placement.stripes.work.sum()) * per_image == placement.counts.steps
+    assert int(placement.stripes.work.max(initial=0)) * per_image == placement.counts.critical_steps
+    assert len(placement.stripes.work) == placement.counts.arrays
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_compacted_arrays_compute_the_same_products(data: st.DataObject) -> None:
+    """Every cell is programmed once, every step drives one set of wordlines, and the sums are those of the matrix."""
+    geometry, matrix = data.draw(geometries()), data.draw(matrices())
+    mask, index = data.draw(masks(matrix, geometry)), data.draw(indices(matrix, geometry))
+    seeded = generator(data.draw(st.integers(0, 2**31)))
+    weights = torch.randint(-9, 10, mask.shape, generator=seeded) * mask
+    inputs = torch.randint(0, 8, (matrix.rows,), generator=seeded)
+    row_of, col_of = index.row_of.tolist(), index.col_of.tolist()
+    arrays = 0
+    for kept, values in zip(mask.tolist(), weights, strict=True):
+        stripes = [
+            layout.laid_out(kept, columns, geometry, row_of, col_of)
+            for columns in reference.array_columns(matrix.cols, geometry)
+        ]
+        arrays += sum(len(stripe) for stripe in stripes)
+        products = layout.computed(stripes, values.tolist(), inputs.tolist(), geometry)
+        assert products == (inputs @ values).tolist()
+    counts = place(matrix, mask, geometry, index, "compacted").counts
+    if counts.index_bits:
+        assert arrays == counts.arrays
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_pruning_more_never_costs_more(data: st.DataObject) -> None:
     geometry, matrix = data.draw(geometries()), data.draw(matrices())
+    mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
+    index = data.draw(indices(matrix, geometry))
     mask = data.draw(masks(matrix, geometry))
+    assume(place(matrix, mask, geometry, index).counts.index_bits)  # the first pruned unit buys the index
     fewer = mask & data.draw(masks(matrix, geometry))
-    index = column_segment_index(matrix, geometry)
-    before, after = (asdict(place(matrix, m, geometry, index).counts) for m in (mask, fewer))
-    grows = {"index_bits"}  # none at all for a whole matrix, a bit a unit as soon as one is missing
-    if geometry.mux_control == "independent":
-        # losing a segment pairs the columns behind it with other partners, whose rows may unite worse
-        grows |= {"cell_reads", "wordline_drives"}
-    assert not [name for name in before if name not in grows and after[name] > before[name]]
+    before, after = (place(matrix, m, geometry, index, mode) for m in (mask, fewer))
+    own, less = asdict(before.counts), asdict(after.counts)
+    grows = {"critical_steps"} if mode == "compacted" else set()  # fewer arrays may hold more each
+    assert not [name for name in own if name not in grows and less[name] > own[name]]
+    for longest in range(1, before.stripes.longest + 1):
+        assert after.stripes.arrays(longest) <= before.stripes.arrays(longest)
 
 
 @settings(max_examples=60, deadline=None)
@@ -154,13 +181,32 @@ def test_counts_of_a_matrix_worked_by_hand() -> None:
     )
 
 
-def test_compaction_stacks_kept_row_groups_and_lists_them() -> None:
-    """Column 0 keeps row groups 0 and 2, which fit the two slots of one array; 3 kept units x ceil(log2 3) bits."""
+def test_compaction_fills_the_places_of_one_array() -> None:
+    """Three steps fit the 2 slots x 2 mux positions of one array, which then executes all three: 3 x T = 2 x 10.
+
+    Each step fetches its one input row (2 bits); 3 kept units x ceil(log2 3) bits.
+    """
     matrix = CrossbarMatrix("fc", (3, 5), products=10)
     index = column_segment_index(matrix, SMALL)
     in_place = place(matrix, BY_HAND, SMALL, index).counts
     compacted = place(matrix, BY_HAND, SMALL, index, "compacted").counts
-    assert compacted == replace(in_place, arrays=1, cells=16, index_bits=3 * 2)
+    assert (in_place.arrays, in_place.critical_steps, in_place.input_buffer_bits) == (2, 40, 40)
+    assert compacted == replace(
+        in_place, arrays=1, cells=16, index_bits=3 * 2, critical_steps=60, input_buffer_bits=3 * 2 * 10
+    )
+
+
+def test_low_units_take_only_the_rows_that_they_need() -> None:
+    """Row segments 1 x 1, half of every row group kept: blocks of 4 of 8 rows, so that two share a slot of an array."""
+    geometry = CrossbarGeometry(rows=16, cols=16, active_rows=8, columns_per_adc=2, input_bits=1)
+    matrix = CrossbarMatrix("fc", (2, 32))
+    kept = (torch.arange(32) % 8 < 4).view(1, 32, 1).expand(1, 32, 2)
+    weights = UnitGrid(torch.arange(32), torch.arange(2))
+    assert place(matrix, kept, geometry, weights).counts.arrays == 2
+    low = place(matrix, kept, geometry, weights, "compacted").counts
+    assert (low.arrays, low.steps) == (1, 8)
+    whole = place(matrix, kept, geometry, column_segment_index(matrix, geometry), "compacted").counts
+    assert whole.arrays == 2
 
 
 def test_a_whole_operation_unit_takes_a_step_with_it() -> None:
@@ -197,14 +243,14 @@ def test_independent_adcs_wait_for_the_busiest_one_only() -> None:
     together = place(matrix, kept, lockstep, index).counts
     alone = place(matrix, kept, replace(lockstep, mux_control="independent"), index).counts
     assert (together.steps, alone.steps) == (3, 2)
-    # first step: columns 0 and 5 with row 1 driven (1 x 2 weights), second: column 2 with row 0; k = 2
-    assert (together.cell_reads, alone.cell_reads) == (3 * 2, (2 + 1) * 2)
-    assert (together.wordline_drives, alone.wordline_drives) == (3, 1 + 1)
+    # lockstep drives the row that a step needs; independent muxes both rows of the group in every step; k = 2
+    assert (together.cell_reads, alone.cell_reads) == (3 * 2, 2 * 3 * 2)
+    assert (together.wordline_drives, alone.wordline_drives) == (3, 2 + 2)
 
 
 def test_a_short_slot_takes_only_a_short_row_group() -> None:
-    """Arrays of 5 rows hold two row groups of 2 and one of 1; three tall groups of a column need a second array."""
-    geometry = replace(SMALL, rows=5)
+    """One mux position of arrays of 5 rows: two row groups of 2 and one of 1; three tall ones need a second array."""
+    geometry = replace(SMALL, rows=5, columns_per_adc=1)
     matrix = CrossbarMatrix("fc", (1, 10))  # row groups of 2, 2, 1 | 2, 2, 1 rows
     index = column_segment_index(matrix, geometry)
 

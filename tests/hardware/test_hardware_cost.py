@@ -112,7 +112,9 @@ def test_the_same_array_priced_by_hand() -> None:
     assert all(energy[name] == 0 for name in (*SUPPORT, "weight_loading", "column_mux", "level_shifter"))
     latency = 512 * 100e-9 + 2e-9 + 1e-9 + 2e-9 + 2e-9
     assert priced.timing.latency_s == pytest.approx(latency)
-    assert energy["leakage"] == pytest.approx((0.46e-3 + 0.91e-6) * latency)
+    leakage_w = (0.46e-3 + 0.91e-6) / 96  # an array's share of a tile
+    assert energy["leakage"] == pytest.approx(leakage_w * 512 * 100e-9)  # until the next image is done
+    assert priced.lone_energy_j - priced.dynamic_j.sum() == pytest.approx(leakage_w * latency)
     assert priced.timing.images_per_s == pytest.approx(1 / (512 * 100e-9))
     area = priced.area_by_component
     assert area["adc"] == pytest.approx(16 * 627e-12)
@@ -149,7 +151,7 @@ def test_every_component_is_its_actions_times_their_prices(technology: str, adc:
     priced = model.report(layers, geometry)
     figures = model.adc_figures(geometry)
     actions = action_counts(layers, geometry, model.chip, model.technology.device, figures.latency_s, 8)
-    instances = instance_counts(layers, priced.timing.copies, geometry, model.chip, 8)
+    instances = instance_counts(layers, priced.timing.arrays, priced.timing.copies, geometry, model.chip, 8)
     for row in range(len(layers)):
         for column, name in enumerate(COMPONENTS):
             if name == "adc":
@@ -342,12 +344,15 @@ def test_a_comparison_divides_by_the_unpruned_network_on_the_same_hardware() -> 
     grid = units_of(matrix, SMALL)
     placement = place_network([matrix], {"layer": matrix.to_weight(grid.spread(half))}, SMALL, units_of)
     compared = load().compare([matrix], placement, SMALL)
-    assert compared.ratios()["images_per_s"] == pytest.approx(2.0)
+    assert compared.pruned.total_area_m2 == pytest.approx(compared.dense.total_area_m2)
+    assert compared.pruned.timing.copies.tolist() == [1]  # its index and selection leave no room for a second
+    assert compared.dense.timing.copies.tolist() == [2]  # three products on two copies take two rounds
+    assert compared.ratios()["images_per_s"] == pytest.approx(4 / 3)
     assert compared.pruned.energy_by_component["adc"] == pytest.approx(
         compared.dense.energy_by_component["adc"] / 2
     )
-    assert compared.ratios()["effective_ops_per_s"] == pytest.approx(2.0)
-    assert compared.ratios()["raw_ops_per_s"] == pytest.approx(1.0)
+    assert compared.ratios()["effective_ops_per_s"] == pytest.approx(4 / 3)
+    assert compared.ratios()["raw_ops_per_s"] == pytest.approx(2 / 3)
     untouched = NetworkPlacement(placement.dense, placement.dense)
     assert load().compare([matrix], untouched, SMALL).ratios() == pytest.approx(
         dict.fromkeys(compared.dense.totals().keys() - {"support_energy_j", "load_s"}, 1.0)

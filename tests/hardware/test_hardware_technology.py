@@ -115,7 +115,8 @@ def test_an_unknown_technology_lists_the_choices() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("readout", "never"), ("arrays_per_tile", 0), ("batch", 0), ("max_arrays", 0), ("duplication_arrays", -1),
+        ("readout", "never"), ("arrays_per_tile", 0), ("batch", 0), ("max_arrays", 0), ("area_over_dense", 0),
+        ("area_m2", -1.0), ("adc_idle_share", -0.1),
         ("dram_bits_per_s", 0.0), ("dram_bits_per_s", float("nan")), ("write_pulses", 0), ("off_chip_links", -1),
     ],
 )  # fmt: skip

@@ -1,0 +1,148 @@
+"""Spending a chip's area: copies of whole layers, and arrays that are not merged, where they shorten the slowest layer.
+
+A layer can be laid in several ways: packed on its fewest arrays, or spread over more, each with a time of a product.
+Copies share the layer's products. For a time per image, the smallest area of every layer is known by itself, so the
+best time within an area is found by bisection; it is the optimum over all ways and copies (compared with an exhaustive
+search in `tests/hardware/test_hardware_copies.py`). What one network can do, a more pruned one can do in no more area
+and time, which is why pruning never costs throughput here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from cimlab.crossbar.compaction import Stripes
+
+
+@dataclass(frozen=True, eq=False)
+class Ways:
+    """Ways to lay one copy of a layer, from the fewest arrays on.
+
+    Args:
+        arrays: of one copy.
+        product_s: time of one matrix-vector product.
+        longest: steps that the busiest array executes in one input cycle.
+        balance: mean over busiest array's work, 1 where no array waits.
+    """
+
+    arrays: Int[np.ndarray, " ways"]
+    product_s: Float[np.ndarray, " ways"]
+    longest: Int[np.ndarray, " ways"]
+    balance: Float[np.ndarray, " ways"]
+
+    @classmethod
+    def of(cls, stripes: Stripes, unit_s: float, steps: int = 1) -> Ways:
+        """Every number of arrays that is worth it.
+
+        Args:
+            stripes: the layer's work, in steps or in row groups.
+            unit_s: time of one of them, all input cycles.
+            steps: steps of one of them.
+        """
+        longest = np.arange(stripes.longest, stripes.shortest - 1, -1)
+        spread = np.clip(
+            -(-stripes.work // np.maximum(longest, 1)[:, None]), stripes.fewest, stripes.most
+        ).sum(1)  # never falls as the longest becomes shorter; of equal arrays, take the last
+        last = np.append(spread[1:] != spread[:-1], True)
+        busiest, arrays = longest[last], spread[last]
+        whole = np.maximum(arrays * busiest, 1)
+        balance = np.where(arrays * busiest, stripes.work.sum() / whole, 1.0)
+        return cls(arrays, busiest * unit_s, busiest * steps, balance)
+
+
+@dataclass(frozen=True, eq=False)
+class Spent:
+    """How every layer is laid: the way, and how often."""
+
+    way: Int[np.ndarray, " layers"]
+    copies: Int[np.ndarray, " layers"]
+
+
+def spend(
+    ways: Sequence[Ways],
+    products: Int[np.ndarray, " layers"],
+    array_m2: Float[np.ndarray, " layers"],
+    copy_m2: Float[np.ndarray, " layers"],
+    area_m2: float | None,
+) -> Spent | None:
+    """The ways and copies by which the slowest layer is as fast as the area allows; None if one copy does not fit.
+
+    Args:
+        ways: by layer, fewest arrays first.
+        products: matrix-vector products per image.
+        array_m2: area of one array of each layer, with its share of a tile and its pruning support.
+        copy_m2: area that each copy needs beside its arrays: the index.
+        area_m2: what may be spent; None lays one copy of each layer on its fewest arrays.
+    """
+    one = Spent(np.zeros(len(ways), np.int64), np.ones(len(ways), np.int64))
+    fewest = np.array([w.arrays[0] for w in ways]) @ array_m2 + copy_m2.sum() if len(ways) else 0.0
+    if area_m2 is None or not len(ways):
+        return one
+    if fewest > area_m2 * (1 + 1e-12):
+        return None
+    choice = _Choice.of(ways, products, array_m2, copy_m2)
+    slow = float(max(p * w.product_s[0] for p, w in zip(products, ways, strict=True)))
+    fast = float(max(w.product_s[-1] for w in ways))
+    best = choice.smallest(slow)
+    if choice.area(fast) <= area_m2:
+        return choice.smallest(fast)
+    while slow - fast > 1e-13 * slow:
+        middle = (slow + fast) / 2
+        if choice.area(middle) <= area_m2:
+            best, slow = choice.smallest(middle), middle
+        else:
+            fast = middle
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """The ways of all layers side by side."""
+
+    product_s: Float[np.ndarray, " ways"]
+    products: Int[np.ndarray, " ways"]
+    way_m2: Float[np.ndarray, " ways"]
+    first: Int[np.ndarray, " layers"]
+
+    @classmethod
+    def of(
+        cls,
+        ways: Sequence[Ways],
+        products: Int[np.ndarray, " layers"],
+        array_m2: Float[np.ndarray, " layers"],
+        copy_m2: Float[np.ndarray, " layers"],
+    ) -> _Choice:
+        lengths = [len(w.arrays) for w in ways]
+        area = [w.arrays * a + c for w, a, c in zip(ways, array_m2, copy_m2, strict=True)]
+        return cls(
+            np.concatenate([w.product_s for w in ways]),
+            np.repeat(products, lengths),
+            np.concatenate(area),
+            np.cumsum([0, *lengths[:-1]]),
+        )
+
+    def _copies(self, image_s: float) -> tuple[Int[np.ndarray, " ways"], Bool[np.ndarray, " ways"]]:
+        """Copies of every way that reach a time per image, and whether any number does."""
+        busy = self.product_s > 0
+        rounds = np.floor(image_s / np.where(busy, self.product_s, 1.0) * (1 + 1e-12)).astype(np.int64)
+        copies = np.where(busy, -(-self.products // np.maximum(rounds, 1)), 1)
+        return copies, ~busy | (rounds > 0)
+
+    def _areas(self, image_s: float) -> tuple[Float[np.ndarray, " ways"], Int[np.ndarray, " ways"]]:
+        copies, reached = self._copies(image_s)
+        return np.where(reached, copies * self.way_m2, np.inf), copies
+
+    def area(self, image_s: float) -> float:
+        """The smallest area in which every layer takes at most this time per image."""
+        return float(np.minimum.reduceat(self._areas(image_s)[0], self.first).sum())
+
+    def smallest(self, image_s: float) -> Spent:
+        """The ways and copies of that area."""
+        areas, copies = self._areas(image_s)
+        ends = [*self.first[1:], len(areas)]
+        way = np.array([int(areas[a:b].argmin()) for a, b in zip(self.first, ends, strict=True)])
+        return Spent(way, copies[self.first + way])

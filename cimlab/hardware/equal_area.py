@@ -1,0 +1,56 @@
+"""Throughput and energy over the chip's area, dense and pruned on the same silicon.
+
+At the dense network's own area nothing is left to copy and every ratio flatters pruning; with ever more area both
+networks get a copy for every product, and the ratio falls back to that of their steps. Hence a curve, not a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.actions import PlacedLayer
+from cimlab.hardware.cost import CostModel
+
+LARGEST = 8.0
+"""The largest chip of the curve, over the dense network with one copy of each layer."""
+POINTS_PER_OCTAVE = 3
+
+
+def over_area(
+    model: CostModel, pruned: Sequence[PlacedLayer], dense: Sequence[PlacedLayer], geometry: CrossbarGeometry
+) -> list[dict[str, float | None]]:
+    """One point an area, from the smallest chip that holds the pruned network to `LARGEST`.
+
+    Where a network does not fit, its figures are None.
+
+    Args:
+        model: technology, ADC price and chip; the chip's own area plays no part.
+        pruned, dense: the placed layers of both networks.
+        geometry: the array.
+    """
+    own_m2, whole_m2 = (model.smallest_area_m2(layers, geometry) for layers in (pruned, dense))
+    points = []
+    for ratio in _areas(own_m2 / whole_m2):
+        area_m2 = ratio * whole_m2
+        point: dict[str, float | None] = {"area_over_dense": ratio, "area_m2": area_m2}
+        for prefix, layers, least_m2 in (("", pruned, own_m2), ("dense_", dense, whole_m2)):
+            fits = least_m2 <= area_m2 * (1 + 1e-9)
+            found = model.report(layers, geometry, area_m2 * (1 + 1e-9)) if fits else None
+            point[f"{prefix}images_per_s"] = found.timing.images_per_s if found else None
+            point[f"{prefix}energy_j"] = found.total_energy_j if found else None
+        points.append(point)
+    return points
+
+
+def _areas(smallest: float) -> list[float]:
+    """From the smallest area on, and every whole fraction of an octave up to the largest.
+
+    >>> _areas(1.4)[:3]
+    [1.4, 1.5874..., 2.0]
+    """
+    first = int(np.floor(np.log2(smallest) * POINTS_PER_OCTAVE)) + 1
+    last = round(np.log2(LARGEST) * POINTS_PER_OCTAVE)
+    return [smallest, *(2.0 ** (i / POINTS_PER_OCTAVE) for i in range(first, last + 1))]

@@ -1,0 +1,274 @@
+"""Equal area: the best use of it against an exhaustive search, and the laws of pruning on chips of one area."""
+
+from dataclasses import replace
+from functools import cache
+from itertools import product as combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cimlab.config.components import Component
+from cimlab.config.compose import choices
+from cimlab.config.hardware import load_cost_model, shipped
+from cimlab.crossbar.compaction import Stripes
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import NetworkPlacement, PlacementMode, place, place_dense
+from cimlab.hardware.chip import Chip
+from cimlab.hardware.copies import Ways, spend
+from cimlab.hardware.cost import CostModel, placed_layers
+from cimlab.hardware.equal_area import over_area
+from cimlab.hardware.errors import HardwareError
+from cimlab.hardware.report import HardwareReport
+from cimlab.pruning.granularities.base import Granularity
+
+load = cache(load_cost_model)
+MODELS = [(t, a, c) for t in choices("technology") for a in choices("adc_price") for c in choices("chip")]
+ARRAY = CrossbarGeometry(rows=16, cols=32, active_rows=4, columns_per_adc=2, input_bits=2)
+"""Operation unit 4 x 2, 4 logical columns and 4 row groups an array: small enough to prune unit by unit."""
+
+
+@cache
+def granularity(name: str) -> Granularity:
+    return Component("granularity", shipped("granularity", name), []).build()
+
+
+# ---- the best use of an area ----
+
+
+@st.composite
+def laid_ways(draw: st.DrawFn) -> Ways:
+    work = draw(st.lists(st.integers(0, 6), min_size=1, max_size=2))
+    fewest = np.array([draw(st.integers(1 if w else 0, max(1, w) if w else 0)) for w in work])
+    most = fewest + np.array(
+        [draw(st.integers(0, max(0, w - int(f)))) for w, f in zip(work, fewest, strict=True)]
+    )
+    return Ways.of(Stripes(np.array(work), fewest, most), 1.0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(laid_ways(), st.integers(1, 5), st.sampled_from([1.0, 1.5]), st.sampled_from([0.0, 0.4])),
+             min_size=1, max_size=2),
+    st.floats(0, 14),
+)  # fmt: skip
+def test_no_way_to_spend_an_area_is_faster(layers: list[tuple[Ways, int, float, float]], area: float) -> None:
+    ways = [w for w, *_ in layers]
+    products, array, copy = (np.array(column) for column in list(zip(*layers, strict=True))[1:])
+    spent = spend(ways, products, array, copy, area)
+
+    def seconds(way: tuple[int, ...], copies: tuple[int, ...]) -> float:
+        return max(
+            -(-p // c) * w.product_s[i] for w, i, p, c in zip(ways, way, products, copies, strict=True)
+        )
+
+    def taken(way: tuple[int, ...], copies: tuple[int, ...]) -> float:
+        return sum(
+            c * (w.arrays[i] * a + x) for w, i, c, a, x in zip(ways, way, copies, array, copy, strict=True)
+        )
+
+    plans = [
+        (way, copies)
+        for way in combinations(*(range(len(w.arrays)) for w in ways))
+        for copies in combinations(*(range(1, int(p) + 1) for p in products))
+        if taken(way, copies) <= area
+    ]
+    if spent is None:
+        assert not plans
+        return
+    found = tuple(spent.way.tolist()), tuple(spent.copies.tolist())
+    assert taken(*found) <= area * (1 + 1e-9)
+    assert seconds(*found) == pytest.approx(min(seconds(*plan) for plan in plans))
+
+
+@settings(max_examples=100, deadline=None)
+@given(laid_ways())
+def test_more_arrays_are_offered_only_where_they_save_time(ways: Ways) -> None:
+    assert (np.diff(ways.arrays) > 0).all()
+    assert (np.diff(ways.product_s) < 0).all()
+
+
+# ---- laws on chips of one area ----
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> list[CrossbarMatrix]:
+    """One to three layers, plain, grouped and fully connected."""
+    found = []
+    for number in range(draw(st.integers(1, 3))):
+        products = draw(st.integers(1, 30))
+        if draw(st.booleans()):
+            shape, groups = (draw(st.integers(2, 12)), draw(st.integers(2, 40))), 1
+        else:
+            groups = draw(st.integers(1, 2))
+            shape = (groups * draw(st.integers(2, 6)), draw(st.integers(1, 6)), 3, 3)
+        found.append(CrossbarMatrix(f"layer{number}", shape, groups, products))
+    return found
+
+
+def priced(
+    model: CostModel, matrices: list[CrossbarMatrix], kept: dict[str, Tensor], name: str,
+    geometry: CrossbarGeometry, mode: PlacementMode, area_m2: float,
+) -> HardwareReport:  # fmt: skip
+    placement = NetworkPlacement(
+        {
+            m.name: place(m, kept[m.name], geometry, granularity(name).index(m, geometry), mode)
+            for m in matrices
+        },
+        {m.name: place_dense(m, geometry) for m in matrices},
+    )
+    return model.report(placed_layers(matrices, placement)[0], geometry, area_m2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_one_more_pruned_unit_never_costs_time_energy_or_arrays(data: st.DataObject) -> None:
+    """Over all granularities, muxes, placements, technologies and chips; a layer's first index aside."""
+    name = data.draw(st.sampled_from(choices("granularity")))
+    geometry = replace(ARRAY, mux_control=data.draw(st.sampled_from(["lockstep", "independent"])))
+    mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
+    technology, adc, chip = data.draw(st.sampled_from(MODELS))
+    model = load(technology, adc, chip)
+    model = replace(
+        model,
+        chip=replace(
+            model.chip, max_arrays=None, bitlines_per_conversion_slot=1, off_chip_links=0,
+            adc_idle_share=data.draw(st.sampled_from([0.0, 0.2])),
+        ),
+    )  # fmt: skip
+    matrices = data.draw(networks())
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
+    density = data.draw(st.sampled_from([0.1, 0.4, 0.8]))
+    grids = {m.name: granularity(name).units(m, geometry) for m in matrices}
+    shapes = {m.name: (m.groups, grids[m.name].unit_rows, grids[m.name].unit_cols) for m in matrices}
+    units = {m.name: torch.rand(shapes[m.name], generator=generator) < density for m in matrices}
+    layer = data.draw(st.sampled_from(matrices))
+    kept_units = units[layer.name].nonzero()
+    assume(len(kept_units) > 0)
+    kept = {name: grids[name].spread(chosen) for name, chosen in units.items()}
+    indexed = place(layer, kept[layer.name], geometry, granularity(name).index(layer, geometry), mode)
+    assume(indexed.counts.index_bits > 0)
+    fewer_units = units[layer.name].clone()
+    fewer_units[tuple(kept_units[data.draw(st.integers(0, len(kept_units) - 1))])] = False
+    fewer = kept | {layer.name: grids[layer.name].spread(fewer_units)}
+    smallest = priced_smallest(model, matrices, kept, name, geometry, mode)
+    area = smallest * data.draw(st.sampled_from([1.0, 1.3, 2.0, 5.0]))
+    before = priced(model, matrices, kept, name, geometry, mode, area)
+    after = priced(model, matrices, fewer, name, geometry, mode, area)
+    assert after.timing.interval_s <= before.timing.interval_s * (1 + 1e-9)
+    assert after.total_energy_j <= before.total_energy_j * (1 + 1e-9)
+    assert (after.dynamic_j <= before.dynamic_j * (1 + 1e-12)).all()
+    assert priced_smallest(model, matrices, fewer, name, geometry, mode) <= smallest * (1 + 1e-12)
+    for report in (before, after):
+        assert report.total_area_m2 == pytest.approx(area)
+        assert sum(report.area_split_m2.values()) == pytest.approx(area)
+        assert report.total_energy_j == pytest.approx(sum(row["energy_j"] for row in report.layer_rows()))
+
+
+def priced_smallest(
+    model: CostModel, matrices: list[CrossbarMatrix], kept: dict[str, Tensor], name: str,
+    geometry: CrossbarGeometry, mode: PlacementMode,
+) -> float:  # fmt: skip
+    layers = {
+        m.name: place(m, kept[m.name], geometry, granularity(name).index(m, geometry), mode) for m in matrices
+    }
+    placement = NetworkPlacement(layers, layers)
+    return model.smallest_area_m2(placed_layers(matrices, placement)[0], geometry)
+
+
+@settings(max_examples=80, deadline=None)
+@given(networks(), st.sampled_from(MODELS), st.lists(st.floats(1, 10), min_size=2, max_size=4))
+def test_more_area_never_lowers_throughput(
+    matrices: list[CrossbarMatrix], names: tuple[str, str, str], ratios: list[float]
+) -> None:
+    model = load(*names)
+    model = replace(model, chip=replace(model.chip, max_arrays=None, bitlines_per_conversion_slot=1))
+    dense = {m.name: place_dense(m, ARRAY) for m in matrices}
+    layers, _ = placed_layers(matrices, NetworkPlacement(dense, dense))
+    smallest = model.smallest_area_m2(layers, ARRAY)
+    rates = [model.report(layers, ARRAY, smallest * ratio).timing.images_per_s for ratio in sorted(ratios)]
+    assert rates == sorted(rates)
+
+
+# ---- worked by hand ----
+
+TWO = [CrossbarMatrix("a", (16, 128), 1, 10), CrossbarMatrix("b", (16, 128), 1, 3)]
+"""One default array each, 512 steps of 100 ns a product."""
+
+
+def two_layers(chip: Chip) -> HardwareReport:
+    dense = {m.name: place_dense(m, CrossbarGeometry()) for m in TWO}
+    model = replace(load_cost_model(), chip=chip)
+    return model.compare(TWO, NetworkPlacement(dense, dense), CrossbarGeometry()).pruned
+
+
+def test_twice_the_area_is_spent_on_the_slower_layer() -> None:
+    """4 arrays for 10 and 3 products: 3 copies of a make 4 rounds, and b needs its 3."""
+    found = two_layers(Chip())
+    assert found.timing.copies.tolist() == [3, 1]
+    assert found.timing.images_per_s == pytest.approx(1 / (4 * 512 * 100e-9))
+    assert found.area_by_component["unused"] == pytest.approx(0.0, abs=1e-15)
+    one = two_layers(Chip(area_over_dense=1.0))
+    assert one.timing.copies.tolist() == [1, 1]
+    assert found.total_area_m2 == pytest.approx(2 * one.total_area_m2)
+    assert found.dynamic_j == pytest.approx(one.dynamic_j)
+    split = found.area_split_m2
+    assert split["one copy of each layer"] == pytest.approx(split["further copies"])
+
+
+def test_area_that_no_copy_can_use_leaks_all_the_same() -> None:
+    """Beyond 10 + 3 arrays every product has its own; what is left stands there, and leaks as arrays do."""
+    found = two_layers(Chip(area_over_dense=20.0))
+    assert found.timing.copies.tolist() == [10, 3]
+    assert found.area_split_m2["unused"] / found.total_area_m2 == pytest.approx(27 / 40)
+    assert found.leakage_w.sum() == pytest.approx(40 * (0.46e-3 + 0.91e-6) / 96)
+
+
+def test_idle_adcs_draw_their_share_all_the_time_and_convert_for_the_rest() -> None:
+    """16 ADCs an array of 1.125 pJ a 0.78125 ns at full rate; 4 arrays."""
+    gated, idle = two_layers(Chip()), two_layers(Chip(adc_idle_share=0.2))
+    power_w = 1.125e-12 / 0.78125e-9
+    assert (idle.leakage_w - gated.leakage_w).sum() == pytest.approx(4 * 16 * 0.2 * power_w)
+    assert idle.energy_by_component["adc"] == pytest.approx(0.8 * gated.energy_by_component["adc"])
+
+
+def test_a_chip_that_is_too_small_says_how_much_is_needed() -> None:
+    with pytest.raises(
+        HardwareError, match=r"chip.area_over_dense=0.6 .* use chip.area_over_dense=1\.001 or more"
+    ):
+        two_layers(Chip(area_over_dense=0.6))
+    with pytest.raises(HardwareError, match=r"or chip.max_arrays=1 to reload it in parts"):
+        two_layers(Chip(area_over_dense=0.6))
+    two_layers(Chip(area_over_dense=1.001))
+    reloaded = two_layers(Chip(max_arrays=1))
+    assert any("reloaded in 2 parts" in note for note in reloaded.notes)
+
+
+def test_a_chip_of_a_number_of_arrays_is_filled_with_copies() -> None:
+    assert two_layers(Chip(max_arrays=4)).timing.copies.tolist() == [3, 1]
+
+
+def test_throughput_over_area_starts_at_the_smallest_chip_that_holds_the_pruned_network() -> None:
+    matrix = CrossbarMatrix("a", (16, 512), 1, 50)
+    kept = torch.zeros(1, 512, 16, dtype=torch.bool)
+    kept[:, :100] = True
+    grid = granularity("operation_unit").index(matrix, CrossbarGeometry())
+    placement = NetworkPlacement(
+        {"a": place(matrix, kept, CrossbarGeometry(), grid, "compacted")},
+        {"a": place_dense(matrix, CrossbarGeometry())},
+    )
+    points = over_area(load_cost_model(), *placed_layers([matrix], placement), CrossbarGeometry())
+    assert 0 < (points[0]["area_over_dense"] or 1) < 0.4
+    assert points[0]["dense_images_per_s"] is None
+    assert points[-1]["area_over_dense"] == pytest.approx(8)
+    for whose in ("images_per_s", "dense_images_per_s"):
+        rates = [rate for p in points if (rate := p[whose]) is not None]
+        assert rates == sorted(rates)
+    twice = next(p for p in points if p["area_over_dense"] == pytest.approx(2))
+    compared = load_cost_model().compare([matrix], placement, CrossbarGeometry())
+    assert twice["energy_j"] == pytest.approx(compared.pruned.total_energy_j)
+    assert twice["dense_images_per_s"] == pytest.approx(compared.dense.timing.images_per_s)
