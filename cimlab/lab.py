@@ -108,7 +108,10 @@ class Lab:
         return MaskHolder(network, masks)
 
     def place(self, network: nn.Module, masks: Masks, images: Images) -> NetworkPlacement:
-        """The kept weights on arrays, counted exactly: `total` and, for the unpruned network, `dense_total`.
+        """The kept weights on the chip's arrays, counted exactly: `total` and, for the unpruned network, `dense_total`.
+
+        Arrays are those of one copy of each layer. Compacted layers are spread over more than the fewest where that is
+        how the chip's area makes the network faster; both networks get the same area.
 
         Args:
             network: any; its weights play no part.
@@ -118,7 +121,9 @@ class Lab:
         matrices = self._matrices(network, images)
         kept = {name: mask.cpu() for name, mask in _checked(masks, matrices).items()}
         index, mode = self.rule.granularity.index, self.config.mapping.placement
-        return place_network(matrices, kept, self.geometry, index, mode)
+        placement = place_network(matrices, kept, self.geometry, index, mode)
+        compared = self.cost_model.compare(matrices, placement, self.geometry)
+        return placement.on_chip(compared.pruned.counts, compared.dense.counts)
 
     def cost(
         self, network: nn.Module, masks: Masks, images: Images, dense: Mapping[str, Tensor] | None = None

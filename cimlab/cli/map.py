@@ -192,6 +192,8 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     console.print(f"\n{result.name}\nweights: {result.weights}", highlight=False)
     title = f"{summary['technology']}, ADC price {summary['adc_price']} at {summary['adc_bits']} bits"
     console.print(tables.totals_table(summary, title).for_terminal())
+    console.print(tables.area_table(summary).for_terminal())
+    console.print(tables.area_curve_table(summary).for_terminal())
     console.print(tables.components_table(summary).for_terminal())
     console.print(tables.layers_table(summary).for_terminal())
     for note in summary["notes"]:

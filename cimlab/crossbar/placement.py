@@ -7,7 +7,7 @@ zeros alone, so that every granularity is judged on the same hardware. `tests/cr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import ceil, log2
 from typing import Literal
@@ -82,7 +82,7 @@ class Placement:
 
     def on(self, geometry: CrossbarGeometry, arrays: int, longest: int) -> Counts:
         """The counts where a chip lays the layer on more arrays, whose busiest executes `longest` steps a cycle."""
-        per_step = self.counts.critical_steps // max(1, self.stripes.longest)
+        per_step = self.counts.steps // max(1, int(self.stripes.work.sum()))
         return replace(
             self.counts,
             arrays=arrays,
@@ -213,6 +213,14 @@ class NetworkPlacement:
     def dense_total(self) -> Counts:
         """Counts of the whole network before pruning."""
         return sum((p.counts for p in self.dense.values()), Counts())
+
+    def on_chip(self, layers: Sequence[Counts], dense: Sequence[Counts]) -> NetworkPlacement:
+        """The same with the counts of the arrays that a chip lays the layers on, given in the order of layers."""
+
+        def laid(places: dict[str, Placement], counts: Sequence[Counts]) -> dict[str, Placement]:
+            return {n: replace(p, counts=c) for (n, p), c in zip(places.items(), counts, strict=True)}
+
+        return NetworkPlacement(laid(self.layers, layers), laid(self.dense, dense))
 
 
 def place_network(

@@ -20,6 +20,8 @@ from cimlab.crossbar.tally import LayerMask
 from cimlab.crossbar.units import UnitGrid
 from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.activity import activity_factors
+from cimlab.hardware.cost import placed_layers
+from cimlab.hardware.equal_area import over_area
 from cimlab.hardware.report import CostComparison
 
 IndexOf = Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid]
@@ -115,3 +117,13 @@ def price_placement(
         for report in (compared.pruned, compared.dense)
     )
     return CostComparison(pruned, whole)
+
+
+def price_over_area(
+    network: PrunedNetwork, activity: Activity, accelerator: Accelerator
+) -> list[dict[str, float | None]]:
+    """Throughput and energy of both networks over the chip's area (`equal_area.over_area`); arguments of `price`."""
+    geometry, matrices = accelerator.geometry, network.shape.matrices
+    own, dense = activity_factors(activity.at(geometry), [m.name for m in matrices], geometry)
+    layers = placed_layers(matrices, network.placed(geometry), own, dense)
+    return over_area(accelerator.model, *layers, geometry)

@@ -8,10 +8,11 @@ from typing import Any
 from cimlab.reporting.table import Table
 
 FIGURES = {
+    "images_per_s": ("throughput", "images/s"),
     "energy_j": ("energy an image", "J"),
     "dynamic_j": ("of it dynamic", "J"),
-    "latency_s": ("latency", "s"),
-    "images_per_s": ("throughput", "images/s"),
+    "latency_s": ("latency of a lone image", "s"),
+    "lone_energy_j": ("energy of a lone image", "J"),
     "effective_ops_per_s": ("effective operations", "op/s"),
     "raw_ops_per_s": ("operations done", "op/s"),
     "effective_ops_per_j": ("effective efficiency", "op/s/W"),
@@ -53,6 +54,43 @@ def totals_table(summary: Mapping[str, Any], title: str) -> Table:
         for name, (heading, unit) in FIGURES.items()
     ]
     return Table.of_texts(("", "dense", "pruned", "ratio"), rows, title)
+
+
+def area_table(summary: Mapping[str, Any]) -> Table:
+    """Where the area of the chip went, in the dense and in the pruned network."""
+    dense, own = dict(summary["dense_area_split_m2"]), dict(summary["area_split_m2"])
+    support = ("index_memory", "input_selection", "output_alignment")
+    for split, parts in ((dense, summary["dense_area_m2"]), (own, summary["area_m2"])):
+        split["of it pruning support"] = sum(parts[name] for name in support)
+    rows = [
+        (
+            name,
+            *(
+                text
+                for split in (dense, own)
+                for text in (quantity(split[name], "mm2"), _share(split[name], whole))
+            ),
+        )
+        for whole in (sum(summary["area_m2"].values()),)
+        for name in own
+    ]
+    return Table.of_texts(("", "dense", "share", "pruned", "share"), rows, "where the area went")
+
+
+def area_curve_table(summary: Mapping[str, Any]) -> Table:
+    """Throughput and energy over the area of the chip, which both networks get alike."""
+    rows = []
+    for point in summary["area_curve"]:
+        cells = [f"{point['area_over_dense']:.2f}"]
+        for name, unit in (("images_per_s", "images/s"), ("energy_j", "J")):
+            own, dense = point[name], point[f"dense_{name}"]
+            cells += ["does not fit" if dense is None else quantity(dense, unit), quantity(own, unit)]
+            cells.append("" if dense is None else f"{own / dense:.3f}")
+        rows.append(tuple(cells))
+    headings = ("area / dense", "dense images/s", "pruned", "ratio", "dense energy", "pruned", "ratio")
+    return Table.of_texts(
+        headings, rows, "over the area of the chip (1: the dense network with one copy of each layer)"
+    )
 
 
 def components_table(summary: Mapping[str, Any]) -> Table:

@@ -155,9 +155,14 @@ def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sen
         ConfigError: the network can't be pruned for its geometry, or there is no layer to be pictured.
     """
     from cimlab.hardware.errors import HardwareError
-    from cimlab.hardware.price import price
+    from cimlab.hardware.price import price, price_over_area
 
     network, activity = subject.network(accelerator.geometry), subject.activity(accelerator.geometry)
+    try:
+        summary = price(network, activity, accelerator).summary()
+        summary["area_curve"] = price_over_area(network, activity, accelerator)
+    except HardwareError as problem:
+        raise errors.ConfigError(str(problem)) from problem
     by_model: dict[str, dict[str, Any] | str] = {}
     if sensitivity:
         for name, other in _other_prices(accelerator).items():
@@ -173,7 +178,7 @@ def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sen
     return Mapped(
         name="  ".join(shown),
         weights=subject.weights,
-        summary=price(network, activity, accelerator).summary(),
+        summary=summary,
         sensitivity=by_model,
         picture=_picture(picture, accelerator.geometry, network),
         choices=subject.choices,

@@ -133,7 +133,7 @@ class MappingSettings:
     """
 
     row_order: Literal["channel_major", "kernel_major"] = "channel_major"
-    placement: Literal["in_place", "compacted"] = "in_place"
+    placement: Literal["in_place", "compacted"] = "compacted"
     every_n_epochs: Annotated[int, Field(ge=0)] = 0
 
 
