@@ -122,7 +122,7 @@ def quantity(field: str, title: str, **more: Any) -> Spec:
 
 def share(field: str, title: str | None, **more: Any) -> Spec:
     """A numeric channel of a fraction, told in percent."""
-    axis = {"format": "~%"} if title is None else {"format": "~%", "title": title}
+    axis = {"format": "~%", "tickCount": 6} | ({} if title is None else {"title": title})
     return {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis, **more}
 
 

@@ -19,7 +19,7 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.reporting import parts
 from cimlab.reporting.chart import Spec, by_granularity, chart, quantity, share
 from cimlab.reporting.evidence import Evidence
-from cimlab.reporting.plots import GROUPS, curves, study_of
+from cimlab.reporting.plots import GROUPS, curves, paired_bars, study_of
 from cimlab.reporting.priced import Price, cost, priced_by
 from cimlab.reporting.report import make_evidence
 
@@ -43,7 +43,6 @@ COLUMNS = {
     "steps_ratio": ("steps left", "percent"), "energy_ratio": ("energy left", "percent"),
     "energy_uj": ("energy (µJ)", "%.3g"), "seconds": ("seconds", "%.0f"), "created": None, "name": None, "reason": None,
 }  # fmt: skip
-TWO = ("#0072B2", "#E69F00")  # colours of two things side by side
 
 
 def page(folders: list[Path], price: Price) -> None:
@@ -153,19 +152,6 @@ def curve(done: pd.DataFrame, field: str, label: str) -> Spec:
     return chart(rows, height=440, layer=curves(x, y, style, GROUPS, told))
 
 
-def bars(
-    rows: list[dict[str, Any]], value: Spec, label: Spec, kind: str, kinds: list[str], title: str
-) -> Spec:
-    """Bars of two kinds side by side at each label, along whichever axis `label` is on."""
-    offset = "xOffset" if "x" in label else "yOffset"
-    colour = {
-        "field": kind, "type": "nominal", "scale": {"domain": kinds, "range": TWO},
-        "legend": {"orient": "top", "title": None},
-    }  # fmt: skip
-    encoding = {**value, **label, offset: {"field": kind, "sort": kinds}, "color": colour}
-    return chart(rows, title=title, mark={"type": "bar", "tooltip": {"content": "data"}}, encoding=encoding)
-
-
 def show_run(runs: pd.DataFrame, price: Price) -> None:
     """Its numbers, loss by epoch, and what is left of each layer; follows a run that is under way."""
     files = runs["file"].tolist()
@@ -241,7 +227,7 @@ def show_layers(record: RunRecord) -> None:
     axis = {"labelAngle": -40, "labelLimit": 160}
     label = {"x": {"field": "layer", "type": "nominal", "sort": layers, "title": None, "axis": axis}}
     value = {"y": share("fraction", "left") | {"scale": {"domain": [0, 1]}}}
-    draw(bars(rows, value, label, "of", ["weights", "steps"], "left of each layer") | {"height": 380})
+    draw(paired_bars(rows, value, label, "of", ["weights", "steps"], "left of each layer") | {"height": 380})
     priced = cost(record)
     if priced:
         show_energy(priced)
@@ -260,7 +246,7 @@ def show_energy(priced: dict[str, Any]) -> None:
     label = {"y": {"field": "component", "type": "nominal", "sort": order, "title": None, "axis": axis}}
     value = {"x": {"field": "energy (J)", "type": "quantitative", "axis": {"format": "~s"}}}
     title = f"energy of an image by component ({priced_by(priced)})"
-    draw(bars(rows, value, label, "network", ["pruned", "dense"], title))
+    draw(paired_bars(rows, value, label, "network", ["pruned", "dense"], title))
 
 
 def layer_rows(name: str, counts: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,5 +1,4 @@
-"""Plots that commands leave beside their numbers: accuracy over what is left, a search's front, cost by component,
-and where a layer's steps are."""
+"""Plots that commands and the dashboard show: accuracy over what is left, fronts, costs by component, executed steps."""
 
 from __future__ import annotations
 
@@ -164,6 +163,19 @@ def _stack(
             "order": {"field": "place", "type": "ordinal"},
         },
     }  # fmt: skip
+
+
+def paired_bars(
+    rows: list[dict[str, Any]], value: Spec, label: Spec, kind: str, kinds: list[str], title: str
+) -> Spec:
+    """Bars of two kinds side by side at each label, along whichever axis `label` is on."""
+    offset = "xOffset" if "x" in label else "yOffset"
+    colour = {
+        "field": kind, "type": "nominal", "scale": {"domain": kinds, "range": [COLOURS[0], COLOURS[4]]},
+        "legend": {"orient": "top", "title": None},
+    }  # fmt: skip
+    encoding = {**value, **label, offset: {"field": kind, "sort": kinds}, "color": colour}
+    return chart(rows, title=title, mark={"type": "bar", "tooltip": {"content": "data"}}, encoding=encoding)
 
 
 COLOURS = (

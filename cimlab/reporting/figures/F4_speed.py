@@ -28,6 +28,16 @@ def speed_figure(evidence: Evidence) -> Drawing:
         }
         for point in study.points
     ]
+    spec = chart(rows, hconcat=_panels(rows, study.granularities, priced))
+    notes = (
+        f"{study.title}. Dotted: time in proportion to weights. Right: steps of the busiest array of each "
+        "layer, summed, over what even sharing of the same steps would take, as a ratio to dense; above 1, "
+        "arrays wait for others.",
+    )
+    return Drawing(spec, wide=True, notes=notes)
+
+
+def _panels(rows: list[dict[str, Any]], names: list[str], priced: bool) -> list[Spec]:
     x = log_percent("left", "weights left, of all (%)", [row["left"] for row in rows])
     gained = "throughput, pruned / dense" if priced else "speed-up of the busiest arrays (x)"
     y = quantity(
@@ -42,21 +52,11 @@ def speed_figure(evidence: Evidence) -> Drawing:
         "mark": {"type": "line", "color": "#888888", "strokeDash": [2, 2], "clip": True},
         "encoding": {"x": x, "y": y},
     }  # fmt: skip
-    names = study.granularities
     waiting = quantity("wait", "busiest over evenly shared time")
-    spec = chart(
-        rows,
-        hconcat=[
-            {"width": 270, "height": 190, "layer": [ideal, *lines(x, y, names, columns=6)]},
-            {"width": 270, "height": 190, "layer": lines(x, waiting, names, columns=6)},
-        ],
-    )
-    notes = (
-        f"{study.title}. Dotted: time in proportion to weights. Right: steps of the busiest array of each "
-        "layer, summed, over what even sharing of the same steps would take, as a ratio to dense; above 1, "
-        "arrays wait for others.",
-    )
-    return Drawing(spec, wide=True, notes=notes)
+    return [
+        {"width": 270, "height": 190, "layer": [ideal, *lines(x, y, names, columns=6)]},
+        {"width": 270, "height": 190, "layer": lines(x, waiting, names, columns=6)},
+    ]
 
 
 def _throughput(record: RunRecord) -> float:

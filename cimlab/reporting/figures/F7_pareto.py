@@ -23,7 +23,15 @@ def pareto_figure(evidence: Evidence) -> Drawing:
     others = with_methods(study, evidence.studies)
     beyond = [row for other in others for row in _priced_rows(other) if row["granularity"] != "dense"]
     rows = [*own, *beyond]
-    front = _front(rows)
+    spec = chart(rows, width=WIDTH, height=210, layer=_layers(rows, own, beyond))
+    hollow = " Hollow: with methods beyond one-shot pruning." if beyond else ""
+    return Drawing(spec, notes=(f"{study.title}; grey steps: the front.{hollow}",))
+
+
+def _layers(
+    rows: list[dict[str, Any]], own: list[dict[str, Any]], beyond: list[dict[str, Any]]
+) -> list[Spec]:
+    """The front as steps, a mark per point, and the word at the dense network."""
     energies = [row["energy"] for row in rows]
     scale = {"type": "log", "domain": [min(energies) / 1.1, max(energies) * 1.1], "nice": False}
     x = quantity("energy", "energy per image (µJ)", scale=scale)
@@ -40,7 +48,7 @@ def pareto_figure(evidence: Evidence) -> Drawing:
         {"field": "accuracy", "title": "accuracy, %", "format": ".4~g"},
     ]
     path: Spec = {
-        "data": {"values": front},
+        "data": {"values": _front(rows)},
         "mark": {"type": "line", "color": "#888888", "interpolate": "step-after", "strokeWidth": 1},
         "encoding": {"x": x, "y": y, "order": {"field": "energy"}},
     }
@@ -58,9 +66,7 @@ def pareto_figure(evidence: Evidence) -> Drawing:
         for drawn, filled in ((named, True), (beyond, False))
         if drawn
     ]
-    spec = chart(rows, width=WIDTH, height=210, layer=[path, *marks, dense])
-    hollow = " Hollow: with methods beyond one-shot pruning." if beyond else ""
-    return Drawing(spec, notes=(f"{study.title}; grey steps: the front.{hollow}",))
+    return [path, *marks, dense]
 
 
 def _priced_rows(study: Study) -> list[dict[str, Any]]:
