@@ -90,6 +90,11 @@ class Operations(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled in here, and torch would import its compiler (4 s) only to keep out of it."""
+        return False
+
     def __init__(self, network: nn.Module, see: Callable[[Call, Factors | None], Tensor | None]) -> None:
         super().__init__()
         self.network = network

@@ -19,6 +19,9 @@ from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.errors import NetworkShapeError
 from cimlab.network.operations import Call, Operations
 
+SMALL_SAMPLE, SMALL_NETWORK = 3 * 64 * 64, 10**8
+"""Values of a sample and parameters up to which a pass is computed: a second at most, where the compiler takes four."""
+
 
 def opened(network: nn.Module) -> nn.Module:
     """The network inside torch.compile, DataParallel and DistributedDataParallel."""
@@ -66,12 +69,15 @@ def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
     """
     network = opened(network)
     size(batch)
-    try:
-        with torch.device("meta"):
-            copied = shadow(network, "meta")
-            return _pass(copied, on(samples(batch, 1), "meta")), _pass(copied, on(samples(batch, 2), "meta"))
-    except Exception:  # values are read, or are needed: whatever is wrong besides shows again below
-        pass
+    if not _is_small(network, batch):
+        try:
+            with torch.device("meta"):
+                copied = shadow(network, "meta")
+                return _pass(copied, on(samples(batch, 1), "meta")), _pass(
+                    copied, on(samples(batch, 2), "meta")
+                )
+        except Exception:  # values are read, or are needed: whatever is wrong besides shows again below
+            pass
     where = next((p.device for p in network.parameters()), torch.device("cpu"))
     real = on(_with_values(batch), where)
     try:
@@ -84,6 +90,14 @@ def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
         raise NetworkShapeError(
             f"the model can't compute {kind} of {shapes} ({reason}); choose a model and data that fit"
         ) from problem
+
+
+def _is_small(network: nn.Module, batch: Batch) -> bool:
+    """Whether arithmetic costs less than going without: the first use of the meta device imports torch's compiler."""
+    if not isinstance(batch, Tensor) or not batch.is_floating_point():
+        return False
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return batch[0].numel() <= SMALL_SAMPLE and weights <= SMALL_NETWORK
 
 
 def _with_values(batch: Batch) -> Batch:

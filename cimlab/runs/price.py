@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
 from pathlib import Path
@@ -201,7 +202,21 @@ def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) 
     )
     refuse_unpriceable(model, checked.geometry)
     accelerator = Accelerator(checked.geometry, model.technology, model.adc, model.chip)
-    return map_one(named(checked, choices), accelerator, checked.picture, sensitivity)
+    with one_thread():
+        return map_one(named(checked, choices), accelerator, checked.picture, sensitivity)
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """One network is priced sooner by one thread than by several that wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _network(config: MapConfig) -> nn.Module:
@@ -209,12 +224,13 @@ def _network(config: MapConfig) -> nn.Module:
     import torch
 
     from cimlab.config.components import Component
-    from cimlab.training import checkpoints
 
     torch.manual_seed(config.seed)
     model = Component("model", config.model, config.extensions, ("num_classes", "in_channels"))
     network = model.build(num_classes=config.input.classes, in_channels=config.input.channels)
     if config.checkpoint is not None:
+        from cimlab.training import checkpoints
+
         path = Path(config.checkpoint)
         checkpoints.load_into(network, checkpoints.network_weights(checkpoints.load(path)), path)
     return network
@@ -222,11 +238,11 @@ def _network(config: MapConfig) -> nn.Module:
 
 def _permuted(config: MapConfig, matrices: list[CrossbarMatrix]) -> list[CrossbarMatrix]:
     """The matrices with the order of rows and columns that the checkpoint was pruned in, if it was permuted."""
+    if config.checkpoint is None:
+        return matrices
     from cimlab.crossbar.permutation import PermutationError, restored
     from cimlab.training import checkpoints
 
-    if config.checkpoint is None:
-        return matrices
     try:
         return restored(matrices, checkpoints.load(Path(config.checkpoint)).get("permutation"))
     except PermutationError as problem:
@@ -237,11 +253,11 @@ def _stored_masks(
     config: MapConfig, network: nn.Module, matrices: list[CrossbarMatrix]
 ) -> tuple[Masks, str] | None:
     """What a checkpoint kept, and a line on where that is from; None without a checkpoint."""
+    if config.checkpoint is None:
+        return None
     from cimlab.pruning.masks import layer_weight
     from cimlab.training import checkpoints
 
-    if config.checkpoint is None:
-        return None
     path = Path(config.checkpoint)
     masks = checkpoints.network_masks(checkpoints.load(path), network, path)
     if masks is not None:

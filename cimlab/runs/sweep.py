@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cimlab.config.errors import ConfigError
+from cimlab.runs.price import one_thread
 from cimlab.runs.subject import Subject
 
 if TYPE_CHECKING:
@@ -85,19 +86,15 @@ def price_sweep(
             number += 1
     found: dict[int, PricedPoint] = {}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # each of so many threads prices a geometry
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            work = ((subjects[place], asked) for (place, _), asked in tasks.items())
-            for points in pool.map(lambda task: _priced(*task), work):
-                for key, point in points:
-                    if isinstance(point, str):
-                        refused[point] += 1
-                    else:
-                        found[key] = point
-                done(len(points))
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), ThreadPoolExecutor(threads) as pool:  # each of so many threads prices a geometry
+        work = ((subjects[place], asked) for (place, _), asked in tasks.items())
+        for points in pool.map(lambda task: _priced(*task), work):
+            for key, point in points:
+                if isinstance(point, str):
+                    refused[point] += 1
+                else:
+                    found[key] = point
+            done(len(points))
     return Sweep([found[key] for key in sorted(found)], refused)
 
 
