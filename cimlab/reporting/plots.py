@@ -1,4 +1,4 @@
-"""Plots that commands and the dashboard show: accuracy over what is left, fronts, costs by component, executed steps."""
+"""Plots of commands and dashboard: accuracy over what is left, fronts, costs by component, executed steps."""
 
 from __future__ import annotations
 
