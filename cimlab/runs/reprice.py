@@ -8,14 +8,20 @@ cimlab's own.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from cimlab.config.errors import ConfigError
 from cimlab.records.record import RecordError, RunRecord
+
+if TYPE_CHECKING:
+    from cimlab.crossbar.geometry import CrossbarGeometry
+    from cimlab.hardware.chip import Chip
+
+Kind = TypeVar("Kind", "CrossbarGeometry", "Chip")
 
 
 def priced_today(record: RunRecord, file: Path) -> RunRecord:
@@ -54,12 +60,12 @@ def _today(record: RunRecord, file: Path) -> dict[str, Any]:
     config: dict[str, Any] = record.config
     named, priced = record.choices.get("technology", ""), record.choices.get("adc_price", "")
     accelerator = Accelerator(
-        TypeAdapter(CrossbarGeometry).validate_python(config["geometry"]),
+        _checked(CrossbarGeometry, "geometry", config),
         load_technology(named)
         if named in choices("technology")
         else make_technology(config["technology"], str(file)),
         load_adc_price(priced) if priced in choices("adc_price") else make_adc_price(config["adc_price"]),
-        TypeAdapter(Chip).validate_python(config["chip"]),
+        _checked(Chip, "chip", config),
     )
     kept = read(record, file)
     granularity = Component("granularity", config["granularity"], []).build()
@@ -71,3 +77,16 @@ def _today(record: RunRecord, file: Path) -> dict[str, Any]:
         raise ConfigError(f"its accelerator has no price today: {problem}") from problem
     counts = counts_summary(kept.matrices, network.placed(accelerator.geometry), accelerator.geometry)
     return {**counts, "cost": compared.summary()}
+
+
+def _checked(kind: type[Kind], group: str, config: dict[str, Any]) -> Kind:
+    """A group of plain settings as its dataclass; a setting that was given and is none today is not passed over.
+
+    Raises:
+        ConfigError: there is such a setting.
+    """
+    known = {own.name for own in fields(kind)}
+    gone = [key for key, value in config[group].items() if key not in known and value is not None]
+    if gone:
+        raise ConfigError(f"it was priced with {group}.{gone[0]}, which is no setting of today's")
+    return TypeAdapter(kind).validate_python(config[group])

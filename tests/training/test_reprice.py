@@ -56,3 +56,13 @@ def test_a_record_calls_no_code_that_is_not_cimlabs_own(trained: tuple[RunRecord
     priced = priced_today(replace(record, config=record.config | stranger), path)
     assert cost(priced) is None
     assert "os.getcwd" in priced.hardware["unpriced"]
+
+
+def test_a_setting_of_the_chip_that_is_none_today_is_not_passed_over(trained: tuple[RunRecord, Path]) -> None:
+    record, path = trained
+    chip = {**record.config["chip"], "spare_arrays": 5}
+    priced = priced_today(replace(record, config=record.config | {"chip": chip}), path)
+    assert cost(priced) is None
+    assert "chip.spare_arrays" in priced.hardware["unpriced"]
+    unset = {**chip, "spare_arrays": None}
+    assert cost(priced_today(replace(record, config=record.config | {"chip": unset}), path)) is not None
