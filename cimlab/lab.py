@@ -27,6 +27,7 @@ from cimlab.config.hardware import make_cost_model, refuse_unpriceable
 from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.config.trust import trusting
+from cimlab.config.words import readable
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.report import CostComparison
@@ -56,7 +57,7 @@ class Lab:
     """
 
     def __init__(self, *words: str) -> None:
-        words = tuple(todays(words))
+        words = tuple(readable(todays(words), TrainConfig))
         for word in words:
             _refuse_others(word)
         with trusting(words), _own_hydra():

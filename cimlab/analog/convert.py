@@ -23,7 +23,7 @@ from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.permutation import restored
-from cimlab.network.borrowed import borrowed
+from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.masks import Masks, checked_masks, weight_shapes
 
 
@@ -115,7 +115,7 @@ def _calibrate_adcs(network: nn.Module, batches: Iterable[Images]) -> None:
         for layer in analog_layers(network).values()
     ]
     try:
-        with borrowed(network):
+        with unmoved_randomness(network):  # what the layers see stays with them
             for images in _first(batches):
                 network(images)
     finally:

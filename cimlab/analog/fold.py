@@ -6,14 +6,13 @@ traced graph shows that it alone reads the layer's output; any other stays what 
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from cimlab.analog.errors import AnalogError
 from cimlab.crossbar.matrix import MAPPED_LAYERS
+from cimlab.network.borrowed import borrowed, copied
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -24,7 +23,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     Raises:
         AnalogError: the forward pass can't be traced.
     """
-    folded = copy.deepcopy(network).eval()
+    folded = copied(network).eval()
     for layer_name, norm_name in _pairs(folded):
         layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
         assert isinstance(layer, nn.Conv2d | nn.Linear)
@@ -53,7 +52,8 @@ def _factor(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Float[Tensor, " out"]:
 def _pairs(network: nn.Module) -> list[tuple[str, str]]:
     """(layer, norm) names; both are called once, and the norm alone reads the layer."""
     try:
-        graph = fx.Tracer().trace(network)
+        with borrowed(network):  # a module that keeps something of its input would keep the tracer's stand-in
+            graph = fx.Tracer().trace(network)
     except Exception as problem:  # torch.fx raises whatever the forward pass makes of a proxy
         raise AnalogError(
             f"the forward pass of {type(network).__name__} can't be traced to fold its batch norms "

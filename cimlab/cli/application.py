@@ -29,7 +29,9 @@ from cimlab.config import errors
 from cimlab.config.compose import conf_dir, hydra_line, is_hydra
 from cimlab.config.renamed import todays
 from cimlab.config.trust import OUTCOMES, trusting
+from cimlab.config.words import readable
 from cimlab.grids.processors import cores, limit_threads, share
+from cimlab.records.json_text import json_text
 from cimlab.records.locks import lodging
 from cimlab.records.record import RecordError, write_atomically
 
@@ -85,7 +87,7 @@ def run(command: Command, words: list[str]) -> int:
         OutputError: Hydra can't make the folder of a multirun.
         RecordError: a job in another process can't leave its outcome.
     """
-    words = todays(words)
+    words = readable(todays(words), command.schema)
     overrides = hydra_options(words).overrides
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
     runs = _Runs(command)
@@ -108,6 +110,8 @@ def _launch(command: Command, words: list[str], runs: _Runs) -> None:
         with trusting(words):
             hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name=command.name)(runs.job)()
     except Exception as problem:
+        if isinstance(problem, BrokenPipeError):  # whoever read our output has seen enough
+            raise
         if isinstance(problem, OSError) and not is_hydra(problem):
             raise errors.OutputError(errors.unwritable(problem.filename, problem)) from problem
         if isinstance(problem, RecordError):  # a job elsewhere could not leave its outcome
@@ -219,7 +223,7 @@ def send(path: Path, outcome: Any, config: DictConfig) -> None:
         content = {"failure": errors.describe(outcome), "code": errors.exit_code(outcome)}
     else:
         content = {"result": asdict(outcome), "config": OmegaConf.to_container(config, resolve=True)}
-    write_atomically(path, json.dumps(content))
+    write_atomically(path, json_text(content))
 
 
 def received(path: Path, result: type[Result]) -> tuple[Result | errors.SweepError, DictConfig]:

@@ -1,6 +1,7 @@
 """The console script: chooses the command before anything heavy is imported, and turns errors into one line.
 
-Exit codes: 0 done, 1 the run failed, 2 the request was refused, 130 stopped from the keyboard.
+Exit codes: 0 done, 1 the run failed, 2 the request was refused, 130 stopped from the keyboard, 143 stopped by SIGTERM,
+141 nobody reads the output any more.
 `CIMLAB_DEBUG=1` shows the traceback instead.
 """
 
@@ -54,13 +55,11 @@ def main(arguments: list[str] | None = None) -> None:
         words = _completion_words(words)
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
-            print(HELP, end="")
-            sys.exit(0)
+            sys.exit(_said(HELP))
         case ["--version", *_]:
             from cimlab import __version__
 
-            print(f"cimlab {__version__}")
-            sys.exit(0)
+            sys.exit(_said(f"cimlab {__version__}\n"))
         case ["completion", shell] if shell in ("bash", "zsh", "fish"):
             sys.exit(_guarded("train", ["-sc", f"install={shell}"]))
         case [command, *rest] if command in (*COMPOSED, *PLAIN):
@@ -86,21 +85,44 @@ def _completion_words(words: list[str]) -> list[str]:
     return [parts[1], *words]
 
 
+def _said(text: str) -> int:
+    """Print a text; the exit code."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        return _nobody_reads()
+    return 0
+
+
+def _nobody_reads() -> int:
+    """Whoever read our output has seen enough: say no more, and end as a program does that SIGPIPE ended."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
+
+
 def _guarded(command: str, words: list[str]) -> int:
     """Run a command; one clear line and an exit code for whatever goes wrong."""
     from importlib import import_module
 
+    from cimlab.cli.stopping import heeding_signals
     from cimlab.config import errors
 
-    try:
-        return import_module(f"cimlab.cli.{command}").run(words)
-    except KeyboardInterrupt:
-        print("\ncimlab: stopped; the same command goes on from the last whole epoch", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 2
-    except Exception as problem:  # every error a person can meet ends here, as a line
-        return errors.report(problem)
+    with heeding_signals() as stops:
+        try:
+            code = import_module(f"cimlab.cli.{command}").run(words)
+            sys.stdout.flush()  # here, where a closed pipe can still be told from a mistake
+            return code
+        except (KeyboardInterrupt, SystemExit) as end:
+            if isinstance(end.__context__, BrokenPipeError):  # rich ends the process itself
+                return _nobody_reads()
+            if isinstance(end, SystemExit) and not stops.received:
+                return end.code if isinstance(end.code, int) else 2
+            print(f"\ncimlab: {stops.line()}", file=sys.stderr)
+            return stops.code()
+        except BrokenPipeError:
+            return _nobody_reads()
+        except Exception as problem:  # every error a person can meet ends here, as a line
+            if stops.received:  # a library that was interrupted half-way failed on its way out
+                print(f"\ncimlab: {stops.line()}", file=sys.stderr)
+                return stops.code()
+            return errors.report(problem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cimlab.cli import application
@@ -19,8 +19,10 @@ from cimlab.config import errors
 from cimlab.config.accelerators import HARDWARE, Accelerators, Axis, Words
 from cimlab.config.compose import choices as shipped_choices
 from cimlab.config.compose import composed, conf_dir
+from cimlab.config.described import informed
 from cimlab.config.schema import check
 from cimlab.config.trust import trusting
+from cimlab.records.json_text import json_text
 from cimlab.runs.price import MapConfig, Mapped, map_network, map_one, named
 from cimlab.runs.subject import Instead, Subject, recorded
 
@@ -43,6 +45,8 @@ def run(words: list[str]) -> int:
         return _run_here(own, bool(many), flags)
 
     def job(config: DictConfig, choices: dict[str, str]) -> Mapped:
+        given = list(HydraConfig.get().overrides.task)
+        config, choices = informed("map", MapConfig, config, choices, given)
         return map_network(config, choices, "--adc-sensitivity" in flags)
 
     def show(results: list[Mapped], config: DictConfig, many: bool) -> None:
@@ -92,7 +96,8 @@ def _subjects(apart: Words) -> list[Subject]:
         label = " ".join(words)
         if checked.run is None:
             choices = {str(g): str(choice) for g, choice in hydra.runtime.choices.items() if choice}
-            subjects.append((label, named(checked, choices)))
+            config, choices = informed("map", MapConfig, config, choices, [*apart.fixed, *words])
+            subjects.append((label, named(check(config, MapConfig), choices)))
             continue
         given = {word.partition("=")[0].lstrip("+").split(".")[0] for word in (*apart.fixed, *words)}
         foreign = sorted(given - set(OF_RUNS))
@@ -148,7 +153,7 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str]) -> None:
         return
     best, rows = front(swept.points), [asdict(point) for point in swept.points]
     if "--json" in flags:
-        write_atomically(folder / "map.json", json.dumps(rows, indent=1) + "\n")
+        write_atomically(folder / "map.json", json_text(rows, indent=1) + "\n")
         print(f"written: {folder / 'map.json'}")
         return
     write_atomically(folder / "map.csv", shown.csv_text(rows, best))
@@ -175,7 +180,7 @@ def _progress(points: int) -> Generator[Callable[[int], None]]:
 def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     """Tables and plots of one network on one accelerator, or the numbers alone."""
     if "--json" in flags:
-        print(json.dumps(_plain(result), indent=1))
+        print(json_text(_plain(result), indent=1))
         return
     if "--csv" in flags:
         print(_csv(result), end="")

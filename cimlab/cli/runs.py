@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import re
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from cimlab.cli.options import Parser, at_least_one
 from cimlab.config.errors import ConfigError
 from cimlab.records.index import Row, rows, unfinished
+from cimlab.records.json_text import json_text
 
 COLUMNS = (
     "state", "model", "data", "granularity", "remaining", "seed", "accuracy", "dense", "compression", "arrays",
@@ -57,7 +57,7 @@ def run(words: list[str]) -> int:
     chosen = [row for row in found if all(holds(row) for holds in conditions)]
     chosen = sort(chosen, asked.sort)
     if asked.json:
-        json.dump(chosen, sys.stdout, indent=1)
+        sys.stdout.write(json_text(chosen, indent=1))
         print()
     else:
         _show(chosen[: asked.limit], len(chosen), len(found))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
 from cimlab.cli import application, multirun
+from cimlab.config.described import informed
 from cimlab.grids.composition import Command
 from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.simulate import SimulateConfig, simulate
@@ -14,8 +18,13 @@ def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
     if multirun.asked_for(words):
         return multirun.run(Command("simulate", SimulateConfig), words)
+
+    def job(config: DictConfig, choices: dict[str, str]) -> SimulationRecord:
+        given = list(HydraConfig.get().overrides.task)
+        return simulate(*informed("simulate", SimulateConfig, config, choices, given))
+
     return application.run(
-        application.Command("simulate", SimulateConfig, SimulationRecord, simulate, show), words
+        application.Command("simulate", SimulateConfig, SimulationRecord, job, show), words
     )
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cimlab.config import errors
 from cimlab.config.schema import unknown_key
+from cimlab.config.words import readable
 
 
 def conf_dir() -> Path:
@@ -40,7 +41,7 @@ def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig,
         ConfigError: Hydra refuses a word, or a file asks for what only the command line may.
     """
     try:
-        config = compose(name, list(words), return_hydra_config=True)
+        config = compose(name, readable(words, schema), return_hydra_config=True)
     except errors.ConfigError:
         raise
     except Exception as problem:

@@ -3,14 +3,13 @@ CPU as uint8, normalised on the device. Its `val/` is the test set; validation i
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import datasets
 from torchvision.transforms import v2
 
 from cimlab.data.augment import normalise
@@ -18,7 +17,9 @@ from cimlab.data.base import ImageDataModule
 from cimlab.data.epoch import EpochLoader
 from cimlab.data.errors import DataError, DataSettingError, require_at_least
 from cimlab.data.loader import Batch
+from cimlab.data.pictures import read_picture
 from cimlab.data.seeding import TEST_SPLIT_SEED, mixed_seed, stratified_split
+from cimlab.data.survey import described, require_whole, scan
 
 Sample = tuple[str, int]
 
@@ -36,12 +37,7 @@ class SeededImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[UInt8[Tensor, "3 h w"], int]:
         path, label = self.samples[index]
-        try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except Exception as error:  # whatever a damaged file makes the decoders throw
-            reason = " ".join(str(error).split())
-            raise DataError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
+        picture = read_picture(path)
         # torchvision draws from torch's global CPU generator only; lend it a seed and give it back as it was
         state = torch.default_generator.get_state()
         torch.default_generator.manual_seed(mixed_seed(self.seed, self.epoch, index))
@@ -104,6 +100,9 @@ def _test_transform(size: int) -> v2.Transform:
 class ImageFolder(ImageDataModule):
     """Images under data_dir/train/CLASS and data_dir/val/CLASS, or under data_dir/CLASS alone.
 
+    Hidden files and folders are passed over. Sixteen bits become eight, real numbers go from 0 to 1, transparency shows
+    white, photographs stand as their camera held them (`cimlab.data.pictures`).
+
     image_size: pixels a side of the crop that the model sees.
     num_workers: processes that read images; 0 reads in this one.
     test_fraction: share of the images kept for test where there is no val/; the same images in every run.
@@ -128,12 +127,14 @@ class ImageFolder(ImageDataModule):
             )
 
     def prepare_data(self) -> None:
-        """Lists the files and classes, once. Refuses a missing or uneven tree and empty classes."""
+        """Lists the files and classes and looks at every file, once. Refuses a missing or uneven tree, one class, empty
+        classes, and files that are no images."""
         if self._samples:
             return
         root = Path(self.data_dir)
         if any(path.is_dir() for path in (root / "train").glob("*")):
-            tree, test_tree = _scan(root / "train"), _scan(root / "val")
+            trees = [scan(root / "train"), scan(root / "val")]
+            tree, test_tree = trees
             if tree.classes != test_tree.classes:
                 odd = sorted(set(tree.classes) ^ set(test_tree.classes))
                 raise DataError(
@@ -141,9 +142,10 @@ class ImageFolder(ImageDataModule):
                 )
             development, test = tree.samples, test_tree.samples
         else:
-            tree = _scan(root)
+            (tree,) = trees = [scan(root)]
             test_size = round(self.test_fraction * len(tree.samples))
-            kept, held = stratified_split(torch.tensor(tree.targets), test_size, TEST_SPLIT_SEED)
+            labels = torch.tensor([label for _, label in tree.samples])
+            kept, held = stratified_split(labels, test_size, TEST_SPLIT_SEED)
             development, test = _pick(tree.samples, kept), _pick(tree.samples, held)
         train, validation = self.split_validation(torch.tensor([label for _, label in development]))
         trained = {development[index][1] for index in train.tolist()}
@@ -153,6 +155,8 @@ class ImageFolder(ImageDataModule):
                     f"{root}: class {name!r} has no image to train on beside those for validation and test; add "
                     "images, remove the class, or lower data.validation_size"
                 )
+        require_whole(trees)
+        _tell(f"{root}: {described(trees)}")
         self.num_classes = len(tree.classes)
         self._samples = {
             "train": _pick(development, train),
@@ -175,15 +179,9 @@ class ImageFolder(ImageDataModule):
         return FolderLoader(self, self._samples["test"], training=False)
 
 
-def _scan(root: Path) -> datasets.ImageFolder:
-    """The class folders and files under `root`."""
-    try:
-        return datasets.ImageFolder(str(root))
-    except FileNotFoundError as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{root} is no tree of class folders: {reason}; put images into {root}/CLASS/"
-        ) from error
+@cache  # once a process, not once a run
+def _tell(line: str) -> None:
+    print(line, flush=True)
 
 
 def _pick(samples: list[Sample], indices: Tensor) -> list[Sample]:

@@ -27,7 +27,9 @@ from cimlab.config.compose import composed, conf_dir, is_hydra
 from cimlab.config.errors import ConfigError
 from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig
+from cimlab.config.text_file import text_of
 from cimlab.config.trust import trusting
+from cimlab.config.words import readable
 
 Leaf = tuple[str, ...]
 Place = tuple[int, ...]
@@ -194,7 +196,7 @@ def _hydra(path: Path, overrides: Sequence[str]) -> Generator[tuple[str, ...]]:
     with tempfile.TemporaryDirectory() as folder:
         group = Path(folder) / "experiments"
         group.mkdir()
-        (group / f"{path.stem}.yaml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        (group / f"{path.stem}.yaml").write_text(text_of(path), encoding="utf-8")
         with trusting(overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
             yield (f"hydra.searchpath=[file://{folder}]", f"+experiments={path.stem}")
 
@@ -283,7 +285,7 @@ class _Composer:
 
     def _parse_one(self, word: str) -> Override:
         try:
-            return OverridesParser.create().parse_override(word)
+            return OverridesParser.create().parse_override(*readable([word], TrainConfig))
         except Exception as problem:
             if not is_hydra(problem):
                 raise
@@ -305,7 +307,7 @@ def located(path: Path | None, message: str, words: Sequence[str]) -> str:
     if path is None:
         return ""
     asked = dict(word.lstrip("+~").split("=", 1) for word in words)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = text_of(path).splitlines()
     keys = [(number, text.partition(":")[0].strip(" '\"+~")) for number, text in enumerate(lines, start=1)]
     for pattern in ("{key}={value}", "{last}={value}", "{key}", "{last}"):
         for number, key in keys:

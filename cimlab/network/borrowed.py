@@ -6,6 +6,7 @@ added them.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 @contextmanager
 def borrowed(network: nn.Module) -> Generator[nn.Module]:
-    """The network in evaluation mode; then the mode of every module, all buffers and all random states are as before.
+    """The network in evaluation mode; then every module, its mode, attributes and buffers, and all random states are as
+    before.
 
     A frozen batch norm (`eval()` in a network that trains) stays frozen: modes are kept module by module. Running
     statistics and other buffers that a module moves in evaluation too are put back, and so are the generators of torch,
@@ -32,6 +34,8 @@ def borrowed(network: nn.Module) -> Generator[nn.Module]:
     (False, True)
     """
     modes = {module: module.training for module in network.modules()}
+    # what a forward pass keeps for itself (`self.features = x`) is let go too
+    attributes = {m: dict(vars(m)) for m in modes if not isinstance(m, torch.jit.ScriptModule)}
     held = [(module, dict(module._buffers)) for module in modes]
     buffers = [b for _, own in held for b in own.values() if b is not None and not b.is_meta]
     values = [buffer.detach().clone() for buffer in buffers]
@@ -39,6 +43,9 @@ def borrowed(network: nn.Module) -> Generator[nn.Module]:
         with unmoved_randomness(network):
             yield network.eval()
     finally:
+        for module, own in attributes.items():
+            vars(module).clear()
+            vars(module).update(own)
         for module, mode in modes.items():
             module.training = mode
         for module, own in held:
@@ -51,6 +58,15 @@ def _put_back(buffer: Tensor, value: Tensor) -> None:
     with torch.no_grad():
         if not torch.equal(buffer, value):
             buffer.copy_(value)
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of its own, also of a network that has kept tensors of an earlier forward pass, which have no copy."""
+    kept = [
+        value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)
+    ]
+    memo = {id(value): value.detach().clone() for value in kept if not value.is_leaf}
+    return copy.deepcopy(network, memo)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cimlab.records.json_text import json_text
 from cimlab.records.record import write_atomically
 
 FAILURE_FILE = "failure.json"
@@ -34,7 +35,7 @@ class Failure:
         Raises:
             RecordError: the folder can't be written.
         """
-        write_atomically(folder / FAILURE_FILE, json.dumps(asdict(self), indent=1) + "\n")
+        write_atomically(folder / FAILURE_FILE, json_text(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Failure | None:

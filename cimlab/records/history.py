@@ -7,6 +7,8 @@ from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
+from cimlab.records.json_text import json_text
+
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
     """Add one row, on a line of its own even where a killed run left half a line behind."""
@@ -15,7 +17,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
             file.seek(-1, SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-        file.write(json.dumps(row).encode() + b"\n")
+        file.write(json_text(row).encode() + b"\n")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from cimlab.records.json_text import finite, json_text
 from cimlab.records.replace import replacing
 
 SCHEMA = 2
@@ -44,8 +45,8 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old file, or the whole new one."""
-        content = asdict(self)
-        text = json.dumps({**content, "sha256": _checksum(content)}, indent=1)
+        content = finite(asdict(self))
+        text = json_text({**content, "sha256": _checksum(content)}, indent=1)
         write_atomically(path, _LONG_LIST.sub(_on_one_line, text) + "\n")
 
     @classmethod

@@ -6,12 +6,12 @@ close its own element.
 
 from __future__ import annotations
 
-import json
 from html import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cimlab.records.json_text import json_text
 from cimlab.reporting.chart import Chart
 from cimlab.reporting.report import Report
 from cimlab.reporting.table import NOT_RUN, Table
@@ -79,7 +79,7 @@ def _summary(report: Report) -> str:
 
 def _json_element(name: str, content: Any) -> str:
     """JSON inside a script element: no `<` is left that could end it."""
-    text = json.dumps(content, ensure_ascii=True).replace("<", "\\u003c")
+    text = json_text(content).replace("<", "\\u003c")
     return f'<script type="application/json" id="{escape(name)}">{text}</script>'
 
 

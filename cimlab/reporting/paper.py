@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cimlab.records.json_text import json_text
 from cimlab.records.record import write_atomically
 from cimlab.reporting.report import Report, ReportError
 
@@ -20,7 +20,7 @@ def write_data(report: Report, build: Path) -> None:
             write_atomically(build / f"{chart.name}.svg", chart.svg())
     for table in report.tables:
         write_atomically(build / f"{table.name}.csv", table.csv())
-    write_atomically(build / "report.json", json.dumps(as_data(report), indent=1, ensure_ascii=False))
+    write_atomically(build / "report.json", json_text(as_data(report), indent=1))
 
 
 def as_data(report: Report) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.price import PrunedNetwork
     from cimlab.network.masks import Masks
+    from cimlab.network.stored import Stored
     from cimlab.pruning.granularities.base import Granularity
 
 _STRICT = ConfigDict(extra="forbid")
@@ -119,7 +121,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     from cimlab.hardware.price import NetworkShape, PrunedNetwork
 
     granularity = Component("granularity", config.granularity, config.extensions).build()
-    network = _network(config)
+    network, stored = _network(config)
     shape = (config.input.channels, config.input.size, config.input.size)
     try:
         matrices = network_matrices(network, shape, config.mapping.row_order)
@@ -127,9 +129,9 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         raise errors.ConfigError(
             f"input: {choices['model']} can't take images of {shape} ({problem})"
         ) from problem
-    matrices = _permuted(config, matrices)
+    matrices = _permuted(stored, matrices)
     layout = NetworkShape(tuple(matrices), granularity.index, config.mapping.placement)
-    kept = _stored_masks(config, network, matrices)
+    kept = None if stored is None else stored.masks(network, [m.name for m in matrices])
 
     def pruned(geometry: CrossbarGeometry) -> PrunedNetwork:
         return PrunedNetwork(layout, _random_masks(config, network, matrices, granularity, geometry))
@@ -138,7 +140,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     prune = config.prune
     return Subject(
         name=choices["model"],
-        weights=kept[1]
+        weights=f"{config.checkpoint}, {kept[1]}"
         if kept
         else f"random, {100 * prune.remaining:g} % of the prunable ones left by "
         f"{prune.allocation} allocation",
@@ -219,52 +221,35 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(threads)
 
 
-def _network(config: MapConfig) -> nn.Module:
-    """The network with random or stored weights."""
+def _network(config: MapConfig) -> tuple[nn.Module, Stored | None]:
+    """The network with random or stored weights, and where those were stored."""
     import torch
 
     from cimlab.config.components import Component
+    from cimlab.network.stored import read
 
     torch.manual_seed(config.seed)
     model = Component("model", config.model, config.extensions, ("num_classes", "in_channels"))
     network = model.build(num_classes=config.input.classes, in_channels=config.input.channels)
-    if config.checkpoint is not None:
-        from cimlab.training import checkpoints
-
-        path = Path(config.checkpoint)
-        checkpoints.load_into(network, checkpoints.network_weights(checkpoints.load(path)), path)
-    return network
-
-
-def _permuted(config: MapConfig, matrices: list[CrossbarMatrix]) -> list[CrossbarMatrix]:
-    """The matrices with the order of rows and columns that the checkpoint was pruned in, if it was permuted."""
     if config.checkpoint is None:
+        return network, None
+    stored = read(Path(config.checkpoint))
+    stored.fill(network)
+    for note in stored.notes:
+        print(f"cimlab: {note}", file=sys.stderr)
+    return network, stored
+
+
+def _permuted(stored: Stored | None, matrices: list[CrossbarMatrix]) -> list[CrossbarMatrix]:
+    """The matrices with the order of rows and columns that the checkpoint was pruned in, if it was permuted."""
+    if stored is None:
         return matrices
     from cimlab.crossbar.permutation import PermutationError, restored
-    from cimlab.training import checkpoints
 
     try:
-        return restored(matrices, checkpoints.load(Path(config.checkpoint)).get("permutation"))
+        return restored(matrices, stored.content.get("permutation"))
     except PermutationError as problem:
-        raise errors.ConfigError(f"checkpoint {config.checkpoint}: mapping: {problem}") from problem
-
-
-def _stored_masks(
-    config: MapConfig, network: nn.Module, matrices: list[CrossbarMatrix]
-) -> tuple[Masks, str] | None:
-    """What a checkpoint kept, and a line on where that is from; None without a checkpoint."""
-    if config.checkpoint is None:
-        return None
-    from cimlab.pruning.masks import layer_weight
-    from cimlab.training import checkpoints
-
-    path = Path(config.checkpoint)
-    masks = checkpoints.network_masks(checkpoints.load(path), network, path)
-    if masks is not None:
-        return masks, f"{config.checkpoint}, with its masks"
-    zeros = {m.name: layer_weight(network, m.name) != 0 for m in matrices}
-    pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}
-    return pruned, f"{config.checkpoint}, its zeros taken as pruned"
+        raise errors.ConfigError(f"checkpoint {stored.path}: mapping: {problem}") from problem
 
 
 def _random_masks(

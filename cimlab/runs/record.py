@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from cimlab.training.phases import Retrained
 
 
-def save_network(planned: PlannedRun, subject: Subject, retrained: Retrained, weights: Weights) -> Path:
+def save_network(
+    planned: PlannedRun, subject: Subject, classes: int, retrained: Retrained, weights: Weights
+) -> Path:
     """Write network.pt: weights, masks, orders of lines, what roundings learned, and where it is from.
 
     Raises:
         CheckpointError: the folder can't be written.
     """
     from cimlab.crossbar.permutation import stored
+    from cimlab.network.stored import described_as
     from cimlab.training import checkpoints
 
     content = {
@@ -38,6 +41,7 @@ def save_network(planned: PlannedRun, subject: Subject, retrained: Retrained, we
         "masks": retrained.pruning.masks,
         "dense_run": None if planned.config.checkpoint else planned.dense_run,
         "origin": origin_of(planned),
+        "description": described_as(planned.plain, planned.choices, subject.image_shape, classes),
         **stored(subject.matrices),
     }
     for rounding in retrained.roundings:

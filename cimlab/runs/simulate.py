@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from cimlab.analog.adcs.base import AdcRange
     from cimlab.analog.devices.base import Device
     from cimlab.data.base import ImageDataModule
+    from cimlab.network.masks import Masks
+    from cimlab.network.stored import Stored
 
 GROUPS = ("model", "data", "geometry", "adc")
 _MEASURED: dict[str, float] = {}
@@ -240,16 +242,16 @@ def _simulate(
     from cimlab.analog.learned_steps import TrainedSteps
     from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
     from cimlab.crossbar.permutation import PermutationError
-    from cimlab.training import checkpoints
+    from cimlab.network.stored import read
 
     if config.threads:
         torch.set_num_threads(config.threads)
     network, data, adc, device = _parts(config)
     assert config.checkpoint is not None
-    content = checkpoints.load(Path(config.checkpoint))
-    checkpoints.load_into(network, checkpoints.network_weights(content), Path(config.checkpoint))
-    masks = checkpoints.network_masks(content, network, Path(config.checkpoint)) or {}
-    origin = checkpoints.network_origin(content, Path(config.checkpoint))
+    stored = read(Path(config.checkpoint))
+    stored.fill(network)
+    masks, origin = _masks(stored, network, config), stored.origin()
+    content = stored.content
     network.eval()
     if config.analog.backend == "tensor_core":
         network.to(_cuda())
@@ -327,6 +329,17 @@ def _simulate(
         layers=layers,
         origin=origin,
     )
+
+
+def _masks(stored: Stored, network: nn.Module, config: SimulateConfig) -> Masks:
+    """What is kept of the weights, as `cimlab map` reads it, with a line on what that rests on."""
+    from cimlab.analog.convert import mapped_layers
+
+    masks, basis = stored.masks(network, mapped_layers(network, config.analog))
+    for note in stored.notes:
+        print(f"cimlab: {note}", file=sys.stderr)
+    print(f"weights: {stored.path}, {basis}", flush=True)
+    return masks
 
 
 def _what_shapes_passes(

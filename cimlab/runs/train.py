@@ -121,7 +121,7 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
                 "retrained": snapshot(subject.network),
             }
             accuracy = _accuracies(planned, subject, training, weights, retrained)
-            file = save_network(planned, subject, retrained, weights["retrained"])
+            file = save_network(planned, subject, parts.data.num_classes, retrained, weights["retrained"])
             if config.simulate.at_end:
                 from cimlab.runs.simulate import simulate_at_end
 
@@ -189,6 +189,7 @@ def _dense_weights(
     planned: PlannedRun, subject: Subject, parts: Parts, training: Training, watch: Watch
 ) -> Weights:
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
+    from cimlab.network.stored import read
     from cimlab.training import checkpoints
     from cimlab.training.callbacks import tracked
     from cimlab.training.fit import snapshot
@@ -198,7 +199,10 @@ def _dense_weights(
     kept = planned.dense_dir / checkpoints.NETWORK_FILE
     if planned.config.checkpoint is not None:
         path = Path(planned.config.checkpoint)
-        checkpoints.load_into(network, checkpoints.network_weights(checkpoints.load(path)), path)
+        stored = read(path)
+        stored.fill(network)
+        for note in stored.notes:
+            print(f"cimlab: {note}", file=sys.stderr)
         return snapshot(network)
     with locked(kept.parent, wait=True):  # another run may be training it at this moment
         if kept.exists() and _found(subject, kept, planned.dense_run):
@@ -214,14 +218,14 @@ def _dense_weights(
 
 def _found(subject: Subject, kept: Path, dense_run: str) -> bool:
     """Load the dense network of an earlier run; a damaged one is told, and trained anew."""
-    from cimlab.training import checkpoints
-    from cimlab.training.checkpoints import CheckpointError
+    from cimlab.network.checkpoint_file import CheckpointError
+    from cimlab.network.stored import read
 
     try:
-        content = checkpoints.load(kept)
-        if content.get("dense_run") != dense_run:
+        stored = read(kept)
+        if stored.content.get("dense_run") != dense_run:
             raise CheckpointError(f"checkpoint {kept} is of another run")
-        checkpoints.load_into(subject.network, checkpoints.network_weights(content), kept)
+        stored.fill(subject.network)
     except CheckpointError as problem:
         print(f"cimlab: {problem}; the dense network is trained anew", file=sys.stderr)
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.price import price_placement
 from cimlab.hardware.report import CostComparison
+from cimlab.network.borrowed import copied
 from cimlab.network.masks import Masks
 
 CALIBRATED = AnalogSettings()
@@ -94,7 +94,7 @@ def _measured(
             return replace(
                 measured, pruned=pruned, dense=measure(network, {}, learned), notes=note if masks else ()
             )
-        before = copy.deepcopy(network)
+        before = copied(network)
         before.load_state_dict(dense)
         return replace(measured, pruned=pruned, dense=measure(before, {}, None))
     except AnalogError as problem:

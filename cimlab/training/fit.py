@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cimlab.data.base import ImageDataModule
+from cimlab.network.stored import not_finite
 from cimlab.training import checkpoints
 from cimlab.training.callbacks import EpochReport, Judge, SeedEpochs
 from cimlab.training.learning_rate import RateCurve, dense_curve
@@ -141,7 +142,7 @@ def fit(
     trainer.fit(module, datamodule=training.data, ckpt_path=seat.resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    broken = checkpoints.not_finite(network.state_dict())
+    broken = not_finite(network.state_dict())
     if broken is not None:
         raise TrainingError(
             f"{broken} became NaN or infinite in the last {phase.name} epoch; lower optimizer.lr"

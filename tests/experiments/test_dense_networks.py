@@ -8,6 +8,7 @@ from conftest import Cimlab
 
 from cimlab.grids.planning import make_plan
 from cimlab.models.resnet_cifar import CifarResNet
+from cimlab.network.stored import read
 from cimlab.records.history import read_rows
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.training import checkpoints
@@ -38,7 +39,7 @@ def test_committed_dense_networks_load_and_say_how_they_were_trained() -> None:
         content = checkpoints.load(path)
         assert content["dense_run"] == folder.name
         network = CifarResNet(depth=20, num_classes=10, in_channels=3)
-        checkpoints.load_into(network, checkpoints.network_weights(content), path)
+        read(path).fill(network)
         last = read_rows(folder / "history.jsonl")[-1]
         if "accuracy/validation" in last:
             assert last["accuracy/validation"] > 0.85

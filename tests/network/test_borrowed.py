@@ -25,6 +25,7 @@ class Restless(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         self.last = x.detach()
+        self.kept = x
         return x + 0 * (torch.rand(()) + np.random.rand() + random.random())  # noqa: NPY002
 
 
@@ -106,3 +107,10 @@ def test_gradients_stay() -> None:
     now = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     assert grads.keys() == now.keys()
     assert all(torch.equal(value, now[name]) for name, value in grads.items())
+
+
+def test_what_a_forward_pass_keeps_for_itself_is_let_go() -> None:
+    network = a_network()
+    with borrowed(network), torch.no_grad():
+        network(torch.rand(2, 3, 8, 8))
+    assert not hasattr(network.get_submodule("0.4"), "kept")

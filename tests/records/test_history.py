@@ -67,3 +67,13 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path, line: bytes) -> None:
     path.write_bytes(path.read_bytes() + line + b"\n")
     append_row(path, {"phase": "dense", "epoch": 1, "seconds": 2.0})
     assert [row["epoch"] for row in read_rows(path)] == [0, 1]
+
+
+def test_a_number_that_is_none_is_null_in_the_file_and_none_when_read(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    append_row(
+        path, {"phase": "dense", "epoch": 0, "loss/validation": float("nan"), "rate": [float("inf"), 1.0]}
+    )
+    assert "NaN" not in path.read_text()
+    assert "Infinity" not in path.read_text()
+    assert read_rows(path) == [{"phase": "dense", "epoch": 0, "loss/validation": None, "rate": [None, 1.0]}]

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from cimlab.network.checkpoint_file import CheckpointError
+from cimlab.network.stored import read
 from cimlab.training import checkpoints
-from cimlab.training.checkpoints import AtomicCheckpoints, CheckpointError
+from cimlab.training.checkpoints import AtomicCheckpoints
 
 CONTENT: dict[str, Any] = {
     "network": {"weight": torch.arange(600.0).view(20, 30), "bias": torch.ones(3)},
@@ -57,7 +59,7 @@ def test_every_truncation_is_found(path: Path) -> None:
     whole = path.read_bytes()
     for length in range(0, len(whole), 97):
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match="truncated, damaged"):
+        with pytest.raises(CheckpointError, match=r"truncated, damaged|is empty"):
             checkpoints.load(path)
 
 
@@ -65,44 +67,7 @@ def test_every_truncation_is_found(path: Path) -> None:
 def test_a_foreign_file_is_refused_in_one_line(path: Path, text: bytes) -> None:
     path.write_bytes(text)
     with pytest.raises(CheckpointError) as refusal:
-        checkpoints.network_weights(checkpoints.load(path))
-    assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    "content", [{"network": 3}, {"network": {1: 2}}, {"state_dict": {"a": "b"}}, {"x": {}}]
-)
-def test_a_checkpoint_without_weights_is_refused(content: dict) -> None:
-    with pytest.raises(CheckpointError, match="no weights by name"):
-        checkpoints.network_weights(content)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_weights_that_are_no_numbers_are_refused(value: float, path: Path) -> None:
-    network = nn.Linear(3, 2)
-    before = network.weight.detach().clone()
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    state["weight"][1, 2] = value
-    with pytest.raises(CheckpointError, match="NaN or infinity in weight"):
-        checkpoints.load_into(network, state, path)
-    assert torch.equal(network.weight, before)
-
-
-WHOLE = torch.ones(2, 3, dtype=torch.bool)
-
-
-@pytest.mark.parametrize(
-    "masks",
-    [
-        3, [WHOLE], {1: WHOLE}, {"1": WHOLE}, {"nowhere": WHOLE}, {"0": None}, {"0": WHOLE.float()}, {"0": WHOLE.T},
-    ],
-)  # fmt: skip
-def test_masks_that_fit_no_layer_are_refused_in_one_line(masks: object, path: Path) -> None:
-    network = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
-    assert checkpoints.network_masks({"masks": {"0": WHOLE}}, network, path) == {"0": WHOLE}
-    assert checkpoints.network_masks({}, network, path) is None
-    with pytest.raises(CheckpointError, match="mask") as refusal:
-        checkpoints.network_masks({"masks": masks}, network, path)
+        read(path).fill(nn.Linear(3, 2))
     assert "\n" not in str(refusal.value)
 
 

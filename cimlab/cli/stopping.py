@@ -1,0 +1,62 @@
+"""Being stopped: Ctrl-C, and the SIGTERM of Slurm and Docker, end a command in one line with the signal's own code.
+
+Both are raised as KeyboardInterrupt, which every part of the house lets pass: locks are let go, half-written files
+removed, the last whole epoch kept. What libraries make of that on their way out (Lightning exits with 1) hides nothing,
+for the signal itself is remembered here.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+OF_A_SIGNAL = 128
+"""What a shell adds to a signal's number for the exit code: 130 for Ctrl-C, 143 for SIGTERM."""
+
+
+class Stops:
+    """The signals that came within `heeding_signals`."""
+
+    def __init__(self) -> None:
+        self.received: list[signal.Signals] = []
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Stop at the first; a second SIGTERM finds the way out taken already, a second Ctrl-C cuts it short."""
+        again = bool(self.received)
+        self.received.append(signal.Signals(number))
+        if not again or number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    def line(self) -> str:
+        """What to say."""
+        name = self.received[0].name if self.received else "SIGINT"
+        by = "" if name == "SIGINT" else f" by {name}"
+        return f"stopped{by}; the same command goes on from the last whole epoch"
+
+    def code(self) -> int:
+        """The exit code."""
+        return OF_A_SIGNAL + (self.received[0] if self.received else signal.SIGINT)
+
+
+@contextmanager
+def heeding_signals() -> Generator[Stops]:
+    """Within, SIGINT and SIGTERM raise KeyboardInterrupt; a signal that the caller ignores (nohup) stays ignored."""
+    stops = Stops()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may ask for signals
+        yield stops
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    try:
+        for number, handler in before.items():
+            if handler in usual:
+                signal.signal(number, stops)
+        yield stops
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)

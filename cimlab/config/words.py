@@ -1,0 +1,93 @@
+"""The words of a command line as people type them, made what Hydra's grammar reads.
+
+Two kinds need help. A path may hold any character, of which the grammar knows few (not the `=` of Lightning's
+`epoch=3-step=10.ckpt`, not umlauts, not brackets), so one that it does not read is quoted whole. A dictionary
+(`prune.layer_remaining={layer1*:0.1}`) is new keys below a setting, for which the grammar wants a `++`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hydra.errors import HydraException
+
+WORD = re.compile(r"(?P<key>[\w.@/]+)=(?P<value>.*)", re.DOTALL)
+A_PATH = re.compile(r"(^|\.)(checkpoint|file|\w+_dir)$")
+QUOTES = ("'", '"')
+QUOTED_NAME = re.compile(r"""(?<=[{,\s])(['"])([\w.*?\[\]-]+)\1\s*:""")
+
+
+def readable(words: Sequence[str], schema: type) -> list[str]:
+    """The words, paths quoted where they have to be, and dictionaries added to their setting.
+
+    Args:
+        words: options and overrides.
+        schema: the dataclass that the configuration has to fit; says which settings are dictionaries.
+
+    >>> from cimlab.config.schema import TrainConfig
+    >>> readable(["checkpoint=runs/epoch=3.ckpt", "prune.layer_remaining={3:0.1}", "seed=1,2"], TrainConfig)
+    ["checkpoint='runs/epoch=3.ckpt'", '++prune.layer_remaining={3:0.1}', 'seed=1,2']
+    """
+    return [_readable(word, schema) for word in words]
+
+
+def _readable(word: str, schema: type) -> str:
+    match = WORD.fullmatch(word)
+    if match is None:  # an option, or a word that adds or takes away
+        return word
+    key, value = match["key"], match["value"]
+    if A_PATH.search(key):
+        return f"{key}={_path(key, value)}"
+    setting = next(
+        (name for name in _dictionaries(schema) if key == name or key.startswith(f"{name}.")), None
+    )
+    if setting is None:
+        return word
+    plain = QUOTED_NAME.sub(r"\g<2>:", value)
+    return f"++{key}={plain}"
+
+
+def _path(key: str, value: str) -> str:
+    """A path, or several with commas between, in what the grammar reads."""
+    if value.startswith(QUOTES) or _is_text(key, value):
+        return value
+    parts = value.split(",")
+    if len(parts) > 1 and all(Path(part).exists() for part in parts):  # the values of an axis
+        return ",".join(part if _is_text(key, part) else _quoted(part) for part in parts)
+    return _quoted(value)
+
+
+def _is_text(key: str, value: str) -> bool:
+    """Whether the grammar reads text, several texts or nothing; a folder called 2024 is text too."""
+    try:
+        override = OverridesParser.create().parse_override(f"{key}={value}")
+    except HydraException:
+        return False
+    read = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    return all(entry is None or isinstance(entry, str | QuotedString) for entry in read)
+
+
+def _quoted(text: str) -> str:
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return f"'{escaped}'"
+
+
+@functools.cache
+def _dictionaries(schema: type, above: str = "") -> tuple[str, ...]:
+    """Dotted names of the settings that are dictionaries of values; those of components are groups."""
+    found: list[str] = []
+    for name, kind in get_type_hints(schema, include_extras=False).items():
+        members = [kind, *get_args(kind)]
+        inner = next((member for member in members if is_dataclass(member)), None)
+        if isinstance(inner, type):
+            found.extend(_dictionaries(inner, f"{above}{name}."))
+        elif get_origin(kind) is dict and get_args(kind)[1] is not Any:
+            found.append(f"{above}{name}")
+    return tuple(found)

@@ -1,0 +1,346 @@
+"""Weights and masks as people keep them, put into a network: whatever the trainer, the wrapper or the pruning tool.
+
+Understood are a run's network.pt, Lightning's files, `state_dict`, `model_state_dict` and their like, names behind
+`module.`, `model.`, `net.` and `_orig_mod.`, torch.nn.utils.prune's `weight_orig` with `weight_mask`, and files without
+batch counters. What was not read or had no place in the network is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cimlab.network.checkpoint_file import CheckpointError, load, unread
+from cimlab.network.masks import MaskError, Masks, checked_masks, plain_name, weight_shapes
+from cimlab.network.weights import parameters, stored_weight
+
+WEIGHTS = (
+    "network", "state_dict", "model_state_dict", "model", "net", "module", "net_state_dict", "state", "weights",
+    "params", "model_state",
+)  # fmt: skip
+"""Entries that trainers keep weights in, the first of them first."""
+NO_WEIGHTS = ("optim", "sched", "scaler", "mask", "ema", "loop", "callback", "steps", "origin")
+"""Parts of the names of entries whose tensors are no weights, or not those of the network itself."""
+COUNTER = "num_batches_tracked"
+"""Batches that a norm has seen; nothing that it computes depends on it, and older files lack it."""
+ORIG, MASK = "_orig", "_mask"
+"""What torch.nn.utils.prune adds to a parameter's name: w = w_orig * w_mask."""
+REPARAMETRISED = {
+    "_g": "torch.nn.utils.remove_weight_norm",
+    "_v": "torch.nn.utils.remove_weight_norm",
+    "original": "torch.nn.utils.parametrize.remove_parametrizations",
+    "original0": "torch.nn.utils.parametrize.remove_parametrizations",
+    "original1": "torch.nn.utils.parametrize.remove_parametrizations",
+}
+"""End of a parameter's name -> what makes plain weights of it, to be called before saving."""
+ORIGIN: dict[str, type | tuple[type, ...]] = {
+    "run": str, "name": str, "seed": int, "granularity": str, "parameters": dict, "remaining": (int, float),
+}  # fmt: skip
+"""What a run's checkpoint says of how its network was pruned, and of what type."""
+DESCRIBED = ("model", "data", "granularity", "geometry", "mapping")
+"""Groups of a run's configuration that say what its network is."""
+NOT_DESCRIBED = {
+    "data": ("data_dir", "download", "num_workers", "seed", "batch_size", "eval_batch_size"),
+    "mapping": ("every_n_epochs",),
+}
+A_KEY = re.compile(r"[a-z]\w*(\.[a-z]\w*)+|[a-z]\w*")
+A_WORD = re.compile(r"[\w.+-]*")
+"""A value that names a choice, and neither a file nor a reference."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """One checkpoint.
+
+    Args:
+        path: its file, for messages.
+        content: all that was read of it.
+        notes: what was passed over, a line each; `fill` adds to them.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    _masks: Masks = field(default_factory=dict, repr=False)
+
+    def fill(self, network: nn.Module) -> None:
+        """Put the weights into the network; they have to fit exactly.
+
+        Raises:
+            CheckpointError: names or shapes differ, so that it is the checkpoint of another network, or a weight is
+                not a number; the network is then as it was.
+        """
+        own = network.state_dict()
+        state, left_out = _fitted(self._weights(), own)
+        state, masks = _without_reparametrised(state)
+        for name in own:
+            if name.endswith(COUNTER):
+                state.setdefault(name, own[name])
+        _require_fit(state, own, self.path)
+        broken = not_finite(state)
+        if broken is not None:
+            raise CheckpointError(
+                f"checkpoint {self.path} has NaN or infinity in {broken}; use one saved before training diverged"
+            )
+        network.load_state_dict(state)
+        self._masks.update(masks)
+        if left_out:
+            some = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
+            self.notes.append(f"checkpoint {self.path}: {some}: no part of the network, left out")
+
+    def masks(self, network: nn.Module, layers: Iterable[str]) -> tuple[Masks, str]:
+        """Layer name -> True where a weight is kept, and where that is from; a layer that is not named is whole.
+
+        Args:
+            network: filled from this checkpoint.
+            layers: those that may be pruned. Of a checkpoint without masks, their zeros are what was pruned.
+
+        Raises:
+            CheckpointError: its masks are not of this network's layers.
+        """
+        given = self.content.get("masks")
+        if given is not None and not isinstance(
+            given, Tensor
+        ):  # of a plain state_dict, a parameter of that name
+            shapes = weight_shapes(network, given if isinstance(given, Mapping) else ())
+            try:
+                return checked_masks(_under_names(given, shapes), shapes), "with its masks"
+            except MaskError as problem:
+                raise CheckpointError(f"checkpoint {self.path}: {problem}") from problem
+        if self._masks:
+            return dict(self._masks), "with its masks"
+        values = parameters(network)
+        zeros = {name: stored_weight(values, name).detach() != 0 for name in layers}
+        pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}
+        return pruned, "its zeros taken as pruned" if pruned else "no weight pruned"
+
+    def origin(self) -> dict[str, Any] | None:
+        """How the network was pruned, as `ORIGIN`; None for a checkpoint that doesn't say, like a dense one.
+
+        Raises:
+            CheckpointError: it says something else.
+        """
+        origin = self.content.get("origin")
+        if origin is None or isinstance(origin, Tensor):  # of a plain state_dict, a parameter of that name
+            return None
+        known = isinstance(origin, Mapping) and origin.keys() == ORIGIN.keys()
+        if not known or not all(isinstance(origin[key], kind) for key, kind in ORIGIN.items()):
+            raise CheckpointError(
+                f"checkpoint {self.path} does not say how it was pruned (origin); save it again"
+            )
+        parameters = origin["parameters"]
+        if not all(isinstance(v, str | int | float) for pair in parameters.items() for v in pair):
+            raise CheckpointError(
+                f"checkpoint {self.path} holds a granularity with odd parameters; save it again"
+            )
+        return {**origin, "parameters": dict(parameters)}
+
+    def description(self) -> dict[str, dict[str, Any]] | None:
+        """What made the network, as `described_as` wrote it; None for a checkpoint that doesn't say.
+
+        Only plain values come through: whoever wrote the file chooses nothing that could be called or read.
+        """
+        said = self.content.get("description")
+        if not isinstance(said, Mapping):
+            origin = self.origin()  # what runs wrote before they described themselves
+            if origin is None:
+                return None
+            settings = {f"granularity.{key}": value for key, value in origin["parameters"].items()}
+            said = {"choices": {"granularity": origin["granularity"]}, "settings": settings}
+        choices, settings = (said.get(part) for part in ("choices", "settings"))
+        return {
+            "choices": {k: v for k, v in _plain(choices).items() if isinstance(v, str)},
+            "settings": _plain(settings),
+        }
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The one state_dict in the file.
+
+        Raises:
+            CheckpointError: there is none, or there are several and none has a usual name.
+        """
+        found = dict(_state_dicts(self.content))
+        usual = [where for key in WEIGHTS for where in found if where.rpartition(".")[2] == key]
+        if "" in found or len(found) == 1 or usual:
+            where = "" if "" in found else usual[0] if usual else next(iter(found))
+            return found[where]
+        entries = ", ".join(map(str, self.content)) or "nothing"
+        if found:
+            raise CheckpointError(
+                f"checkpoint {self.path} holds several networks ({', '.join(found)}); save the one that is meant "
+                "alone, as state_dict"
+            )
+        foreign = next(
+            (f"; {entry} is a {kind}, which is not read" for entry, kind in unread(self.content)), ""
+        )
+        raise CheckpointError(
+            f"checkpoint {self.path} holds no weights by name, but {entries}{foreign}; save network.state_dict(), "
+            "alone or as the entry state_dict"
+        )
+
+
+def described_as(
+    config: Mapping[str, Any], choices: Mapping[str, str], image: tuple[int, int, int], classes: int
+) -> dict[str, dict[str, Any]]:
+    """What a checkpoint says of the network in it, for whoever prices or simulates it: `Stored.description`.
+
+    Args:
+        config: the resolved configuration of its run; choices: group -> choice.
+        image: channels, height and width that it takes; classes: its outputs.
+    """
+    settings: dict[str, Any] = {"input.channels": image[0], "input.size": image[1], "input.classes": classes}
+    for group in DESCRIBED:
+        left_out = NOT_DESCRIBED.get(group, ())
+        settings |= {f"{group}.{k}": v for k, v in config.get(group, {}).items() if k not in left_out}
+    return {"choices": {g: choices[g] for g in DESCRIBED if g in choices}, "settings": _plain(settings)}
+
+
+def _plain(values: object) -> dict[str, Any]:
+    """Of a mapping, the entries with plain names and plain values: numbers, words, and lists of them."""
+
+    def fits(value: object) -> bool:
+        if isinstance(value, list | tuple):
+            return all(map(fits, value))
+        return (
+            value is None
+            or isinstance(value, int | float)
+            or (isinstance(value, str) and bool(A_WORD.fullmatch(value)))
+        )
+
+    entries = values.items() if isinstance(values, Mapping) else ()
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in entries
+        if isinstance(key, str) and A_KEY.fullmatch(key) and fits(value)
+    }
+
+
+def read(path: Path) -> Stored:
+    """A checkpoint, every byte checked and none of it run.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or no checkpoint.
+    """
+    content = load(path)
+    kinds: dict[str, str] = {}
+    for entry, kind in unread(content):
+        kinds.setdefault(entry, kind)
+    notes = [f"checkpoint {path}: {entry} holds {kind}, which is not read" for entry, kind in kinds.items()]
+    return Stored(path, content, notes)
+
+
+def not_finite(state: Mapping[str, Tensor]) -> str | None:
+    """Name of the first tensor with a value that is NaN or infinite."""
+    return next((name for name, value in state.items() if not bool(torch.isfinite(value).all())), None)
+
+
+def _state_dicts(
+    content: Mapping[Any, Any], where: str = "", depth: int = 2
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """(dotted entry, weights) of all state_dicts in a file, itself among them, where it is one."""
+    own = {
+        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    others = [value for name, value in content.items() if name not in own]
+    plain = all(isinstance(value, int | float | str | None) for value in others)
+    if plain and any("." in name or name in ("weight", "bias") for name in own):
+        yield where, own
+        return
+    for name, value in content.items():
+        skipped = isinstance(name, str) and any(part in name.lower() for part in NO_WEIGHTS)
+        if not skipped and isinstance(value, Mapping) and depth:
+            yield from _state_dicts(value, f"{where}.{name}" if where else str(name), depth - 1)
+
+
+def _fitted(stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The stored tensors under the network's names, and the names of those that lie outside the network.
+
+    Names are compared without what wrappers put into them; a prefix that all of the network shares in the
+    file (`model.`, `net.`) is taken off.
+    """
+    wanted = {plain_name(name): name for name in own}
+    plain = {plain_name(name): value for name, value in stored.items()}
+    prefix = _prefix(plain, wanted)
+    inside = {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
+    left_out = [name for name in plain if not name.startswith(prefix)]
+    return {_own_name(name, wanted): value for name, value in inside.items()}, left_out
+
+
+def _own_name(name: str, wanted: Mapping[str, str]) -> str:
+    """A stored tensor's name as the network has it, where it has one."""
+    if name in wanted:
+        return wanted[name]
+    parameter = _parameter(name)
+    return wanted.get(parameter, parameter) + name.removeprefix(parameter)
+
+
+def _prefix(names: Iterable[str], wanted: Mapping[str, str]) -> str:
+    """What stands before the network's names in the file: of all the beginnings, that under which most of them are."""
+    names = [*names]
+    beginnings = {"": 0}
+    for name in names:
+        parts = name.split(".")
+        for depth in range(len(parts)):
+            prefix = "".join(f"{part}." for part in parts[:depth])
+            beginnings[prefix] = beginnings.get(prefix, 0) + (_parameter(name.removeprefix(prefix)) in wanted)
+    return max(beginnings, key=lambda prefix: (beginnings[prefix], -len(prefix)))
+
+
+def _parameter(name: str) -> str:
+    """The parameter that a stored tensor belongs to, under torch.nn.utils.prune too."""
+    return name.removesuffix(ORIG).removesuffix(MASK)
+
+
+def _without_reparametrised(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Masks]:
+    """Parameters that torch.nn.utils.prune had split into values and mask, put together; and the weights' masks."""
+    split = [name.removesuffix(ORIG) for name in state if name.endswith(ORIG)]
+    split = [name for name in split if name + MASK in state]
+    whole = {name: value for name, value in state.items() if _parameter(name) not in split}
+    masks = {name: state[name + MASK] for name in split}
+    whole |= {name: state[name + ORIG] * masks[name] for name in split}
+    layers = {name.removesuffix(".weight"): mask for name, mask in masks.items() if name.endswith(".weight")}
+    shapes = {layer: tuple(mask.shape) for layer, mask in layers.items()}
+    return whole, checked_masks(layers, shapes)
+
+
+def _require_fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights of another network.
+
+    Raises:
+        CheckpointError: names the first difference.
+    """
+    differences = [f"lacks {name}" for name in own if name not in state]
+    differences += [f"has an unknown {name}" for name in state if name not in own]
+    for name in own:
+        if name not in state:
+            continue
+        if state[name].shape != own[name].shape:
+            differences.append(f"has {name} of shape {tuple(state[name].shape)} for {tuple(own[name].shape)}")
+        elif own[name].is_floating_point() and not state[name].is_floating_point():
+            differences.append(f"has {name} as {state[name].dtype}, not as real numbers")
+    if not differences:
+        return
+    for name in state:
+        plain = next((tool for end, tool in REPARAMETRISED.items() if name.endswith(end)), None)
+        if plain is not None and name not in own:
+            raise CheckpointError(
+                f"checkpoint {path} holds {name}, from which the weight is computed; call {plain} before saving"
+            )
+    more = f" and {len(differences) - 1} more differences" if len(differences) > 1 else ""
+    raise CheckpointError(
+        f"checkpoint {path} is of another network: it {differences[0]}{more}; set model to the one it was saved from"
+    )
+
+
+def _under_names(masks: object, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """Masks under the layers' names, where all of them are behind one prefix."""
+    if not isinstance(masks, Mapping) or not all(isinstance(name, str) for name in masks):
+        return masks
+    prefix = _prefix([plain_name(name) for name in masks], {plain_name(name): name for name in shapes})
+    return {plain_name(name).removeprefix(prefix): mask for name, mask in masks.items()}

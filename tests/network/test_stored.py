@@ -1,0 +1,306 @@
+"""Checkpoints as people have them: taken whole, or refused with the reason that is true of them."""
+
+import argparse
+import collections
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from cimlab.network.checkpoint_file import CheckpointError, load
+from cimlab.network.stored import read
+
+
+def a_network(seed: int = 0, norm: bool = True) -> nn.Sequential:
+    torch.manual_seed(seed)
+    middle = nn.BatchNorm2d(4) if norm else nn.Identity()
+    return nn.Sequential(nn.Conv2d(3, 4, 3), middle, nn.Flatten(), nn.Linear(16, 5))
+
+
+def save(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def fills(path: Path, wanted: nn.Module) -> None:
+    """Require that the file brings another network to the weights of this one."""
+    network = a_network(seed=1)
+    read(path).fill(network)
+    state = wanted.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def prefixed(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "model.", "net.", "_orig_mod.", "model._orig_mod.", "module.backbone."]
+)
+@pytest.mark.parametrize("entry", ["", "state_dict", "model_state_dict", "model", "net", "my_weights"])
+def test_weights_are_found_under_any_prefix_and_entry(prefix: str, entry: str, tmp_path: Path) -> None:
+    network = a_network()
+    state = prefixed(prefix, network.state_dict())
+    fills(save(tmp_path / "epoch=3 step=10.ckpt", {entry: state, "epoch": 3} if entry else state), network)
+
+
+def test_of_several_networks_the_usual_name_is_meant(tmp_path: Path) -> None:
+    network, other = a_network(), a_network(2)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.rand(2, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    content = {"state_dict_ema": other.state_dict(), "state_dict": network.state_dict()}
+    content["optimizer"] = optimizer.state_dict()
+    fills(save(tmp_path / "a.pt", content), network)
+    path = save(tmp_path / "b.pt", {"student": network.state_dict(), "teacher": other.state_dict()})
+    with pytest.raises(CheckpointError, match=r"several networks \(student, teacher\)"):
+        read(path).fill(a_network())
+
+
+def test_what_belongs_to_the_trainer_is_left_out_and_said(tmp_path: Path) -> None:
+    network = a_network()
+    state = prefixed("model.", network.state_dict()) | {"criterion.weight": torch.ones(5)}
+    stored = read(save(tmp_path / "a.ckpt", {"state_dict": state}))
+    stored.fill(a_network(1))
+    assert stored.notes == [
+        f"checkpoint {tmp_path / 'a.ckpt'}: criterion.weight: no part of the network, left out"
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        argparse.Namespace(lr=0.1, layers=[1, 2]),
+        {"net": argparse.Namespace(deep=argparse.Namespace(x=1))},
+        collections.defaultdict(list, {"lr": [0.1]}),
+        {"best": np.float64(0.5), "path": Path("somewhere")},
+        {"optimizer": torch.optim.SGD},
+    ],
+    ids=["namespace", "nested", "defaultdict", "numpy", "class"],
+)
+def test_a_trainers_settings_are_no_reason_to_refuse_its_weights(settings: Any, tmp_path: Path) -> None:
+    network = a_network()
+    content = {"state_dict": prefixed("net.", network.state_dict()), "hyper_parameters": settings}
+    fills(save(tmp_path / "lightning.ckpt", content), network)
+
+
+def test_what_was_not_read_is_named(tmp_path: Path) -> None:
+    content = {"state_dict": a_network().state_dict(), "hyper_parameters": argparse.Namespace(lr=0.1)}
+    (note,) = read(save(tmp_path / "a.ckpt", content)).notes
+    assert note.endswith("hyper_parameters holds argparse.Namespace, which is not read")
+
+
+def test_omegaconf_settings_are_passed_over(tmp_path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    network = a_network()
+    content = {
+        "state_dict": network.state_dict(),
+        "hyper_parameters": OmegaConf.create({"a": {"b": [1, "x"]}}),
+    }
+    fills(save(tmp_path / "a.ckpt", content), network)
+
+
+class Trap:
+    """Leaves a file behind where it is loaded by its own code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_in_a_file_is_ever_run(zipped: bool, tmp_path: Path) -> None:
+    sprung = tmp_path / "sprung"
+    content = {"state_dict": a_network().state_dict(), "settings": Trap(sprung)}
+    torch.save(content, tmp_path / "trap.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="which only running code could read"):
+        load(tmp_path / "trap.pt")
+    assert not sprung.exists()
+
+
+def test_a_call_of_the_system_is_refused_by_name(tmp_path: Path) -> None:
+    class Call:
+        def __reduce__(self) -> Any:
+            import os
+
+            return os.system, ("true",)
+
+    path = save(tmp_path / "call.pt", {"state_dict": a_network().state_dict(), "x": Call()})
+    with pytest.raises(CheckpointError, match=r"posix\.system, which only running code"):
+        read(path)
+
+
+def test_batch_counters_may_be_missing_and_nothing_else(tmp_path: Path) -> None:
+    network = a_network()
+    state = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    fills(save(tmp_path / "a.pt", state), network)
+    del state["1.running_mean"]
+    with pytest.raises(CheckpointError, match=r"lacks 1\.running_mean"):
+        read(save(tmp_path / "b.pt", state)).fill(a_network())
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_values_and_masks_of_torch_prune_are_put_together(prefix: str, tmp_path: Path) -> None:
+    network = a_network()
+    wanted = {name: p.detach().clone() for name, p in network.named_parameters()}
+    prune.ln_structured(network[0], "weight", 0.5, 2, 0)
+    prune.random_unstructured(network[3], "bias", 0.4)
+    stored = read(save(tmp_path / "a.pt", prefixed(prefix, network.state_dict())))
+    plain = a_network(1)
+    stored.fill(plain)
+    masks, basis = stored.masks(plain, ["0", "3"])
+    assert basis == "with its masks"
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {"0": 54}  # 2 filters of 3 x 3 x 3
+    assert torch.equal(plain.get_parameter("0.weight"), wanted["0.weight"] * masks["0"])
+    assert int((plain.get_parameter("3.bias") == 0).sum()) == 2
+    assert torch.equal(plain.get_parameter("3.weight"), wanted["3.weight"])
+
+
+def test_zeros_are_what_was_pruned_where_no_mask_says_so(tmp_path: Path) -> None:
+    network = a_network()
+    with torch.no_grad():
+        network.get_parameter("3.weight")[:, :10] = 0
+        network.get_parameter("1.weight").zero_()  # of a norm, which nobody prunes
+    stored = read(save(tmp_path / "a.pt", network.state_dict()))
+    stored.fill(network)
+    masks, basis = stored.masks(network, ["0", "3"])
+    assert basis == "its zeros taken as pruned"
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {"3": 30}
+    assert read(save(tmp_path / "b.pt", a_network().state_dict())).masks(a_network(), ["0", "3"]) == (
+        {},
+        "no weight pruned",
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module."])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
+def test_masks_beside_weights_are_taken_in_any_dtype(prefix: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    network, mask = a_network(), torch.arange(80).view(5, 16) % 3 == 0
+    content = {"network": network.state_dict(), "masks": {f"{prefix}3": mask.to(dtype)}}
+    stored = read(save(tmp_path / "a.pt", content))
+    stored.fill(network)
+    masks, basis = stored.masks(network, ["3"])
+    assert torch.equal(masks["3"], mask)
+    assert basis == "with its masks"
+
+
+WHOLE = torch.ones(5, 16, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [3, [WHOLE], {1: WHOLE}, {"2": WHOLE}, {"nowhere": WHOLE}, {"3": None}, {"3": 2 * WHOLE.float()}, {"3": WHOLE.T}],
+)  # fmt: skip
+def test_masks_that_fit_no_layer_are_refused_in_one_line(masks: object, tmp_path: Path) -> None:
+    network = a_network()
+    stored = read(save(tmp_path / "a.pt", {"network": network.state_dict(), "masks": masks}))
+    stored.fill(network)
+    with pytest.raises(CheckpointError, match="mask") as refusal:
+        stored.masks(network, ["3"])
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "content", [{"network": 3}, {"network": {1: 2}}, {"state_dict": {"a": "b"}}, {"x": {}}, {}]
+)
+def test_a_checkpoint_without_weights_names_what_it_holds(content: dict, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"no weights by name, but {next(iter(content), 'nothing')}"):
+        read(save(tmp_path / "a.pt", content)).fill(a_network())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -> None:
+    network, state = a_network(), {k: v.clone() for k, v in a_network().state_dict().items()}
+    before = network.get_parameter("0.weight").detach().clone()
+    state["3.weight"][1, 2] = value
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in 3\.weight"):
+        read(save(tmp_path / "a.pt", state)).fill(network)
+    assert torch.equal(network.get_parameter("0.weight"), before)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda s: s | {"9.weight": torch.ones(2)}, "has an unknown 9.weight"),
+        (lambda s: s | {"3.weight": torch.ones(5, 17)}, r"3.weight of shape \(5, 17\) for \(5, 16\)"),
+        (lambda s: s | {"3.weight": torch.ones(5, 16, dtype=torch.int8)}, "3.weight as torch.int8"),
+        (lambda s: {k: v for k, v in s.items() if k != "3.bias"}, "lacks 3.bias"),
+    ],
+)
+def test_weights_of_another_network_are_refused_by_name(change: Any, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=complaint):
+        read(save(tmp_path / "a.pt", change(a_network().state_dict()))).fill(a_network())
+
+
+def test_reparametrised_weights_are_told_their_mend(tmp_path: Path) -> None:
+    network = a_network(norm=False)
+    nn.utils.parametrizations.weight_norm(network[0])
+    with pytest.raises(
+        CheckpointError, match=r"call torch\.nn\.utils\.parametrize\.remove_parametrizations before"
+    ):
+        read(save(tmp_path / "a.pt", network.state_dict())).fill(a_network(norm=False))
+
+
+def test_half_precision_weights_fill_a_network_in_single(tmp_path: Path) -> None:
+    network = a_network()
+    halves = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    other = a_network(1)
+    read(save(tmp_path / "a.pt", halves)).fill(other)
+    assert torch.equal(other.get_parameter("3.weight"), halves["3.weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is empty"),
+        (json.dumps({"run": 1}).encode(), "is JSON, no checkpoint; give"),
+        (b"\xef\xbb\xbf[1]", "is JSON"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS; fetch .* git lfs pull"),
+        (b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F32","shape":[1]}}', "safetensors"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"just words\n", "is text"),
+        (b"\0" * 500, "truncated, damaged"),
+        (pickle.dumps(3), "holds a int|damaged"),
+    ],
+)
+def test_what_is_no_checkpoint_is_told_what_it_is(content: bytes, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=complaint) as refusal:
+        read(path)
+    assert "delete" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_record_or_folder_points_to_the_network_beside_it(tmp_path: Path) -> None:
+    network = save(tmp_path / "network.pt", a_network().state_dict())
+    (tmp_path / "record.json").write_text("{}")
+    for path in (tmp_path / "record.json", tmp_path):
+        with pytest.raises(CheckpointError, match=f"network .* {network}|its network is {network}"):
+            read(path)
+
+
+def test_a_whole_network_a_program_and_a_foreign_archive_are_called_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"holds a whole network \(torch.nn.modules.container.Sequential\)"
+    ):
+        read(save(tmp_path / "whole.pt", a_network()))
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "program.pt"))
+    with pytest.raises(CheckpointError, match="is a TorchScript program"):
+        read(tmp_path / "program.pt")
+    np.savez(tmp_path / "arrays.npz", a=np.ones(3))
+    with pytest.raises(CheckpointError, match=r"zip archive that torch\.save did not write"):
+        read(tmp_path / "arrays.npz")
