@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
@@ -16,9 +16,11 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
-from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.technology import Technology
+
+if TYPE_CHECKING:
+    from cimlab.hardware.cost import CostModel
 
 
 def shipped(group: str, name: str) -> dict[str, Any]:
@@ -71,6 +73,8 @@ def make_cost_model(
     Raises:
         ConfigError: file, key and allowed range, in one line.
     """
+    from cimlab.hardware.cost import CostModel  # here: it brings torch, which words are refused without
+
     file = f"conf/technology/{named['technology']}.yaml"
     return CostModel(make_technology(technology, file), make_adc_price(adc_price, extensions), chip)
 
@@ -113,6 +117,8 @@ def load_cost_model(
     technology: str = "isaac32", adc_price: str = "isaac_table", chip: str = "default"
 ) -> CostModel:
     """A cost model from shipped choices."""
+    from cimlab.hardware.cost import CostModel
+
     return CostModel(load_technology(technology), load_adc_price(adc_price), load_chip(chip))
 
 

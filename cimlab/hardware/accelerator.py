@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
-from cimlab.hardware.cost import CostModel
 from cimlab.hardware.technology import Technology
+
+if TYPE_CHECKING:
+    from cimlab.hardware.cost import CostModel
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Accelerator:
     @cached_property
     def model(self) -> CostModel:
         """What turns counts into energy, area and time."""
+        from cimlab.hardware.cost import CostModel  # here: it brings torch, which words are refused without
+
         return CostModel(self.technology, self.adc_price, self.chip)
 
     def check(self) -> None:
