@@ -33,6 +33,7 @@ commands:
   cimlab train model=resnet20 data=cifar10 recipe=cifar granularity=operation_unit prune.remaining=0.25
   cimlab train -m granularity=weight,operation_unit,filter prune.remaining=0.25,0.1 seed=0,1,2
   cimlab map model=resnet18 geometry=isaac chip=isaac --adc-sensitivity
+  cimlab map -m run=outputs technology=isaac32,neurosim22_rram geometry.active_rows=8,16,32
   cimlab simulate checkpoint=outputs/RUN/network.pt geometry.adc_bits=5 device=[programming_variation]
   cimlab train --help                                       every group, choice and setting
 

@@ -46,7 +46,6 @@ def _without(record: RunRecord, reason: str) -> RunRecord:
 
 def _today(record: RunRecord, file: Path) -> dict[str, Any]:
     """Counts and `cost`, as a record written today would hold them."""
-    from cimlab.config.components import Component
     from cimlab.config.compose import choices
     from cimlab.config.hardware import load_adc_price, load_technology, make_adc_price, make_technology
     from cimlab.crossbar.geometry import CrossbarGeometry
@@ -54,8 +53,8 @@ def _today(record: RunRecord, file: Path) -> dict[str, Any]:
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.chip import Chip
     from cimlab.hardware.errors import HardwareError
-    from cimlab.hardware.kept import read
-    from cimlab.hardware.price import NetworkShape, PrunedNetwork, price
+    from cimlab.hardware.price import price
+    from cimlab.runs.subject import kept_network
 
     config: dict[str, Any] = record.config
     named, priced = record.choices.get("technology", ""), record.choices.get("adc_price", "")
@@ -67,15 +66,14 @@ def _today(record: RunRecord, file: Path) -> dict[str, Any]:
         load_adc_price(priced) if priced in choices("adc_price") else make_adc_price(config["adc_price"]),
         _checked(Chip, "chip", config),
     )
-    kept = read(record, file)
-    granularity = Component("granularity", config["granularity"], []).build()
-    shape = NetworkShape(kept.matrices, granularity.index, config["mapping"]["placement"])
-    network = PrunedNetwork(shape, kept.masks)
+    network, activity = kept_network(record, file)
     try:
-        compared = price(network, kept.activity, accelerator)
+        compared = price(network, activity, accelerator)
     except HardwareError as problem:
         raise ConfigError(f"its accelerator has no price today: {problem}") from problem
-    counts = counts_summary(kept.matrices, network.placed(accelerator.geometry), accelerator.geometry)
+    counts = counts_summary(
+        network.shape.matrices, network.placed(accelerator.geometry), accelerator.geometry
+    )
     return {**counts, "cost": compared.summary()}
 
 

@@ -84,6 +84,9 @@ class Instead:
     extensions: tuple[str, ...] = ()
 
 
+AS_IT_WAS = Instead()
+
+
 def recorded(place: Path, instead: Instead) -> list[Subject]:
     """The runs at a place: a run's folder, a record, or a folder of records. What can't be priced is told.
 
@@ -124,7 +127,20 @@ def recorded(place: Path, instead: Instead) -> list[Subject]:
     return subjects
 
 
-def _of_record(record: RunRecord, source: Path, instead: Instead) -> Subject:
+def kept_network(
+    record: RunRecord, source: Path, instead: Instead = AS_IT_WAS
+) -> tuple[PrunedNetwork, Activity]:
+    """What a record is about, ready to be priced.
+
+    Args:
+        record: of a run.
+        source: that it was read from; its masks lie beside it.
+        instead: what is asked for instead of the run's own.
+
+    Raises:
+        RecordError: it kept no masks, or they are missing, damaged or of another run.
+        ConfigError: its granularity is not cimlab's own, nor of the extensions.
+    """
     from cimlab.config.components import Component
     from cimlab.hardware.kept import read
     from cimlab.hardware.price import NetworkShape, PrunedNetwork
@@ -133,9 +149,13 @@ def _of_record(record: RunRecord, source: Path, instead: Instead) -> Subject:
     node = instead.granularity or record.config["granularity"]
     granularity = Component("granularity", node, list(instead.extensions)).build()
     mode = instead.placement or record.config["mapping"]["placement"]
-    network = PrunedNetwork(NetworkShape(kept.matrices, granularity.index, mode), kept.masks)
+    return PrunedNetwork(NetworkShape(kept.matrices, granularity.index, mode), kept.masks), kept.activity
+
+
+def _of_record(record: RunRecord, source: Path, instead: Instead) -> Subject:
+    network, activity = kept_network(record, source, instead)
     name = f"{record.name}-{record.run[:8]}"
     return Subject(
-        name, f"run {name}, with its masks", lambda _: network, lambda _: kept.activity, dict(record.choices),
+        name, f"run {name}, with its masks", lambda _: network, lambda _: activity, dict(record.choices),
         record.accuracy["retrained"]["test"], record.hardware["geometry"],
     )  # fmt: skip
