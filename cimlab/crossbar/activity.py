@@ -32,6 +32,7 @@ class IntegerHistogram:
 
     values: Int[np.ndarray, " values"]
     counts: Int[np.ndarray, " values"]
+    _means: dict[tuple[object, ...], float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, integers: Int[Tensor, "..."], weights: Int[Tensor, "..."] | None = None) -> IntegerHistogram:
@@ -61,11 +62,15 @@ class IntegerHistogram:
         """Integers that were counted."""
         return int(self.counts.sum())
 
-    def mean(self, of: Callable[[Int[Tensor, " values"]], Float[Tensor, " values"]]) -> float:
-        """Mean of a function of the integers; 0 where there are none."""
+    def mean(
+        self, of: Callable[[Int[Tensor, " values"]], Float[Tensor, " values"]], key: tuple[object, ...]
+    ) -> float:
+        """Mean of a function of the integers, 0 where there are none; remembered under what the function depends on."""
         if not self.total:
             return 0.0
-        return float(of(torch.from_numpy(self.values)).numpy() @ (self.counts / self.total))
+        if key not in self._means:
+            self._means[key] = float(of(torch.from_numpy(self.values)).numpy() @ (self.counts / self.total))
+        return self._means[key]
 
     def rescaled(self, top: int, new_top: int) -> IntegerHistogram:
         """The integers of a range that ends at `top`, rounded (half to even) to one that ends at `new_top`."""
@@ -138,29 +143,36 @@ class Activity:
     images: int = 0
     input_density: float = 0.5
     notes: tuple[str, ...] = ()
+    _at: dict[tuple[int, int], Activity] = field(default_factory=dict, repr=False)
 
     def at(self, geometry: CrossbarGeometry) -> Activity:
         """The same at a geometry's precision, with a note where that is another one."""
-        bits = (self.weight_bits, self.input_bits), (geometry.weight_bits, geometry.input_bits)
-        if bits[0] == bits[1]:
+        bits = geometry.weight_bits, geometry.input_bits
+        if bits == (self.weight_bits, self.input_bits):
             return self
-        tops = [(largest_weight(own), largest_input(fed)) for own, fed in bits]
+        if bits not in self._at:
+            self._at[bits] = self._rounded(*bits)
+        return self._at[bits]
+
+    def _rounded(self, weight_bits: int, input_bits: int) -> Activity:
+        own = largest_weight(self.weight_bits), largest_input(self.input_bits)
+        other = largest_weight(weight_bits), largest_input(input_bits)
 
         def rounded(layers: Mapping[str, LayerActivity]) -> dict[str, LayerActivity]:
             return {
                 name: LayerActivity(
-                    layer.weights and layer.weights.rescaled(tops[0][0], tops[1][0]),
-                    layer.inputs and layer.inputs.rescaled(tops[0][1], tops[1][1]),
+                    layer.weights and layer.weights.rescaled(own[0], other[0]),
+                    layer.inputs and layer.inputs.rescaled(own[1], other[1]),
                 )
                 for name, layer in layers.items()
             }
 
         note = (
             f"values of cells and inputs were measured at weight_bits={self.weight_bits} and "
-            f"input_bits={self.input_bits}, and are rounded again to {geometry.weight_bits} and {geometry.input_bits}"
+            f"input_bits={self.input_bits}, and are rounded again to {weight_bits} and {input_bits}"
         )
         return Activity(
-            geometry.weight_bits, geometry.input_bits, rounded(self.pruned), rounded(self.dense),
+            weight_bits, input_bits, rounded(self.pruned), rounded(self.dense),
             self.images, self.input_density, (*self.notes, note),
         )  # fmt: skip
 
@@ -174,7 +186,7 @@ class Activity:
             }
 
         return {
-            **vars(self),
+            **{name: value for name, value in vars(self).items() if not name.startswith("_")},
             "pruned": plain(self.pruned),
             "dense": plain(self.dense),
             "notes": list(self.notes),
@@ -207,9 +219,11 @@ class Activity:
 
 def mean_cell_level(weights: IntegerHistogram, geometry: CrossbarGeometry) -> float:
     """Mean level of the cells of these weights over full scale, over all their physical columns."""
-    return weights.mean(lambda integers: mean_levels(integers, geometry))
+    g = geometry
+    return weights.mean(lambda w: mean_levels(w, g), (g.signed_encoding, g.weight_bits, g.cell_bits))
 
 
 def mean_input_digit(inputs: IntegerHistogram, geometry: CrossbarGeometry) -> float:
     """Mean digit that a wordline carries in a cycle over full scale; bit-serial, the share of ones."""
-    return inputs.mean(lambda integers: mean_digits(integers, geometry))
+    g = geometry
+    return inputs.mean(lambda q: mean_digits(q, g), (g.input_bits, g.dac_bits))
