@@ -7,9 +7,9 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from cimlab.reporting.chart import Spec
+from cimlab.reporting.chart import Spec, by_series, chart, only
+from cimlab.reporting.chart import quantity as axis
 from cimlab.reporting.hardware import FIGURES, quantity
-from cimlab.reporting.plots import front_plot
 from cimlab.reporting.table import Table
 
 SHOWN = 20
@@ -97,9 +97,31 @@ def notes(rows: Sequence[Row]) -> list[str]:
 def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
     """Energy against accuracy where networks differ, else against throughput; the Pareto front as a line."""
     by_accuracy = len({row["name"] for row in rows}) > 1 and all(row["accuracy"] is not None for row in rows)
-    points = [
-        (row["total"]["energy_j"], row["accuracy"] if by_accuracy else row["total"]["images_per_s"])
-        for row in rows
+    kinds = ("Pareto front", "others")
+    values = [
+        {
+            "energy": 1e6 * row["total"]["energy_j"],
+            "other": 100 * row["accuracy"] if by_accuracy else row["total"]["images_per_s"],
+            "kind": kinds[place not in best],
+        }
+        for place, row in enumerate(rows)
     ]
-    other = "test accuracy" if by_accuracy else "throughput (images/s)"
-    return front_plot(points, [points[place] for place in best], ("energy an image (J)", other))
+    values.sort(key=lambda value: value["kind"] == kinds[0])  # drawn last, on top
+    log = {"type": "log", "nice": False, "padding": 8}
+    scale = {"zero": False, "padding": 8} if by_accuracy else log
+    axes = {
+        "x": axis("energy", "energy an image (uJ)", scale=log),
+        "y": axis("other", "test accuracy (%)" if by_accuracy else "throughput (images/s)", scale=scale),
+    }
+    style = by_series("kind", None, list(kinds), 2)
+    style["color"]["scale"]["range"][1] = "#B0B0B0"
+    line: Spec = {
+        "transform": [{"filter": {"field": "kind", "equal": kinds[0]}}],
+        "mark": {"type": "line", "strokeWidth": 1.3},
+        "encoding": {**axes, **only(style, "color")},
+    }
+    marks: Spec = {
+        "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.9},
+        "encoding": {**axes, **only(style, "color", "shape")},
+    }
+    return chart(values, width=380, height=280, layer=[marks, line])
