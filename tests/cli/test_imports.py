@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from cimlab.models.digits_cnn import digits_cnn
 
 HEAVY = ("pytorch_lightning", "lightning", "wandb", "torchvision")
 
@@ -57,4 +60,11 @@ def test_a_command_that_asks_imports_nothing_that_trains(words: list[str], tmp_p
 
 def test_a_lab_imports_nothing_that_trains(tmp_path: Path) -> None:
     done = ran(LAB.format(heavy=HEAVY), tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_stored_weights_are_priced_without_what_trained_them(tmp_path: Path) -> None:
+    torch.save(digits_cnn(num_classes=10, in_channels=1).state_dict(), tmp_path / "weights.pt")
+    words = ["map", "model=digits_cnn", "input.channels=1", "input.size=8", "checkpoint=weights.pt", "--json"]
+    done = ran(CODE.format(words=words, heavy=HEAVY), tmp_path)
     assert done.returncode == 0, done.stderr
