@@ -6,6 +6,7 @@ the caller's, and the choices of granularity, geometry, technology, ADC and devi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
@@ -32,7 +33,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.report import CostComparison
 from cimlab.network.masks import Masks, checked_masks
-from cimlab.pruning.masks import MaskHolder, PruningRule, layer_weight, make_masks
+from cimlab.pruning.masks import MaskHolder, PruningRule, kept_beyond, layer_weight, make_masks
 from cimlab.training.budget import budget_of, prunable_matrices
 from cimlab.training.costing import measured_cost
 
@@ -92,6 +93,8 @@ class Lab:
         Returns:
             Layer name -> True where a weight stays.
 
+        Warns where more stays than was asked, because units are coarse.
+
         Raises:
             NetworkShapeError: the network can't compute such images.
             PruningError: the budget can't be met, or weights are not finite.
@@ -100,6 +103,8 @@ class Lab:
         prunable = prunable_matrices(self._matrices(network, images), self.config.prune)
         budget = budget_of(self.config.prune)
         masks = make_masks(network, prunable, self.rule, budget, generator, None, importance)
+        if (more := kept_beyond(masks, budget)) is not None:
+            warnings.warn(more, stacklevel=2)
         self._remember_dense(network, masks)
         self.hold(network, masks).hold()
         return masks

@@ -23,6 +23,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser, RangeObserver
 from cimlab.crossbar.matrix import MAPPED_LAYERS
 from cimlab.network.borrowed import borrowed
+from cimlab.network.weights import name_of
 
 Images = Float[Tensor, "batch channels height width"]
 
@@ -35,12 +36,28 @@ _DIGITAL = (
 """Layers with parameters that every accelerator computes digitally."""
 
 
+def _refuse_unmatched(network: nn.Module, settings: AnalogSettings) -> None:
+    """Refuse a pattern that nothing is called by: what was meant to be digital would stay on the arrays."""
+    names = [name for name, _ in network.named_modules() if name]
+    names += [weight for name, _ in network.named_parameters() for weight in (name, name_of(name))]
+    for pattern in settings.digital:
+        parts = any(pattern.startswith(f"{name}.") for name in names)  # of a weight: in_proj_weight.q
+        if not parts and not any(fnmatchcase(name, pattern) for name in names):
+            layers = [name for name, layer in network.named_modules() if isinstance(layer, MAPPED_LAYERS)]
+            more = f" and {len(layers) - 8} more" if len(layers) > 8 else ""
+            raise AnalogError(
+                f"analog.digital: no layer is called {pattern}; there are {', '.join(layers[:8])}{more}"
+            )
+
+
 def mapped_layers(network: nn.Module, settings: AnalogSettings) -> dict[str, nn.Conv2d | nn.Linear]:
     """The layers that go on arrays, by name.
 
     Raises:
-        AnalogError: a layer with weights can be neither mapped nor left digital, or nothing is left to map.
+        AnalogError: a layer with weights can be neither mapped nor left digital, a pattern of `digital` matches none,
+            or nothing is left to map.
     """
+    _refuse_unmatched(network, settings)
     mapped, refused = {}, []
     for name, layer in network.named_modules():
         if any(fnmatchcase(name, pattern) for pattern in settings.digital):

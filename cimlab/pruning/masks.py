@@ -158,6 +158,24 @@ class MaskHolder:
             weight[rows].masked_fill_(pruned, 0)
 
 
+def kept_beyond(masks: Masks, budget: Budget) -> str | None:
+    """What to say where units are too coarse, or floors too high, for so few weights to stay; None where they do.
+
+    Every layer keeps one unit at least, which may be most of a narrow layer.
+    """
+    total, left = sum(mask.numel() for mask in masks.values()), weights_left(masks)
+    if budget.rule == "per_layer" or left <= 1.05 * budget.remaining * total:
+        return None
+    excess = {name: int(mask.sum()) - budget.remaining * mask.numel() for name, mask in masks.items()}
+    most = max(excess, key=lambda name: excess[name])
+    share = 100 * int(masks[most].sum()) / masks[most].numel()
+    return (
+        f"{100 * left / total:.3g} % of the prunable weights are kept, not {100 * budget.remaining:g} %: each layer "
+        f"keeps one unit at least and prune.layer_floor={budget.layer_floor:g}, so that {share:.3g} % of layer {most} "
+        "stays; a finer granularity keeps less"
+    )
+
+
 def weights_left(masks: Masks) -> int:
     """Weights that the masks keep."""
     return sum(int(mask.sum()) for mask in masks.values())

@@ -140,7 +140,7 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
     """Refuse now what would fail later: methods, and a budget that fails whatever the weights are."""
     import torch
 
-    from cimlab.pruning.masks import make_masks
+    from cimlab.pruning.masks import kept_beyond, make_masks
     from cimlab.training.methods.base import MethodError, scheduling
 
     try:
@@ -151,7 +151,11 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
         raise ConfigError(str(problem)) from problem
     importance = {m.name: torch.ones(m.weight_shape) for m in subject.prunable}
     generator = torch.Generator().manual_seed(subject.seed)
-    make_masks(subject.network, subject.prunable, subject.rule, subject.budget, generator, None, importance)
+    masks = make_masks(
+        subject.network, subject.prunable, subject.rule, subject.budget, generator, None, importance
+    )
+    if (more := kept_beyond(masks, subject.budget)) is not None:
+        print(f"cimlab: {more}", file=sys.stderr, flush=True)
 
 
 def _watch(planned: PlannedRun, parts: Parts, tracker: Tracker, judge: Judge | None) -> Watch:
