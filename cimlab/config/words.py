@@ -88,6 +88,6 @@ def _dictionaries(schema: type, above: str = "") -> tuple[str, ...]:
         inner = next((member for member in members if is_dataclass(member)), None)
         if isinstance(inner, type):
             found.extend(_dictionaries(inner, f"{above}{name}."))
-        elif get_origin(kind) is dict and get_args(kind)[1] is not Any:
+        elif above and get_origin(kind) is dict and get_args(kind)[1] is not Any:  # a group is no setting
             found.append(f"{above}{name}")
     return tuple(found)

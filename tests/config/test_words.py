@@ -36,6 +36,8 @@ def test_what_is_quoted_or_null_stays_so() -> None:
     assert readable(["-m", "--help", "seed=1,2", "+x=1", "~method"], TrainConfig) == [
         "-m", "--help", "seed=1,2", "+x=1", "~method",
     ]  # fmt: skip
+    methods = ["method=[gradual]", "method.gradual.prune_events=3", "device=[ideal],[stuck_at]"]
+    assert readable(methods, TrainConfig) == methods
 
 
 def test_paths_that_are_there_with_commas_between_are_an_axis(tmp_path: Path) -> None:
