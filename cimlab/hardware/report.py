@@ -7,6 +7,7 @@ the next image comes out. Beside it stands the energy of an image that is alone 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,8 @@ class HardwareReport:
     @property
     def effective_ops_per_j(self) -> float:
         """Operations of the unpruned network per joule (TOPS/W, times 1e12)."""
-        return float(self.operations.sum()) / self.total_energy_j
+        energy = self.total_energy_j
+        return float(self.operations.sum()) / energy if energy else inf  # nothing is left, and nothing spent
 
     def totals(self) -> dict[str, float]:
         """The network's figures under stable names."""

@@ -117,6 +117,10 @@ class Stored:
             return dict(self._masks), "with its masks"
         values = parameters(network)
         zeros = {name: stored_weight(values, name).detach() != 0 for name in layers}
+        if zeros and not any(bool(mask.any()) for mask in zeros.values()):
+            raise CheckpointError(
+                f"checkpoint {self.path}: every weight is 0; nothing is left to be put on arrays"
+            )
         pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}
         return pruned, "its zeros taken as pruned" if pruned else "no weight pruned"
 

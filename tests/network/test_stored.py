@@ -304,3 +304,11 @@ def test_a_whole_network_a_program_and_a_foreign_archive_are_called_so(tmp_path:
     np.savez(tmp_path / "arrays.npz", a=np.ones(3))
     with pytest.raises(CheckpointError, match=r"zip archive that torch\.save did not write"):
         read(tmp_path / "arrays.npz")
+
+
+def test_a_network_of_zeros_alone_is_refused(tmp_path: Path) -> None:
+    network = a_network()
+    stored = read(save(tmp_path / "a.pt", {k: torch.zeros_like(v) for k, v in network.state_dict().items()}))
+    stored.fill(network)
+    with pytest.raises(CheckpointError, match="every weight is 0; nothing is left"):
+        stored.masks(network, ["0", "3"])
