@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -31,6 +32,7 @@ from cimlab.config.trust import trusting
 from cimlab.config.words import readable
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
+from cimlab.hardware.attribution import step_energy
 from cimlab.hardware.report import CostComparison
 from cimlab.network.masks import Masks, checked_masks
 from cimlab.pruning.masks import MaskHolder, PruningRule, kept_beyond, layer_weight, make_masks
@@ -76,6 +78,7 @@ class Lab:
             plain["technology"], plain["adc_price"], self.config.chip, choices, extensions
         )
         refuse_unpriceable(self.cost_model, self.geometry)
+        self.rule = replace(self.rule, step_energy=step_energy(self.cost_model, self.geometry))
         self.adc = make_adc(self.config.adc, extensions)
         self.device = make_device(self.config.device, extensions)
         self._dense: WeakKeyDictionary[nn.Module, tuple[dict[str, Tensor], Masks]] = WeakKeyDictionary()

@@ -18,6 +18,9 @@ from torch import Tensor
 from cimlab.crossbar.matrix import CrossbarMatrix
 
 AllocationRule = Literal["global", "steps", "uniform", "erk", "per_layer"]
+BudgetCost = Literal["weights", "steps", "energy"]
+COST_UNITS = 1 << 40
+"""A layer's steps or joules are counted in whole parts of this over all layers, so that sums are exact."""
 
 
 class PruningError(ValueError):
@@ -26,22 +29,25 @@ class PruningError(ValueError):
 
 @dataclass(frozen=True)
 class Budget:
-    """How many weights stay, and how they are shared among layers.
+    """How much stays, of what, and how it is shared among layers.
 
     Args:
-        remaining: fraction of the prunable weights that stay.
+        remaining: fraction that stays of the prunable layers' weights, or of what `cost` names.
         rule: `global`, one threshold over all layers; `steps`, the same threshold on saliency per array step
             instead of per weight (`per_step`), so that layers with many products an image give up more;
             `uniform`, the same fraction in each; `erk`, Erdos-Renyi-kernel densities (Evci et al., ICML 2020);
             `per_layer`, fractions by name.
         layer_floor: fraction of every layer that stays whatever its scores, at least one unit; 0 is none.
         layer_remaining: for `per_layer`: name or glob pattern -> fraction; other layers use `remaining`.
+        cost: `weights`; or array steps or dynamic energy, of which every unit answers for its share of the unpruned
+            layer's. Units are then ranked by saliency per cost, and fractions and floors are of it.
     """
 
     remaining: float
     rule: AllocationRule = "global"
     layer_floor: float = 0.01
     layer_remaining: dict[str, float] = field(default_factory=dict)
+    cost: BudgetCost = "weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,7 @@ class Candidates:
     Args:
         matrix: the layer.
         scores: one per unit; -inf where the unit is already pruned.
-        sizes: weights in each unit.
+        sizes: what each unit takes of the budget: its weights, or parts of all steps or joules.
     """
 
     matrix: CrossbarMatrix
@@ -59,8 +65,9 @@ class Candidates:
     sizes: Int[Tensor, " units"]
 
     @property
-    def weights(self) -> int:
-        return self.matrix.weights
+    def whole(self) -> int:
+        """What all units take."""
+        return int(self.sizes.sum())
 
 
 def keep_highest(
@@ -113,7 +120,7 @@ def allocate(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " un
         if not units.any():
             raise PruningError(
                 f"layer {candidates.matrix.name} would lose all its weights at remaining={budget.remaining}: its "
-                f"smallest unit has {int(candidates.sizes.min())} of {candidates.weights} weights; raise "
+                f"smallest unit has {_share_of(candidates, budget)}; raise "
                 "prune.remaining, take a finer granularity, or set prune.layer_floor above 0"
             )
     return kept
@@ -137,8 +144,15 @@ def per_step(
     return scores * (sizes / steps).pow(1 / power).to(scores)
 
 
+def _share_of(candidates: Candidates, budget: Budget) -> str:
+    smallest, whole = int(candidates.sizes.min()), candidates.whole
+    if budget.cost == "weights":
+        return f"{smallest} of {whole} weights"
+    return f"{100 * smallest / whole:.3g} % of its {budget.cost}"
+
+
 def _keep_in_layer(candidates: Candidates, fraction: float) -> Bool[Tensor, " units"]:
-    return keep_highest(candidates.scores, candidates.sizes, floor(fraction * candidates.weights + 1e-9))
+    return keep_highest(candidates.scores, candidates.sizes, floor(fraction * candidates.whole + 1e-9))
 
 
 def _best_unit(candidates: Candidates) -> Bool[Tensor, " units"]:
@@ -150,10 +164,18 @@ def _best_unit(candidates: Candidates) -> Bool[Tensor, " units"]:
 def _global(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " units"]]:
     """One threshold over all layers; units that the floor protects come first."""
     scores, sizes = torch.cat([c.scores for c in layers]), torch.cat([c.sizes for c in layers])
-    allowed = floor(budget.remaining * sum(c.weights for c in layers) + 1e-9)
+    allowed = floor(budget.remaining * sum(c.whole for c in layers) + 1e-9)
     if budget.layer_floor > 0:
         kept = torch.cat([_keep_in_layer(c, budget.layer_floor) | _best_unit(c) for c in layers])
-        allowed -= int(sizes[kept].sum())
+        floors = int(sizes[kept].sum())
+        if budget.cost != "weights" and floors > allowed:
+            whole = sum(c.whole for c in layers)
+            raise PruningError(
+                f"prune.remaining={budget.remaining:g} of the {budget.cost} is below the {floors / whole:.4f} that "
+                f"prune.layer_floor={budget.layer_floor:g} and one unit a layer keep; use prune.remaining of "
+                f"{floors / whole + 1e-4:.4f} or more, a lower prune.layer_floor or a finer granularity"
+            )
+        allowed -= floors
         sizes = sizes.masked_fill(kept, 0)  # paid for already
     else:
         kept = torch.zeros_like(scores, dtype=torch.bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +12,18 @@ from torch import Tensor, nn
 from cimlab.crossbar.attribution import unit_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.units import UnitGrid
 from cimlab.network.masks import Masks, checked_masks, weight_shapes
 from cimlab.network.weights import parameters, stored_at, stored_weight
-from cimlab.pruning.allocation import Budget, Candidates, PruningError, allocate, per_step
+from cimlab.pruning.allocation import (
+    COST_UNITS,
+    Budget,
+    BudgetCost,
+    Candidates,
+    PruningError,
+    allocate,
+    per_step,
+)
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.saliency import Saliency
 
@@ -26,11 +36,28 @@ class PruningRule:
         granularity: how layers are cut into units.
         saliency: how units are scored.
         geometry: the array that units are aligned to.
+        step_energy: joules per array step of an unpruned layer, for budgets in energy.
     """
 
     granularity: Granularity
     saliency: Saliency
     geometry: CrossbarGeometry
+    step_energy: Callable[[CrossbarMatrix], float] | None = None
+
+    def cost(
+        self, matrix: CrossbarMatrix, grid: UnitGrid, of: BudgetCost
+    ) -> Float[Tensor, "unit_rows unit_cols"]:
+        """Steps or joules that each unit answers for.
+
+        Raises:
+            PruningError: the budget is in energy, and nobody said what a step costs.
+        """
+        steps = unit_steps(matrix, grid, self.geometry)
+        if of == "steps":
+            return steps
+        if self.step_energy is None:
+            raise PruningError("prune.budget=energy needs an accelerator to price steps on; use budget=steps")
+        return steps * self.step_energy(matrix)
 
 
 def layer_weight(network: nn.Module, name: str) -> Tensor:
@@ -71,7 +98,7 @@ def make_masks(
     Raises:
         PruningError: weights or gradients are not finite, or a layer would lose all its weights.
     """
-    candidates, spreads = [], []
+    candidates, spreads, costs = [], [], _costs(matrices, rule, budget)
     for matrix in matrices:
         weight = layer_weight(network, matrix.name)
         if not _all_finite(weight):
@@ -92,6 +119,10 @@ def make_masks(
         if budget.rule == "steps":
             steps = unit_steps(matrix, grid, rule.geometry).to(scores.device)
             scores = per_step(scores, sizes, steps, rule.saliency.additive_power)
+        if costs:
+            cost = costs[matrix.name].to(scores.device).expand_as(scores)
+            scores = per_step(scores, sizes, cost, rule.saliency.additive_power)
+            sizes = cost
         if tiers is None:
             candidates.append(Candidates(matrix, scores.flatten(), sizes.flatten()))
         else:
@@ -104,6 +135,17 @@ def make_masks(
         mask = matrix.to_weight(grid.spread(kept))
         masks[matrix.name] = mask if before is None else mask & before[matrix.name]
     return masks
+
+
+def _costs(
+    matrices: list[CrossbarMatrix], rule: PruningRule, budget: Budget
+) -> dict[str, Int[Tensor, "unit_rows unit_cols"]]:
+    """Layer name -> what every unit takes of a budget in steps or energy, in whole parts; empty for weights."""
+    if budget.cost == "weights":
+        return {}
+    costs = {m.name: rule.cost(m, rule.granularity.units(m, rule.geometry), budget.cost) for m in matrices}
+    whole = sum(float(costs[m.name].sum()) * m.groups for m in matrices)
+    return {name: (cost * (COST_UNITS / whole)).round().long().clamp(min=1) for name, cost in costs.items()}
 
 
 def _all_finite(values: Float[Tensor, "..."]) -> bool:

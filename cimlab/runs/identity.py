@@ -78,7 +78,9 @@ def conditions(plain: Mapping[str, Any]) -> frozenset[str]:
     rounding = [node for node in plain["method"].values() if "hardware_aware" in node]
     known = {"bits"} if rounding else set()
     known |= {"converters"} if any(node["hardware_aware"] for node in rounding) else set()
-    known |= {"steps"} if plain["prune"].get("allocation") == "steps" else set()
+    prune = plain["prune"]
+    known |= {"steps"} if "steps" in (prune.get("allocation"), prune.get("budget")) else set()
+    known |= {"steps", "prices", "converters"} if prune.get("budget") == "energy" else set()
     return frozenset(known)
 
 

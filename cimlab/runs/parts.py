@@ -63,6 +63,7 @@ def assemble(planned: PlannedRun) -> Parts:
     from cimlab.analog.convert import require_convertible
     from cimlab.config.components import Component
     from cimlab.config.hardware import make_cost_model, refuse_unpriceable
+    from cimlab.hardware.attribution import step_energy
     from cimlab.pruning.masks import PruningRule
     from cimlab.training.methods.base import Arrays
 
@@ -74,7 +75,7 @@ def assemble(planned: PlannedRun) -> Parts:
 
     model = part("model", ("num_classes", "in_channels"))
     optimizer = part("optimizer", ("params",))
-    rule = PruningRule(part("granularity").build(), part("saliency").build(), config.geometry)
+    granularity, saliency = part("granularity").build(), part("saliency").build()
     data = part("data").build()
     # an impossible learning rate is refused here, not after loading
     optimizer.build(nn.Linear(1, 1).parameters())
@@ -82,6 +83,7 @@ def assemble(planned: PlannedRun) -> Parts:
         config.technology, config.adc_price, config.chip, planned.choices, config.extensions
     )
     refuse_unpriceable(cost, config.geometry)
+    rule = PruningRule(granularity, saliency, config.geometry, step_energy(cost, config.geometry))
     adc, device = make_adc(config.adc, config.extensions), make_device(config.device, config.extensions)
     methods = {
         name: Component(f"method.{name}", node, config.extensions).build()

@@ -134,7 +134,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     kept = None if stored is None else stored.masks(network, [m.name for m in matrices])
 
     def pruned(geometry: CrossbarGeometry) -> PrunedNetwork:
-        return PrunedNetwork(layout, _random_masks(config, network, matrices, granularity, geometry))
+        return PrunedNetwork(layout, _random_masks(config, choices, network, matrices, granularity, geometry))
 
     given = None if kept is None else PrunedNetwork(layout, kept[0])
     prune = config.prune
@@ -142,8 +142,8 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         name=choices["model"],
         weights=f"{config.checkpoint}, {kept[1]}"
         if kept
-        else f"random, {100 * prune.remaining:g} % of the prunable ones left by "
-        f"{prune.allocation} allocation",
+        else f"random, {100 * prune.remaining:g} % of the prunable ones"
+        f"{'' if prune.budget == 'weights' else f' in {prune.budget}'} left by {prune.allocation} allocation",
         network=pruned if given is None else lambda _: given,
         activity=_activities(config, network, kept and kept[0]),
         choices=choices,
@@ -254,21 +254,25 @@ def _permuted(stored: Stored | None, matrices: list[CrossbarMatrix]) -> list[Cro
 
 def _random_masks(
     config: MapConfig,
+    choices: dict[str, str],
     network: nn.Module,
     matrices: list[CrossbarMatrix],
     granularity: Granularity,
     geometry: CrossbarGeometry,
 ) -> Masks:
-    """Random weights, pruned by units of this geometry."""
+    """Random weights, pruned by units of this geometry; a budget in energy is of the configured accelerator."""
     import torch
 
     from cimlab.config.components import Component
+    from cimlab.config.hardware import make_cost_model
+    from cimlab.hardware.attribution import step_energy
     from cimlab.pruning.allocation import PruningError
     from cimlab.pruning.masks import PruningRule, make_masks
     from cimlab.training.budget import budget_of, prunable_matrices
 
     saliency = Component("saliency", config.saliency, config.extensions).build()
-    rule = PruningRule(granularity, saliency, geometry)
+    model = make_cost_model(config.technology, config.adc_price, config.chip, choices, config.extensions)
+    rule = PruningRule(granularity, saliency, geometry, step_energy(model, geometry))
     prunable = prunable_matrices(matrices, config.prune)
     generator = torch.Generator().manual_seed(config.seed)
     try:

@@ -9,7 +9,9 @@ from cimlab.training.settings import PruneSettings
 
 def budget_of(prune: PruneSettings) -> Budget:
     """The pruning budget that the settings describe."""
-    return Budget(prune.remaining, prune.allocation, prune.layer_floor, dict(prune.layer_remaining))
+    return Budget(
+        prune.remaining, prune.allocation, prune.layer_floor, dict(prune.layer_remaining), prune.budget
+    )
 
 
 def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> list[CrossbarMatrix]:

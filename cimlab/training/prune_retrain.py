@@ -127,7 +127,7 @@ def budget_at(final: Budget, remaining: float) -> Budget:
         return final
     done = (1 - remaining) / (1 - final.remaining) if final.remaining < 1 else 1.0
     layers = {name: 1 - (1 - left) * done for name, left in final.layer_remaining.items()}
-    return Budget(remaining, final.rule, final.layer_floor, layers)
+    return replace(final, remaining=remaining, layer_remaining=layers)
 
 
 def mean_importance(

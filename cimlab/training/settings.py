@@ -142,7 +142,9 @@ class PruneSettings:
     """How much is pruned, and where.
 
     Args:
-        remaining: fraction of the prunable weights that stay.
+        remaining: fraction of the prunable layers' weights that stays, or of what `budget` names.
+        budget: what `remaining` is a fraction of, and what saliency is spent per unit of: weights, array steps, or
+            dynamic energy at the chosen accelerator. Compression over weights is told beside it whichever it is.
         allocation: how layers share the budget; `global` ranks units by saliency per weight, `steps` by saliency
             per array step that the crossbar spends on them. `remaining` is of weights either way.
         layer_floor: fraction of every layer that always stays, at least one unit; 0 is no protection.
@@ -152,8 +154,16 @@ class PruneSettings:
     """
 
     remaining: Annotated[float, Field(gt=0, le=1)]
+    budget: Literal["weights", "steps", "energy"] = "weights"
     allocation: Literal["global", "steps", "uniform", "erk", "per_layer"] = "global"
     layer_floor: Annotated[float, Field(ge=0, le=1)] = 0.01
     layer_remaining: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     exempt_first: bool = True
     exempt_last: bool = True
+
+    def __post_init__(self) -> None:
+        if self.budget != "weights" and self.allocation in ("steps", "erk"):
+            raise ValueError(
+                f"prune.allocation={self.allocation} shares out weights, prune.budget={self.budget} does not; use "
+                "prune.allocation=global, uniform or per_layer"
+            )

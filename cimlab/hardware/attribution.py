@@ -1,0 +1,26 @@
+"""Whose energy is it? The dynamic energy of an unpruned layer for each of its array steps, for budgets in energy.
+
+Units share out a layer's steps (`cimlab.crossbar.attribution`), and with them its energy: cell reads, drives and
+conversions happen in steps, and what is fetched and written once an image is spread over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import place_dense
+from cimlab.hardware.actions import PlacedLayer
+from cimlab.hardware.activity import ActivityFactors
+from cimlab.hardware.cost import CostModel
+
+
+def step_energy(model: CostModel, geometry: CrossbarGeometry) -> Callable[[CrossbarMatrix], float]:
+    """Joules per step of a layer; inputs and cells are assumed, as budgets are spent before anything is measured."""
+
+    def joules(matrix: CrossbarMatrix) -> float:
+        layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())
+        return float(model.report([layer], geometry).dynamic_j.sum()) / layer.placement.counts.steps
+
+    return joules
