@@ -26,7 +26,7 @@ class Floor(NamedTuple):
 
 
 def floor(cimlab: str, libraries: str = "") -> Floor:
-    return Floor(frozenset(cimlab.split()), frozenset(libraries.split()))
+    return Floor(frozenset((*cimlab.split(), "errors")), frozenset(libraries.split()))
 
 
 EVERYTHING = "network crossbar pruning hardware analog models data training records reporting config runs grids lab cli"
@@ -56,7 +56,8 @@ FLOORS = {
     "lab": floor("network crossbar pruning hardware analog training config runs", "torch hydra"),
     "grids": floor("records config runs grids", "hydra omegaconf"),
     "cli": floor(EVERYTHING, "torch torchvision pytorch_lightning hydra omegaconf"),
-    # the other two files that stand beside the packages
+    # the other files that stand beside the packages; errors are everybody's
+    "errors": floor(""),
     "__init__": floor(""),
     "__main__": floor("cli"),
 }

@@ -41,6 +41,9 @@ def run(words: list[str]) -> int:
     many = [word for word in words if word in application.MANY]
     own = [word for word in words if word not in many]
     ours = not any(word.startswith("-") for word in own)  # Hydra's options are Hydra's business
+    if many and not ours:
+        options = " ".join(word for word in own if word.startswith("-"))
+        raise errors.ConfigError(f"{options} is about one configuration; leave -m out, or the option")
     if ours and (many or any(word.startswith("run=") for word in own)):
         return _run_here(own, bool(many), flags)
 
@@ -49,11 +52,10 @@ def run(words: list[str]) -> int:
         config, choices = informed("map", MapConfig, config, choices, given)
         return map_network(config, choices, "--adc-sensitivity" in flags)
 
-    def show(results: list[Mapped], config: DictConfig, many: bool) -> None:
-        for result in results:
-            _show(result, Path(config.paths.output_dir), flags)
+    def show(result: Mapped, config: DictConfig) -> None:
+        _show(result, Path(config.paths.output_dir), flags)
 
-    return application.run(application.Command("map", MapConfig, Mapped, job, show), words)
+    return application.run(application.Command("map", MapConfig, job, show), words)
 
 
 def _run_here(words: list[str], many: bool, flags: set[str]) -> int:
@@ -136,7 +138,7 @@ def _sweep(
     for reason, times in swept.refused.most_common(5):
         print(f"cimlab: {times} of {total:,}: {reason}", file=sys.stderr)
     if refused:
-        raise errors.SweepError(f"{refused:,} of {total:,} points have no price, see above", errors.USAGE)
+        raise errors.ConfigError(f"{refused:,} of {total:,} points have no price, see above")
     return 0
 
 

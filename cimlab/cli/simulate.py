@@ -23,12 +23,10 @@ def run(words: list[str]) -> int:
         given = list(HydraConfig.get().overrides.task)
         return simulate(*informed("simulate", SimulateConfig, config, choices, given))
 
-    return application.run(
-        application.Command("simulate", SimulateConfig, SimulationRecord, job, show), words
-    )
+    return application.run(application.Command("simulate", SimulateConfig, job, show), words)
 
 
-def show(records: list[SimulationRecord], *_: object) -> None:
+def show(record: SimulationRecord, _config: object) -> None:
     """The closing summary of one simulation: its layers, and its accuracies."""
     from rich.console import Console
 
@@ -36,8 +34,8 @@ def show(records: list[SimulationRecord], *_: object) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(layer_table(records[0]).for_terminal())
-    console.print(simulation_table(records).for_terminal())
+    console.print(layer_table(record).for_terminal())
+    console.print(simulation_table([record]).for_terminal())
 
 
 def show_many(records: list[SimulationRecord]) -> None:

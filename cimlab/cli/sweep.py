@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cimlab.cli.options import Parser, at_least_one, seconds
-from cimlab.config import errors
+from cimlab.errors import FAILED
 from cimlab.records.record import MEND, Record, RecordError, RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.folders import require_writable
@@ -122,7 +122,7 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str, plot: str) 
         return UNFINISHED if stopped == "time is up" else 130
     if done < total:
         print(f"cimlab: {done} of {total} points are done; the same command goes on", file=sys.stderr)
-    return 0 if done == total else errors.FAILURE
+    return 0 if done == total else FAILED
 
 
 def _summary(plan: Plan, plot: str) -> None:

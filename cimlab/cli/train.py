@@ -16,10 +16,10 @@ def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
     if multirun.asked_for(words):
         return multirun.run(TRAIN, words)
-    return application.run(application.Command("train", TrainConfig, RunRecord, train, show), words)
+    return application.run(application.Command("train", TrainConfig, train, show), words)
 
 
-def show(records: list[RunRecord], *_: object) -> None:
+def show(record: RunRecord, _config: object) -> None:
     """The closing summary of one run."""
     from rich.console import Console
 
@@ -27,7 +27,7 @@ def show(records: list[RunRecord], *_: object) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(run_table(records[0]).for_terminal())
+    console.print(run_table(record).for_terminal())
 
 
 def show_many(records: list[RunRecord], figure: Path) -> None:

@@ -8,45 +8,20 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-USAGE, FAILURE = 2, 1
+from cimlab.errors import FAILED, REFUSED, CimlabError
+
 SHOWN = 120
 """Characters of a refused value that a message repeats."""
-REFUSALS = ("DataSettingError", "MaskError", "NetworkError", "NetworkShapeError")
-FAILURES = (
-    "AnalogError",
-    "CellError",
-    "CheckpointError",
-    "FolderLockError",
-    "DataError",
-    "OutputError",
-    "ParallelError",
-    "PruningError",
-    "RecordError",
-    "ReportError",
-    "ResizingError",
-    "TrackingError",
-    "TrainingError",
-)
-"""Names rather than classes, so that a mistake in a command is reported without importing torch."""
 
 
-class ConfigError(ValueError):
+class ConfigError(CimlabError, ValueError):
     """A setting that is refused: key, value, what is allowed."""
 
+    exit_code = REFUSED
 
-class OutputError(RuntimeError):
+
+class OutputError(CimlabError, RuntimeError):
     """A folder that can't be written."""
-
-
-class SweepError(RuntimeError):
-    """Some runs of a multirun failed; each has said why."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message, code)  # both, so that it survives the way from another process
-        self.message, self.code = message, code
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def report(problem: Exception) -> int:
@@ -58,18 +33,14 @@ def report(problem: Exception) -> int:
 
 
 def exit_code(problem: BaseException) -> int:
-    """2 where the request was refused, 1 where it failed."""
-    if isinstance(problem, SweepError):
-        return problem.code
-    refused = isinstance(problem, ConfigError) or type(problem).__name__ in REFUSALS
-    return USAGE if refused else FAILURE
+    """How the command line ends for a problem: refused, or failed."""
+    return problem.exit_code if isinstance(problem, CimlabError) else FAILED
 
 
 def describe(problem: BaseException) -> str:
     """The problem in one line."""
     text = " ".join(str(problem).split())
-    own = isinstance(problem, ConfigError | OutputError | SweepError)
-    if own or type(problem).__name__ in (*REFUSALS, *FAILURES):
+    if isinstance(problem, CimlabError):
         return text
     if isinstance(problem, OSError) and problem.strerror:
         where = "" if problem.filename is None else f" {problem.filename}"

@@ -21,9 +21,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cimlab.config.errors import ConfigError, refuse
 
-OUTCOMES = "cimlab.cli.application.Outcomes"
-"""The one callback that is ours."""
-
 PLUGINS = {
     "launcher": {
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
@@ -109,8 +106,7 @@ def refuse_untrusted(config: DictConfig, words: Iterable[str]) -> None:
     for kind, allowed in PLUGINS.items():
         _refuse_plugin(config, kind, allowed)
     for name, node in _mapping(config, "hydra.callbacks").items():
-        ours = node == {"_target_": OUTCOMES}
-        if not ours and not _said(f"hydra.callbacks.{name}", keys) and "hydra.callbacks" not in keys:
+        if not _said(f"hydra.callbacks.{name}", keys) and "hydra.callbacks" not in keys:
             refuse(f"hydra.callbacks.{name}", node, "a file may not add callbacks; only the command line may")
     for name, what in BY_HAND.items():
         _refuse_filled(config, name, f"hydra.{name}", keys, what)

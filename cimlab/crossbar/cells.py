@@ -16,9 +16,10 @@ from torch import Tensor
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.rules import WeightScale
+from cimlab.errors import CimlabError
 
 
-class CellError(ValueError):
+class CellError(CimlabError, ValueError):
     """Numbers that can't be written to cells or fed to wordlines; the message names the layer or field and the mend."""
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from math import ceil
 from typing import Literal, get_args
 
+from cimlab.errors import REFUSED, CimlabError
+
 MuxControl = Literal["lockstep", "independent"]
 SignedEncoding = Literal["differential", "offset", "twos_complement"]
 
@@ -18,8 +20,10 @@ LARGEST_ADVISED_CELL_BITS = 4
 """Advice names no denser cell: the shipped technologies cover up to 4 bits."""
 
 
-class GeometryError(ValueError):
+class GeometryError(CimlabError, ValueError):
     """A crossbar that can't be built; the message names the fields and the nearest legal values."""
+
+    exit_code = REFUSED
 
 
 def _divisors(number: int) -> list[int]:

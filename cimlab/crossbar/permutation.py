@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.errors import REFUSED, CimlabError
 
 FIELDS = ("row_permutation", "column_permutation")
 
 
-class PermutationError(ValueError):
+class PermutationError(CimlabError, ValueError):
     """A stored permutation that does not fit the network or its row order; the message says the mend."""
+
+    exit_code = REFUSED
 
 
 def stored(matrices: list[CrossbarMatrix]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """How data modules say no: DataError for missing or damaged files, ValueError for an option out of range, and
 DataSettingError for one that only the data themselves show to be impossible."""
 
+from cimlab.errors import REFUSED, CimlabError
 
-class DataError(RuntimeError):
+
+class DataError(CimlabError, RuntimeError):
     """One clear line: what is wrong, where, and how to mend it."""
 
 
-class DataSettingError(ValueError):
+class DataSettingError(CimlabError, ValueError):
     """One clear line: the option, and what these data allow."""
+
+    exit_code = REFUSED
 
 
 def require_at_least(name: str, value: int, least: int) -> None:

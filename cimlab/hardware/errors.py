@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 
+from cimlab.errors import REFUSED, CimlabError
 
-class HardwareError(ValueError):
+
+class HardwareError(CimlabError, ValueError):
     """A cost that can't be computed; the message names the file or key, the value and the allowed range."""
+
+    exit_code = REFUSED
 
 
 def require_numbers(where: str, *values: float | None, low: float = 0.0, above: float | None = None) -> None:

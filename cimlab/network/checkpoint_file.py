@@ -17,13 +17,15 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from cimlab.errors import CimlabError
+
 ZIP_START = b"PK\x03\x04"
 DICTIONARIES = ("collections.defaultdict", "AttributeDict", "EasyDict")
 """Classes (by the end of their name) whose content is read as a plain dictionary's."""
 SAVE_AGAIN = "torch.save(network.state_dict(), FILE)"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(CimlabError, RuntimeError):
     """A checkpoint that can't be used; the message names the file, what is wrong, and the mend."""
 
 

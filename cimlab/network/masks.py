@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from cimlab.errors import REFUSED, CimlabError
 from cimlab.network.weights import name_of, parameters, stored_weight
 
 Masks = dict[str, Bool[Tensor, "..."]]
@@ -27,8 +28,10 @@ SUFFIXES = (".weight_mask", ".weight")
 NAMES_SHOWN = 8
 
 
-class MaskError(ValueError):
+class MaskError(CimlabError, ValueError):
     """Masks that can't be used; the message names the mask, what is wrong, and what is allowed."""
+
+    exit_code = REFUSED
 
 
 def weight_shapes(network: nn.Module, names: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:

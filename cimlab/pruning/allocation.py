@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.errors import CimlabError
 
 AllocationRule = Literal["global", "steps", "uniform", "erk", "per_layer"]
 BudgetCost = Literal["weights", "steps", "energy"]
@@ -23,7 +24,7 @@ COST_UNITS = 1 << 40
 """A layer's steps or joules are counted in whole parts of this over all layers, so that sums are exact."""
 
 
-class PruningError(ValueError):
+class PruningError(CimlabError, ValueError):
     """A pruning plan that can't be carried out; the message names the layer and the mend."""
 
 

@@ -19,11 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from cimlab.errors import CimlabError
+
 LOCK_FILE = "lock.json"
 _TRIES, _PAUSE_S = 10, 0.02  # a look from `holder` locks for microseconds; it must not pass for a holder
 
 
-class FolderLockError(RuntimeError):
+class FolderLockError(CimlabError, RuntimeError):
     """The folder is another process's at the moment."""
 
 

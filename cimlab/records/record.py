@@ -14,6 +14,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from cimlab.errors import CimlabError
 from cimlab.records.json_text import finite, json_text
 from cimlab.records.replace import replacing
 
@@ -27,7 +28,7 @@ NAMES_BEFORE = {"hinton": "distillation", "gather": "reorder", "small_first": "r
 MEND = "the command that made it makes it anew"
 
 
-class RecordError(RuntimeError):
+class RecordError(CimlabError, RuntimeError):
     """A record that can't be read or written; the message names the file and the mend."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cimlab.errors import CimlabError
 from cimlab.records import store
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
@@ -23,7 +24,7 @@ from cimlab.reporting.studies import latest
 from cimlab.reporting.table import Table
 
 
-class ReportError(RuntimeError):
+class ReportError(CimlabError, RuntimeError):
     """A report that can't be made; the message says what is missing and where."""
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cimlab.errors import CimlabError
 from cimlab.training.learning_rate import RateCurve
 from cimlab.training.methods.base import Part
 from cimlab.training.parallel import totals
@@ -18,7 +19,7 @@ OptimizerFactory = Callable[[Iterable[dict]], torch.optim.Optimizer]
 Batch = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
 
 
-class TrainingError(RuntimeError):
+class TrainingError(CimlabError, RuntimeError):
     """Training that can't go on; the message says why and what to change."""
 
 

@@ -26,12 +26,14 @@ from pytorch_lightning.plugins.layer_sync import LayerSync
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 
+from cimlab.errors import CimlabError
+
 READY = ""
 LEAVE_S = 30.0
 """A follower has left the fit by then, or is made to."""
 
 
-class ParallelError(RuntimeError):
+class ParallelError(CimlabError, RuntimeError):
     """A fit on several devices that lost one of its processes."""
 
 

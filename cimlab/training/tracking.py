@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cimlab.errors import CimlabError
 from cimlab.training.charts import FORMS, Chart
 from cimlab.training.settings import TrackerSettings
 
@@ -26,7 +27,7 @@ PATIENCE = {
 ASK_S = 30  # of a single request
 
 
-class TrackingError(RuntimeError):
+class TrackingError(CimlabError, RuntimeError):
     """What a tracker was asked to do and could not; runs never raise it."""
 
 

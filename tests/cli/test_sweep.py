@@ -291,41 +291,6 @@ def test_axes_that_only_price_train_nothing_more(cimlab: Cimlab, tmp_path: Path)
     assert len(records(tmp_path)) == 2
 
 
-def test_what_a_job_elsewhere_leaves_is_json_and_never_unpickled(tmp_path: Path) -> None:
-    import pickle
-
-    from omegaconf import OmegaConf
-
-    from cimlab.cli.application import received, send
-    from cimlab.config.errors import ConfigError, SweepError, exit_code
-    from cimlab.runs.price import Mapped
-
-    result = Mapped("name", "random", {"total": {"energy_j": 1e-6}}, {}, ["layer", [[True, False]], 2, 8], {})
-    config = OmegaConf.create({"paths": {"output_dir": "runs", "dense_dir": "${paths.output_dir}/dense"}})
-    send(tmp_path / "0", result, config)
-    back, its_config = received(tmp_path / "0", Mapped)
-    assert back == result
-    assert its_config.paths.dense_dir == "runs/dense"
-
-    send(tmp_path / "1", ConfigError("prune.remaining=2: too much"), config)
-    failure = received(tmp_path / "1", Mapped)[0]
-    assert isinstance(failure, SweepError)
-    assert (str(failure), exit_code(failure)) == ("prune.remaining=2: too much", 2)
-
-    for damaged in (
-        pickle.dumps((result, config)),
-        b"",
-        b"[]",
-        b'{"result": {}}',
-        b'{"result": 1, "config": 2}',
-    ):
-        (tmp_path / "2").write_bytes(damaged)
-        failure = received(tmp_path / "2", Mapped)[0]
-        assert isinstance(failure, SweepError)
-        assert "does not say what came of a run" in str(failure)
-        assert exit_code(failure) == 1
-
-
 def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
     sweep: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from cimlab.analog.devices.base import Device
 from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.errors import REFUSED, CimlabError
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import Masks, PruningRule
 from cimlab.pruning.schedules import PruneEvent
@@ -28,8 +29,10 @@ from cimlab.pruning.schedules import PruneEvent
 PhaseName = Literal["dense", "retrain"]
 
 
-class MethodError(ValueError):
+class MethodError(CimlabError, ValueError):
     """A method that can't do its work on this network or with these settings; the message says why."""
+
+    exit_code = REFUSED
 
 
 @dataclass(frozen=True, eq=False)
