@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +17,7 @@ from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.folders import require_writable
 
 if TYPE_CHECKING:
+    from cimlab.grids.composition import Place
     from cimlab.grids.planning import Plan
     from cimlab.grids.watching import Watch
 
@@ -129,18 +131,38 @@ def _summary(plan: Plan, plot: str) -> None:
     from cimlab.cli import simulate, train
     from cimlab.grids.planning import record_path
 
-    def whole(kind: type[Kind]) -> list[Kind]:
-        found = []
-        for point in plan.points:
-            with contextlib.suppress(RecordError):
-                found.append(kind.read(record_path(point)))
-        return found
-
     if plan.grid.command.name == "simulate":
-        if simulations := whole(SimulationRecord):
+        if simulations := list(_whole(SimulationRecord, map(record_path, plan.points)).values()):
             simulate.show_many(simulations)
-    elif runs := whole(RunRecord):
-        train.show_many(runs, plan.output_dir / plot)
+        return
+    whole = _whole(RunRecord, map(record_path, plan.points))
+    if whole:
+        by_run = {point.run: record_path(point) for point in plan.points}
+        places = [
+            _at(plan, place, whole[by_run[run]], by_run[run])
+            for place, run in plan.run_of.items()
+            if by_run[run] in whole
+        ]
+        train.show_many(places, list(whole.values()), plan.output_dir / plot)
+
+
+def _whole(kind: type[Kind], files: Iterable[Path]) -> dict[Path, Kind]:
+    """The records that are there and not damaged."""
+    found = {}
+    for file in files:
+        with contextlib.suppress(RecordError):
+            found[file] = kind.read(file)
+    return found
+
+
+def _at(plan: Plan, place: Place, record: RunRecord, file: Path) -> RunRecord:
+    """The record of a place's run, priced as the place asks: places that differ in prices alone share a run."""
+    if not any(len(axis.settings) > 1 for axis in plan.idle_axes):
+        return record
+    from cimlab.runs.reprice import priced_on
+
+    document = plan.grid.document(place)
+    return priced_on(record, file, document["config"], document["choices"])
 
 
 def announce(plan: Plan, took_s: float) -> None:

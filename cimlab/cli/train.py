@@ -30,8 +30,8 @@ def show(record: RunRecord, _config: object) -> None:
     console.print(run_table(record).for_terminal())
 
 
-def show_many(records: list[RunRecord], figure: Path) -> None:
-    """Several runs side by side, and their plot."""
+def show_many(places: list[RunRecord], records: list[RunRecord], figure: Path) -> None:
+    """The places of a grid side by side, and a plot of its runs."""
     from rich.console import Console
 
     from cimlab.reporting.chart import save
@@ -40,5 +40,5 @@ def show_many(records: list[RunRecord], figure: Path) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(comparison_table(records).for_terminal())
+    console.print(comparison_table(places).for_terminal())
     console.print(f"plot: {save(accuracy_plot(records), figure)}", highlight=False, soft_wrap=True)

@@ -41,7 +41,17 @@ def comparison_table(records: list[RunRecord]) -> Table:
     short = [key.rpartition(".")[2] for key in varied]
     names = [last if short.count(last) == 1 else key for last, key in zip(short, varied, strict=True)]
     words = ("granularity", *names)
-    numbers = ("asked", "left", "compression", *PHASES, "arrays", "OU steps saved", "seed")
+    numbers = (
+        "asked",
+        "left",
+        "compression",
+        *PHASES,
+        "arrays",
+        "array steps saved",
+        "energy",
+        "images/s",
+        "seed",
+    )
     rows = [
         (
             record.choices["granularity"],
@@ -52,6 +62,7 @@ def comparison_table(records: list[RunRecord]) -> Table:
             *(percent(record.accuracy[phase]["test"]) for phase in PHASES),
             f"{record.hardware['total']['arrays']:,}",
             percent(1 - record.hardware["ratio"]["steps"]),
+            *_cost(record),
             str(record.seed),
         )
         for i, record in sorted(enumerate(records), key=lambda pair: _order(pair[1]))
@@ -78,6 +89,14 @@ def _varied(records: list[RunRecord]) -> dict[str, list[str]]:
         if len(set(texts)) > 1 and key not in found and not f"{key}.".startswith(told):
             found[key] = texts
     return found
+
+
+def _cost(record: RunRecord) -> tuple[str, str]:
+    """Energy of an image in microjoules, and images a second; nothing where the record has no price."""
+    total = record.hardware.get("cost", {}).get("total")
+    if total is None:
+        return "", ""
+    return f"{1e6 * total['energy_j']:.3g} µJ", f"{total['images_per_s']:,.0f}"
 
 
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:

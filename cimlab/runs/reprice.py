@@ -19,6 +19,7 @@ from cimlab.records.record import RecordError, RunRecord
 
 if TYPE_CHECKING:
     from cimlab.crossbar.geometry import CrossbarGeometry
+    from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.chip import Chip
 
 Kind = TypeVar("Kind", "CrossbarGeometry", "Chip")
@@ -39,6 +40,33 @@ def priced_today(record: RunRecord, file: Path) -> RunRecord:
         return _without(record, " ".join(str(problem).split()))
 
 
+def priced_on(record: RunRecord, file: Path, config: dict[str, Any], choices: dict[str, str]) -> RunRecord:
+    """The record with the counts and costs that a run of a composed configuration would have got.
+
+    Args:
+        record: of a run that differs from the configuration in its accelerator alone.
+        file: that it was read from; its masks lie beside it.
+        config, choices: as composed, by the person who asks: its numbers are taken as they are.
+
+    Raises:
+        ConfigError: the accelerator has no price.
+        RecordError: the record kept no masks, or they are damaged.
+    """
+    from cimlab.config.hardware import make_cost_model
+    from cimlab.crossbar.geometry import CrossbarGeometry
+    from cimlab.hardware.accelerator import Accelerator
+    from cimlab.hardware.chip import Chip
+
+    chip = TypeAdapter(Chip).validate_python(config["chip"])
+    model = make_cost_model(
+        config["technology"], config["adc_price"], chip, choices, config.get("extensions") or []
+    )
+    geometry = TypeAdapter(CrossbarGeometry).validate_python(config["geometry"])
+    accelerator = Accelerator(geometry, model.technology, model.adc, chip)
+    asked = replace(record, config=config, choices=choices, uncounted=[])  # what was varied is to be shown
+    return replace(asked, hardware=record.hardware | _priced(asked, file, accelerator))
+
+
 def _without(record: RunRecord, reason: str) -> RunRecord:
     known = {key: value for key, value in record.hardware.items() if key != "cost"}
     return replace(record, hardware={**known, "unpriced": reason})
@@ -49,12 +77,8 @@ def _today(record: RunRecord, file: Path) -> dict[str, Any]:
     from cimlab.config.compose import choices
     from cimlab.config.hardware import load_adc_price, load_technology, make_adc_price, make_technology
     from cimlab.crossbar.geometry import CrossbarGeometry
-    from cimlab.crossbar.summary import counts_summary
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.chip import Chip
-    from cimlab.hardware.errors import HardwareError
-    from cimlab.hardware.price import price
-    from cimlab.runs.subject import kept_network
 
     config: dict[str, Any] = record.config
     named, priced = record.choices.get("technology", ""), record.choices.get("adc_price", "")
@@ -66,6 +90,15 @@ def _today(record: RunRecord, file: Path) -> dict[str, Any]:
         load_adc_price(priced) if priced in choices("adc_price") else make_adc_price(config["adc_price"]),
         _checked(Chip, "chip", config),
     )
+    return _priced(record, file, accelerator)
+
+
+def _priced(record: RunRecord, file: Path, accelerator: Accelerator) -> dict[str, Any]:
+    from cimlab.crossbar.summary import counts_summary
+    from cimlab.hardware.errors import HardwareError
+    from cimlab.hardware.price import price
+    from cimlab.runs.subject import kept_network
+
     network, activity = kept_network(record, file)
     try:
         compared = price(network, activity, accelerator)

@@ -289,6 +289,12 @@ def test_axes_that_only_price_train_nothing_more(cimlab: Cimlab, tmp_path: Path)
     assert "multirun: 8 points, 2 of them different" in answer.out
     assert "technology, adc_price: makes no other run, so nothing is trained for it" in answer.out
     assert len(records(tmp_path)) == 2
+    rows = [line.split("│") for line in answer.out.splitlines() if "µJ" in line]
+    assert len(rows) == 8  # every place, with its technology and its ADC price
+    energies: dict[str, set[str]] = {}
+    for row in rows:
+        energies.setdefault(row[-2], set()).add(row[-4])
+    assert [len(own) for own in energies.values()] == [4, 4]  # of each seed, one a technology and ADC price
 
 
 def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
