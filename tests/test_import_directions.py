@@ -127,7 +127,7 @@ def test_the_package_has_modules_to_check() -> None:
         ("cimlab/models/vgg.py", "import lightning", "models must not import lightning"),
         ("cimlab/cli/main.py", "import wandb", "cli must not import wandb"),
         ("cimlab/data/digits.py", 'importlib.import_module("hydra.utils")', "data must not import hydra"),
-        ("cimlab/__init__.py", "from cimlab import crossbar", "of cimlab it may import nothing"),
+        ("cimlab/__init__.py", "from cimlab import crossbar", "of cimlab it may import errors"),
         ("cimlab/utils/text.py", "", "cimlab/utils is not in FLOORS"),
         ("cimlab/helpers.py", "", "cimlab/helpers is not in FLOORS"),
     ],

@@ -48,9 +48,7 @@ def priced_on(record: RunRecord, file: Path, config: dict[str, Any], choices: di
         file: that it was read from; its masks lie beside it.
         config, choices: as composed, by the person who asks: its numbers are taken as they are.
 
-    Raises:
-        ConfigError: the accelerator has no price.
-        RecordError: the record kept no masks, or they are damaged.
+    Where there is no price, it has none, and the reason.
     """
     from cimlab.config.hardware import make_cost_model
     from cimlab.crossbar.geometry import CrossbarGeometry
@@ -64,7 +62,10 @@ def priced_on(record: RunRecord, file: Path, config: dict[str, Any], choices: di
     geometry = TypeAdapter(CrossbarGeometry).validate_python(config["geometry"])
     accelerator = Accelerator(geometry, model.technology, model.adc, chip)
     asked = replace(record, config=config, choices=choices, uncounted=[])  # what was varied is to be shown
-    return replace(asked, hardware=record.hardware | _priced(asked, file, accelerator))
+    try:
+        return replace(asked, hardware=record.hardware | _priced(asked, file, accelerator))
+    except (RecordError, ConfigError) as problem:
+        return _without(asked, " ".join(str(problem).split()))
 
 
 def _without(record: RunRecord, reason: str) -> RunRecord:
