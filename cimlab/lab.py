@@ -17,7 +17,6 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cimlab.analog.convert import convert, program_draw
@@ -30,16 +29,25 @@ from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.config.trust import trusting
 from cimlab.config.words import readable
-from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
+from cimlab.crossbar.matrix import CrossbarMatrix, account_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.attribution import step_energy
 from cimlab.hardware.report import CostComparison
+from cimlab.network.account import NetworkAccount, account_of
+from cimlab.network.batch import Batch
 from cimlab.network.masks import Masks, checked_masks
-from cimlab.pruning.masks import MaskHolder, PruningRule, kept_beyond, layer_weight, make_masks
+from cimlab.network.trace import opened
+from cimlab.pruning.masks import (
+    MaskHolder,
+    PruningRule,
+    kept_beyond,
+    layer_weight,
+    make_masks,
+    refuse_undefined,
+    refuse_unprunable,
+)
 from cimlab.training.budget import budget_of, prunable_matrices
 from cimlab.training.costing import measured_cost
-
-Images = Float[Tensor, "batch channels height width"]
 
 USED = (
     "granularity", "saliency", "prune", "mapping", "geometry", "technology", "adc_price", "chip", "adc", "device",
@@ -83,40 +91,45 @@ class Lab:
         self.device = make_device(self.config.device, extensions)
         self._dense: WeakKeyDictionary[nn.Module, tuple[dict[str, Tensor], Masks]] = WeakKeyDictionary()
 
-    def prune(self, network: nn.Module, images: Images, importance: dict[str, Tensor] | None = None) -> Masks:
+    def prune(self, network: nn.Module, images: Batch, importance: dict[str, Tensor] | None = None) -> Masks:
         """Choose the weights that stay and set the others to 0; `hold` keeps them there while you retrain.
 
         The weights as they are now are remembered for as long as the network lives, for `cost` to compare with.
 
         Args:
-            network: its Conv2d and Linear layers are pruned, in place.
-            images: one batch, of which only the shape is used.
+            network: its weights on arrays are pruned, in place.
+            images: a batch of what it is given, a tensor, a tuple or a dictionary; only shapes are used.
             importance: |w dL/dw| by layer in the weight's shape, for saliency=taylor.
 
         Returns:
-            Layer name -> True where a weight stays.
+            Name of a weight -> True where it stays; a tied one under the name of each of its layers.
 
         Warns where more stays than was asked, because units are coarse.
 
         Raises:
+            NetworkError: as `account`.
             NetworkShapeError: the network can't compute such images.
             PruningError: the budget can't be met, or weights are not finite.
         """
+        network = opened(network)
+        account = self.account(network, images)
         generator = torch.Generator().manual_seed(self.config.seed)
-        prunable = prunable_matrices(self._matrices(network, images), self.config.prune)
+        prunable = prunable_matrices(self._matrices(account), self.config.prune)
+        refuse_unprunable(network, account, images, [matrix.name for matrix in prunable])
         budget = budget_of(self.config.prune)
         masks = make_masks(network, prunable, self.rule, budget, generator, None, importance)
         if (more := kept_beyond(masks, budget)) is not None:
             warnings.warn(more, stacklevel=2)
+        refuse_undefined(network, account, images, masks)
         self._remember_dense(network, masks)
         self.hold(network, masks).hold()
-        return masks
+        return masks | {layer: masks[own] for layer, own in account.tied.items() if own in masks}
 
     def hold(self, network: nn.Module, masks: Masks) -> MaskHolder:
         """What sets pruned weights to 0 again; call its `hold()` after every optimiser step."""
-        return MaskHolder(network, masks)
+        return MaskHolder(opened(network), masks)
 
-    def place(self, network: nn.Module, masks: Masks, images: Images) -> NetworkPlacement:
+    def place(self, network: nn.Module, masks: Masks, images: Batch) -> NetworkPlacement:
         """The kept weights on the chip's arrays, counted exactly: `total` and, for the unpruned network, `dense_total`.
 
         Arrays are those of one copy of each layer. Compacted layers are spread over more than the fewest where that is
@@ -127,15 +140,16 @@ class Lab:
             masks: layer name -> True where a weight is kept; a layer that is not named is whole.
             images: one batch, of which only the shape is used.
         """
-        matrices = self._matrices(network, images)
-        kept = {name: mask.cpu() for name, mask in _checked(masks, matrices).items()}
+        account = self.account(network, images)
+        matrices = self._matrices(account)
+        kept = {name: mask.cpu() for name, mask in _checked(masks, account).items()}
         index, mode = self.rule.granularity.index, self.config.mapping.placement
         placement = place_network(matrices, kept, self.geometry, index, mode)
         compared = self.cost_model.compare(matrices, placement, self.geometry)
         return placement.on_chip(compared.pruned.counts, compared.dense.counts)
 
     def cost(
-        self, network: nn.Module, masks: Masks, images: Images, dense: Mapping[str, Tensor] | None = None
+        self, network: nn.Module, masks: Masks, images: Batch, dense: Mapping[str, Tensor] | None = None
     ) -> CostComparison:
         """Energy, latency, area and throughput of the network, beside those of the dense one that it was.
 
@@ -149,16 +163,19 @@ class Lab:
         Raises:
             CellError: a weight or an input is not a finite number.
         """
+        network = opened(network)
         dense = dense or self._dense_weights(network)
-        matrices = self._matrices(network, images)
-        masks = _checked(masks, matrices)
+        account = self.account(network, images)
+        matrices, masks = self._matrices(account), _checked(masks, account)
         return measured_cost(
             self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
             dense, self.geometry, self.config.analog,
         )  # fmt: skip
 
-    def on_arrays(self, network: nn.Module, masks: Masks, images: Images, draw: int = 0) -> nn.Module:
-        """The network with its Conv2d and Linear layers computed on the arrays: use it as you use the network.
+    def on_arrays(self, network: nn.Module, masks: Masks, images: Batch, draw: int = 0) -> nn.Module:
+        """The network with its weights on the arrays: use it as you use the network.
+
+        What `account` calls digital and products of two activations are computed in floating point.
 
         Args:
             network: trained, in floating point; not changed.
@@ -169,7 +186,7 @@ class Lab:
         Raises:
             AnalogError: a layer can't be mapped, or the calibration can't be used; names the layer.
         """
-        converted = convert(network, masks, self.geometry, self.config.analog, self.adc, [images])
+        converted = convert(opened(network), masks, self.geometry, self.config.analog, self.adc, [images])
         program_draw(converted, self.device, self.config.seed, draw)
         return converted
 
@@ -186,13 +203,27 @@ class Lab:
         state = self._dense.get(network, ({}, {}))[0]
         return state if state and state.keys() == network.state_dict().keys() else None
 
-    def _matrices(self, network: nn.Module, images: Images) -> list[CrossbarMatrix]:
-        return network_matrices(network, tuple(images.shape[1:]), self.config.mapping.row_order)
+    def account(self, network: nn.Module, images: Batch) -> NetworkAccount:
+        """Every weight of the network by what holds it, arrays or digital units, and what is multiplied besides.
+
+        Args:
+            network: any.
+            images: a batch of what it is given.
+
+        Raises:
+            NetworkShapeError: the network can't compute such a batch.
+            NetworkError: an operation can't be counted, or a name in analog.digital is nothing's.
+        """
+        return account_of(network, images, self.config.analog.digital)
+
+    def _matrices(self, account: NetworkAccount) -> list[CrossbarMatrix]:
+        return account_matrices(account, self.config.mapping.row_order)
 
 
-def _checked(masks: Masks, matrices: list[CrossbarMatrix]) -> Masks:
-    """The masks under the names of the layers on arrays."""
-    return checked_masks(masks, {m.name: m.weight_shape for m in matrices})
+def _checked(masks: Masks, account: NetworkAccount) -> Masks:
+    """The masks under the names of the weights on arrays."""
+    shapes = {weight.name: weight.shape for weight in account.on_arrays}
+    return checked_masks(masks, shapes, account.tied)
 
 
 @contextmanager

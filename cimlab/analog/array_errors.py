@@ -25,7 +25,7 @@ from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
-from cimlab.analog.layers import AnalogConv2d, AnalogLinear, Mapping
+from cimlab.analog.layers import AnalogConvolution, AnalogLinear, Mapping
 from cimlab.analog.learned_steps import LayerSteps
 from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import slice_weights
@@ -132,7 +132,7 @@ class ArrayErrors(nn.Module):
         kept = self.matrix.to_matrix(shell.weight != 0)
         sliced = slice_weights(self.matrix.to_matrix(integers), kept, self.geometry)
         quantiser = InputQuantiser(steps.input, steps.zero, self.geometry.input_bits)
-        kind = AnalogConv2d if isinstance(shell, nn.Conv2d) else AnalogLinear
+        kind = AnalogConvolution if isinstance(shell, nn.Conv2d) else AnalogLinear
         arrays = kind(shell, Mapping(self.matrix, sliced, steps.weight, quantiser), self.adc, self.backend)
         on_processor = x.float().cpu().contiguous()
         if self.adc.needs_histogram and (self.calibrating or self._histogram is None):

@@ -1,4 +1,4 @@
-"""A trained network, converted: norms folded, ranges calibrated, Linear and Conv2d on arrays."""
+"""A trained network, converted: norms folded, ranges calibrated, weights on arrays."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from cimlab.analog.devices.base import Device
 from cimlab.analog.digital import whole_float32
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fold import output_factors
-from cimlab.analog.integers import Images, mapped_layers, network_integers
-from cimlab.analog.layers import AnalogConv2d, AnalogLayer, AnalogLinear
+from cimlab.analog.integers import mapped_layers, network_integers
+from cimlab.analog.layers import AnalogConvolution, AnalogLayer, AnalogLinear
 from cimlab.analog.layers import Mapping as LayerMapping
+from cimlab.analog.layout import laid_out
 from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.permutation import restored
+from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import unmoved_randomness
-from cimlab.network.masks import Masks, checked_masks, weight_shapes
+from cimlab.network.layered import LayeredNetwork
+from cimlab.network.masks import Masks
 
 
 def require_convertible(network: nn.Module, geometry: CrossbarGeometry, settings: AnalogSettings) -> None:
@@ -45,7 +48,7 @@ def convert(
     geometry: CrossbarGeometry,
     settings: AnalogSettings,
     adc: AdcRange,
-    calibration: Iterable[Images],
+    calibration: Iterable[Batch],
     permutation: Mapping[str, Any] | None = None,
     learned: TrainedSteps | None = None,
 ) -> nn.Module:
@@ -53,11 +56,12 @@ def convert(
 
     Args:
         network: trained, in floating point; not changed.
-        masks: layer name -> True where a weight is kept; a layer that is not named is whole.
+        masks: name of a weight -> 1 where it is kept; one that is not named is whole.
         geometry: the array.
         settings: how to quantise.
         adc: ADC range; its range is calibrated here where it needs to be.
-        calibration: batches of training images.
+        calibration: batches of training images, or of whatever the network is given; without any, Conv2d and Linear
+            layers are all that is looked for.
         permutation: order of rows and columns on the arrays, as a checkpoint stores it.
         learned: steps that the network was trained with; taken unless the settings say to calibrate all.
 
@@ -67,8 +71,8 @@ def convert(
             layer.
         MaskError: a mask is none, or of no layer of this network.
     """
-    masks = checked_masks(masks, weight_shapes(network, masks))
     batches = list(calibration)
+    network, masks = laid_out(network, masks, batches[0] if batches else None, settings)
     folded, rounded = network_integers(network, geometry, settings, batches, learned)
     converted = copy.deepcopy(folded)
     plain = [
@@ -80,17 +84,19 @@ def convert(
         matrix, layer = matrices[name], own.layer
         kept = masks.get(name, torch.ones_like(layer.weight, dtype=torch.bool))
         sliced = slice_weights(matrix.to_matrix(own.weights), matrix.to_matrix(kept.cpu()), geometry)
-        kind = AnalogConv2d if isinstance(layer, nn.Conv2d) else AnalogLinear
+        kind = AnalogLinear if isinstance(layer, nn.Linear) else AnalogConvolution
         mapping = LayerMapping(matrix, sliced, own.step, own.quantiser)
         _replace(converted, name, kind(layer, mapping, adc, settings.backend))
     if adc.needs_histogram:
         _calibrate_adcs(converted, batches)
-    return converted
+    plain = isinstance(converted, LayeredNetwork) and not converted.made
+    return converted.network if plain else converted
 
 
 def analog_layers(network: nn.Module) -> dict[str, AnalogLayer]:
     """The layers on arrays, by name."""
-    return {name: layer for name, layer in network.named_modules() if isinstance(layer, AnalogLayer)}
+    found = network.layers() if isinstance(network, LayeredNetwork) else dict(network.named_modules())
+    return {name: layer for name, layer in found.items() if isinstance(layer, AnalogLayer)}
 
 
 def program_draw(network: nn.Module, device: Device, seed: int, draw: int) -> None:
@@ -101,12 +107,15 @@ def program_draw(network: nn.Module, device: Device, seed: int, draw: int) -> No
 
 
 def _replace(network: nn.Module, name: str, layer: nn.Module) -> None:
+    if isinstance(network, LayeredNetwork):
+        network.put(name, layer)
+        return
     if not name:
         raise AnalogError("the network is a single layer; wrap it in nn.Sequential")
     network.set_submodule(name, layer)
 
 
-def _calibrate_adcs(network: nn.Module, batches: Iterable[Images]) -> None:
+def _calibrate_adcs(network: nn.Module, batches: Iterable[Batch]) -> None:
     """Histograms of partial sums on the first batch, every layer fed by ideal ones before it."""
     hooks = [
         layer.register_forward_pre_hook(
@@ -117,11 +126,11 @@ def _calibrate_adcs(network: nn.Module, batches: Iterable[Images]) -> None:
     try:
         with unmoved_randomness(network):  # what the layers see stays with them
             for images in _first(batches):
-                network(images)
+                call(network, images)
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _first(batches: Iterable[Images]) -> Iterator[Images]:
+def _first(batches: Iterable[Batch]) -> Iterator[Batch]:
     yield from [next(iter(batches))]

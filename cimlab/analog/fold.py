@@ -10,36 +10,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from cimlab.analog.errors import AnalogError
-from cimlab.crossbar.matrix import MAPPED_LAYERS
 from cimlab.network.borrowed import borrowed, copied
+from cimlab.network.layered import LayeredNetwork
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose foldable norms are gone (nn.Identity), with the same outputs.
-
-    Raises:
-        AnalogError: the forward pass can't be traced.
-    """
+    """A copy in evaluation mode whose foldable norms are gone (nn.Identity), with the same outputs."""
     folded = copied(network).eval()
+    inner = folded.network if isinstance(folded, LayeredNetwork) else folded
     for layer_name, norm_name in _pairs(folded):
-        layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
+        layer, norm = inner.get_submodule(layer_name), inner.get_submodule(norm_name)
         assert isinstance(layer, nn.Conv2d | nn.Linear)
         assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
         _fold(layer, norm)
-        folded.set_submodule(norm_name, nn.Identity())
+        inner.set_submodule(norm_name, nn.Identity())
     return folded
 
 
 def output_factors(network: nn.Module) -> dict[str, Float[Tensor, " out"]]:
-    """What folding multiplies each output's weights by, for every layer that has a norm to fold.
-
-    Raises:
-        AnalogError: the forward pass can't be traced.
-    """
-    norms = {layer: network.get_submodule(norm) for layer, norm in _pairs(network)}
+    """What folding multiplies each output's weights by, for every layer that has a norm to fold."""
+    inner = network.network if isinstance(network, LayeredNetwork) else network
+    norms = {layer: inner.get_submodule(norm) for layer, norm in _pairs(network)}
     return {name: _factor(norm) for name, norm in norms.items() if isinstance(norm, _NORMS)}
 
 
@@ -50,15 +43,19 @@ def _factor(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Float[Tensor, " out"]:
 
 
 def _pairs(network: nn.Module) -> list[tuple[str, str]]:
-    """(layer, norm) names; both are called once, and the norm alone reads the layer."""
+    """(layer, norm) names; both are called once, and the norm alone reads the layer.
+
+    Where torch.fx can't follow the forward pass, none: every norm then stays what it is.
+    """
+    if isinstance(network, LayeredNetwork):
+        return [pair for pair in _pairs(network.network) if pair[0] in network.plain]
+    if not any(isinstance(module, _NORMS) for module in network.modules()):
+        return []
     try:
         with borrowed(network):  # a module that keeps something of its input would keep the tracer's stand-in
             graph = fx.Tracer().trace(network)
-    except Exception as problem:  # torch.fx raises whatever the forward pass makes of a proxy
-        raise AnalogError(
-            f"the forward pass of {type(network).__name__} can't be traced to fold its batch norms "
-            f"({' '.join(str(problem).split())}); make its control flow independent of the input"
-        ) from problem
+    except Exception:  # whatever the forward pass makes of a proxy
+        return []
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     pairs = []
     for node in graph.nodes:
@@ -71,7 +68,7 @@ def _pairs(network: nn.Module) -> list[tuple[str, str]]:
         norm = network.get_submodule(names[1])
         tracks = isinstance(norm, _NORMS) and norm.running_mean is not None
         once = all(calls.count(name) == 1 for name in names)
-        if tracks and once and isinstance(network.get_submodule(names[0]), MAPPED_LAYERS):
+        if tracks and once and isinstance(network.get_submodule(names[0]), (nn.Conv2d, nn.Linear)):
             pairs.append(names)
     return pairs
 

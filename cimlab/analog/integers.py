@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -21,8 +21,11 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.cells import by_output, quantise_weights, require_finite, weight_integers
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser, RangeObserver
-from cimlab.crossbar.matrix import MAPPED_LAYERS
+from cimlab.crossbar.matrix import MAPPED_LAYERS, Convolution
+from cimlab.network.account import matches
+from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
+from cimlab.network.layered import LayeredNetwork
 from cimlab.network.weights import name_of
 
 Images = Float[Tensor, "batch channels height width"]
@@ -42,7 +45,7 @@ def _refuse_unmatched(network: nn.Module, settings: AnalogSettings) -> None:
     names += [weight for name, _ in network.named_parameters() for weight in (name, name_of(name))]
     for pattern in settings.digital:
         parts = any(pattern.startswith(f"{name}.") for name in names)  # of a weight: in_proj_weight.q
-        if not parts and not any(fnmatchcase(name, pattern) for name in names):
+        if not parts and not any(matches(pattern, name) for name in names):
             layers = [name for name, layer in network.named_modules() if isinstance(layer, MAPPED_LAYERS)]
             more = f" and {len(layers) - 8} more" if len(layers) > 8 else ""
             raise AnalogError(
@@ -50,20 +53,23 @@ def _refuse_unmatched(network: nn.Module, settings: AnalogSettings) -> None:
             )
 
 
-def mapped_layers(network: nn.Module, settings: AnalogSettings) -> dict[str, nn.Conv2d | nn.Linear]:
-    """The layers that go on arrays, by name.
+def mapped_layers(network: nn.Module, settings: AnalogSettings) -> dict[str, Any]:
+    """The Linear and convolution layers that go on arrays, by name: all of a layered network's, or those found here.
 
     Raises:
         AnalogError: a layer with weights can be neither mapped nor left digital, a pattern of `digital` matches none,
             or nothing is left to map.
     """
-    _refuse_unmatched(network, settings)
+    layered = isinstance(network, LayeredNetwork)
+    _refuse_unmatched(network.network if layered else network, settings)
+    if layered:
+        return dict(network.layers())
     mapped, refused = {}, []
     for name, layer in network.named_modules():
-        if any(fnmatchcase(name, pattern) for pattern in settings.digital):
+        if any(matches(pattern, name) for pattern in settings.digital):
             continue
         plain = not isinstance(layer, nn.Conv2d) or layer.padding_mode == "zeros"
-        if isinstance(layer, MAPPED_LAYERS) and plain:
+        if type(layer).forward in (nn.Conv2d.forward, nn.Linear.forward) and plain:
             mapped[name] = layer
         elif next(layer.parameters(recurse=False), None) is not None and not isinstance(layer, _DIGITAL):
             refused.append((name, type(layer).__name__))
@@ -88,7 +94,7 @@ class WeightIntegers:
         step: real size of one weight level, by output.
     """
 
-    layer: nn.Conv2d | nn.Linear
+    layer: Convolution | nn.Linear
     weights: Int[Tensor, "out ..."]
     step: Float[Tensor, " out"]
 
@@ -108,7 +114,7 @@ def network_integers(
     network: nn.Module,
     geometry: CrossbarGeometry,
     settings: AnalogSettings,
-    calibration: Iterable[Images],
+    calibration: Iterable[Batch],
     learned: TrainedSteps | None = None,
 ) -> tuple[nn.Module, dict[str, LayerIntegers]]:
     """The folded network, and how each of its mapped layers is rounded.
@@ -212,7 +218,7 @@ def _as_trained(
 
 @torch.no_grad()
 def _observe(
-    network: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Images]
+    network: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Batch]
 ) -> dict[str, RangeObserver]:
     """Input ranges of every layer over the calibration batches."""
     observers = {name: RangeObserver(name) for name in layers}
@@ -223,7 +229,7 @@ def _observe(
     try:
         with borrowed(network):
             for images in batches if observers else ():
-                network(images)
+                call(network, images)
     finally:
         for hook in hooks:
             hook.remove()

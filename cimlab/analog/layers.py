@@ -1,4 +1,4 @@
-"""Linear and Conv2d as arrays compute them: drop-in modules around a backend.
+"""Linear and convolutions as arrays compute them: drop-in modules around a backend.
 
 y = s_x s_w (step * codes - digital corrections) + bias. The corrections, for the zero point of the input and
 the bias of offset cells, are integers that the periphery knows.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.adcs.ideal import IdealAdc
@@ -26,7 +28,7 @@ from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import SlicedMatrix
 from cimlab.crossbar.inputs import InputQuantiser
-from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
 
 HISTOGRAM_PRODUCTS = 512
 """Products of a batch whose partial sums set the ADC range of a layer: 10^5 to 10^8 conversions."""
@@ -68,7 +70,7 @@ class AnalogLayer(nn.Module):
     zero_sums: Int[Tensor, " out"]
 
     def __init__(
-        self, original: nn.Conv2d | nn.Linear, mapping: Mapping, adc: AdcRange, backend: BackendName
+        self, original: Convolution | nn.Linear, mapping: Mapping, adc: AdcRange, backend: BackendName
     ) -> None:
         super().__init__()
         self.original = original.requires_grad_(False)
@@ -81,6 +83,15 @@ class AnalogLayer(nn.Module):
         # what the integer of a real zero adds to every output; a buffer, to be where the network is
         self.register_buffer("zero_sums", mapping.quantiser.zero * sums, persistent=False)
         self.program_arrays(Device(), torch.Generator().manual_seed(0), ideal_adc=True)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever a network asks of the layer that stood here: its weight's format, its number of features."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "original":
+                raise
+            return getattr(self.original, name)
 
     def program_arrays(self, device: Device, generator: torch.Generator, ideal_adc: bool = False) -> None:
         """Write the cells and draw the ADCs' errors: one chip.
@@ -131,7 +142,7 @@ class AnalogLayer(nn.Module):
     def _quantised(
         self, x: Float[Tensor, "planes height width"], padding: Padding = (0, 0, 0, 0)
     ) -> Int[Tensor, "planes padded_height padded_width"]:
-        q, broken = quantise_padded(x.contiguous(), self.mapping.quantiser, padding)
+        q, broken = quantise_padded(x.float().contiguous(), self.mapping.quantiser, padding)
         if broken:
             raise AnalogError(
                 f"inputs of layer {self.mapping.matrix.name} are NaN; the checkpoint or the data is damaged"
@@ -187,41 +198,49 @@ class AnalogLayer(nn.Module):
         """The layer's output."""
 
 
-class AnalogConv2d(AnalogLayer):
-    """A Conv2d on arrays."""
+class AnalogConvolution(AnalogLayer):
+    """A Conv1d, Conv2d or Conv3d on arrays."""
 
-    original: nn.Conv2d
+    original: Convolution
 
     def integers(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Int[Tensor, "batch channels padded_height padded_width"]:
-        left, right, top, bottom = self.original._reversed_padding_repeated_twice
-        return self._quantised(x.flatten(0, 1), (left, right, top, bottom)).unflatten(0, x.shape[:2])
+        self, x: Float[Tensor, "*batch channels *size"]
+    ) -> Int[Tensor, "batch channels *padded_size"]:
+        x = self._batched(x)
+        around = self.original._reversed_padding_repeated_twice
+        if len(self.original.kernel_size) != 2:
+            x, around = functional.pad(x, around), [0, 0, 0, 0]
+        planes = x.flatten(0, 1).flatten(2) if x.ndim > 4 else x.flatten(0, 1)
+        left, right, top, bottom = around
+        q = self._quantised(planes if planes.ndim == 3 else planes[:, None], (left, right, top, bottom))
+        size = x.shape[2:] if len(self.original.kernel_size) != 2 else q.shape[1:]
+        return q.view(*x.shape[:2], *size)
 
-    def places(self, q: Int[Tensor, "batch channels padded_height padded_width"]) -> Places:
+    def places(self, q: Int[Tensor, "batch channels *padded_size"]) -> Places:
         return conv_places(q.shape, self.original, self.mapping.matrix)
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch out height width"]:
-        height, width = self._output_size(x)
-        y = x.new_empty(len(x), self.original.out_channels, height, width)
-        images = max(1, CHUNK_VALUES // y[0].numel())
-        for inputs, outputs in zip(x.split(images), y.split(images), strict=True):
+    def forward(self, x: Float[Tensor, "*batch channels *size"]) -> Float[Tensor, "*batch out *out_size"]:
+        images = self._batched(x)
+        y = torch.empty(
+            len(images), self.original.out_channels, *self._output_size(images), device=x.device, dtype=torch.float32
+        )  # fmt: skip
+        some = max(1, CHUNK_VALUES // y[0].numel())
+        for inputs, outputs in zip(images.split(some), y.split(some), strict=True):
             self.compute(self.integers(inputs), outputs.flatten(2))
-        return y
+        return (y if images is x else y[0]).to(x.dtype)
 
-    def _output_size(self, x: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
+    def _batched(self, x: Float[Tensor, "*batch channels *size"]) -> Float[Tensor, "batch channels *size"]:
+        return x if x.ndim == len(self.original.kernel_size) + 2 else x[None]
+
+    def _output_size(self, x: Float[Tensor, "batch channels *size"]) -> tuple[int, ...]:
         layer = self.original
-        left, right, top, bottom = layer._reversed_padding_repeated_twice
-        padded = (x.shape[2] + top + bottom, x.shape[3] + left + right)
-        height, width = (
-            (size - dilation * (kernel - 1) - 1) // stride + 1
-            for size, dilation, kernel, stride in zip(
-                padded, layer.dilation, layer.kernel_size, layer.stride, strict=True
-            )
+        around = layer._reversed_padding_repeated_twice
+        each = zip(x.shape[2:], layer.dilation, layer.kernel_size, layer.stride, strict=True)
+        padded = (sum(around[len(around) - 2 * n - 2 : len(around) - 2 * n]) for n in range(x.ndim - 2))
+        return tuple(
+            (size + more - dilation * (kernel - 1) - 1) // stride + 1
+            for (size, dilation, kernel, stride), more in zip(each, padded, strict=True)
         )
-        return height, width
 
 
 class AnalogLinear(AnalogLayer):
@@ -230,13 +249,13 @@ class AnalogLinear(AnalogLayer):
     original: nn.Linear
 
     def integers(self, x: Float[Tensor, "*batch features"]) -> Int[Tensor, "tokens features"]:
-        return self._quantised(x.flatten(0, -2)[None])[0]
+        return self._quantised(x.reshape(1, -1, x.shape[-1]))[0]
 
     def places(self, q: Int[Tensor, "tokens features"]) -> Places:
         return linear_places(*q.shape, self.mapping.matrix)
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
         q = self.integers(x)
-        y = x.new_empty(len(q), self.original.out_features, 1)
+        y = torch.empty(len(q), self.original.out_features, 1, device=x.device, dtype=torch.float32)
         self.compute(q, y)
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], -1).to(x.dtype)

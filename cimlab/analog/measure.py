@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cimlab.analog.digital import whole_float32
-from cimlab.analog.integers import Images, LayerIntegers, WeightIntegers, network_integers, weight_integers_of
+from cimlab.analog.integers import LayerIntegers, WeightIntegers, network_integers, weight_integers_of
+from cimlab.analog.layout import laid_out
 from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.activity import IntegerHistogram, LayerActivity
 from cimlab.crossbar.cells import by_output
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import Convolution
+from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
 
 
@@ -28,7 +31,7 @@ from cimlab.network.borrowed import borrowed
 def layer_activities(
     network: nn.Module,
     masks: Mapping[str, Bool[Tensor, "..."]],
-    images: Images,
+    images: Batch,
     geometry: CrossbarGeometry,
     settings: AnalogSettings,
     learned: TrainedSteps | None = None,
@@ -38,7 +41,7 @@ def layer_activities(
     Args:
         network: trained, in floating point; not changed.
         masks: layer name -> True where a weight is kept; a layer that is not named is whole.
-        images: on which ranges are calibrated and inputs counted.
+        images: a batch of what the network is given, on which ranges are calibrated and inputs counted.
         geometry: gives the bits.
         settings: how to quantise.
         learned: steps that the network was trained with.
@@ -46,6 +49,7 @@ def layer_activities(
     Raises:
         CellError: the network, its weights, its steps or the images can't be used; the message names the layer.
     """
+    network, masks = laid_out(network, dict(masks), images, settings)
     folded, rounded = network_integers(network, geometry, settings, [images], learned)
     fed: dict[str, IntegerHistogram] = {}
     for name, own in rounded.items():
@@ -55,7 +59,7 @@ def layer_activities(
     hooks = [own.layer.register_forward_pre_hook(_counting(name, own, fed)) for name, own in rounded.items()]
     try:
         with borrowed(folded):
-            folded(images)
+            call(folded, images)
     finally:
         for hook in hooks:
             hook.remove()
@@ -68,8 +72,13 @@ def weight_activities(
     geometry: CrossbarGeometry,
     settings: AnalogSettings,
     learned: TrainedSteps | None = None,
+    shape: Batch | None = None,
 ) -> dict[str, LayerActivity]:
-    """`layer_activities` without images: what cells hold, and nothing of what they are fed."""
+    """`layer_activities` without images: what cells hold, and nothing of what they are fed.
+
+    `shape` is a batch whose values mean nothing, where it is known what the network is given.
+    """
+    network, masks = laid_out(network, dict(masks), shape, settings)
     _, rounded = weight_integers_of(network, geometry, settings, learned)
     return {name: LayerActivity(_held(name, own, masks)) for name, own in rounded.items()}
 
@@ -92,7 +101,7 @@ def _counting(
     return hook
 
 
-def fed_integers(layer: nn.Conv2d | nn.Linear, q: Int[Tensor, "..."], zero: int) -> IntegerHistogram:
+def fed_integers(layer: Convolution | nn.Linear, q: Int[Tensor, "..."], zero: int) -> IntegerHistogram:
     """Integer inputs of all products of a layer: a convolution feeds a pixel once for every window that it lies in.
 
     Args:
@@ -103,13 +112,12 @@ def fed_integers(layer: nn.Conv2d | nn.Linear, q: Int[Tensor, "..."], zero: int)
     if isinstance(layer, nn.Linear):
         return IntegerHistogram.of(q)
     padded = functional.pad(q, layer._reversed_padding_repeated_twice, value=zero)
-    down, across = (
-        _uses(size, *window)
-        for size, window in zip(
-            padded.shape[-2:], zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), strict=True
-        )
-    )
-    return IntegerHistogram.of(padded, torch.outer(down, across).expand(padded.shape))
+    windows = zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
+    size = padded.shape[-len(layer.kernel_size) :]
+    uses = torch.ones(())
+    for pixels, window in zip(size, windows, strict=True):
+        uses = uses[..., None] * _uses(pixels, *window)
+    return IntegerHistogram.of(padded, uses.expand(padded.shape))
 
 
 def _uses(size: int, kernel: int, stride: int, dilation: int) -> Float[Tensor, " size"]:

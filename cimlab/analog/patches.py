@@ -7,12 +7,13 @@ reference all at once. A Linear is a convolution whose image is its feature vect
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
 
 Places = tuple[Int[Tensor, " products"], Int[Tensor, "groups rows"]]
 """`base` and `offset` of Patches."""
@@ -45,17 +46,19 @@ def linear_places(tokens: int, features: int, matrix: CrossbarMatrix) -> Places:
     return torch.arange(tokens) * features, offset
 
 
-def conv_places(padded: torch.Size, layer: nn.Conv2d, matrix: CrossbarMatrix) -> Places:
-    """Every output pixel is one product; `padded` is batch, channels, height, width."""
-    batch, channels, height, width = padded
-    kh, kw = layer.kernel_size
-    (dy, dx), (sy, sx) = layer.dilation, layer.stride
-    y = torch.arange(0, height - dy * (kh - 1), sy)
-    x = torch.arange(0, width - dx * (kw - 1), sx)
-    image = torch.arange(batch) * channels * height * width
-    base = image[:, None, None] + y[:, None] * width + x
-    own = torch.arange(channels // layer.groups).view(1, -1, 1, 1) * height * width
-    kernel = torch.arange(kh).view(-1, 1) * dy * width + torch.arange(kw) * dx
+def conv_places(padded: torch.Size, layer: Convolution, matrix: CrossbarMatrix) -> Places:
+    """Every output pixel is one product; `padded` is batch, channels and the size of a padded image."""
+    batch, channels, *size = padded
+    plane = prod(size)
+    strides = [prod(size[number + 1 :]) for number in range(len(size))]
+    pixel, kernel = torch.zeros((), dtype=torch.long), torch.zeros((), dtype=torch.long)
+    each = zip(size, strides, layer.kernel_size, layer.dilation, layer.stride, strict=True)
+    for extent, stride, taps, dilation, step in each:
+        pixel = pixel[..., None] + torch.arange(0, extent - dilation * (taps - 1), step) * stride
+        kernel = kernel[..., None] + torch.arange(taps) * dilation * stride
+    image = torch.arange(batch) * channels * plane
+    base = image[:, None] + pixel.flatten()
+    own = torch.arange(channels // layer.groups).view(1, -1, *[1] * len(size)) * plane
     offset = matrix.to_matrix((own + kernel).expand(matrix.weight_shape))[:, :, 0]
-    group = torch.arange(layer.groups)[:, None] * (channels // layer.groups) * height * width
+    group = torch.arange(layer.groups)[:, None] * (channels // layer.groups) * plane
     return base.flatten(), offset + group

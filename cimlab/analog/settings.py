@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from cimlab.crossbar.rules import RangeRule, WeightScale
 
 StepSource = Literal["learned", "calibrated"]
 BackendName = Literal["auto", "exact", "packed", "conductance", "tensor_core", "reference"]
+Name = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""Layers of an nn.Sequential are called by numbers."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class AnalogSettings:
         weight_scale: one step size for a whole layer, or one for every output.
         activation_range: rule for the range of a layer's inputs.
         percentile: fraction of a layer's inputs inside its range, for that rule.
-        digital: names or glob patterns of layers that stay digital and in floating point.
+        digital: names or glob patterns of weights, layers or modules that stay digital and in floating point.
         backend: how codes are computed; `auto` takes the fastest that gives the right ones.
         row_order: order of a convolution's rows on the wordlines.
     """
@@ -30,7 +34,7 @@ class AnalogSettings:
     weight_scale: WeightScale = "per_channel"
     activation_range: RangeRule = "mse"
     percentile: float = 0.9999
-    digital: tuple[str, ...] = ()
+    digital: tuple[Name, ...] = ()
     backend: BackendName = "auto"
     row_order: Literal["channel_major", "kernel_major"] = "channel_major"
 

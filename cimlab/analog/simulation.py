@@ -16,6 +16,7 @@ from torch.nn import functional
 from cimlab.analog.convert import analog_layers
 from cimlab.analog.digital import whole_float32
 from cimlab.analog.layers import AnalogLayer
+from cimlab.network.layered import array_layers
 
 Batches = Iterable[tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]]
 
@@ -123,7 +124,8 @@ def layer_fidelity(
 
         return hook
 
-    hooks = [folded.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
+    floating = array_layers(folded, layers)
+    hooks = [layer.register_forward_hook(keep(name)) for name, layer in floating.items()]
     hooks += [layer.register_forward_hook(compare(name)) for name, layer in layers.items()]
     try:
         folded(images.to(device_of(folded)))

@@ -33,6 +33,7 @@ class WeightProduct:
         name: of the weight, as masks and matrices call it.
         parameters: what it is stored in; several where it is computed from them.
         layers: names of the layers whose weight it is, more than one where tied.
+        modules: innermost modules that multiply by it.
         shape: of the stored weight, or of its rows.
         outputs, channels, kernel, groups: all outputs; inputs of one group; sizes of a kernel; groups.
         reading: order of the stored weight.
@@ -46,6 +47,7 @@ class WeightProduct:
     name: str
     parameters: tuple[str, ...]
     layers: tuple[str, ...]
+    modules: tuple[str, ...]
     shape: tuple[int, ...]
     outputs: int
     channels: int
@@ -180,19 +182,22 @@ def _per_image(one: list[Call], two: list[Call]) -> tuple[_PerImage, tuple[Work,
 
 def _weight(piece: Piece) -> WeightProduct:
     block = piece.block
+    modules = tuple(dict.fromkeys(module for use in piece.uses for module in use.modules))
+    products = sum(use.products for use in piece.uses)
+    macs = sum(use.macs * block.weights // use.block.weights for use in piece.uses)
     return WeightProduct(
-        piece.name, block.parameters, piece.layers, piece.shape, block.outputs, block.channels, block.kernel,
-        block.groups, block.reading, sum(use.products for use in piece.uses),
-        sum(use.macs * block.weights // use.block.weights for use in piece.uses),
-        block.computed, block.convolution, piece.reason,
+        piece.name, block.parameters, piece.layers, modules, piece.shape, block.outputs, block.channels,
+        block.kernel, block.groups, block.reading, products, macs, block.computed, block.convolution,
+        piece.reason,
     )  # fmt: skip
 
 
 def _fixed(call: Call, use: Use) -> WeightProduct:
     """A product with a buffer or a constant."""
     return WeightProduct(
-        call.module or "the network", (), (call.module,), (call.weights,), 1, call.weights, (), 1, "outputs_first",
-        use.products, use.macs, reason="multiplies by a buffer or constant, which is no parameter",
+        call.module or "the network", (), (call.module,), use.modules, (call.weights,), 1, call.weights, (), 1,
+        "outputs_first", use.products, use.macs,
+        reason="multiplies by a buffer or constant, which is no parameter",
     )  # fmt: skip
 
 
@@ -200,7 +205,7 @@ def _uncounted(call: Call) -> WeightProduct:
     """An operation that was left digital because its products can't be counted."""
     names = () if call.block is None else call.block.parameters
     return WeightProduct(
-        call.module or "the network", names, (call.module,), (), 0, 0, (), 1, "outputs_first", 0, 0,
+        call.module or "the network", names, (call.module,), (call.module,), (), 0, 0, (), 1, "outputs_first", 0, 0,
         reason=f"{CHOSEN}; its operation {call.operation} is not counted",
     )  # fmt: skip
 
@@ -216,11 +221,11 @@ def _work(products: Iterable[tuple[str, int]]) -> tuple[Work, ...]:
 
 def _left_digital(weight: WeightProduct, patterns: Iterable[str]) -> WeightProduct:
     names = (weight.name, *weight.layers, *weight.parameters)
-    chosen = any(_matches(pattern, name) for pattern in patterns for name in names)
+    chosen = any(matches(pattern, name) for pattern in patterns for name in names)
     return replace(weight, reason=CHOSEN) if chosen and weight.reason is None else weight
 
 
-def _matches(pattern: str, name: str) -> bool:
+def matches(pattern: str, name: str) -> bool:
     """Whether a pattern names this, or a module that it is in."""
     parts = name.split(".")
     inside = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
@@ -228,7 +233,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _refuse_opaque(opaque: list[Call], patterns: Iterable[str]) -> None:
-    left = [call for call in opaque if not any(_matches(pattern, call.module) for pattern in patterns)]
+    left = [call for call in opaque if not any(matches(pattern, call.module) for pattern in patterns)]
     if not left:
         return
     named = dict.fromkeys(f"{call.module or 'the network'} ({call.operation})" for call in left)
@@ -246,7 +251,7 @@ def _refuse_unknown(network: nn.Module, weights: list[WeightProduct], patterns: 
         *(name for name, _ in network.named_parameters(remove_duplicate=False)),
     ]  # fmt: skip
     for pattern in patterns:
-        if pattern == "*" or any(_matches(pattern, name) for name in known):
+        if pattern == "*" or any(matches(pattern, name) for name in known):
             continue
         near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.0)
         hint = f"; did you mean {near[0]}?" if near else ""

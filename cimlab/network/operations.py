@@ -68,16 +68,19 @@ class Factors:
 
     Args:
         inputs: the factor that depends on the network's inputs.
+        weight: the other, outputs first but for a transposed convolution.
         on_left: of a matrix product, the weight stands on the left.
-        compute: what torch computes.
+        bias, beta, alpha: the result is beta bias + alpha product.
+        vector: shape of the result where a factor is a vector.
     """
 
     inputs: Tensor
-    on_left: bool
-    compute: Callable[[], Tensor]
+    weight: Tensor
+    on_left: bool = False
     bias: Tensor | None = None
     beta: float = 1.0
     alpha: float = 1.0
+    vector: tuple[int, ...] | None = None
 
 
 class Operations(TorchDispatchMode):
@@ -85,7 +88,8 @@ class Operations(TorchDispatchMode):
 
     Args:
         network: its parameters are the weights; its modules are told of while `within` lasts.
-        see: told every product, and what would compute a weight's; answers with the product's result.
+        see: told every product and its factors; may answer with the product's result, for it to be taken.
+        with_modules: whether calls name the module that they are from.
     """
 
     supports_higher_order_operators = True
@@ -95,8 +99,14 @@ class Operations(TorchDispatchMode):
         """Nothing is compiled in here, and torch would import its compiler (4 s) only to keep out of it."""
         return False
 
-    def __init__(self, network: nn.Module, see: Callable[[Call, Factors | None], Tensor | None]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        see: Callable[[Call, Factors | None], Tensor | None],
+        with_modules: bool = True,
+    ) -> None:
         super().__init__()
+        self._with_modules = with_modules
         self.network = network
         self.see = see
         self.provenance = Provenance(dict(network.named_parameters()))
@@ -109,14 +119,15 @@ class Operations(TorchDispatchMode):
         """Active, with attention taken apart; `inputs` is what the network is about to be given."""
         self.provenance.mark_inputs(inputs)
         with ExitStack() as stack:
-            for name, module in self.network.named_modules():
+            for name, module in self.network.named_modules() if self._with_modules else ():
                 stack.callback(module.register_forward_pre_hook(self._enter(name), prepend=True).remove)
                 stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
             fast = torch.backends.mha.get_fastpath_enabled()
             torch.backends.mha.set_fastpath_enabled(False)
             stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # its recurrent layers are opaque
+            if any(isinstance(module, nn.RNNBase) for module in self.network.modules()):
+                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # would hide their products
             if any(hasattr(module, "_orig_mod") for module in self.network.modules()):
                 stack.enter_context(torch.compiler.set_stance("force_eager"))  # its import takes seconds
             stack.enter_context(self)
@@ -187,9 +198,13 @@ class Operations(TorchDispatchMode):
             packet, origins, macs, products, _distinct(weight),
             lambda origin: matrix_block(weight, origin, *dimensions),
         )  # fmt: skip
-        vectors = packet in (aten.mv, aten.addmv, aten.dot, aten.vdot)
-        plain = not vectors and packet not in (aten.addbmm, aten._addmm_activation)
-        factors = Factors(inputs, on_left, compute, added, beta, alpha) if plain else None
+        vector = None
+        if packet in (aten.mv, aten.addmv, aten.dot, aten.vdot):
+            vector = (len(left),) if left.ndim == 2 else ()
+        by_output = weight if on_left else weight.transpose(-1, -2)
+        factors = Factors(inputs, by_output, on_left, added, beta, alpha, vector)
+        if packet in (aten.addbmm, aten._addmm_activation):  # compute more than the product
+            factors = None
         return self._seen(call, factors, compute, args)
 
     def _convolution(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -212,7 +227,7 @@ class Operations(TorchDispatchMode):
             func._overloadpacket, origins, computed * weight.numel(), pixels, weight.numel(),
             lambda origin: kernel_block(weight, origin, groups, transposed, convolution),
         )  # fmt: skip
-        return self._seen(call, Factors(x, False, compute, bias), compute, args)
+        return self._seen(call, Factors(x, weight, bias=bias), compute, args)
 
     def _call(
         self,

@@ -34,19 +34,19 @@ def opened(network: nn.Module) -> nn.Module:
         network = inner
 
 
-def shadow(network: nn.Module, device: str | None = None) -> nn.Module:
+def shadow(network: nn.Module, device: str | None = None, own: bool = False) -> nn.Module:
     """A copy in evaluation mode that shares the parameters and has everything else of its own.
 
     Args:
         network: not changed.
         device: "meta" gives the copy parameters without values instead.
+        own: it has parameters of its own, too.
     """
     memo: dict[int, object] = {}
-    for parameter in network.parameters():
+    for parameter in () if own else network.parameters():
         memo[id(parameter)] = parameter if device is None else _emptied(parameter)
     for module in network.modules():
-        own = [*module._buffers.values(), *vars(module).values()]
-        for value in own:
+        for value in (*module._buffers.values(), *vars(module).values()):
             if isinstance(value, Tensor) and id(value) not in memo:
                 memo[id(value)] = value.detach().clone() if device is None else _emptied(value)
     return copy.deepcopy(network, memo).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,9 @@ from cimlab.crossbar.attribution import unit_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
+from cimlab.network.account import NetworkAccount
+from cimlab.network.batch import Batch
+from cimlab.network.layered import undefined_weights, zeros_that_move
 from cimlab.network.masks import Masks, checked_masks, weight_shapes
 from cimlab.network.weights import parameters, stored_at, stored_weight
 from cimlab.pruning.allocation import (
@@ -72,6 +75,44 @@ def layer_weight(network: nn.Module, name: str) -> Tensor:
 def dense_masks(network: nn.Module, matrices: list[CrossbarMatrix]) -> Masks:
     """Masks that keep everything."""
     return {m.name: torch.ones_like(layer_weight(network, m.name), dtype=torch.bool) for m in matrices}
+
+
+def refuse_unprunable(
+    network: nn.Module, account: NetworkAccount, batch: Batch, prunable: Iterable[str]
+) -> None:
+    """Refuse to prune what is computed so that a pruned weight would not stay 0.
+
+    Args:
+        network: left as it is.
+        account: what it multiplies.
+        batch: what it is given.
+        prunable: names of the weights that may be pruned.
+
+    Raises:
+        PruningError: names them, and how to leave them out.
+    """
+    wanted = set(prunable)
+    bad = [name for name in zeros_that_move(network, account, batch) if name in wanted]
+    if bad:
+        raise PruningError(
+            f"the forward pass computes the weights of {', '.join(bad)} so that a pruned one would not be 0 (as weight "
+            f"standardisation does); leave them digital and whole with analog.digital=[{','.join(bad)}]"
+        )
+
+
+def refuse_undefined(network: nn.Module, account: NetworkAccount, batch: Batch, masks: Masks) -> None:
+    """Refuse masks under which the forward pass would compute weights that are no numbers.
+
+    Raises:
+        PruningError: names the weights, and how to go on.
+    """
+    bad = undefined_weights(network, account, batch, masks)
+    if bad:
+        raise PruningError(
+            f"all weights of an output of {', '.join(bad)} would be pruned, which its normalisation divides by their "
+            "norm; fold it first with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') (or "
+            f"torch.nn.utils.remove_weight_norm), or leave it whole with analog.digital=[{','.join(bad)}]"
+        )
 
 
 @torch.no_grad()

@@ -239,6 +239,7 @@ def _simulate(
 
     from cimlab.analog.convert import analog_layers, convert, program_draw
     from cimlab.analog.fold import fold_batch_norms
+    from cimlab.analog.layout import laid_out
     from cimlab.analog.learned_steps import TrainedSteps
     from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
     from cimlab.crossbar.permutation import PermutationError
@@ -285,7 +286,8 @@ def _simulate(
             program_draw(converted, device, config.seed, draw)
             if draw == 0:
                 some = next(iter(_test_batches(data, FIDELITY_IMAGES)))[0]
-                fidelity = layer_fidelity(converted, fold_batch_norms(network), some)
+                floating_layers, _ = laid_out(network, {}, calibration[0], config.analog)
+                fidelity = layer_fidelity(converted, fold_batch_norms(floating_layers), some)
             if all(layer.program.is_exact for layer in analog_layers(converted).values()):
                 advance(images)
                 draws.append(quantised)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cimlab.analog.errors import AnalogError
@@ -21,15 +19,16 @@ from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.price import price_placement
 from cimlab.hardware.report import CostComparison
-from cimlab.network.borrowed import copied
+from cimlab.network.batch import Batch, mapped, size
 from cimlab.network.masks import Masks
+from cimlab.network.trace import shadow
 
 CALIBRATED = AnalogSettings()
 
 
 def measured_activity(
     network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
+    images: Batch,
     masks: Masks,
     dense: Mapping[str, Tensor] | None,
     geometry: CrossbarGeometry,
@@ -40,7 +39,8 @@ def measured_activity(
 
     Args:
         network: with its retrained weights; not changed.
-        images: one batch of training images, on which ranges are calibrated and inputs counted.
+        images: one batch of training images, or of what the network is given, on which ranges are calibrated and
+            inputs counted.
         masks: layer name -> True where a weight is kept.
         dense: the unpruned network's state_dict; None takes the network itself for it, and a note says so.
         geometry: gives the bits.
@@ -49,12 +49,13 @@ def measured_activity(
     Raises:
         CellError: a weight or an input is not a finite number.
     """
-    images = images.to(next(network.parameters()).device, torch.float32)
+    weight = next(network.parameters())
+    images = mapped(images, lambda part: part.to(weight if part.is_floating_point() else weight.device))
 
     def measure(some: nn.Module, kept: Masks, steps: TrainedSteps | None) -> dict[str, LayerActivity]:
         return layer_activities(some, kept, images, geometry, settings, steps)
 
-    return replace(_measured(network, masks, dense, geometry, measure, learned), images=len(images))
+    return replace(_measured(network, masks, dense, geometry, measure, learned), images=size(images))
 
 
 def stored_activity(
@@ -63,11 +64,12 @@ def stored_activity(
     geometry: CrossbarGeometry,
     settings: AnalogSettings = CALIBRATED,
     learned: TrainedSteps | None = None,
+    shape: Batch | None = None,
 ) -> Activity:
     """What cells hold, of weights without images: inputs stay assumed. The dense network's weights are not known."""
 
     def measure(some: nn.Module, kept: Masks, steps: TrainedSteps | None) -> dict[str, LayerActivity]:
-        return weight_activities(some, kept, geometry, settings, steps)
+        return weight_activities(some, kept, geometry, settings, steps, shape)
 
     return _measured(network, masks, None, geometry, measure, learned)
 
@@ -94,7 +96,7 @@ def _measured(
             return replace(
                 measured, pruned=pruned, dense=measure(network, {}, learned), notes=note if masks else ()
             )
-        before = copied(network)
+        before = shadow(network, own=True)
         before.load_state_dict(dense)
         return replace(measured, pruned=pruned, dense=measure(before, {}, None))
     except AnalogError as problem:
@@ -104,7 +106,7 @@ def _measured(
 def measured_cost(
     cost: CostModel,
     network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
+    images: Batch,
     matrices: list[CrossbarMatrix],
     placement: NetworkPlacement,
     masks: Masks,

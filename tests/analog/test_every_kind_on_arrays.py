@@ -1,0 +1,136 @@
+"""Whatever operation multiplies by a weight, lossless arrays compute it: every kind of the account's own tests."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from cimlab.analog.convert import analog_layers
+from cimlab.lab import Lab
+from cimlab.pruning.allocation import PruningError
+from tests.network.test_account import IMAGES, KINDS, Calls
+
+ALL = ("prune.exempt_first=false", "prune.exempt_last=false", "prune.remaining=0.5", "adc=ideal")
+
+
+def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    return Lab(*ALL, "granularity=column_segment")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lossless_arrays_compute_what_the_network_computes(kind: str, lab: Lab) -> None:
+    torch.manual_seed(0)
+    network, weights = KINDS[kind]
+    network = network.eval()
+    with torch.no_grad():
+        arrays = lab.on_arrays(network, {}, IMAGES)
+        assert set(analog_layers(arrays)) == set(weights)
+        assert relative_error(arrays(IMAGES), network(IMAGES)) < 0.03
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("torch's pruning", "weight norm")])
+def test_pruned_weights_are_zero_placed_and_skipped_by_the_arrays(kind: str, lab: Lab) -> None:
+    torch.manual_seed(0)
+    network = copy.deepcopy(KINDS[kind][0]).eval()
+    masks = lab.prune(network, IMAGES)
+    placed = lab.place(network, masks, IMAGES)
+    assert placed.total.weights_left == sum(int(mask.sum()) for mask in masks.values())
+    layers = analog_layers(lab.on_arrays(network, masks, IMAGES))
+    kept = {name: int(layer.mapping.sliced.kept.sum()) for name, layer in layers.items()}
+    assert kept == {name: int(mask.sum()) for name, mask in masks.items()}
+    for layer in layers.values():
+        assert not layer.mapping.sliced.weights[~layer.mapping.sliced.kept].any()
+    compared = lab.cost(network, masks, IMAGES)
+    assert compared.ratios()["energy_j"] < 1
+
+
+def test_a_convolution_called_as_a_function_is_on_arrays_as_the_layer_itself(lab: Lab) -> None:
+    """The same integers, so the same outputs to the last bit but for the bias, which is then added in float32."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+    as_layer = nn.Sequential(layer).eval()
+    as_function = Calls(lambda n, x: F.conv2d(x, n.c.weight, padding=1), c=layer).eval()
+    with torch.no_grad():
+        one, other = (lab.on_arrays(some, {}, IMAGES)(IMAGES) for some in (as_layer, as_function))
+    assert torch.equal(one, other)
+
+
+class Standardised(nn.Conv2d):
+    """Weight standardisation (Qiao et al., arXiv:1903.10520, equation 4)."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        w = self.weight
+        w = (w - w.mean((1, 2, 3), keepdim=True)) / (w.std((1, 2, 3), keepdim=True) + 1e-5)
+        return F.conv2d(input, w, self.bias, self.stride, self.padding)
+
+
+def test_a_computed_weight_is_on_arrays_as_it_is_computed_and_refused_where_its_zeros_move(lab: Lab) -> None:
+    network = nn.Sequential(Standardised(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+    with torch.no_grad():
+        assert relative_error(lab.on_arrays(network, {}, IMAGES)(IMAGES), network(IMAGES)) < 0.03
+    with pytest.raises(PruningError, match=r"weights of 0 .*analog.digital=\[0\]"):
+        lab.prune(network, IMAGES)
+    assert list(Lab(*ALL, "analog.digital=[0]").prune(network, IMAGES)) == ["2"]
+
+
+def test_pruning_whole_outputs_under_weight_norm_is_refused_with_a_mend_that_works() -> None:
+    lab = Lab(*ALL, "granularity=filter")
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 8, 3))).eval()
+    with pytest.raises(PruningError, match="remove_parametrizations"):
+        lab.prune(network, IMAGES)
+    nn.utils.parametrize.remove_parametrizations(network[0], "weight")
+    masks = lab.prune(network, IMAGES)
+    assert torch.isfinite(lab.on_arrays(network, masks, IMAGES)(IMAGES)).all()
+
+
+def test_a_tied_weight_has_one_mask_under_both_names(lab: Lab) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1)).eval()
+    network[2].weight = network[0].weight
+    masks = lab.prune(network, IMAGES)
+    assert list(masks) == ["0", "2"]
+    assert torch.equal(masks["0"], masks["2"])
+    assert torch.equal(network[0].weight != 0, masks["0"])
+    assert lab.place(network, masks, IMAGES).total.weights == 81
+    assert lab.place(network, {"2": masks["2"]}, IMAGES).total == lab.place(network, masks, IMAGES).total
+
+
+def test_layers_left_digital_are_computed_in_floating_point() -> None:
+    network, _ = KINDS["attention"]
+    with torch.no_grad():
+        layers = analog_layers(
+            Lab(*ALL, "analog.digital=[a.in_proj_weight.k]").on_arrays(network, {}, IMAGES)
+        )
+        assert list(layers) == ["patches", "a.in_proj_weight.q", "a.in_proj_weight.v", "a.out_proj"]
+        every = Lab(*ALL, "analog.digital=[patches,a]")
+        with pytest.raises(Exception, match="no weight is left to map"):
+            every.on_arrays(network, {}, IMAGES)
+
+
+def test_numbers_name_layers_and_wrapped_networks_are_opened(lab: Lab) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+    assert list(analog_layers(Lab(*ALL, "analog.digital=[2]").on_arrays(network, {}, IMAGES))) == ["0"]
+    compiled = torch.compile(network, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    for wrapped in (compiled, nn.DataParallel(network)):
+        masks = lab.prune(wrapped, IMAGES)
+        assert list(masks) == ["0", "2"]
+        assert lab.on_arrays(wrapped, masks, IMAGES)(IMAGES).shape == (4, 2, 8, 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_in_another_number_format_keeps_it(dtype: torch.dtype, lab: Lab) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, 3)).to(dtype).eval()
+    images = IMAGES.to(dtype)
+    masks = lab.prune(network, images)
+    found = lab.on_arrays(network, masks, images)(images)
+    assert found.dtype == dtype
+    assert relative_error(found.float(), network(images).float()) < 0.05
+    assert lab.cost(network, masks, images).ratios()["energy_j"] < 1
