@@ -208,10 +208,10 @@ def test_read_noise_differs_from_batch_to_batch() -> None:
         (nn.Sequential(nn.Conv2d(1, 1, 3)), {"digital": ("0",)}, "no Conv2d or Linear layer is left"),
     ],
 )
-def test_a_network_that_cannot_be_mapped_is_refused_by_name(network, change: dict, complaint: str) -> None:
+def test_what_no_batch_shows_how_to_map_is_refused_by_name(network, change: dict, complaint: str) -> None:
     rule = AnalogSettings(**change)
     with pytest.raises(AnalogError, match=complaint):
-        convert(network, {}, CrossbarGeometry(), rule, IdealAdc(), [torch.rand(1, 1, 5, 5)])
+        convert(network, {}, CrossbarGeometry(), rule, IdealAdc(), [])
 
 
 def test_a_layer_left_digital_is_untouched() -> None:
