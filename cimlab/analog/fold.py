@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from cimlab.network.borrowed import borrowed, copied
+from cimlab.network.borrowed import copied
 from cimlab.network.layered import LayeredNetwork
+from cimlab.network.trace import shadow
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -52,8 +53,7 @@ def _pairs(network: nn.Module) -> list[tuple[str, str]]:
     if not any(isinstance(module, _NORMS) for module in network.modules()):
         return []
     try:
-        with borrowed(network):  # a module that keeps something of its input would keep the tracer's stand-in
-            graph = fx.Tracer().trace(network)
+        graph = fx.Tracer().trace(shadow(network))  # a module may keep the proxies that it is given
     except Exception:  # whatever the forward pass makes of a proxy
         return []
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
