@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from cimlab.network.borrowed import copied
+from cimlab.network.borrowed import copied, unmoved_randomness
 from cimlab.network.layered import LayeredNetwork
 from cimlab.network.trace import shadow
 
@@ -53,7 +53,8 @@ def _pairs(network: nn.Module) -> list[tuple[str, str]]:
     if not any(isinstance(module, _NORMS) for module in network.modules()):
         return []
     try:
-        graph = fx.Tracer().trace(shadow(network))  # a module may keep the proxies that it is given
+        with unmoved_randomness(network):
+            graph = fx.Tracer().trace(shadow(network))  # a module may keep the proxies that it is given
     except Exception:  # whatever the forward pass makes of a proxy
         return []
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]

@@ -78,27 +78,14 @@ def _driven(
     row_group_of: Int[Tensor, " rows"],
     geometry: CrossbarGeometry,
 ) -> Bool[Tensor, "groups rows cols"]:
-    """Which wordlines are on while a column is converted: those that any column of the same step needs.
+    """Which wordlines are on while a column is converted: those that any column that shares them needs.
 
-    Lockstep muxes convert n neighbouring columns a step; independent ones each go on to their own next kept
-    column, so that the s-th kept columns of all ADCs of an array share a step.
+    Lockstep muxes convert n neighbouring columns a step, and a step drives rows of its own. Independent muxes step
+    through different columns at a time, so that a row group of an array is driven with one pattern for all of them
+    (`Work.cells` counts so).
     """
-    step = _step_of(converted, geometry)[:, row_group_of]
+    width = geometry.operation_unit[1] if geometry.mux_control == "lockstep" else geometry.logical_cols
+    step = aligned_segments(kept.shape[2], geometry.logical_cols, width).expand(kept.shape)
     needs = torch.zeros(*kept.shape[:2], int(step.max()) + 1, dtype=torch.int32)
     needs = needs.scatter_add_(2, step, kept.int())
     return (needs.gather(2, step) > 0) & converted[:, row_group_of]
-
-
-def _step_of(
-    converted: Bool[Tensor, "groups row_groups cols"], geometry: CrossbarGeometry
-) -> Int[Tensor, "groups row_groups cols"]:
-    cols = converted.shape[2]
-    side_by_side = geometry.operation_unit[1]
-    if geometry.mux_control == "lockstep":
-        return aligned_segments(cols, geometry.logical_cols, side_by_side).expand(converted.shape)
-    arrays = -(-cols // geometry.logical_cols)
-    padded = torch.nn.functional.pad(converted, (0, arrays * geometry.logical_cols - cols))
-    by_adc = padded.unflatten(2, (arrays, geometry.columns_per_adc, side_by_side)).long()
-    turn = (by_adc.cumsum(3) - 1).clamp(min=0)
-    first = torch.arange(arrays).view(1, 1, -1, 1, 1) * geometry.columns_per_adc
-    return (turn + first).flatten(2)[:, :, :cols]
