@@ -253,6 +253,10 @@ def _refuse_unknown(network: nn.Module, weights: list[WeightProduct], patterns: 
     for pattern in patterns:
         if pattern == "*" or any(matches(pattern, name) for name in known):
             continue
-        near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.0)
+        near = difflib.get_close_matches(pattern, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise NetworkError(f"analog.digital=[{pattern}]: no layer or weight is called so{hint}")
+        named = list(dict.fromkeys(weight.name for weight in weights))
+        there = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
+        raise NetworkError(
+            f"analog.digital=[{pattern}]: no layer or weight is called so{hint}; there are {there}"
+        )

@@ -110,7 +110,9 @@ def _called(group: str, choice: str, node: Any) -> str:
     target = node.get("_target_") if isinstance(node, dict) else None
     if isinstance(node, dict) and node.get("file"):
         return Path(str(node["file"])).stem
-    if target is None or target == shipped_target(group, choice):
+    if not isinstance(target, str) or target == shipped_target(
+        group, choice
+    ):  # what is no text is refused later
         return choice
     module, _, name = target.rpartition(".")
     return name if module.startswith(("cimlab.", "torch")) else module.rpartition(".")[2]

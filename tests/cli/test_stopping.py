@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ TRAIN = (sys.executable, "-m", "cimlab", "train", "recipe.epochs=500", "schedule
 def receive(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
     time.sleep(0.01)  # Python handles it between two of its own steps
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Generator[None]:
+    """SIGINT as a terminal's program gets it: a shell starts what it puts in the background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

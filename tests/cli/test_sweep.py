@@ -16,6 +16,7 @@ from cimlab.grids import worker
 from cimlab.grids.planning import make_plan
 from cimlab.records.locks import locked
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.runs.planned import PlannedRun
 
 SMALL = ("recipe.epochs=1", "schedule.epochs=2", "trainer.threads=1", "tracker=none")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -231,7 +232,7 @@ def test_ctrl_c_is_not_lost_where_a_library_fails_on_its_way_out(
         finally:
             raise AttributeError("half-way")
 
-    monkeypatch.setattr(worker, "perform", interrupted)
+    monkeypatch.setattr(PlannedRun, "perform", interrupted)
     path = experiment(tmp_path, granularity="weight,filter")
     plan = make_plan(path, [*SMALL, f"paths.output_dir={tmp_path / 'out'}"])
     session = worker.Session(started=0.0, deadline=None, retry_failed=False)
@@ -303,7 +304,6 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(
     import errno
 
     from cimlab.records.record import RecordError
-    from cimlab.runs.planned import PlannedRun
 
     path = experiment(tmp_path, granularity="weight,filter")
     genuine, calls = PlannedRun.perform, []

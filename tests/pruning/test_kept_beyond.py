@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from cimlab.analog.errors import AnalogError
 from cimlab.lab import Lab
+from cimlab.network.errors import NetworkError
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import kept_beyond
 
@@ -42,6 +42,6 @@ def test_a_lab_warns_where_units_are_too_coarse_and_only_there() -> None:
 
 def test_a_pattern_of_digital_layers_that_matches_none_is_refused() -> None:
     network, images = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 5)), torch.rand(2, 1, 4, 4)
-    with pytest.raises(AnalogError, match="no layer is called head; there are 1, 2"):
+    with pytest.raises(NetworkError, match="no layer or weight is called so; there are 1, 2"):
         Lab("analog.digital=[head]").on_arrays(network, {}, images)
     assert Lab("analog.digital=['2']").on_arrays(network, {}, images)(images).shape == (2, 5)

@@ -229,7 +229,7 @@ def test_a_truncated_checkpoint_is_refused_and_left_as_it_was(
     before = damaged.read_bytes()
     answer = train(f"checkpoint={damaged}")
     assert answer.code == 1
-    assert "truncated, damaged" in one_line(answer.err)
+    assert ("truncated, damaged" if before else "is empty") in one_line(answer.err)
     assert damaged.read_bytes() == before
 
 

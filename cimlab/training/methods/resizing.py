@@ -61,7 +61,7 @@ class SmallFirst(Part):
 def small_side(side: int, settings: Resizing) -> int:
     """Pixels a side of the smaller images.
 
-    >>> small_side(32, Resizing(share=0.5, scale=0.75, )
+    >>> small_side(32, Resizing(share=0.5, scale=0.75))
     24
     """
     return max(1, round(side * settings.scale))
