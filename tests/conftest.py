@@ -71,7 +71,9 @@ sys.addaudithook(keep_checkout)
 
 def places() -> dict[str, tuple[int, int]]:
     """What programs that tests start could leave: top-level names, and files where cimlab writes by itself."""
-    found = {path.name: (0, 0) for path in ROOT.iterdir() if not path.name.startswith(".")}
+    # a refused command may leave a folder with nothing in it, which is nobody's file
+    there = [path for path in ROOT.iterdir() if not path.is_dir() or any(path.iterdir())]
+    found = {path.name: (0, 0) for path in there if not path.name.startswith(".")}
     for folder in ("paper", "outputs", "multirun", "wandb", "data"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file():
