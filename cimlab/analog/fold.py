@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from cimlab.network.borrowed import copied, unmoved_randomness
-from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.layered import LayeredNetwork
 from cimlab.network.trace import shadow
 
@@ -55,7 +54,6 @@ def _pairs(network: nn.Module) -> list[tuple[str, str]]:
         return []
     try:
         with unmoved_randomness(network):
-            with unmoved_randomness(network):
             graph = fx.Tracer().trace(shadow(network))  # a module may keep the proxies that it is given
     except Exception:  # whatever the forward pass makes of a proxy
         return []
