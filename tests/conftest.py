@@ -49,15 +49,17 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def keep_checkout(event: str, arguments: tuple) -> None:
-    """Stop a test, at the line that does it, from opening a file of the checkout for writing.
+    """Stop a test, at the line that does it, from opening a file of the checkout for writing or making a folder there.
 
     Raises:
         AssertionError: which nobody takes for a full disk.
     """
-    if event != "open" or "PYTEST_CURRENT_TEST" not in os.environ:
+    if event not in ("open", "os.mkdir") or "PYTEST_CURRENT_TEST" not in os.environ:
         return
     file, _, flags = arguments
-    if not flags & (os.O_WRONLY | os.O_RDWR) or not isinstance(file, str | bytes | os.PathLike):
+    reads = event == "open" and not flags & (os.O_WRONLY | os.O_RDWR)
+    reads |= event == "os.mkdir" and os.path.isdir(file)  # which is there already, as Hydra's "." is
+    if reads or not isinstance(file, str | bytes | os.PathLike):
         return
     path = Path(os.path.abspath(os.fsdecode(file)))
     if not path.is_relative_to(ROOT) or set(path.parts) & set(CACHES) or path.name.startswith(".coverage"):
@@ -71,9 +73,7 @@ sys.addaudithook(keep_checkout)
 
 def places() -> dict[str, tuple[int, int]]:
     """What programs that tests start could leave: top-level names, and files where cimlab writes by itself."""
-    # a refused command may leave a folder with nothing in it, which is nobody's file
-    there = [path for path in ROOT.iterdir() if not path.is_dir() or any(path.iterdir())]
-    found = {path.name: (0, 0) for path in there if not path.name.startswith(".")}
+    found = {path.name: (0, 0) for path in ROOT.iterdir() if not path.name.startswith(".")}
     for folder in ("paper", "outputs", "multirun", "wandb", "data"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file():

@@ -13,14 +13,16 @@ from cimlab.config.errors import describe
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb")
 
 
-def imported_after(*words: str) -> set[str]:
+def imported_after(*words: str, folder: Path | None = None) -> set[str]:
     """Which heavy packages a fresh process has imported when the command has ended."""
     program = (
         "import sys\nfrom cimlab.cli.main import main\n"
         f"try:\n    main({list(words)!r})\nexcept SystemExit:\n    pass\n"
         f"print('IMPORTED', *[name for name in {HEAVY!r} if name in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=folder
+    )
     return set(answer.stdout.strip().splitlines()[-1].split()[1:])
 
 
@@ -35,8 +37,9 @@ def imported_after(*words: str) -> set[str]:
         ["map", "chip.batch=0"],
     ],
 )
-def test_help_and_refusals_import_nothing_heavy(words: list[str]) -> None:
-    assert imported_after(*words) == set()
+def test_help_and_refusals_import_nothing_heavy_and_leave_nothing(words: list[str], tmp_path: Path) -> None:
+    assert imported_after(*words, folder=tmp_path) == set()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_lists_the_commands(cimlab: Cimlab) -> None:
