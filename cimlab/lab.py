@@ -169,7 +169,7 @@ class Lab:
         matrices, masks = self._matrices(account), _checked(masks, account)
         return measured_cost(
             self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
-            dense, self.geometry, self.config.analog,
+            dense, self.geometry, self.config.analog, account.notes,
         )  # fmt: skip
 
     def on_arrays(self, network: nn.Module, masks: Masks, images: Batch, draw: int = 0) -> nn.Module:

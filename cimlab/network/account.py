@@ -113,6 +113,31 @@ class NetworkAccount:
         """Multiply-accumulates of one image off the arrays."""
         return sum(p.macs for p in (*self.digital, *self.dynamic))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What no price, count of weights or compression holds, in words; empty where everything is on the arrays."""
+        left = []
+        if self.digital:
+            weights = sum(product.weights for product in self.digital)
+            left.append(
+                f"not priced, nor among the weights: {weights:,} digital weights of "
+                f"{_listed([product.name for product in self.digital])}, "
+                f"{sum(product.macs for product in self.digital):,} multiply-accumulates a sample"
+            )
+        if self.dynamic:
+            left.append(
+                f"not priced: products of two activations in {_listed([work.name for work in self.dynamic])}, "
+                f"{sum(work.macs for work in self.dynamic):,} multiply-accumulates a sample"
+            )
+        return tuple(left)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many more."""
+    different = list(dict.fromkeys(names))
+    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+    return ", ".join(different[:3]) + more
+
 
 def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) -> NetworkAccount:
     """Trace the network and sort what it multiplies.

@@ -123,7 +123,8 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
         PruningError: nothing may be pruned.
         NetworkShapeError: the network can't compute the data's images.
     """
-    from cimlab.crossbar.matrix import network_matrices
+    from cimlab.crossbar.matrix import account_matrices, image_batch
+    from cimlab.network.account import account_of
     from cimlab.training.budget import budget_of, prunable_matrices
     from cimlab.training.fit import begin
     from cimlab.training.methods.base import Subject
@@ -132,7 +133,8 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
     begin(config.seed, _threads(config))
     network = parts.build_network()
     shape = (parts.data.in_channels, parts.data.image_size, parts.data.image_size)
-    matrices = network_matrices(network, shape, config.mapping.row_order)
+    account = account_of(network, image_batch(network, shape))
+    matrices = account_matrices(account, config.mapping.row_order)
     return Subject(
         network=network,
         matrices=matrices,
@@ -145,6 +147,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
         seed=config.seed,
         compile=config.trainer.compile,
         devices=config.trainer.devices,
+        notes=account.notes,
     )
 
 

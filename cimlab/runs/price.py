@@ -117,19 +117,20 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         ConfigError and CheckpointError, each one line.
     """
     from cimlab.config.components import Component
-    from cimlab.crossbar.matrix import network_matrices
+    from cimlab.crossbar.matrix import account_matrices, image_batch
     from cimlab.hardware.price import NetworkShape, PrunedNetwork
+    from cimlab.network.account import account_of
 
     granularity = Component("granularity", config.granularity, config.extensions).build()
     network, stored = _network(config)
     shape = (config.input.channels, config.input.size, config.input.size)
     try:
-        matrices = network_matrices(network, shape, config.mapping.row_order)
+        account = account_of(network, image_batch(network, shape))
     except (RuntimeError, ValueError) as problem:
         raise errors.ConfigError(
             f"input: {choices['model']} can't take images of {shape} ({problem})"
         ) from problem
-    matrices = _permuted(stored, matrices)
+    matrices = _permuted(stored, account_matrices(account, config.mapping.row_order))
     layout = NetworkShape(tuple(matrices), granularity.index, config.mapping.placement)
     kept = None if stored is None else stored.masks(network, [m.name for m in matrices])
 
@@ -145,7 +146,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         else f"random, {100 * prune.remaining:g} % of the prunable ones"
         f"{'' if prune.budget == 'weights' else f' in {prune.budget}'} left by {prune.allocation} allocation",
         network=pruned if given is None else lambda _: given,
-        activity=_activities(config, network, kept and kept[0]),
+        activity=_activities(config, network, kept and kept[0], account.notes),
         choices=choices,
         cut=cut_of if given is None else lambda _: (),
     )
@@ -282,7 +283,7 @@ def _random_masks(
 
 
 def _activities(
-    config: MapConfig, network: nn.Module, kept: Masks | None
+    config: MapConfig, network: nn.Module, kept: Masks | None, notes: tuple[str, ...]
 ) -> Callable[[CrossbarGeometry], Activity]:
     """Cell values of stored weights are known, once for every precision; those of random ones, and inputs, are not."""
     from cimlab.crossbar.activity import Activity
@@ -294,7 +295,7 @@ def _activities(
         bits = geometry.weight_bits, geometry.input_bits
         if bits not in found:
             stored = Activity(*bits) if kept is None else stored_activity(network, kept, geometry)
-            found[bits] = replace(stored, input_density=density)
+            found[bits] = replace(stored, input_density=density, notes=(*stored.notes, *notes))
         return found[bits]
 
     return at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,7 @@ def write_record(
     images, _ = next(iter(training.data.train_loader()))
     steps = next((rounding.steps() for rounding in retrained.roundings), None)
     activity = measured_activity(subject.network, images, masks, dense, config.geometry, config.analog, steps)
+    activity = replace(activity, notes=(*activity.notes, *subject.notes))
     accelerator = Accelerator(config.geometry, parts.cost.technology, parts.cost.adc, parts.cost.chip)
     compared = price_placement(subject.matrices, placement, activity, accelerator)
     granularity, file = subject.rule.granularity, planned.record_file

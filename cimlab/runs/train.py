@@ -106,6 +106,8 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
     try:
         subject = subject_of(planned, parts)
         _refuse_impossible(subject, parts)
+        for note in subject.notes if config.trainer.progress != "none" else ():
+            print(f"note: {note}", flush=True)
         if config.trainer.compile:
             subject.network.compile()
         tracker = make_tracker(parts.tracker, planned.run_dir, shown(planned, parts))

@@ -113,6 +113,7 @@ def measured_cost(
     dense: Mapping[str, Tensor] | None,
     geometry: CrossbarGeometry,
     settings: AnalogSettings = CALIBRATED,
+    notes: tuple[str, ...] = (),
 ) -> CostComparison:
     """Measure the network as it is now, and price it where it is placed.
 
@@ -120,7 +121,9 @@ def measured_cost(
         cost: technology, ADC price and chip.
         network, images, masks, dense, geometry, settings: as `measured_activity` takes them.
         matrices, placement: where the weights are.
+        notes: what the price leaves out, as `NetworkAccount.notes` says it.
     """
     activity = measured_activity(network, images, masks, dense, geometry, settings)
+    activity = replace(activity, notes=(*activity.notes, *notes))
     accelerator = Accelerator(geometry, cost.technology, cost.adc, cost.chip)
     return price_placement(matrices, placement, activity, accelerator)

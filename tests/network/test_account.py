@@ -318,3 +318,25 @@ def test_the_account_of_torchvisions_classifiers_closes(name: str) -> None:
     assert not account.digital
     held = sum(p.weights for p in account.on_arrays) + sum(size for _, size in account.without_product)
     assert held == sum(p.numel() for p in network.parameters() if p.ndim > 1)
+
+
+def test_what_no_price_holds_is_said_with_its_amount() -> None:
+    """Attention over 4 tokens of width 8: 4 x 4 scores of 8 products, and as many to weigh the values."""
+    attention = nn.MultiheadAttention(8, 1, batch_first=True).eval()
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention, self.head = attention, nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.attention(x, x, x)[0])
+
+    tokens = torch.rand(1, 4, 8)
+    (dynamic,) = account_of(Block().eval(), tokens).notes
+    assert (
+        dynamic == "not priced: products of two activations in attention, 256 multiply-accumulates a sample"
+    )
+    left, _ = account_of(Block().eval(), tokens, ["head"]).notes
+    assert left.startswith("not priced, nor among the weights: 24 digital weights of head, 96 multiply-acc")
+    assert account_of(nn.Sequential(nn.Linear(4, 2)).eval(), torch.rand(1, 4)).notes == ()

@@ -64,6 +64,7 @@ class Subject:
         seed: of everything.
         compile: whether networks are compiled.
         devices: that share a fit.
+        notes: what its prices leave out, as `NetworkAccount.notes` says it.
         masks: the masks at the time of asking.
     """
 
@@ -78,6 +79,7 @@ class Subject:
     seed: int
     compile: bool = False
     devices: int = 1
+    notes: tuple[str, ...] = ()
     masks: Callable[[], Masks] = dict
 
 
