@@ -22,7 +22,7 @@ HOMES = {
     "model": ("cimlab.models.", "torchvision.models."),
     "data": ("cimlab.data.",),
     "granularity": ("cimlab.pruning.granularities.",),
-    "saliency": ("cimlab.pruning.saliency.",),
+    "saliency": ("cimlab.pruning.saliencies.",),
     "method": ("cimlab.training.methods.",),
     "optimizer": ("torch.optim.",),
     "adc_price": ("cimlab.hardware.adc.",),
@@ -35,7 +35,7 @@ KINDS = {
     "model": ("torch.nn", "Module"),
     "data": ("cimlab.data.base", "ImageDataModule"),
     "granularity": ("cimlab.pruning.granularities.base", "Granularity"),
-    "saliency": ("cimlab.pruning.saliency", "Saliency"),
+    "saliency": ("cimlab.pruning.saliencies.base", "Saliency"),
     "method": ("cimlab.training.methods.base", "Method"),
     "optimizer": ("torch.optim", "Optimizer"),
 }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import PruningRule, layer_weight, make_masks
-from cimlab.pruning.saliency import L2
+from cimlab.pruning.saliencies.l2 import L2
 
 Layers = dict[str, Tensor]
 """Layer name -> a tensor in the shape of its weight."""

@@ -28,7 +28,7 @@ from cimlab.pruning.allocation import (
     per_step,
 )
 from cimlab.pruning.granularities.base import Granularity
-from cimlab.pruning.saliency import Saliency
+from cimlab.pruning.saliencies.base import Saliency
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid, segment_sum
 from cimlab.pruning.allocation import Budget, PruningError, keep_highest
 from cimlab.pruning.masks import Masks, PruningRule, layer_weight, make_masks
-from cimlab.pruning.saliency import L1, L2
+from cimlab.pruning.saliencies.l1 import L1
+from cimlab.pruning.saliencies.l2 import L2
 
 PASSES_PER_UNIT = 4
 """Passes of random pairs for each row (or column) of units: a line meets the lines of each of them about as often."""

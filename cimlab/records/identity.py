@@ -6,8 +6,9 @@ without anyone thinking of it. Records keep the settings that did not count.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -23,16 +24,22 @@ class Counts:
         run: of the run's.
         where: a condition without which it is part of neither, e.g. that training knows the converters.
         within: marks of what lies in the setting, by key.
+        unless: JSON of the value that stands for what runs did before there was such a setting.
     """
 
     dense: bool = True
     run: bool = True
     where: str | None = None
     within: tuple[tuple[str, Counts], ...] = field(default=())
+    unless: str | None = None
 
-    def in_phase(self, phase: Phase, known: frozenset[str]) -> bool:
-        """Whether it counts for the dense network or the run, under the conditions that hold."""
-        return (self.dense if phase == "dense" else self.run) and (self.where is None or self.where in known)
+    def takes(self, value: Any, phase: Phase, known: frozenset[str]) -> bool:
+        """Whether a value counts for the dense network or the run, under the conditions that hold."""
+        if not (self.dense if phase == "dense" else self.run):
+            return False
+        if self.where is not None and self.where not in known:
+            return False
+        return self.unless is None or json.dumps(value, sort_keys=True) != self.unless
 
 
 ALWAYS = Counts()
@@ -49,7 +56,12 @@ def only_where(condition: str) -> Counts:
 
 def within(mark: Counts = ALWAYS, **keys: Counts) -> Counts:
     """A mark, with those of keys inside."""
-    return Counts(mark.dense, mark.run, mark.where, tuple(sorted(keys.items())))
+    return replace(mark, within=tuple(sorted(keys.items())))
+
+
+def unless(before: Any, mark: Counts = ALWAYS) -> Counts:
+    """A setting that came after runs were committed: `before` is what they did, and leaves their identity as it was."""
+    return replace(mark, unless=json.dumps(before, sort_keys=True))
 
 
 @cache
@@ -84,7 +96,7 @@ def selector(mark: Counts, schema: type | None, phase: Phase, known: frozenset[s
         for key, own in value.items():
             own_mark, own_schema = fields.get(key, (ALWAYS, None))
             own_mark = inside.get(key, own_mark)
-            if own_mark.in_phase(phase, known):
+            if own_mark.takes(own, phase, known):
                 kept[key] = selector(own_mark, own_schema, phase, known)(own)
         return kept
 

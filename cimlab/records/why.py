@@ -45,7 +45,7 @@ def differences(one: RunRecord, other: RunRecord) -> list[Difference]:
             key,
             own.get(key),
             others.get(key),
-            _counts(key, one) or _counts(key, other) if known else None,
+            (key in own and _counts(key, one)) or (key in others and _counts(key, other)) if known else None,
         )
         for key in sorted({*own, *others})
         if key not in own or key not in others or own[key] != others[key]

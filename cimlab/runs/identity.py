@@ -44,9 +44,9 @@ def identity_of(plain: Mapping[str, Any], text_of: Remembered | None = None) -> 
     for key, (mark, schema) in marks(TrainConfig).items():
         if plain.get(key) is None:
             continue
-        if mark.in_phase("run", known):
+        if mark.takes(plain[key], "run", known):
             run[key] = text_of(plain[key], selector(mark, schema, "run", known))
-        if mark.in_phase("dense", known):
+        if mark.takes(plain[key], "dense", known):
             dense[key] = text_of(plain[key], selector(mark, schema, "dense", known))
     if plain.get("checkpoint") is not None:
         run["checkpoint"] = canonical(file_hash(Path(plain["checkpoint"])))

@@ -26,7 +26,7 @@ from cimlab.crossbar.matrix import network_matrices
 from cimlab.models.resnet18 import resnet18
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import Masks, PruningRule, make_masks
-from cimlab.pruning.saliency import L1
+from cimlab.pruning.saliencies.l1 import L1
 
 CHOICES = Path(__file__).parents[2] / "conf" / "granularity"
 BATCH = 128

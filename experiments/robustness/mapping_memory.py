@@ -29,7 +29,7 @@ def map_network(name: str) -> tuple[float, int, int]:
     from cimlab.pruning.allocation import Budget
     from cimlab.pruning.granularities.operation_unit import OperationUnit
     from cimlab.pruning.masks import PruningRule, make_masks
-    from cimlab.pruning.saliency import L2
+    from cimlab.pruning.saliencies.l2 import L2
 
     torch.manual_seed(0)
     start = time.perf_counter()

@@ -31,7 +31,7 @@ from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 from cimlab.pruning.masks import PruningRule
-from cimlab.pruning.saliency import L2
+from cimlab.pruning.saliencies.l2 import L2
 from cimlab.training.methods.base import Arrays, Subject
 from cimlab.training.methods.lsq import Lsq
 from cimlab.training.methods.ste import Ste

@@ -9,7 +9,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.pruning.admm import Admm
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import PruningRule
-from cimlab.pruning.saliency import Random
+from cimlab.pruning.saliencies.random import Random
 from tests.pruning.cases import ALL, network_of
 
 VIEWS = [CrossbarMatrix("0", (8, 16)), CrossbarMatrix("1", (4, 3, 3, 3))]

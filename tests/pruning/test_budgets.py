@@ -12,7 +12,7 @@ from cimlab.hardware.attribution import step_energy
 from cimlab.pruning.allocation import Budget, PruningError
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 from cimlab.pruning.masks import PruningRule, make_masks
-from cimlab.pruning.saliency import L2
+from cimlab.pruning.saliencies.l2 import L2
 
 
 @pytest.fixture(scope="module")

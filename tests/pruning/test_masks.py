@@ -23,7 +23,10 @@ from cimlab.pruning.masks import (
     make_masks,
     weights_left,
 )
-from cimlab.pruning.saliency import L1, L2, Random, Taylor
+from cimlab.pruning.saliencies.l1 import L1
+from cimlab.pruning.saliencies.l2 import L2
+from cimlab.pruning.saliencies.random import Random
+from cimlab.pruning.saliencies.taylor import Taylor
 from tests.crossbar import reference
 from tests.crossbar.strategies import generator
 from tests.pruning.cases import ALL, GRANULARITY_FILES, fitting_geometries, layer_lists, network_of

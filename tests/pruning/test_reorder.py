@@ -13,7 +13,8 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import PruningRule, make_masks
 from cimlab.pruning.reorder import Lines, Reordered, exchange, reorder
-from cimlab.pruning.saliency import L1, L2
+from cimlab.pruning.saliencies.l1 import L1
+from cimlab.pruning.saliencies.l2 import L2
 from tests.crossbar.strategies import generator
 from tests.pruning.cases import ALL, GRANULARITY_FILES, network_of
 

@@ -2,13 +2,19 @@
 
 import pytest
 import torch
+import yaml
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cimlab.crossbar.units import UnitGrid
-from cimlab.pruning.saliency import L1, L2, Random, Saliency, Taylor
+from cimlab.pruning.saliencies.base import Saliency
+from cimlab.pruning.saliencies.l1 import L1
+from cimlab.pruning.saliencies.l2 import L2
+from cimlab.pruning.saliencies.random import Random
+from cimlab.pruning.saliencies.taylor import Taylor
 from tests.crossbar.strategies import generator, geometries, matrices
-from tests.pruning.cases import ALL
+from tests.pruning.cases import ALL, ROOT
 
 
 @st.composite
@@ -52,6 +58,24 @@ def test_ragged_units_compare(saliency: Saliency, cut: tuple[UnitGrid, torch.Ten
     equal = torch.full_like(weights, 0.5)
     scores = saliency.unit_scores(-equal, equal, grid, generator(0))
     torch.testing.assert_close(scores, torch.full_like(scores, 0.5))
+
+
+@pytest.mark.parametrize("choice", sorted(file.stem for file in (ROOT / "conf" / "saliency").glob("*.yaml")))
+@settings(max_examples=20, deadline=None)
+@given(cut=cuts())
+def test_every_saliency_in_conf_scores_every_unit_and_touches_nothing(
+    choice: str, cut: tuple[UnitGrid, torch.Tensor, torch.Tensor]
+) -> None:
+    grid, weights, importance = cut
+    saliency = instantiate(yaml.safe_load((ROOT / "conf" / "saliency" / f"{choice}.yaml").read_text()))
+    before = weights.clone()
+    scores, again = (saliency.unit_scores(weights, importance, grid, generator(7)) for _ in range(2))
+    assert scores.shape == (len(weights), grid.unit_rows, grid.unit_cols)
+    assert scores.isfinite().all()
+    assert torch.equal(scores, again)
+    assert torch.equal(weights, before)
+    if not saliency.needs_gradients:
+        assert torch.equal(scores, saliency.unit_scores(weights, None, grid, generator(7)))
 
 
 def test_taylor_refuses_to_guess_gradients() -> None:

@@ -14,6 +14,7 @@ from cimlab.records.identity import (
     only_where,
     selector,
     uncounted,
+    unless,
     within,
 )
 
@@ -74,6 +75,19 @@ def test_a_setting_without_a_mark_is_part_of_the_identity_and_a_mark_takes_it_ou
     select = selector(ALWAYS, Wider, "run", NOTHING)
     assert select({"new": 1}) != select({"new": 2})
     assert select({"quiet": 1}) == select({"quiet": 2})
+
+
+def test_a_setting_that_came_later_keeps_the_runs_that_did_as_it_now_says() -> None:
+    @dataclass
+    class Later(Machine):
+        new: Annotated[int | None, unless(None)] = None
+
+    select = selector(ALWAYS, Later, "run", NOTHING)
+    before = {"precision": "16"}
+    assert select({**before, "new": None}) == select(before)
+    assert select({**before, "new": 0}) != select(before)
+    assert select({**before, "new": 1}) != select({**before, "new": 2})
+    assert uncounted({**before, "new": None}, Later, NOTHING) == ["new"]
 
 
 @pytest.mark.parametrize("phase", ["dense", "run"])

@@ -15,7 +15,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 from cimlab.pruning.masks import PruningRule
-from cimlab.pruning.saliency import L2
+from cimlab.pruning.saliencies.l2 import L2
 from cimlab.pruning.schedules import cubic_events
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training.module import Classifier

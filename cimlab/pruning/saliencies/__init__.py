@@ -1,0 +1,1 @@
+"""One file a saliency: how much a unit matters."""

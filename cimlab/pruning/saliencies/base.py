@@ -1,0 +1,46 @@
+"""How much a unit matters: one number per unit, from the current weights (and gradients, for Taylor).
+
+Every score is a mean over the unit's weights, so that ragged edge units compare with whole ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cimlab.crossbar.units import UnitGrid
+
+
+class Saliency(ABC):
+    """A rule that scores units; larger is kept longer."""
+
+    needs_gradients = False
+    additive_power = 1
+    """Scores to this power, times the weights of their units, may be added up."""
+
+    @abstractmethod
+    def unit_scores(
+        self,
+        weights: Float[Tensor, "groups rows cols"],
+        importance: Float[Tensor, "groups rows cols"] | None,
+        grid: UnitGrid,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "groups unit_rows unit_cols"]:
+        """Scores of all units of one layer.
+
+        Args:
+            weights: the crossbar matrix.
+            importance: mean of |w dL/dw| over batches, if `needs_gradients`.
+            grid: the units.
+            generator: source of randomness, seeded by the run.
+        """
+
+
+def unit_mean(
+    values: Float[Tensor, "groups rows cols"], grid: UnitGrid
+) -> Float[Tensor, "groups unit_rows unit_cols"]:
+    """The mean over each unit, whatever its size."""
+    return grid.reduce(values) / grid.sizes().to(values.device)

@@ -1,0 +1,17 @@
+"""taylor: mean |w dL/dw| of a unit."""
+
+from dataclasses import dataclass
+
+from cimlab.pruning.saliencies.base import Saliency, unit_mean
+
+
+@dataclass(frozen=True)
+class Taylor(Saliency):
+    """Mean |w dL/dw|, averaged over batches (Molchanov et al., CVPR 2019, first order)."""
+
+    needs_gradients = True
+
+    def unit_scores(self, weights, importance, grid, generator):
+        if importance is None:
+            raise ValueError("saliency taylor needs |w dL/dw| of some batches, and none were given")
+        return unit_mean(importance, grid)
