@@ -19,6 +19,7 @@ from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import BasicBlock, CifarResNet
 from cimlab.models.torchvision import torchvision_model
 from cimlab.models.vgg import vgg8, vgg16
+from cimlab.models.wide_resnet import WideBlock, WideResNet
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 CLAIM = re.compile(
@@ -42,6 +43,18 @@ def resnet_cifar_parameters(depth: int) -> int:
     return conv_stack([3, 16] + [16] * 2 * n + [32] * 2 * n + [64] * 2 * n) + 64 * 10 + 10
 
 
+def wide_resnet_parameters(depth: int, width: int) -> int:
+    """Zagoruyko and Komodakis 2016 table 1: a stem, 2n convolutions a stage and its 1x1 projection, a linear layer.
+
+    Each norm stands behind one convolution of stem and blocks; projections have none.
+    """
+    n = (depth - 4) // 6
+    stages = [16 * width, 32 * width, 64 * width]
+    body = conv_stack([3, 16] + [channels for channels in stages for _ in range(2 * n)])
+    projections = sum(before * after for before, after in pairwise([16, *stages]))
+    return body + projections + stages[-1] * 10 + 10
+
+
 VGG8_CONVS = conv_stack([3, 128, 128, 256, 256, 512, 512])
 VGG16_CONVS = conv_stack([3, *[64] * 2, *[128] * 2, *[256] * 3, *[512] * 6])
 HALF_VGG8 = conv_stack([3, 64, 64, 128, 128, 256, 256]) + (4096 + 1) * 512 + (512 + 1) * 10
@@ -51,9 +64,19 @@ SMALL_MODELS = [
     ("resnet32", partial(CifarResNet, depth=32), 32, resnet_cifar_parameters(32), 464_154),
     ("resnet56", partial(CifarResNet, depth=56), 32, resnet_cifar_parameters(56), 853_018),
     ("vgg8_half", partial(vgg8, width=0.5), 32, HALF_VGG8, None),
+    (
+        "vgg8_half_pooled",
+        partial(vgg8, width=0.5, classifier="pooled"),
+        32,
+        conv_stack([3, 64, 64, 128, 128, 256, 256]) + 256 * 10 + 10,
+        None,
+    ),
     ("vgg8_pooled", partial(vgg8, classifier="pooled"), 32, VGG8_CONVS + 512 * 10 + 10, None),
+    ("wrn16_2", partial(WideResNet, depth=16, width=2), 32, wide_resnet_parameters(16, 2), 691_674),
 ]
 BIG_MODELS = [
+    ("wrn16_4", partial(WideResNet, depth=16, width=4), 32, wide_resnet_parameters(16, 4), 2_748_890),
+    ("wrn28_10", partial(WideResNet, depth=28, width=10), 32, wide_resnet_parameters(28, 10), 36_479_194),
     ("vgg8", vgg8, 32, VGG8_CONVS + (8192 + 1) * 1024 + (1024 + 1) * 10, None),
     # published with the convolutions' biases, one for each channel, which this network leaves to batch norm
     ("vgg16", vgg16, 32, VGG16_CONVS + 512 * 10 + 10, 14_728_266 - (2 * 64 + 2 * 128 + 3 * 256 + 6 * 512)),
@@ -130,6 +153,18 @@ def test_every_mapped_layer_is_called_once_as_a_module(
     assert set(called) == {m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 
+def test_a_wide_block_projects_the_activated_input_and_only_where_channels_change() -> None:
+    torch.manual_seed(0)
+    wider = WideBlock(in_channels=8, out_channels=16, stride=2).eval()
+    x = torch.randn(2, 8, 6, 6)
+    nn.init.zeros_(wider.conv2.weight)
+    assert wider.projection is not None
+    torch.testing.assert_close(wider(x), wider.projection(wider.norm1(x).relu()))
+    same = WideBlock(in_channels=8, out_channels=8, stride=1).eval()
+    nn.init.zeros_(same.conv2.weight)
+    assert torch.equal(same(x), x)
+
+
 def test_option_a_shortcut_subsamples_and_pads_channels_with_zeros() -> None:
     block = BasicBlock(in_channels=16, out_channels=32, stride=2)
     x = torch.randn(2, 16, 6, 6)
@@ -157,7 +192,8 @@ def test_config_builds_the_network_its_first_line_claims(path: Path) -> None:
 
 
 def test_every_family_has_a_config() -> None:
-    assert {path.stem for path in CONFIGS} >= {"digits_cnn", "torchvision", *(m[0] for m in BIG_MODELS)}
+    named = {m[0] for m in SMALL_MODELS + BIG_MODELS} - {"vgg8_pooled"}
+    assert {path.stem for path in CONFIGS} >= {"digits_cnn", *named}
 
 
 @pytest.mark.parametrize(
@@ -166,6 +202,9 @@ def test_every_family_has_a_config() -> None:
         (CifarResNet, {"depth": 21}, "depth=21 is not allowed; use 6n"),
         (CifarResNet, {"depth": 2}, "depth=2 is not allowed; use 6n"),
         (resnet18, {"stem": "mnist"}, "stem='mnist' is not allowed; use one of cifar, imagenet"),
+        (WideResNet, {"depth": 20, "width": 4}, "depth=20 is not allowed; use 6n"),
+        (WideResNet, {"depth": 4, "width": 4}, "depth=4 is not allowed; use 6n"),
+        (WideResNet, {"depth": 16, "width": 0}, "width=0 is not allowed; use a whole number"),
         (vgg8, {"width": 0}, "width=0 is not allowed; use a positive number"),
         (vgg8, {"width": float("nan")}, "width=nan is not allowed"),
         (vgg8, {"width": "half"}, "width='half' is not allowed"),
@@ -190,6 +229,7 @@ def test_bad_options_are_refused_in_one_clear_line(
     "build",
     [
         partial(CifarResNet, depth=20),
+        partial(WideResNet, depth=16, width=2),
         partial(resnet18, stem="cifar"),
         vgg8,
         vgg16,
