@@ -14,12 +14,14 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from cimlab.models.compact_transformer import Attention, CompactTransformer
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import BasicBlock, CifarResNet
 from cimlab.models.torchvision import torchvision_model
 from cimlab.models.vgg import vgg8, vgg16
 from cimlab.models.wide_resnet import WideBlock, WideResNet
+from cimlab.network.account import account_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 CLAIM = re.compile(
@@ -55,6 +57,15 @@ def wide_resnet_parameters(depth: int, width: int) -> int:
     return body + projections + stages[-1] * 10 + 10
 
 
+def transformer_parameters(layers: int, width: int, hidden: int, kernels: int, tokens: int) -> int:
+    """Hassani et al. 2021 section 3: tokenizer without biases, positions, layers of two norms, pooling, last layer."""
+    attention = 3 * width**2 + width**2 + width
+    layer = 2 * 2 * width + attention + width * hidden + hidden + hidden * width + width
+    return kernels + tokens * width + layers * layer + 2 * width + (width + 1) + (width + 1) * 10
+
+
+CCT2 = partial(CompactTransformer, layers=2, heads=2, channels=128, hidden=128, convolutions=2)
+CCT7 = partial(CompactTransformer, layers=7, heads=4, channels=256, hidden=512, convolutions=1)
 VGG8_CONVS = conv_stack([3, 128, 128, 256, 256, 512, 512])
 VGG16_CONVS = conv_stack([3, *[64] * 2, *[128] * 2, *[256] * 3, *[512] * 6])
 HALF_VGG8 = conv_stack([3, 64, 64, 128, 128, 256, 256]) + (4096 + 1) * 512 + (512 + 1) * 10
@@ -63,6 +74,7 @@ SMALL_MODELS = [
     ("resnet20", partial(CifarResNet, depth=20), 32, resnet_cifar_parameters(20), 269_722),
     ("resnet32", partial(CifarResNet, depth=32), 32, resnet_cifar_parameters(32), 464_154),
     ("resnet56", partial(CifarResNet, depth=56), 32, resnet_cifar_parameters(56), 853_018),
+    ("cct2_3x2", CCT2, 32, transformer_parameters(2, 128, 128, 9 * (3 * 64 + 64 * 128), 8 * 8), None),
     ("vgg8_half", partial(vgg8, width=0.5), 32, HALF_VGG8, None),
     (
         "vgg8_half_pooled",
@@ -77,6 +89,7 @@ SMALL_MODELS = [
 BIG_MODELS = [
     ("wrn16_4", partial(WideResNet, depth=16, width=4), 32, wide_resnet_parameters(16, 4), 2_748_890),
     ("wrn28_10", partial(WideResNet, depth=28, width=10), 32, wide_resnet_parameters(28, 10), 36_479_194),
+    ("cct7_3x1", CCT7, 32, transformer_parameters(7, 256, 512, 9 * 3 * 256, 16 * 16), None),
     ("vgg8", vgg8, 32, VGG8_CONVS + (8192 + 1) * 1024 + (1024 + 1) * 10, None),
     # published with the convolutions' biases, one for each channel, which this network leaves to batch norm
     ("vgg16", vgg16, 32, VGG16_CONVS + 512 * 10 + 10, 14_728_266 - (2 * 64 + 2 * 128 + 3 * 256 + 6 * 512)),
@@ -165,6 +178,46 @@ def test_a_wide_block_projects_the_activated_input_and_only_where_channels_chang
     assert torch.equal(same(x), x)
 
 
+@pytest.mark.parametrize(
+    ("build", "parameters", "macs", "dynamic"),
+    [
+        (CCT2, 0.284e6, 0.033e9, 2 * 2 * 64**2 * 128 + 64 * 128),
+        (CCT7, 3.760e6, 0.947e9, 7 * 2 * 256**2 * 256 + 256 * 256),
+    ],
+)
+def test_compact_transformers_have_the_published_size_and_their_attention_is_seen(
+    build: Callable[..., nn.Module], parameters: float, macs: float, dynamic: int
+) -> None:
+    """The table of the authors' repository, to its three digits; it leaves out what attention multiplies."""
+    with torch.device("meta"):
+        model = build(num_classes=10, in_channels=3).eval()
+    account = account_of(model, torch.empty(1, 3, 32, 32, device="meta"))
+    assert count_parameters(model) == pytest.approx(parameters, abs=500)
+    assert sum(work.macs for work in account.on_arrays) == pytest.approx(macs, abs=0.5e6)
+    assert sum(work.macs for work in account.dynamic) == dynamic
+    assert [name for name, _ in account.without_product] == ["classifier.positional_emb"]
+
+
+def test_a_compact_transformer_attends_as_written_out() -> None:
+    torch.manual_seed(0)
+    attention = Attention(channels=8, heads=2, dropout=0.5).eval()
+    tokens = torch.randn(3, 5, 8)
+    query, key, value = attention.qkv(tokens).chunk(3, dim=-1)
+    heads = []
+    for part in (slice(0, 4), slice(4, 8)):
+        scores = query[..., part] @ key[..., part].transpose(1, 2) / 4**0.5
+        heads.append(scores.softmax(-1) @ value[..., part])
+    torch.testing.assert_close(attention(tokens), attention.proj(torch.cat(heads, -1)))
+
+
+def test_a_compact_transformer_says_which_image_size_it_was_built_for() -> None:
+    with torch.device("meta"):
+        model = CCT2(num_classes=10, in_channels=1, image_size=8)
+        assert model(torch.empty(2, 1, 8, 8)).shape == (2, 10)
+        with pytest.raises(ValueError, match="images of 32 x 32 do not fit image_size=8"):
+            model(torch.empty(2, 1, 32, 32))
+
+
 def test_option_a_shortcut_subsamples_and_pads_channels_with_zeros() -> None:
     block = BasicBlock(in_channels=16, out_channels=32, stride=2)
     x = torch.randn(2, 16, 6, 6)
@@ -205,6 +258,9 @@ def test_every_family_has_a_config() -> None:
         (WideResNet, {"depth": 20, "width": 4}, "depth=20 is not allowed; use 6n"),
         (WideResNet, {"depth": 4, "width": 4}, "depth=4 is not allowed; use 6n"),
         (WideResNet, {"depth": 16, "width": 0}, "width=0 is not allowed; use a whole number"),
+        (CCT2, {"heads": 3}, "heads=3 don't share channels=128 evenly"),
+        (CCT2, {"attention_dropout": 1.0}, "attention_dropout=1.0 is not allowed; use a share"),
+        (CCT2, {"convolutions": 0}, "convolutions=0 is not allowed; use a whole number"),
         (vgg8, {"width": 0}, "width=0 is not allowed; use a positive number"),
         (vgg8, {"width": float("nan")}, "width=nan is not allowed"),
         (vgg8, {"width": "half"}, "width='half' is not allowed"),
@@ -230,6 +286,7 @@ def test_bad_options_are_refused_in_one_clear_line(
     [
         partial(CifarResNet, depth=20),
         partial(WideResNet, depth=16, width=2),
+        CCT2,
         partial(resnet18, stem="cifar"),
         vgg8,
         vgg16,
