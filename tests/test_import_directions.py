@@ -38,7 +38,7 @@ FLOORS = {
     "hardware": floor("network crossbar records hardware", "torch"),
     "analog": floor("network crossbar analog", "torch"),
     "models": floor("models", "torch torchvision"),
-    "data": floor("data", "torch torchvision pytorch_lightning"),
+    "data": floor("data", "torch torchvision"),
     "records": floor("records"),
     "reporting": floor("records pruning reporting"),  # pruning: how a granularity looks stands in its file
     "training": floor(
@@ -55,7 +55,7 @@ FLOORS = {
     ),
     "lab": floor("network crossbar pruning hardware analog training config runs", "torch hydra"),
     "grids": floor("records config runs grids", "hydra omegaconf"),
-    "cli": floor(EVERYTHING, "torch torchvision pytorch_lightning hydra omegaconf"),
+    "cli": floor(EVERYTHING, "torch torchvision hydra omegaconf"),
     # the other files that stand beside the packages; errors are everybody's
     "errors": floor(""),
     "__init__": floor(""),

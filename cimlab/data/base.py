@@ -7,19 +7,15 @@ from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Int64
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from cimlab.data.errors import DataError, DataSettingError, require_at_least
+from cimlab.data.errors import DataSettingError, require_at_least
 from cimlab.data.loader import Batch
 from cimlab.data.seeding import stratified_split
 
-# Autocast rounds the first layer's input to this dtype anyway; every other precision takes float32.
-INPUT_DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageDataModule(LightningDataModule):
+class ImageDataModule:
     """Train, validation and test batches of one set of square images.
 
     data_dir: the folder that holds the data; sets that carry or make their own images leave it alone.
@@ -44,10 +40,10 @@ class ImageDataModule(LightningDataModule):
     device: torch.device = field(init=False, default=torch.device("cpu"))
     dtype: torch.dtype = field(init=False, default=torch.float32)
     part: tuple[int, int] = field(init=False, default=(0, 1))
+    """The r-th of n equal parts of every batch, for one of n devices."""
     feeds_several_devices = False
 
     def __post_init__(self) -> None:
-        super().__init__()
         require_at_least("batch_size", self.batch_size, 1)
         require_at_least("eval_batch_size", self.eval_batch_size, 1)
         require_at_least("validation_size", self.validation_size, 0)
@@ -57,16 +53,11 @@ class ImageDataModule(LightningDataModule):
         """Batches from now on live on `device`, their images in `dtype`."""
         self.device, self.dtype = torch.device(device), dtype
 
-    def follow_trainer(self) -> None:
-        """Takes device, dtype and this process's part of every batch from the trainer, if one is attached.
-        Refuses several devices where the set can't feed them."""
-        if self.trainer is None:
-            return
-        devices = self.trainer.world_size
-        if devices > 1 and not self.feeds_several_devices:
-            raise DataError(f"{type(self).__name__} feeds one device, not {devices}; use trainer.devices=1")
-        self.part = (self.trainer.global_rank, devices)
-        self.to(self.trainer.strategy.root_device, INPUT_DTYPES.get(self.trainer.precision, torch.float32))
+    def prepare_data(self) -> None:
+        """Makes sure that the data are there and whole, and learns their facts."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads what a stage needs: test images only for "test" or None."""
 
     def split_validation(
         self, labels: Int64[Tensor, " n"]
@@ -88,9 +79,6 @@ class ImageDataModule(LightningDataModule):
         """Validation batches, in order."""
         raise NotImplementedError
 
-    def train_dataloader(self) -> Iterable[Batch]:
-        return self.train_loader()
-
-    def val_dataloader(self) -> Iterable[Batch] | list[Iterable[Batch]]:
-        """Validation batches, or [] (Lightning then skips validation) where validation_size is 0."""
-        return self.validation_loader() if self.validation_size else []
+    def test_loader(self) -> Iterable[Batch]:
+        """Test batches, in order; used once, at the end of a run."""
+        raise NotImplementedError

@@ -164,18 +164,13 @@ class ImageFolder(ImageDataModule):
             "test": test,
         }
 
-    def setup(self, stage: str | None = None) -> None:
-        """Takes device and dtype from the trainer; files are read batch by batch."""
-        self.follow_trainer()
-
     def train_loader(self) -> FolderLoader:
         return FolderLoader(self, self._samples["train"], training=True)
 
     def validation_loader(self) -> FolderLoader:
         return FolderLoader(self, self._samples["validation"], training=False)
 
-    def test_dataloader(self) -> FolderLoader:
-        """Test batches, in order; used once, at the end of a run."""
+    def test_loader(self) -> FolderLoader:
         return FolderLoader(self, self._samples["test"], training=False)
 
 

@@ -34,7 +34,6 @@ class ResidentDataModule(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Loads what the stage needs, once, and places it: test images only for "test" or None."""
-        self.follow_trainer()
         if stage in ("fit", "validate", None) and "train" not in self._parts:
             images, labels = self.load(train=True)
             train, validation = self.split_validation(labels)
@@ -57,8 +56,7 @@ class ResidentDataModule(ImageDataModule):
     def validation_loader(self) -> BatchLoader:
         return self._loader("validation", self.eval_batch_size, None)
 
-    def test_dataloader(self) -> BatchLoader:
-        """Test batches, in order; used once, at the end of a run."""
+    def test_loader(self) -> BatchLoader:
         return self._loader("test", self.eval_batch_size, None)
 
     def _loader(self, part: str, batch_size: int, augmentation: Augmentation | None) -> BatchLoader:

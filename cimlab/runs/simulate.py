@@ -388,7 +388,7 @@ def _finite(ratio: float) -> float | None:
 def _test_batches(data: ImageDataModule, images: int | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Test batches, the first `images` of them."""
     left = images
-    for pixels, labels in data.test_dataloader():
+    for pixels, labels in data.test_loader():
         yield pixels[:left], labels[:left]
         if left is not None:
             left -= len(labels[:left])

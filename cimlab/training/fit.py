@@ -19,6 +19,7 @@ from cimlab.data.base import ImageDataModule
 from cimlab.network.stored import not_finite
 from cimlab.training import checkpoints
 from cimlab.training.callbacks import EpochReport, Judge, SeedEpochs
+from cimlab.training.feed import Feed
 from cimlab.training.learning_rate import RateCurve, dense_curve
 from cimlab.training.methods.base import Part, PhaseName
 from cimlab.training.module import Classifier, OptimizerFactory, TrainingError
@@ -139,7 +140,7 @@ def fit(
     smoothing = training.recipe.label_smoothing
     module = Classifier(network, training.optimizer_factory, phase.curve, smoothing, parts)
     seat.ready()
-    trainer.fit(module, datamodule=training.data, ckpt_path=seat.resume, weights_only=True)
+    trainer.fit(module, datamodule=Feed(training.data), ckpt_path=seat.resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     broken = not_finite(network.state_dict())
@@ -169,13 +170,14 @@ def accuracies(
     if rounding is not None:
         module.quantisers = rounding
     trainer = _trainer(training.trainer, 1, [], False, folder, None)
+    feed = Feed(training.data)
     accuracy = {}
     for phase, weights in phases.items():
         network.load_state_dict(weights)
         metrics = {}
         if training.data.validation_size:
-            metrics |= trainer.validate(module, datamodule=training.data, verbose=False)[0]
-        metrics |= trainer.test(module, datamodule=training.data, verbose=False)[0]
+            metrics |= trainer.validate(module, datamodule=feed, verbose=False)[0]
+        metrics |= trainer.test(module, datamodule=feed, verbose=False)[0]
         accuracy[phase] = {
             name.removeprefix("accuracy/"): value
             for name, value in metrics.items()

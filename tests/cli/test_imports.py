@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Cimlab
 
 from cimlab.models.digits_cnn import digits_cnn
 
@@ -56,6 +57,20 @@ def ran(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_command_that_asks_imports_nothing_that_trains(words: list[str], tmp_path: Path) -> None:
     done = ran(CODE.format(words=words, heavy=HEAVY), tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_simulation_imports_nothing_that_trains(tmp_path: Path) -> None:
+    torch.save(digits_cnn(num_classes=10, in_channels=1).state_dict(), tmp_path / "weights.pt")
+    words = ["simulate", "checkpoint=weights.pt", "model=digits_cnn", "data=digits", "images=8", "draws=1"]
+    done = ran(CODE.format(words=words, heavy=HEAVY), tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_report_prices_runs_and_imports_nothing_that_trains(train: Cimlab, tmp_path: Path) -> None:
+    assert train("granularity=column_segment").code == 0
+    done = ran(CODE.format(words=["report", ".", "-o", "report.html"], heavy=HEAVY), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "F3. Energy per image by component, dense and pruned" in (tmp_path / "report.html").read_text()
 
 
 def test_a_lab_imports_nothing_that_trains(tmp_path: Path) -> None:

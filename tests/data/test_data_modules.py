@@ -22,6 +22,7 @@ from cimlab.data.digits import Digits
 from cimlab.data.errors import DataError
 from cimlab.data.fake import FakeImages
 from cimlab.data.image_folder import ImageFolder, SeededImages, _test_transform
+from cimlab.training.feed import Feed
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
@@ -120,7 +121,7 @@ class TestContract:
         shape = (module.in_channels, module.image_size, module.image_size)
         assert len(module.mean) == len(module.std) == module.in_channels
         module.setup()
-        for batches in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
+        for batches in (module.train_loader(), module.validation_loader(), module.test_loader()):
             images, labels = contents(batches)
             assert images.shape[1:] == shape
             assert images.dtype == torch.float32
@@ -138,13 +139,15 @@ class TestContract:
         if make is fake:
             pytest.skip("its images are made from the seed")
         first, second = (ready(make(cifar_tree, seed=seed)) for seed in (0, 1))
-        assert torch.equal(contents(first.test_dataloader())[0], contents(second.test_dataloader())[0])
-        assert not torch.equal(contents(first.val_dataloader())[0], contents(second.val_dataloader())[0])
+        assert torch.equal(contents(first.test_loader())[0], contents(second.test_loader())[0])
+        assert not torch.equal(
+            contents(first.validation_loader())[0], contents(second.validation_loader())[0]
+        )
 
     def test_validation_has_its_size_and_zero_means_none(self, make, cifar_tree):
         module = ready(make(cifar_tree))
-        assert len(contents(module.val_dataloader())[1]) == module.validation_size
-        assert ready(make(cifar_tree, validation_size=0)).val_dataloader() == []
+        assert len(contents(module.validation_loader())[1]) == module.validation_size
+        assert Feed(ready(make(cifar_tree, validation_size=0))).val_dataloader() == []
 
     def test_dtype_follows_to(self, make, cifar_tree):
         module = make(cifar_tree)
@@ -217,8 +220,9 @@ def test_trainer_decides_dtype_and_skips_absent_validation(precision, dtype, tmp
         default_root_dir=tmp_path,
     )
     probe = Probe()
-    trainer.fit(probe, datamodule=module)
-    trainer.test(probe, datamodule=module, verbose=False)
+    feed = Feed(module)
+    trainer.fit(probe, datamodule=feed)
+    trainer.test(probe, datamodule=feed, verbose=False)
     assert seen == {dtype}
 
 
@@ -403,7 +407,7 @@ def test_image_folder_names_a_file_that_is_no_image(tmp_path, workers):
     module = image_folder(tmp_path, num_workers=workers)
     (tmp_path / "images" / "val" / "cat" / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"^\S+cat/0.png cannot be read as an image .*replace or remove it$"):
-        list(ready(module).test_dataloader())
+        list(ready(module).test_loader())
 
 
 @pytest.mark.parametrize(
