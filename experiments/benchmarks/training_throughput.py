@@ -28,6 +28,7 @@ from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.models.vgg import vgg16
 from cimlab.training.callbacks import SeedEpochs
+from cimlab.training.feed import Feed
 from cimlab.training.fit import quiet_lightning
 from cimlab.training.module import Classifier
 
@@ -144,7 +145,7 @@ def lightning_epoch(args: argparse.Namespace) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Classifier(network, optimiser, lambda _: 1.0, 0.1), datamodule=data_module(args))
+    trainer.fit(Classifier(network, optimiser, lambda _: 1.0, 0.1), datamodule=Feed(data_module(args)))
     return callback.result
 
 
