@@ -128,20 +128,18 @@ def layer_ways(
     placement: Placement, geometry: CrossbarGeometry, chip: Chip, read_s: float, conversion_s: float
 ) -> Ways:
     """How one copy of a layer may be laid, and how long one product then takes on its slowest array."""
-    slot_s = conversion_s * chip.bitlines_per_conversion_slot
-    cycles = geometry.input_cycles
-    if chip.readout == "per_step":
-        return Ways.of(placement.stripes, cycles * max(read_s, slot_s))
-    steps = placement.work.row_group_steps
-    if placement.row_groups is not None:  # every row group is given the time of the slowest
-        slowest = int(steps.max(initial=0))
-        return Ways.of(placement.row_groups, cycles * max(read_s, slowest * slot_s), slowest)
-    busy_s = placement.work.per_array(np.where(steps > 0, np.maximum(read_s, steps * slot_s), 0.0))
-    arrays, busiest_s, stripes = placement.counts.arrays, float(busy_s.max(initial=0.0)), placement.stripes
-    balance = busy_s.sum() / (arrays * busiest_s) if busiest_s else 1.0
-    return Ways(
-        np.array([arrays]), np.array([cycles * busiest_s]), np.array([stripes.longest]), np.array([balance])
+    slot_s, cycles = conversion_s * chip.bitlines_per_conversion_slot, geometry.input_cycles
+    steps, held = placement.work.row_group_steps, chip.readout == "held"
+    step_s = cycles * max(read_s, slot_s)
+    group_s = (
+        np.where(steps > 0, cycles * np.maximum(read_s, steps * slot_s), 0.0) if held else steps * step_s
     )
+    if placement.row_groups is None:
+        return Ways.cut(group_s, steps, geometry.row_groups)
+    if not held:
+        return Ways.of(placement.stripes, step_s)
+    slowest = int(steps.max(initial=0))  # packed, every row group is given the time of the slowest
+    return Ways.of(placement.row_groups, float(group_s.max(initial=0.0)), slowest)
 
 
 def ceil_division(

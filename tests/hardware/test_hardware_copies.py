@@ -24,6 +24,7 @@ from cimlab.hardware.cost import CostModel, placed_layers
 from cimlab.hardware.equal_area import over_area
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import HardwareReport
+from cimlab.hardware.schedule import layer_ways
 from cimlab.pruning.granularities.base import Granularity
 
 load = cache(load_cost_model)
@@ -192,6 +193,60 @@ def test_more_area_never_lowers_throughput(
     smallest = model.smallest_area_m2(layers, ARRAY)
     rates = [model.report(layers, ARRAY, smallest * ratio).timing.images_per_s for ratio in sorted(ratios)]
     assert rates == sorted(rates)
+
+
+# ---- a recount in plain loops ----
+
+
+def recounted(units: Tensor, geometry: CrossbarGeometry, packed: bool) -> list[tuple[int, int]]:
+    """(arrays, steps of the busiest) of every way to lay operation units, in_place or dealt one by one."""
+    arrays_high, places = -(-units.shape[1] // geometry.row_groups), geometry.columns_per_adc
+    even = -(-units.shape[1] // arrays_high)
+    stripes = [units[:, :, left : left + places] for left in range(0, units.shape[2], places)]
+    by_stripe: list[list[tuple[int, int]]] = []
+    for stripe in stripes:
+        found = []
+        for height in (geometry.row_groups, even):
+            steps = [int(stripe[:, top : top + height].sum()) for top in range(0, units.shape[1], height)]
+            found.append((sum(s > 0 for s in steps), max(steps)))
+        if packed:
+            blocks = int(stripe.sum())
+            fewest = -(-blocks // (geometry.row_groups * places))
+            found = (
+                [(a, -(-blocks // a)) for a in range(fewest, arrays_high + 1) if a] if blocks else [(0, 0)]
+            )
+        else:
+            found = [(max(a, found[0][0]), longest) for a, longest in found]
+        by_stripe.append(found)
+    return [(sum(a for a, _ in ways), max(s for _, s in ways)) for ways in combinations(*by_stripe)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.floats(0.05, 0.9), st.booleans(), st.integers(0, 2**31))
+def test_ways_to_lay_a_layer_equal_a_plain_recount(
+    rows: int, cols: int, density: float, packed: bool, seed: int
+) -> None:
+    matrix, name = CrossbarMatrix("layer", (cols, rows), 1, 1), "operation_unit"
+    grid = granularity(name).units(matrix, ARRAY)
+    units = torch.rand(1, grid.unit_rows, grid.unit_cols, generator=torch.Generator().manual_seed(seed))
+    units = units < density
+    assume(not bool(units.all()))
+    mode: PlacementMode = "compacted" if packed else "in_place"
+    placement = place(matrix, grid.spread(units), ARRAY, granularity(name).index(matrix, ARRAY), mode)
+    ways = layer_ways(placement, ARRAY, Chip(), 1.0, 0.0)
+    plain = recounted(units, ARRAY, packed)
+    best = {a: min(s for n, s in plain if n <= a) for a, _ in plain}
+    front = {a: s for a, s in best.items() if all(best[b] > s for b in best if b < a)}
+    assert dict(zip(ways.arrays.tolist(), ways.longest.tolist(), strict=True)) == front
+
+
+def test_arrays_that_are_not_full_share_their_row_groups_evenly_in_the_dense_network_too() -> None:
+    """144 rows are 9 row groups of 8 steps: 5 and 4 of them on 2 arrays, not 8 and 1."""
+    matrix, geometry = CrossbarMatrix("layer", (16, 16, 3, 3), 1, 1024), CrossbarGeometry()
+    ways = layer_ways(place_dense(matrix, geometry), geometry, Chip(), 100e-9, 0.78e-9)
+    assert (ways.arrays.tolist(), ways.longest.tolist()) == ([2], [40])
+    assert ways.product_s[0] == pytest.approx(40 * 8 * 100e-9)
+    assert ways.balance[0] == pytest.approx(72 / 80)
 
 
 # ---- worked by hand ----
