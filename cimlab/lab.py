@@ -132,6 +132,8 @@ class Lab:
     def place(self, network: nn.Module, masks: Masks, images: Batch) -> NetworkPlacement:
         """The kept weights on the chip's arrays, counted exactly: `total` and, for the unpruned network, `dense_total`.
 
+        Counts are of arrays; `weights` is over digital weights too.
+
         Arrays are those of one copy of each layer. Compacted layers are spread over more than the fewest where that is
         how the chip's area makes the network faster; both networks get the same area.
 
@@ -144,7 +146,7 @@ class Lab:
         matrices = self._matrices(account)
         kept = {name: mask.cpu() for name, mask in _checked(masks, account).items()}
         index, mode = self.rule.granularity.index, self.config.mapping.placement
-        placement = place_network(matrices, kept, self.geometry, index, mode)
+        placement = place_network(matrices, kept, self.geometry, index, mode, account.off_arrays.weights)
         compared = self.cost_model.compare(matrices, placement, self.geometry)
         return placement.on_chip(compared.pruned.counts, compared.dense.counts)
 
@@ -169,7 +171,7 @@ class Lab:
         matrices, masks = self._matrices(account), _checked(masks, account)
         return measured_cost(
             self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
-            dense, self.geometry, self.config.analog, account.notes,
+            dense, self.geometry, self.config.analog, account.off_arrays,
         )  # fmt: skip
 
     def on_arrays(self, network: nn.Module, masks: Masks, images: Batch, draw: int = 0) -> nn.Module:

@@ -199,6 +199,8 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     console.print(f"\n{result.name}\nweights: {result.weights}", highlight=False)
     title = f"{summary['technology']}, ADC price {summary['adc_price']} at {summary['adc_bits']} bits"
     console.print(tables.totals_table(summary, title).for_terminal())
+    if summary["off_arrays"]:
+        console.print(tables.work_table(summary).for_terminal())
     console.print(tables.area_table(summary).for_terminal())
     console.print(tables.area_curve_table(summary).for_terminal())
     console.print(tables.components_table(summary).for_terminal())
@@ -224,7 +226,7 @@ def _plain(result: Mapped) -> dict[str, Any]:
 
 
 def _csv(result: Mapped) -> str:
-    """One row a layer."""
+    """One row a layer, then one per digital weight and per module that multiplies two activations."""
     import csv
     import io
 
@@ -234,8 +236,14 @@ def _csv(result: Mapped) -> str:
         "technology": summary["technology"],
         "adc_price": summary["adc_price"],
     }
-    rows = [{**head, **row} for row in summary["layers"]]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    rows = [{**head, **row, "on": "arrays"} for row in summary["layers"]]
+    rows += [
+        {**head, "layer": row["name"], "on": row["component"], "weights_left": row["weights"]}
+        | {key: row[key] for key in ("energy_j", "weights", "macs", "reason")}
+        for row in summary["off_arrays"]
+    ]
+    names = dict.fromkeys(key for row in rows for key in row)
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from math import ceil, log2
+from math import ceil, inf, log2
 from typing import Literal
 
 import numpy as np
@@ -199,10 +199,17 @@ class NetworkPlacement:
     Args:
         layers: layer name -> placement of the kept weights.
         dense: layer name -> placement of all weights.
+        digital_weights: that take part in a product, but on no array.
     """
 
     layers: dict[str, Placement]
     dense: dict[str, Placement]
+    digital_weights: int = 0
+
+    @property
+    def weights(self) -> dict[str, int | float]:
+        """Weights on arrays and digital ones, and what is left of them, as `weight_counts`."""
+        return weight_counts(self.dense_total.weights, self.total.weights_left, self.digital_weights)
 
     @property
     def total(self) -> Counts:
@@ -220,7 +227,29 @@ class NetworkPlacement:
         def laid(places: dict[str, Placement], counts: Sequence[Counts]) -> dict[str, Placement]:
             return {n: replace(p, counts=c) for (n, p), c in zip(places.items(), counts, strict=True)}
 
-        return NetworkPlacement(laid(self.layers, layers), laid(self.dense, dense))
+        return replace(self, layers=laid(self.layers, layers), dense=laid(self.dense, dense))
+
+
+def weight_counts(on_arrays: int, left: int, digital: int) -> dict[str, int | float]:
+    """Weights of a network, which are all that take part in a product; those that are left digital stay whole.
+
+    Args:
+        on_arrays: before pruning; left: of these.
+        digital: of no array.
+
+    >>> weight_counts(90, 20, 10)["compression"]
+    3.33...
+    """
+    total = on_arrays + digital
+    kept = left + digital
+    return {
+        "total": total,
+        "on_arrays": on_arrays,
+        "digital": digital,
+        "left": kept,
+        "remaining_all": kept / total,
+        "compression": total / kept if kept else inf,
+    }
 
 
 def place_network(
@@ -229,6 +258,7 @@ def place_network(
     geometry: CrossbarGeometry,
     index_of: Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid],
     mode: PlacementMode = "in_place",
+    digital_weights: int = 0,
 ) -> NetworkPlacement:
     """Place every layer.
 
@@ -238,6 +268,7 @@ def place_network(
         geometry: the array.
         index_of: the units whose presence the hardware is told, by layer.
         mode: in_place or compacted.
+        digital_weights: of the network, for counts over all of its weights.
 
     Raises:
         MaskError: a mask is none, or of no layer that is mapped.
@@ -249,4 +280,4 @@ def place_network(
         if matrix.name in kept:
             mask = matrix.to_matrix(kept[matrix.name])
             layers[matrix.name] = place(matrix, mask, geometry, index_of(matrix, geometry), mode)
-    return NetworkPlacement(layers, dense)
+    return NetworkPlacement(layers, dense, digital_weights)

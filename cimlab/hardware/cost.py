@@ -28,6 +28,7 @@ from cimlab.hardware.technology import (
     Component,
     Technology,
 )
+from cimlab.network.off_arrays import NOTHING, OffArrays
 
 ARRAY = CrossbarMatrix("array", (1, 1))
 """Any unpruned layer: what one array brings along does not depend on it."""
@@ -54,7 +55,11 @@ class CostModel:
     chip: Chip
 
     def report(
-        self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry, area_m2: float | None = None
+        self,
+        layers: Sequence[PlacedLayer],
+        geometry: CrossbarGeometry,
+        area_m2: float | None = None,
+        off_arrays: OffArrays = NOTHING,
     ) -> HardwareReport:
         """Price a network.
 
@@ -63,6 +68,7 @@ class CostModel:
             geometry: the array that they are placed on.
             area_m2: area of the chip, sum of parts; what the network leaves is spent on copies. None is a chip as
                 large as one copy of each layer needs.
+            off_arrays: what is multiplied digitally.
 
         Raises:
             HardwareError: the technology can't build the geometry, the ADC price lacks its resolution or node, or the
@@ -99,13 +105,15 @@ class CostModel:
             operations_done=np.array(
                 [2 * layer.placement.counts.weights_left * layer.matrix.products for layer in layers]
             ),
+            off_arrays=off_arrays,
+            mac_j=self.technology.digital_mac_j.value,
             counts=tuple(
                 layer.placement.on(geometry, int(arrays), int(longest))
                 for layer, arrays, longest in zip(layers, timing.arrays, timing.longest, strict=True)
             ),
             converted=np.array([_share_converted(layer, geometry) for layer in layers]),
             array_balance=timing.balance,
-            notes=self._notes(layers, geometry, timing),
+            notes=(*self._notes(layers, geometry, timing), *self._digital_notes(off_arrays, timing)),
         )
 
     def compare(
@@ -115,6 +123,7 @@ class CostModel:
         geometry: CrossbarGeometry,
         activities: Mapping[str, ActivityFactors] | None = None,
         dense_activities: Mapping[str, ActivityFactors] | None = None,
+        off_arrays: OffArrays = NOTHING,
     ) -> CostComparison:
         """Price a placed network and the unpruned one on chips of the same area; raises as `report` does.
 
@@ -124,10 +133,13 @@ class CostModel:
             geometry: the array.
             activities: by layer, for the network; assumed where absent.
             dense_activities: the same for the unpruned one; `activities` where absent.
+            off_arrays: what both multiply digitally.
         """
         own, whole = placed_layers(matrices, placement, activities, dense_activities)
         area_m2 = self.chip_area_m2(whole, geometry)
-        return CostComparison(self.report(own, geometry, area_m2), self.report(whole, geometry, area_m2))
+        return CostComparison(
+            self.report(own, geometry, area_m2, off_arrays), self.report(whole, geometry, area_m2, off_arrays)
+        )
 
     def chip_area_m2(self, dense: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> float:
         """Area of the chip that a network and the unpruned one are compared on, sum of parts."""
@@ -270,6 +282,19 @@ class CostModel:
                 f"mean value of kept cells assumed: {', '.join(f'{v:g}' for v in sorted(level))} of full scale"
             )
         return tuple(notes)
+
+    def _digital_notes(self, off_arrays: OffArrays, timing: Timing) -> tuple[str, ...]:
+        """What is off the arrays, its price, and what of it is not modelled."""
+        if not off_arrays.macs:
+            return off_arrays.notes
+        mac, rate = self.technology.digital_mac_j, off_arrays.macs * timing.images_per_s
+        return (
+            *off_arrays.notes,
+            f"a digital multiply-accumulate takes {1e12 * mac.value:.3g} pJ ({mac.source}); fetching its operands, and "
+            "area and leakage of its units, are not counted",
+            f"digital units are taken to keep up with the arrays, {1e-9 * rate:.3g} G multiply-accumulates per second; "
+            "latency holds no time of theirs",
+        )
 
 
 def _share_converted(layer: PlacedLayer, geometry: CrossbarGeometry) -> float:

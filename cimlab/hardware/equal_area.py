@@ -13,6 +13,7 @@ import numpy as np
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.cost import CostModel
+from cimlab.network.off_arrays import NOTHING, OffArrays
 
 LARGEST = 8.0
 """The largest chip of the curve, over the dense network with one copy of each layer."""
@@ -20,7 +21,11 @@ POINTS_PER_OCTAVE = 3
 
 
 def over_area(
-    model: CostModel, pruned: Sequence[PlacedLayer], dense: Sequence[PlacedLayer], geometry: CrossbarGeometry
+    model: CostModel,
+    pruned: Sequence[PlacedLayer],
+    dense: Sequence[PlacedLayer],
+    geometry: CrossbarGeometry,
+    off_arrays: OffArrays = NOTHING,
 ) -> list[dict[str, float | None]]:
     """One point an area, from the smallest chip that holds the pruned network to `LARGEST`.
 
@@ -30,6 +35,7 @@ def over_area(
         model: technology, ADC price and chip; the chip's own area plays no part.
         pruned, dense: the placed layers of both networks.
         geometry: the array.
+        off_arrays: what both multiply digitally.
     """
     own_m2, whole_m2 = (model.smallest_area_m2(layers, geometry) for layers in (pruned, dense))
     points = []
@@ -38,7 +44,7 @@ def over_area(
         point: dict[str, float | None] = {"area_over_dense": ratio, "area_m2": area_m2}
         for prefix, layers, least_m2 in (("", pruned, own_m2), ("dense_", dense, whole_m2)):
             fits = least_m2 <= area_m2 * (1 + 1e-9)
-            found = model.report(layers, geometry, area_m2 * (1 + 1e-9)) if fits else None
+            found = model.report(layers, geometry, area_m2 * (1 + 1e-9), off_arrays) if fits else None
             point[f"{prefix}images_per_s"] = found.timing.images_per_s if found else None
             point[f"{prefix}energy_j"] = found.total_energy_j if found else None
         points.append(point)

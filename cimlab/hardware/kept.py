@@ -19,6 +19,7 @@ from cimlab.crossbar.activity import Activity
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.permutation import FIELDS
 from cimlab.crossbar.units import UnitGrid
+from cimlab.network.off_arrays import NOTHING, OffArrays
 from cimlab.records.masks import StoredMask, read_masks, write_masks
 from cimlab.records.record import RecordError, RunRecord
 
@@ -31,11 +32,13 @@ class KeptNetwork:
         matrices: the layers on arrays, in the order of computation, lines permuted as the run found them.
         masks: layer name -> True where a weight is left, in the weight's shape; a layer that is not named is whole.
         activity: what its cells hold and its wordlines are fed.
+        off_arrays: what it multiplies digitally.
     """
 
     matrices: tuple[CrossbarMatrix, ...]
     masks: dict[str, Bool[Tensor, "..."]]
     activity: Activity
+    off_arrays: OffArrays = NOTHING
 
 
 def keep(
@@ -44,12 +47,13 @@ def keep(
     masks: Mapping[str, Bool[Tensor, "..."]],
     activity: Activity,
     units_of: Callable[[CrossbarMatrix], UnitGrid],
+    off_arrays: OffArrays = NOTHING,
 ) -> dict[str, Any]:
     """Write a run's masks beside its record-to-be, and give the fields by which the record carries the rest.
 
     Args:
         record_file: where the record will be.
-        matrices, masks, activity: as `KeptNetwork`.
+        matrices, masks, activity, off_arrays: as `KeptNetwork`.
         units_of: how a layer was cut; where its mask goes by these units, a bit a unit is kept.
 
     Raises:
@@ -59,6 +63,7 @@ def keep(
     return {
         "layers": [_plain(matrix) for matrix in matrices],
         "activity": activity.to_json(),
+        "off_arrays": off_arrays.to_json(),
         "masks_sha256": write_masks(record_file, stored),
     }
 
@@ -83,7 +88,9 @@ def read(record: RunRecord, record_file: Path) -> KeptNetwork:
             kept = stored.get(matrix.name, StoredMask()).by_weight()
             if kept is not None:
                 masks[matrix.name] = matrix.to_weight(torch.from_numpy(kept))
-        return KeptNetwork(matrices, masks, Activity.of_json(record.activity))
+        return KeptNetwork(
+            matrices, masks, Activity.of_json(record.activity), OffArrays.of_json(record.off_arrays)
+        )
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as problem:
         raise RecordError(
             f"record {record_file} and its masks don't fit together ({' '.join(str(problem).split())})"

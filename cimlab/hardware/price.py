@@ -23,6 +23,7 @@ from cimlab.hardware.activity import activity_factors
 from cimlab.hardware.cost import placed_layers
 from cimlab.hardware.equal_area import over_area
 from cimlab.hardware.report import CostComparison
+from cimlab.network.off_arrays import NOTHING, OffArrays
 
 IndexOf = Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid]
 
@@ -35,11 +36,13 @@ class NetworkShape:
         matrices: the layers on arrays, in the order of computation.
         index_of: the units whose presence the hardware is told, by layer; a granularity's `index`.
         placement: `in_place` or `compacted`.
+        off_arrays: what is multiplied digitally, and what a sample is.
     """
 
     matrices: tuple[CrossbarMatrix, ...]
     index_of: IndexOf
     placement: PlacementMode = "in_place"
+    off_arrays: OffArrays = NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,8 @@ class PrunedNetwork:
                     index = self.shape.index_of(matrix, geometry)
                     mask = self._mask(matrix)
                     layers[matrix.name] = place_mask(matrix, mask, geometry, index, self.shape.placement)
-            found = self._placed[geometry] = NetworkPlacement(layers, dense)
+            digital = self.shape.off_arrays.weights
+            found = self._placed[geometry] = NetworkPlacement(layers, dense, digital)
         return found
 
     def _mask(self, matrix: CrossbarMatrix) -> LayerMask:
@@ -91,8 +95,8 @@ def price(
     Raises:
         HardwareError: the technology can't build the geometry, or the ADC price lacks its resolution or node.
     """
-    placement = network.placed(accelerator.geometry)
-    return price_placement(network.shape.matrices, placement, activity, accelerator)
+    shape, placement = network.shape, network.placed(accelerator.geometry)
+    return price_placement(shape.matrices, placement, activity, accelerator, shape.off_arrays)
 
 
 def price_placement(
@@ -100,6 +104,7 @@ def price_placement(
     placement: NetworkPlacement,
     activity: Activity,
     accelerator: Accelerator,
+    off_arrays: OffArrays,
 ) -> CostComparison:
     """`price` of a network that is placed already.
 
@@ -107,11 +112,12 @@ def price_placement(
         matrices: the layers, in the order of computation.
         placement: where their weights are, on arrays of the accelerator's geometry.
         activity, accelerator: as `price` takes them.
+        off_arrays: what is multiplied digitally.
     """
     geometry = accelerator.geometry
     measured = activity.at(geometry)
     own, dense = activity_factors(measured, [m.name for m in matrices], geometry)
-    compared = accelerator.model.compare(matrices, placement, geometry, own, dense)
+    compared = accelerator.model.compare(matrices, placement, geometry, own, dense, off_arrays)
     pruned, whole = (
         replace(report, notes=(*report.notes, *measured.notes))
         for report in (compared.pruned, compared.dense)
@@ -126,4 +132,4 @@ def price_over_area(
     geometry, matrices = accelerator.geometry, network.shape.matrices
     own, dense = activity_factors(activity.at(geometry), [m.name for m in matrices], geometry)
     layers = placed_layers(matrices, network.placed(geometry), own, dense)
-    return over_area(accelerator.model, *layers, geometry)
+    return over_area(accelerator.model, *layers, geometry, network.shape.off_arrays)

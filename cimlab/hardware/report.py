@@ -6,21 +6,25 @@ the next image comes out. Beside it stands the energy of an image that is alone 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from cimlab.crossbar.placement import Counts
+from cimlab.crossbar.placement import Counts, weight_counts
 from cimlab.hardware.schedule import Timing
 from cimlab.hardware.technology import SUPPORT
+from cimlab.network.off_arrays import OffArrays
+
+OFF_ARRAYS = ("digital_weights", "activation_products")
+"""Energy of what digital units multiply, beside the components."""
 
 
 @dataclass(frozen=True, eq=False)
 class HardwareReport:
-    """Energy, area, leakage and time of one network on one chip; SI units, energies per image.
+    """Energy, area, leakage and time of one network on one chip; SI units, energies per image (`off_arrays.sample`).
 
     Args:
         technology, adc_price: whose numbers these are.
@@ -33,6 +37,8 @@ class HardwareReport:
         timing: the schedule.
         layout_factor: footprint over sum of parts.
         operations: 2 x MACs of the unpruned layer; operations_done: of the kept weights.
+        off_arrays: what digital units multiply, in the unpruned network too.
+        mac_j: energy of one multiply-accumulate of theirs.
         counts: the placement's counts.
         converted: ADC slots of executed steps that convert, 1 where no ADC waits.
         array_balance: mean over busiest array's steps, 1 where no array waits.
@@ -52,6 +58,8 @@ class HardwareReport:
     layout_factor: float
     operations: Int[np.ndarray, " layers"]
     operations_done: Int[np.ndarray, " layers"]
+    off_arrays: OffArrays
+    mac_j: float
     counts: tuple[Counts, ...]
     converted: Float[np.ndarray, " layers"]
     array_balance: Float[np.ndarray, " layers"]
@@ -69,14 +77,25 @@ class HardwareReport:
         return np.column_stack([self.dynamic_j, leakage_j])
 
     @property
+    def off_arrays_j(self) -> dict[str, float]:
+        """Energy per image of what digital units multiply, as `OFF_ARRAYS`."""
+        sums = (self.mac_j * sum(product.macs for product in kind) for kind in self.off_arrays.kinds)
+        return dict(zip(OFF_ARRAYS, sums, strict=True))
+
+    @property
+    def total_dynamic_j(self) -> float:
+        """Energy per image of all actions, on the arrays and off them."""
+        return float(self.dynamic_j.sum()) + self.mac_j * self.off_arrays.macs
+
+    @property
     def total_energy_j(self) -> float:
         """Energy per image of the whole network."""
-        return float(self.energy_j.sum())
+        return float(self.energy_j.sum()) + self.mac_j * self.off_arrays.macs
 
     @property
     def lone_energy_j(self) -> float:
         """Energy of one image that is alone on the chip, which leaks for the whole latency."""
-        return float(self.dynamic_j.sum() + self.leakage_w.sum() * self.timing.latency_s)
+        return self.total_dynamic_j + float(self.leakage_w.sum()) * self.timing.latency_s
 
     @property
     def area_components(self) -> tuple[str, ...]:
@@ -110,7 +129,9 @@ class HardwareReport:
 
     @property
     def energy_by_component(self) -> dict[str, float]:
-        return dict(zip(self.energy_components, self.energy_j.sum(0).tolist(), strict=True))
+        return (
+            dict(zip(self.energy_components, self.energy_j.sum(0).tolist(), strict=True)) | self.off_arrays_j
+        )
 
     @property
     def area_by_component(self) -> dict[str, float]:
@@ -119,24 +140,25 @@ class HardwareReport:
     @property
     def effective_ops_per_s(self) -> float:
         """Operations of the unpruned network per second."""
-        return float(self.operations.sum()) * self.timing.images_per_s
+        return (float(self.operations.sum()) + 2 * self.off_arrays.macs) * self.timing.images_per_s
 
     @property
     def raw_ops_per_s(self) -> float:
-        """Operations of kept weights per second."""
-        return float(self.operations_done.sum()) * self.timing.images_per_s
+        """Operations that are done per second: of kept weights, and off the arrays."""
+        return (float(self.operations_done.sum()) + 2 * self.off_arrays.macs) * self.timing.images_per_s
 
     @property
     def effective_ops_per_j(self) -> float:
         """Operations of the unpruned network per joule (TOPS/W, times 1e12)."""
         energy = self.total_energy_j
-        return float(self.operations.sum()) / energy if energy else inf  # nothing is left, and nothing spent
+        operations = float(self.operations.sum()) + 2 * self.off_arrays.macs
+        return operations / energy if energy else inf  # nothing is left, and nothing spent
 
     def totals(self) -> dict[str, float]:
         """The network's figures under stable names."""
         return {
             "energy_j": self.total_energy_j,
-            "dynamic_j": float(self.dynamic_j.sum()),
+            "dynamic_j": self.total_dynamic_j,
             "lone_energy_j": self.lone_energy_j,
             "latency_s": self.timing.latency_s,
             "images_per_s": self.timing.images_per_s,
@@ -150,6 +172,14 @@ class HardwareReport:
             "arrays": float(self.timing.all_arrays),
             "load_s": self.timing.load_s,
         }  # fmt: skip
+
+    def off_arrays_rows(self) -> list[dict[str, Any]]:
+        """One flat row per digital weight and per module that multiplies two activations."""
+        return [
+            {**asdict(product), "component": component, "energy_j": self.mac_j * product.macs}
+            for component, kind in zip(OFF_ARRAYS, self.off_arrays.kinds, strict=True)
+            for product in kind
+        ]
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """One flat row a layer, for tables and CSV."""
@@ -165,6 +195,8 @@ class HardwareReport:
                 "steps": self.counts[i].steps,
                 "adc_conversions": self.counts[i].adc_conversions,
                 "index_bits": self.counts[i].index_bits,
+                "macs": int(self.operations[i]) // 2,
+                "macs_left": int(self.operations_done[i]) // 2,
                 "weights": self.counts[i].weights,
                 "weights_left": self.counts[i].weights_left,
                 "adcs_converting": float(self.converted[i]),
@@ -194,6 +226,12 @@ class CostComparison:
         own, dense = self.pruned.totals(), self.dense.totals()
         return {name: own[name] / dense[name] for name in own if dense[name]}
 
+    def weights(self) -> dict[str, int | float]:
+        """Weights that take part in a product, as `weight_counts`."""
+        beside = self.pruned.off_arrays.weights
+        on_arrays, left = (sum(c.weights_left for c in r.counts) for r in (self.dense, self.pruned))
+        return weight_counts(on_arrays, left, beside)
+
     def summary(self) -> dict[str, Any]:
         """Everything a record keeps: whose numbers, totals, components, layers, ratios to dense."""
         return {
@@ -210,5 +248,9 @@ class CostComparison:
             "area_split_m2": self.pruned.area_split_m2,
             "dense_area_split_m2": self.dense.area_split_m2,
             "notes": list(self.pruned.notes),
+            "sample": self.pruned.off_arrays.sample,
+            "tokens": self.pruned.off_arrays.tokens,
+            "weights": self.weights(),
             "layers": self.pruned.layer_rows(),
+            "off_arrays": self.pruned.off_arrays_rows(),
         }

@@ -8,7 +8,7 @@ node than the technology's; then the file also holds the scaling step, with its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -90,6 +90,13 @@ class Component:
     power_w: Mapping[str, Quantity]
     latency_s: Quantity | None
 
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """All of them."""
+        kinds = (self.energy_j, self.area_m2, self.leakage_w, self.power_w)
+        found = [quantity for kind in kinds for quantity in kind.values()]
+        return (*found, *([self.latency_s] if self.latency_s else []))
+
 
 @dataclass(frozen=True)
 class CellDevice:
@@ -126,6 +133,7 @@ class Technology:
         node_m: process node.
         components: one entry for each of `COMPONENTS` but `adc`.
         device: the memory cell.
+        digital_mac_j: a multiply-accumulate of two 8-bit numbers in a digital unit.
         timing_margin: factor on the step time.
         layout_factor: bounding box over sum of parts.
         limits: geometry field -> lowest and highest value that the figures cover.
@@ -136,6 +144,7 @@ class Technology:
     node_m: float
     components: Mapping[str, Component]
     device: CellDevice
+    digital_mac_j: Quantity
     timing_margin: Quantity
     layout_factor: Quantity
     limits: Mapping[str, tuple[float, float]]
@@ -184,29 +193,29 @@ class _Reader:
 
     def technology(self) -> Technology:
         known = {"name", "node_m", "notes", "limits", "scaling", "timing_margin", "layout_factor"}
-        known |= {"device", "components"}
+        known |= {"device", "components", "digital_mac_j"}
         self._refuse_foreign("", self.content, known)
         components = self._mapping("components", self.content)
         self._refuse_foreign("components.", components, set(COMPONENTS) - {"adc"})
         self.node_m = self._number("node_m", self.content.get("node_m"))
         self.scaling = [self._scaling(i, entry) for i, entry in enumerate(self._list("scaling"))]
         device = self._mapping("device", self.content)
+        read = {name: self._component(name, components) for name in COMPONENTS if name != "adc"}
         return Technology(
             name=str(self.content.get("name")),
             node_m=self.node_m,
-            components={
-                name: self._component(name, components) for name in COMPONENTS if name != "adc"
-            },
+            components=read,
             device=CellDevice(
                 *(
                     self._quantity(f"device.{key}", device.get(key), above=0)
                     for key in ("on_ohm", "off_ohm", "reference_level", "reference_input_density")
                 )
             ),
+            digital_mac_j=self._digital_mac(),
             timing_margin=self._quantity("timing_margin", self.content.get("timing_margin"), above=0),
             layout_factor=self._quantity("layout_factor", self.content.get("layout_factor"), above=0),
             limits=self._limits(),
-            notes=tuple(str(note) for note in self._list("notes")) + self._scaling_notes(),
+            notes=tuple(str(note) for note in self._list("notes")) + self._scaling_notes(read),
         )  # fmt: skip
 
     def _component(self, name: str, components: Mapping[str, Any]) -> Component:
@@ -255,7 +264,7 @@ class _Reader:
         node = self._number(f"{key}.node_m", node, above=0)
         for entry in self.scaling:
             if abs(entry["from_node_m"] / node - 1) < 1e-6:
-                return Quantity(value * entry[scaled], source, node)
+                return Quantity(value * entry[scaled], source, entry["from_node_m"])
         raise HardwareError(
             f"{self.where}: {key}.node_m={node} differs from node_m={self.node_m}, and scaling has no entry with "
             f"from_node_m={node}; add one with its source"
@@ -272,11 +281,22 @@ class _Reader:
         }
         return {**factors, "source": entry["source"]}
 
-    def _scaling_notes(self) -> tuple[str, ...]:
+    def _digital_mac(self) -> Quantity:
+        """With its scaling step as a part of its source: it matters only where something is computed digitally."""
+        found = self._quantity("digital_mac_j", self.content.get("digital_mac_j"), above=0, scaled="energy")
+        steps = [entry for entry in self.scaling if entry["from_node_m"] == found.node_m]
+        scaled = [
+            f"scaled from {s['from_node_m'] * 1e9:g} nm: x {s['energy']:g}, {s['source']}" for s in steps
+        ]
+        return replace(found, source="; ".join((found.source, *scaled)))
+
+    def _scaling_notes(self, components: Mapping[str, Component]) -> tuple[str, ...]:
+        used = {quantity.node_m for component in components.values() for quantity in component.quantities}
         return tuple(
             f"figures published at {entry['from_node_m'] * 1e9:g} nm are scaled to {self.node_m * 1e9:g} nm: energy x "
             f"{entry['energy']:g}, area x {entry['area']:g}, latency x {entry['latency']:g} ({entry['source']})"
             for entry in self.scaling
+            if entry["from_node_m"] in used
         )
 
     def _limits(self) -> dict[str, tuple[float, float]]:

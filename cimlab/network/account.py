@@ -1,8 +1,8 @@
-"""The account of a network: every product of an image, by class, and every parameter that takes no part in any.
+"""The account of a network: every product of a sample, by class, and every parameter that takes no part in any.
 
 `on_arrays`: weights that crossbars can hold. `digital`: static weights that are left digital, each with its reason.
-`dynamic`: products of two activations, as in attention. The sum over all of products times weights is what
-torch.utils.flop_counter counts.
+`off_arrays`: these, products of two activations and the rest, in plain numbers. The sum over all of products times
+weights is what torch.utils.flop_counter counts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from math import prod
 
 from torch import nn
 
-from cimlab.network.batch import Batch, tokens
+from cimlab.network.batch import Batch, sample_of
 from cimlab.network.errors import NetworkError
+from cimlab.network.off_arrays import DigitalProduct, OffArrays
 from cimlab.network.operand import Block, Convolution, Reading
 from cimlab.network.operations import Call
 from cimlab.network.pieces import Piece, Stored, Use, pieces, sites
@@ -67,39 +68,25 @@ class WeightProduct:
 
 
 @dataclass(frozen=True)
-class Work:
-    """Multiply-accumulates of one module that no static weight takes part in."""
-
-    name: str
-    macs: int
-
-
-@dataclass(frozen=True)
 class NetworkAccount:
-    """Everything that one image multiplies.
+    """Everything that one sample multiplies.
 
     Args:
         on_arrays, digital: weights, in the order in which they are first used.
-        dynamic: products of two activations.
-        once: products that depend on no input: computed once, not for every image.
-        without_product: parameters of two or more dimensions that no product reads, with their sizes: embeddings,
-            position tables.
+        off_arrays: the digital ones, products of two activations and whatever else is beside the arrays, in plain
+            numbers.
         reads: block of a product -> names of the weights that its outputs are made of, in order.
-        tokens: in a sample, for a network that is given token ids; None where a sample is an image.
     """
 
     on_arrays: tuple[WeightProduct, ...]
     digital: tuple[WeightProduct, ...]
-    dynamic: tuple[Work, ...]
-    once: tuple[Work, ...]
-    without_product: tuple[tuple[str, int], ...]
+    off_arrays: OffArrays
     reads: Mapping[Block, tuple[str, ...]] = field(default_factory=dict)
-    tokens: int | None = None
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one image, all classes."""
-        return sum(p.macs for p in (*self.on_arrays, *self.digital, *self.dynamic))
+        """Multiply-accumulates of one sample, all classes."""
+        return sum(product.macs for product in self.on_arrays) + self.off_arrays.macs
 
     @property
     def tied(self) -> dict[str, str]:
@@ -107,36 +94,6 @@ class NetworkAccount:
         return {
             layer: weight.name for weight in self.on_arrays for layer in weight.layers if layer != weight.name
         }
-
-    @property
-    def digital_macs(self) -> int:
-        """Multiply-accumulates of one image off the arrays."""
-        return sum(p.macs for p in (*self.digital, *self.dynamic))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What no price, count of weights or compression holds, in words; empty where everything is on the arrays."""
-        left = []
-        if self.digital:
-            weights = sum(product.weights for product in self.digital)
-            left.append(
-                f"not priced, nor among the weights: {weights:,} digital weights of "
-                f"{_listed([product.name for product in self.digital])}, "
-                f"{sum(product.macs for product in self.digital):,} multiply-accumulates a sample"
-            )
-        if self.dynamic:
-            left.append(
-                f"not priced: products of two activations in {_listed([work.name for work in self.dynamic])}, "
-                f"{sum(work.macs for work in self.dynamic):,} multiply-accumulates a sample"
-            )
-        return tuple(left)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first of some names, and how many more."""
-    different = list(dict.fromkeys(names))
-    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
-    return ", ".join(different[:3]) + more
 
 
 def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) -> NetworkAccount:
@@ -160,26 +117,55 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
     found = pieces([use for call, use in per_image if call.kind == "weight"], Stored(network))
     weights = [_weight(piece) for piece in found]
     weights += [_fixed(call, use) for call, use in per_image if call.kind == "fixed"]
-    weights += [_uncounted(call) for call in opaque]
+    weights += [_uncounted(call, network) for call in opaque]
     _refuse_unknown(network, weights, patterns)
     chosen = [_left_digital(weight, patterns) for weight in weights]
-    used = {name for weight in weights for name in weight.parameters}
-    return NetworkAccount(
-        tuple(weight for weight in chosen if weight.reason is None),
-        tuple(weight for weight in chosen if weight.reason is not None),
+    digital_ones = tuple(weight for weight in chosen if weight.reason is not None)
+    on_arrays = tuple(weight for weight in chosen if weight.reason is None)
+    off_arrays = OffArrays(
+        _digital(network, on_arrays, digital_ones),
         _work((call.module, use.macs) for call, use in per_image if call.kind == "dynamic"),
+        _tables(network, chosen),
         once,
-        tuple((n, p.numel()) for n, p in network.named_parameters() if p.ndim > 1 and n not in used),
-        sites(found),
-        tokens(batch),
+        *sample_of(batch),
     )
+    return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found))
+
+
+def _digital(
+    network: nn.Module, on_arrays: Iterable[WeightProduct], digital: Iterable[WeightProduct]
+) -> tuple[DigitalProduct, ...]:
+    """Digital weights as they are counted: a value once, on the arrays if it is there too."""
+    free = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    whole = dict(free)
+    for weight in on_arrays:
+        free[weight.parameters[0]] -= weight.weights
+    found = []
+    for weight in digital:
+        names = weight.parameters
+        untouched = all(free[name] == whole[name] for name in names)
+        there = weight.weights if weight.computed and untouched else sum(max(0, free[name]) for name in names)
+        own = min(weight.weights, there)
+        free |= {name: free[name] - own if len(names) == 1 else 0 for name in names}
+        found.append(DigitalProduct(weight.name, weight.macs, own, weight.reason or ""))
+    return tuple(found)
+
+
+def _tables(network: nn.Module, weights: Iterable[WeightProduct]) -> tuple[tuple[str, int], ...]:
+    """Parameters of two or more dimensions that no product reads, and embeddings of a weight that one does."""
+    used = {name for weight in weights for name in weight.parameters}
+    read = [(name, p.numel()) for name, p in network.named_parameters() if p.ndim > 1 and name not in used]
+    own = {id(parameter) for name, parameter in network.named_parameters() if name in used}
+    lookups = (nn.Embedding, nn.EmbeddingBag)
+    tied = [n for n, m in network.named_modules() if isinstance(m, lookups) and id(m.weight) in own]
+    return (*read, *((name, 0) for name in tied))
 
 
 _PerImage = list[tuple[Call, Use]]
 """Every product by its first call, and what all its calls come to for one image."""
 
 
-def _per_image(one: list[Call], two: list[Call]) -> tuple[_PerImage, tuple[Work, ...]]:
+def _per_image(one: list[Call], two: list[Call]) -> tuple[_PerImage, tuple[DigitalProduct, ...]]:
     """What two samples take beyond one, by product, and what one sample takes beyond that: it is computed once."""
     sums: dict[object, list[int]] = {}
     firsts: dict[object, tuple[Call, dict[str, None]]] = {}
@@ -226,22 +212,23 @@ def _fixed(call: Call, use: Use) -> WeightProduct:
     )  # fmt: skip
 
 
-def _uncounted(call: Call) -> WeightProduct:
-    """An operation that was left digital because its products can't be counted."""
+def _uncounted(call: Call, network: nn.Module) -> WeightProduct:
+    """An operation that was left digital because its products can't be counted; the weights that it holds are."""
     names = () if call.block is None else call.block.parameters
+    held = sum(network.get_parameter(name).numel() for name in names)
     return WeightProduct(
-        call.module or "the network", names, (call.module,), (call.module,), (), 0, 0, (), 1, "outputs_first", 0, 0,
-        reason=f"{CHOSEN}; its operation {call.operation} is not counted",
+        call.module or "the network", names, (call.module,), (call.module,), (held,), held, 1, (), 1, "outputs_first",
+        0, 0, reason=f"{CHOSEN}; its operation {call.operation} is not counted",
     )  # fmt: skip
 
 
-def _work(products: Iterable[tuple[str, int]]) -> tuple[Work, ...]:
+def _work(products: Iterable[tuple[str, int]]) -> tuple[DigitalProduct, ...]:
     """Multiply-accumulates by module."""
     found: dict[str, int] = {}
     for module, macs in products:
         if macs:
             found[module or "the network"] = found.get(module or "the network", 0) + macs
-    return tuple(Work(name, macs) for name, macs in found.items())
+    return tuple(DigitalProduct(name, macs) for name, macs in found.items())
 
 
 def _left_digital(weight: WeightProduct, patterns: Iterable[str]) -> WeightProduct:

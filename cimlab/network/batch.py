@@ -75,8 +75,15 @@ def on(batch: Batch, device: torch.device | str) -> Batch:
     return mapped(batch, lambda part: part.to(device))
 
 
-def tokens(batch: Batch) -> int | None:
-    """Tokens in a sample, where the first tensor holds token ids (whole numbers, one row a sample); None for images."""
+def sample_of(batch: Batch) -> tuple[str, int | None]:
+    """What one sample is called, and how many tokens it has.
+
+    A first tensor of whole numbers, one row a sample, holds token ids; one of four dimensions holds images.
+
+    >>> sample_of(torch.zeros(8, 3, 32, 32)), sample_of({"input_ids": torch.zeros(8, 16, dtype=torch.long)})
+    (('image', None), ('sequence of 16 tokens', 16))
+    """
     first = tensors(batch)[0]
-    whole = not first.is_floating_point() and not first.is_complex() and first.dtype != torch.bool
-    return first.shape[1] if whole and first.ndim == 2 else None
+    if first.is_floating_point() or first.is_complex() or first.dtype == torch.bool or first.ndim != 2:
+        return ("image" if first.ndim == 4 else "sample"), None
+    return f"sequence of {first.shape[1]} tokens", first.shape[1]

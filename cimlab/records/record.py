@@ -95,13 +95,16 @@ class RunRecord(Record):
         wall_time_s: seconds by phase, killed and resumed parts included.
         accuracy: phase (dense, pruned, retrained; quantised where retraining was) -> test and, where there is one,
             validation accuracy, 0 to 1.
-        weights: total, prunable, left; remaining over prunable and over all; compression.
+        weights: all that take part in a product (total), of them on arrays, digital and prunable, left; remaining over
+            prunable and over all; compression.
         hardware: total and dense counts, ratios to dense, utilisation, counts by layer, and `cost`: energy, latency,
             area and throughput, total and by component and layer, with the technology and ADC price behind them, by
             the model of the time; `cimlab map run=...` prices it with today's.
         layers: what rebuilds each layer's crossbar matrix without the network: name, weight_shape, groups, products,
             row_order; empty in schema 1.
         activity: integers that its cells hold and its wordlines are fed (`cimlab.crossbar.activity`), counted.
+        off_arrays: what is multiplied digitally, and what a sample is (`cimlab.network.off_arrays`); older records
+            have none.
         masks_sha256: of the masks file beside the record.
         uncounted: settings of `config`, dotted, that are no part of `run`; empty in schema 1.
         sources: file -> SHA-256 of code from outside cimlab that is part of `run`.
@@ -122,6 +125,7 @@ class RunRecord(Record):
     hardware: dict[str, Any]
     layers: list[dict[str, Any]] = field(default_factory=list)
     activity: dict[str, Any] = field(default_factory=dict)
+    off_arrays: dict[str, Any] = field(default_factory=dict)
     masks_sha256: str = ""
     uncounted: list[str] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)

@@ -30,7 +30,8 @@ class SimulationRecord(Record):
         accuracy: 0 to 1: `float`, as trained; `quantised`, on ideal cells and lossless ADCs; `draws`, on the real
             ADCs and devices, chip by chip; their `mean`, `spread` (standard deviation; None for one) and
             `interval` (95 %, of the mean, Student's t; None for one).
-        weights: total and left.
+        weights: all that take part in a product (total), on arrays, digital, left; remaining over all; compression.
+            Older records have total and left, of those on arrays.
         layers: by layer: ADC step in levels, and signal-to-noise ratios in decibels, `snr_db` with the
             errors of all layers before and `own_snr_db` with its own alone (None where the error is nothing).
         origin: how the network was pruned, as its checkpoint says: `run` (content hash), `name`, `seed`,
@@ -50,7 +51,7 @@ class SimulationRecord(Record):
     wall_time_s: dict[str, float]
     images: int
     accuracy: dict[str, Any]
-    weights: dict[str, int]
+    weights: dict[str, int | float]
     layers: dict[str, dict[str, Any]]
     origin: dict[str, Any] | None = None
     schema: int = field(default=SIMULATION_SCHEMA, kw_only=True)

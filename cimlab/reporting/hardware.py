@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from cimlab.reporting.table import Table
@@ -22,7 +22,9 @@ FIGURES = {
     "support_energy_j": ("of it pruning support", "J"),
     "arrays": ("arrays", ""),
 }
-"""Totals in the order in which people ask for them: heading and unit."""
+"""Totals in the order in which people ask for them: heading and unit, of an image."""
+WORK = (("weights", "weights"), ("weights_left", "weights"), ("macs", "macs"), ("macs_left", "macs"))
+"""Figures of a layer, and what stands for them off the arrays, where nothing is pruned."""
 PREFIXES = {12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n", -12: "p", -15: "f"}
 
 
@@ -42,18 +44,59 @@ def quantity(value: float, unit: str) -> str:
     return f"{value / 10.0**power:.3g} {PREFIXES[power]}{unit}"
 
 
+def of_sample(summary: Mapping[str, Any]) -> str:
+    """What energies and times are of: an image, or something else with its article."""
+    sample = summary.get("sample", "image")
+    return "an image" if sample == "image" else f"a {sample}"
+
+
+def figure(name: str, summary: Mapping[str, Any]) -> tuple[str, str]:
+    """Heading and unit of a total, of what the network's samples are.
+
+    >>> figure("energy_j", {"sample": "sequence of 16 tokens"})
+    ('energy a sequence of 16 tokens', 'J')
+    """
+    (heading, unit), sample = FIGURES[name], summary.get("sample", "image")
+    if sample != "image":
+        heading = heading.replace("an image", f"a {sample}").replace(
+            "lone image", f"lone {sample.split()[0]}"
+        )
+        unit = unit.replace("image", sample.split()[0])
+    return heading, unit
+
+
 def totals_table(summary: Mapping[str, Any], title: str) -> Table:
     """One network: every total, dense and pruned, with their ratio."""
-    rows = [
-        (
-            heading,
-            quantity(summary["dense"][name], unit),
-            quantity(summary["total"][name], unit),
-            _ratio(summary["ratio"].get(name)),
-        )
-        for name, (heading, unit) in FIGURES.items()
-    ]
+    rows = []
+    for name in FIGURES:
+        heading, unit = figure(name, summary)
+        dense, own, ratio = summary["dense"][name], summary["total"][name], _ratio(summary["ratio"].get(name))
+        rows.append((heading, quantity(dense, unit), quantity(own, unit), ratio))
+        if name == "energy_j" and (tokens := summary.get("tokens")):
+            rows.append(
+                ("energy a token", quantity(dense / tokens, unit), quantity(own / tokens, unit), ratio)
+            )
+    total, left = (quantity(summary["weights"][name], "") for name in ("total", "left"))
+    rows.append(("weights", total, left, _ratio(summary["weights"]["remaining_all"])))
     return Table.of_texts(("", "dense", "pruned", "ratio"), rows, title)
+
+
+def work_table(summary: Mapping[str, Any]) -> Table:
+    """Weights, multiply-accumulates and energy, on the arrays and off them."""
+    off = summary["off_arrays"]
+    kinds = dict.fromkeys(row["component"] for row in off)
+    rows = []
+    for kind in ("", *kinds):
+        own = [row for row in off if row["component"] == kind] if kind else summary["layers"]
+        numbers = [sum(row.get(key, row[whole]) for row in own) for key, whole in WORK]
+        joules = [
+            sum(part for name, part in parts.items() if name == kind or not (kind or name in kinds))
+            for parts in (summary["dense_energy_j"], summary["energy_j"])
+        ]
+        cells = [*(quantity(number, "") for number in numbers), *(quantity(j, "J") for j in joules)]
+        rows.append((kind.replace("_", " ") or "on arrays", *cells))
+    headings = ("", "weights", "left", "multiply-accumulates", "left", "dense energy", "energy")
+    return Table.of_texts(headings, rows, f"on the arrays and off them, {of_sample(summary)}")
 
 
 def area_table(summary: Mapping[str, Any]) -> Table:
@@ -79,15 +122,15 @@ def area_table(summary: Mapping[str, Any]) -> Table:
 
 def area_curve_table(summary: Mapping[str, Any]) -> Table:
     """Throughput and energy over the area of the chip, which both networks get alike."""
-    rows = []
+    rows, (_, rate) = [], figure("images_per_s", summary)
     for point in summary["area_curve"]:
         cells = [f"{point['area_over_dense']:.2f}"]
-        for name, unit in (("images_per_s", "images/s"), ("energy_j", "J")):
+        for name, unit in (("images_per_s", rate), ("energy_j", "J")):
             own, dense = point[name], point[f"dense_{name}"]
             cells += ["does not fit" if dense is None else quantity(dense, unit), quantity(own, unit)]
             cells.append("" if dense is None else f"{own / dense:.3f}")
         rows.append(tuple(cells))
-    headings = ("area / dense", "dense images/s", "pruned", "ratio", "dense energy", "pruned", "ratio")
+    headings = ("area / dense", f"dense {rate}", "pruned", "ratio", "dense energy", "pruned", "ratio")
     return Table.of_texts(
         headings, rows, "over the area of the chip (1: the dense network with one copy of each layer)"
     )
@@ -112,7 +155,7 @@ def components_table(summary: Mapping[str, Any]) -> Table:
 
 
 def layers_table(summary: Mapping[str, Any]) -> Table:
-    """One row a layer: weights left, arrays, copies, time, energy, and what waits for what."""
+    """One row a layer: weights left, arrays, copies, time, energy, and what waits for what; then all off the arrays."""
     headings = ("", "weights left", "arrays", "copies", "time", "energy", "area", "ADCs busy", "arrays busy")
     rows = [
         (
@@ -128,19 +171,11 @@ def layers_table(summary: Mapping[str, Any]) -> Table:
         )
         for row in summary["layers"]
     ]
+    for row in summary["off_arrays"]:
+        left = _share(row["weights"], row["weights"])
+        where, energy = row["component"].replace("_", " "), quantity(row["energy_j"], "J")
+        rows.append((row["name"], left, where, "", "", energy, "", "", ""))
     return Table.of_texts(headings, rows, "by layer")
-
-
-def side_by_side_table(summaries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
-    """Several networks or chips: every total, and its ratio to the unpruned network on the same chip."""
-    rows = [
-        (heading, *(_with_ratio(summary, name, unit) for summary in summaries))
-        for name, (heading, unit) in FIGURES.items()
-    ]
-    rows.append(("technology", *(s["technology"] for s in summaries)))
-    rows.append(("ADC", *(f"{s['adc_price']}, {s['adc_bits']} b" for s in summaries)))
-    title = "side by side (in brackets: over the unpruned network on the same chip)"
-    return Table.of_texts(("", *names), rows, title)
 
 
 def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
@@ -161,11 +196,6 @@ def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
         rows.append((name, *cells, _share(summary["energy_j"]["adc"], summary["total"]["dynamic_j"])))
     title = "sensitivity to the ADC price (ratios: over the unpruned network)"
     return Table.of_texts(("", *headings, "ADC in dynamic"), rows, title)
-
-
-def _with_ratio(summary: Mapping[str, Any], name: str, unit: str) -> str:
-    ratio = summary["ratio"].get(name)
-    return quantity(summary["total"][name], unit) + ("" if ratio is None else f" ({ratio:.3f})")
 
 
 def _ratio(value: float | None) -> str:

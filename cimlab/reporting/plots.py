@@ -12,6 +12,7 @@ import numpy as np
 
 from cimlab.records.record import RunRecord, content_hash
 from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, quantity, share
+from cimlab.reporting.hardware import of_sample
 from cimlab.reporting.studies import granularity, settings
 
 
@@ -125,10 +126,12 @@ def components_plot(summary: Mapping[str, Any]) -> Spec:
     energy, area = summary["energy_j"], summary["area_m2"]
     shown = [n for n in energy if energy[n] > 0.01 * summary["total"]["energy_j"]]
     shown += [n for n in area if area[n] > 0.01 * summary["total"]["area_m2"] and n not in shown]
-    layers = {row["layer"]: {n: row[f"energy_j/{n}"] for n in energy} for row in summary["layers"]}
+    layers = {r["layer"]: {n: r.get(f"energy_j/{n}", 0.0) for n in energy} for r in summary["layers"]}
+    for row in summary["off_arrays"]:
+        layers.setdefault(row["name"], {})[row["component"]] = row["energy_j"]
     panels = {
-        "energy of an image by layer (µJ)": layers,
-        "energy of an image (µJ)": {"dense": summary["dense_energy_j"], "pruned": energy},
+        f"energy of {of_sample(summary)} by layer (µJ)": layers,
+        f"energy of {of_sample(summary)} (µJ)": {"dense": summary["dense_energy_j"], "pruned": energy},
         "area, sum of parts (mm²)": {"dense": summary["dense_area_m2"], "pruned": area},
     }
     names = [*(name.replace("_", " ") for name in shown), "others"]

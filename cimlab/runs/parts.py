@@ -133,7 +133,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
     begin(config.seed, _threads(config))
     network = parts.build_network()
     shape = (parts.data.in_channels, parts.data.image_size, parts.data.image_size)
-    account = account_of(network, image_batch(network, shape))
+    account = account_of(network, image_batch(network, shape), config.analog.digital)
     matrices = account_matrices(account, config.mapping.row_order)
     return Subject(
         network=network,
@@ -147,7 +147,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
         seed=config.seed,
         compile=config.trainer.compile,
         devices=config.trainer.devices,
-        notes=account.notes,
+        off_arrays=account.off_arrays,
     )
 
 

@@ -131,7 +131,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
             f"input: {choices['model']} can't take images of {shape} ({problem})"
         ) from problem
     matrices = _permuted(stored, account_matrices(account, config.mapping.row_order))
-    layout = NetworkShape(tuple(matrices), granularity.index, config.mapping.placement)
+    layout = NetworkShape(tuple(matrices), granularity.index, config.mapping.placement, account.off_arrays)
     kept = None if stored is None else stored.masks(network, [m.name for m in matrices])
 
     def pruned(geometry: CrossbarGeometry) -> PrunedNetwork:
@@ -146,7 +146,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         else f"random, {100 * prune.remaining:g} % of the prunable ones"
         f"{'' if prune.budget == 'weights' else f' in {prune.budget}'} left by {prune.allocation} allocation",
         network=pruned if given is None else lambda _: given,
-        activity=_activities(config, network, kept and kept[0], account.notes),
+        activity=_activities(config, network, kept and kept[0]),
         choices=choices,
         cut=cut_of if given is None else lambda _: (),
     )
@@ -283,7 +283,7 @@ def _random_masks(
 
 
 def _activities(
-    config: MapConfig, network: nn.Module, kept: Masks | None, notes: tuple[str, ...]
+    config: MapConfig, network: nn.Module, kept: Masks | None
 ) -> Callable[[CrossbarGeometry], Activity]:
     """Cell values of stored weights are known, once for every precision; those of random ones, and inputs, are not."""
     from cimlab.crossbar.activity import Activity
@@ -295,7 +295,7 @@ def _activities(
         bits = geometry.weight_bits, geometry.input_bits
         if bits not in found:
             stored = Activity(*bits) if kept is None else stored_activity(network, kept, geometry)
-            found[bits] = replace(stored, input_density=density, notes=(*stored.notes, *notes))
+            found[bits] = replace(stored, input_density=density)
         return found[bits]
 
     return at

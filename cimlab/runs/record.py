@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,16 +91,18 @@ def write_record(
 
     config, masks = planned.config, retrained.pruning.masks
     placement = place_network(
-        subject.matrices, masks, config.geometry, subject.rule.granularity.index, config.mapping.placement
-    )
+        subject.matrices, masks, config.geometry, subject.rule.granularity.index, config.mapping.placement,
+        subject.off_arrays.weights,
+    )  # fmt: skip
     images, _ = next(iter(training.data.train_loader()))
     steps = next((rounding.steps() for rounding in retrained.roundings), None)
     activity = measured_activity(subject.network, images, masks, dense, config.geometry, config.analog, steps)
-    activity = replace(activity, notes=(*activity.notes, *subject.notes))
     accelerator = Accelerator(config.geometry, parts.cost.technology, parts.cost.adc, parts.cost.chip)
-    compared = price_placement(subject.matrices, placement, activity, accelerator)
+    compared = price_placement(subject.matrices, placement, activity, accelerator, subject.off_arrays)
     granularity, file = subject.rule.granularity, planned.record_file
-    kept = keep(file, subject.matrices, masks, activity, lambda m: granularity.units(m, config.geometry))
+    kept = keep(
+        file, subject.matrices, masks, activity, lambda m: granularity.units(m, config.geometry), subject.off_arrays
+    )  # fmt: skip
     on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
     accelerator = torch.cuda.get_device_name() if on_gpu else None
     record = RunRecord(
@@ -137,17 +139,13 @@ def _seconds(planned: PlannedRun) -> dict[str, float]:
 
 def weight_summary(placement: NetworkPlacement, prunable: Sequence[CrossbarMatrix]) -> dict[str, float]:
     """What is left of the weights, over the prunable ones and over all; compression = all / left."""
-    total = placement.total
     names = {m.name for m in prunable}
     prunable_total = sum(m.weights for m in prunable)
     prunable_left = sum(p.counts.weights_left for name, p in placement.layers.items() if name in names)
     return {
-        "total": total.weights,
+        **placement.weights,
         "prunable": prunable_total,
-        "left": total.weights_left,
         "remaining_prunable": prunable_left / prunable_total,
-        "remaining_all": total.weights_left / total.weights,
-        "compression": total.weights / total.weights_left,
     }
 
 

@@ -243,6 +243,8 @@ def _simulate(
     from cimlab.analog.learned_steps import TrainedSteps
     from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
     from cimlab.crossbar.permutation import PermutationError
+    from cimlab.crossbar.placement import weight_counts
+    from cimlab.network.account import account_of
     from cimlab.network.stored import read
 
     if config.threads:
@@ -324,10 +326,11 @@ def _simulate(
             "spread": spread.deviation,
             "interval": None if spread.interval is None else list(spread.interval),
         },
-        weights={
-            "total": sum(s.weights.numel() for s in kept),
-            "left": sum(int(s.kept.sum()) for s in kept),
-        },
+        weights=weight_counts(
+            sum(s.weights.numel() for s in kept),
+            sum(int(s.kept.sum()) for s in kept),
+            account_of(network, calibration[0], config.analog.digital).off_arrays.weights,
+        ),
         layers=layers,
         origin=origin,
     )

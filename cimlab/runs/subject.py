@@ -149,7 +149,8 @@ def kept_network(
     node = instead.granularity or record.config["granularity"]
     granularity = Component("granularity", node, list(instead.extensions)).build()
     mode = instead.placement or record.config["mapping"]["placement"]
-    return PrunedNetwork(NetworkShape(kept.matrices, granularity.index, mode), kept.masks), kept.activity
+    shape = NetworkShape(kept.matrices, granularity.index, mode, kept.off_arrays)
+    return PrunedNetwork(shape, kept.masks), kept.activity
 
 
 def _of_record(record: RunRecord, source: Path, instead: Instead) -> Subject:

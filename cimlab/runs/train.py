@@ -106,7 +106,7 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
     try:
         subject = subject_of(planned, parts)
         _refuse_impossible(subject, parts)
-        for note in subject.notes if config.trainer.progress != "none" else ():
+        for note in subject.off_arrays.notes if config.trainer.progress != "none" else ():
             print(f"note: {note}", flush=True)
         if config.trainer.compile:
             subject.network.compile()
@@ -164,9 +164,10 @@ def _watch(planned: PlannedRun, parts: Parts, tracker: Tracker, judge: Judge | N
     from cimlab.training.callbacks import CimMapping
     from cimlab.training.phases import Watch
 
-    def mapping(matrices: Any, masks: Any, tracker: Tracker, first_epoch: int) -> CimMapping:
+    def mapping(subject: Subject, masks: Any, tracker: Tracker, first_epoch: int) -> CimMapping:
         return CimMapping(
-            matrices,
+            subject.matrices,
+            subject.off_arrays,
             planned.config.geometry,
             parts.cost,
             parts.rule.granularity,

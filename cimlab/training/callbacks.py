@@ -16,6 +16,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.report import CostComparison
+from cimlab.network.off_arrays import OffArrays
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.masks import Masks
 from cimlab.records.history import append_row, read_rows
@@ -141,7 +142,7 @@ class CimMapping(pl.Callback):
     """Maps the masked network on its arrays at the end of a phase, and every N epochs if asked.
 
     Args:
-        matrices: all mapped layers.
+        matrices: all mapped layers; off_arrays: what is multiplied beside them.
         geometry: the array.
         cost: what its work is priced with; inputs and cell values are assumed while training goes on.
         granularity: gives the index that pruning support needs.
@@ -154,6 +155,7 @@ class CimMapping(pl.Callback):
     def __init__(
         self,
         matrices: list[CrossbarMatrix],
+        off_arrays: OffArrays,
         geometry: CrossbarGeometry,
         cost: CostModel,
         granularity: Granularity,
@@ -163,6 +165,7 @@ class CimMapping(pl.Callback):
         first_epoch: int = 0,
     ) -> None:
         self.matrices = matrices
+        self.off_arrays = off_arrays
         self.geometry = geometry
         self.cost = cost
         self.granularity = granularity
@@ -174,8 +177,9 @@ class CimMapping(pl.Callback):
     def place(self) -> NetworkPlacement:
         """Where the weights are now."""
         return place_network(
-            self.matrices, self.masks(), self.geometry, self.granularity.index, self.settings.placement
-        )
+            self.matrices, self.masks(), self.geometry, self.granularity.index, self.settings.placement,
+            self.off_arrays.weights,
+        )  # fmt: skip
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = self.settings.every_n_epochs
@@ -187,7 +191,7 @@ class CimMapping(pl.Callback):
 
     def _log(self, epoch: int) -> None:
         placement = self.place()
-        compared = self.cost.compare(self.matrices, placement, self.geometry)
+        compared = self.cost.compare(self.matrices, placement, self.geometry, off_arrays=self.off_arrays)
         metrics = hardware_metrics(placement) | cost_metrics(compared)
         self.tracker.log({"epoch": self.first_epoch + epoch, **metrics})
         self.tracker.log_table("hardware/layers", layer_rows(placement))
@@ -198,7 +202,7 @@ def hardware_metrics(placement: NetworkPlacement) -> dict[str, float]:
     total, dense = asdict(placement.total), asdict(placement.dense_total)
     metrics: dict[str, float] = {f"hardware/{name}": value for name, value in total.items()}
     metrics |= {f"hardware/{name}_ratio": total[name] / dense[name] for name in total if dense[name]}
-    metrics["compression"] = total["weights"] / max(1, total["weights_left"])
+    metrics["compression"] = placement.weights["compression"]
     return metrics
 
 

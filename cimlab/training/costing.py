@@ -21,6 +21,7 @@ from cimlab.hardware.price import price_placement
 from cimlab.hardware.report import CostComparison
 from cimlab.network.batch import Batch, mapped, size
 from cimlab.network.masks import Masks
+from cimlab.network.off_arrays import OffArrays
 from cimlab.network.trace import shadow
 
 CALIBRATED = AnalogSettings()
@@ -112,8 +113,8 @@ def measured_cost(
     masks: Masks,
     dense: Mapping[str, Tensor] | None,
     geometry: CrossbarGeometry,
-    settings: AnalogSettings = CALIBRATED,
-    notes: tuple[str, ...] = (),
+    settings: AnalogSettings,
+    off_arrays: OffArrays,
 ) -> CostComparison:
     """Measure the network as it is now, and price it where it is placed.
 
@@ -121,9 +122,8 @@ def measured_cost(
         cost: technology, ADC price and chip.
         network, images, masks, dense, geometry, settings: as `measured_activity` takes them.
         matrices, placement: where the weights are.
-        notes: what the price leaves out, as `NetworkAccount.notes` says it.
+        off_arrays: what is multiplied digitally.
     """
     activity = measured_activity(network, images, masks, dense, geometry, settings)
-    activity = replace(activity, notes=(*activity.notes, *notes))
     accelerator = Accelerator(geometry, cost.technology, cost.adc, cost.chip)
-    return price_placement(matrices, placement, activity, accelerator)
+    return price_placement(matrices, placement, activity, accelerator, off_arrays)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.pruning.masks import Masks
 from cimlab.training.callbacks import CimMapping, Judge
 from cimlab.training.fit import Phase, Seat, Training, fit
@@ -20,8 +19,8 @@ from cimlab.training.settings import ScheduleSettings
 from cimlab.training.tracking import Tracker
 
 Methods = dict[str, Method]
-MappingOf = Callable[[list[CrossbarMatrix], Callable[[], Masks], Tracker, int], CimMapping]
-"""Matrices, the masks at the time of asking, a tracker, epochs of earlier phases -> what maps during a fit."""
+MappingOf = Callable[[Subject, Callable[[], Masks], Tracker, int], CimMapping]
+"""What is mapped, the masks at the time of asking, a tracker, epochs of earlier phases -> what maps during a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ def fit_dense(
 ) -> None:
     """Train the network that pruning starts from."""
     parts = parts_in("dense", methods, subject)
-    mapping = watch.mapping(subject.matrices, dict, watch.tracker, phase.first_epoch)
+    mapping = watch.mapping(subject, dict, watch.tracker, phase.first_epoch)
     fit(subject.network, training, phase, parts, [*parts, mapping], watch.tracker, seat)
 
 
@@ -102,7 +101,7 @@ def fit_pruned(
         start_of(methods),
     )
     parts = parts_in("retrain", methods, replace(subject, masks=lambda: pruning.masks))
-    mapping = watch.mapping(subject.matrices, lambda: pruning.masks, watch.tracker, phase.first_epoch)
+    mapping = watch.mapping(subject, lambda: pruning.masks, watch.tracker, phase.first_epoch)
     before = [part for part in parts if not part.after_pruning]
     callbacks = [*before, pruning, *(part for part in parts if part.after_pruning), mapping]
     fit(subject.network, training, phase, parts, callbacks, watch.tracker, seat, watch.judge)

@@ -191,7 +191,7 @@ def test_what_depends_on_no_input_is_computed_once() -> None:
         lambda n, x: x + n.table(torch.arange(12.0)[:, None]).flatten()[:12], table=nn.Linear(1, 3)
     )
     account = account_of(network, IMAGES)
-    assert [(work.name, work.macs) for work in account.once] == [("table", 36)]
+    assert [(work.name, work.macs) for work in account.off_arrays.once] == [("table", 36)]
     assert not account.on_arrays
     assert not account.macs
 
@@ -202,19 +202,21 @@ def test_constants_and_tables_are_named_as_what_they_are() -> None:
     )
     network.register_buffer("fixed", torch.eye(4))
     account = account_of(network, {"ids": torch.zeros(2, 5, dtype=torch.long)})
-    assert account.without_product == (("words.weight", 44),)
+    assert account.off_arrays.tables == (("words.weight", 44),)
     (constant,) = account.digital
     assert (constant.macs, constant.reason) == (
         5 * 16,
         "multiplies by a buffer or constant, which is no parameter",
     )
-    assert (account.tokens, [p.products for p in account.on_arrays]) == (5, [5])
+    assert (account.off_arrays.sample, account.off_arrays.tokens) == ("sequence of 5 tokens", 5)
+    assert [p.products for p in account.on_arrays] == [5]
+    assert account.off_arrays.weights == 0
 
 
 def test_products_of_two_activations_are_dynamic() -> None:
     """Two heads of 4: 9 x 4 x 9 for the scores and 9 x 9 x 4 for their sums, each head."""
     network, _ = KINDS["attention"]
-    (dynamic,) = account_of(network, IMAGES).dynamic
+    (dynamic,) = account_of(network, IMAGES).off_arrays.dynamic
     assert (dynamic.name, dynamic.macs) == ("a", 2 * (9 * 4 * 9 + 9 * 9 * 4))
 
 
@@ -280,7 +282,7 @@ def test_tracing_leaves_everything_as_it_was() -> None:
 
 def total(account: NetworkAccount) -> int:
     """Multiply-accumulates of one forward pass of one image."""
-    return account.macs + sum(work.macs for work in account.once)
+    return account.macs + sum(work.macs for work in account.off_arrays.once)
 
 
 def flops(network: nn.Module, batch: torch.Tensor) -> int:
@@ -316,11 +318,11 @@ def test_the_account_of_torchvisions_classifiers_closes(name: str) -> None:
     assert 2 * total(account) == flops(network, image)
     assert all(p.macs == p.products * p.weights for p in account.on_arrays)
     assert not account.digital
-    held = sum(p.weights for p in account.on_arrays) + sum(size for _, size in account.without_product)
+    held = sum(p.weights for p in account.on_arrays) + sum(size for _, size in account.off_arrays.tables)
     assert held == sum(p.numel() for p in network.parameters() if p.ndim > 1)
 
 
-def test_what_no_price_holds_is_said_with_its_amount() -> None:
+def test_what_is_off_the_arrays_is_said_with_its_amount() -> None:
     """Attention over 4 tokens of width 8: 4 x 4 scores of 8 products, and as many to weigh the values."""
     attention = nn.MultiheadAttention(8, 1, batch_first=True).eval()
 
@@ -333,10 +335,36 @@ def test_what_no_price_holds_is_said_with_its_amount() -> None:
             return self.head(self.attention(x, x, x)[0])
 
     tokens = torch.rand(1, 4, 8)
-    (dynamic,) = account_of(Block().eval(), tokens).notes
-    assert (
-        dynamic == "not priced: products of two activations in attention, 256 multiply-accumulates a sample"
-    )
-    left, _ = account_of(Block().eval(), tokens, ["head"]).notes
-    assert left.startswith("not priced, nor among the weights: 24 digital weights of head, 96 multiply-acc")
-    assert account_of(nn.Sequential(nn.Linear(4, 2)).eval(), torch.rand(1, 4)).notes == ()
+    (dynamic,) = account_of(Block().eval(), tokens).off_arrays.notes
+    assert dynamic == "products of two activations, computed digitally: 256 multiply-accumulates of attention"
+    left, _ = account_of(Block().eval(), tokens, ["head"]).off_arrays.notes
+    assert left == "24 digital weights, 96 multiply-accumulates: head (left digital by analog.digital)"
+    assert account_of(nn.Sequential(nn.Linear(4, 2)).eval(), torch.rand(1, 4)).off_arrays.notes == ()
+
+
+def test_a_stored_value_is_counted_once_whoever_reads_it() -> None:
+    """The first layer's weight is read transposed by the last; packed projections may be digital in part."""
+    tied = Calls(lambda n, x: n.a(x.flatten(1)) @ n.a.weight, a=nn.Linear(432, 5))
+    account = account_of(tied, IMAGES)
+    assert [(p.name, p.weights) for p in account.on_arrays] == [("a", 2160)]
+    (back,) = account.off_arrays.digital
+    assert (back.macs, back.weights) == (2160, 0)
+    network, _ = KINDS["attention"]
+    parts = account_of(network, IMAGES, ["a.in_proj_weight.k", "a.out_proj"]).off_arrays
+    assert {p.name: (p.macs, p.weights) for p in parts.digital} == {
+        "a.in_proj_weight.k": (576, 64),
+        "a.out_proj": (576, 64),
+    }
+    whole = account_of(tied, IMAGES, ["a"]).off_arrays
+    assert (whole.weights, whole.macs) == (2160, 4320)
+    normed = nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
+    assert account_of(normed, IMAGES, ["0"]).off_arrays.weights == 108
+
+
+def test_an_embedding_whose_weight_is_multiplied_is_both() -> None:
+    words, head = nn.Embedding(11, 4), nn.Linear(4, 11)
+    head.weight = words.weight
+    network = Calls(lambda n, ids: n.head(n.words(ids)), words=words, head=head)
+    account = account_of(network, torch.zeros(2, 5, dtype=torch.long))
+    assert [(p.name, p.weights, p.products) for p in account.on_arrays] == [("head", 44, 5)]
+    assert account.off_arrays.tables == (("words", 0),)

@@ -17,10 +17,21 @@ PARTS = {
     "registers": ("input_register", "output_register"),
     "buffers and links": ("input_buffer", "output_buffer", "interconnect"),
     "pruning support": ("index_memory", "input_selection", "output_alignment"),
+    "digital products": ("digital_weights", "activation_products"),
     "leakage": ("leakage",),
 }
 """Components of the hardware model in the groups that a reader can tell apart; all others are `other`."""
-PART_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#7F7F7F", "#C8C8C8")
+PART_COLOURS = (
+    "#0072B2",
+    "#56B4E9",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#D55E00",
+    "#F0E442",
+    "#7F7F7F",
+    "#C8C8C8",
+)
 
 
 @figure("F3", "Energy per image by component, dense and pruned")

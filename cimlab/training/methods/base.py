@@ -22,6 +22,7 @@ from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.errors import REFUSED, CimlabError
+from cimlab.network.off_arrays import NOTHING, OffArrays
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import Masks, PruningRule
 from cimlab.pruning.schedules import PruneEvent
@@ -64,7 +65,7 @@ class Subject:
         seed: of everything.
         compile: whether networks are compiled.
         devices: that share a fit.
-        notes: what its prices leave out, as `NetworkAccount.notes` says it.
+        off_arrays: what the network multiplies digitally.
         masks: the masks at the time of asking.
     """
 
@@ -79,7 +80,7 @@ class Subject:
     seed: int
     compile: bool = False
     devices: int = 1
-    notes: tuple[str, ...] = ()
+    off_arrays: OffArrays = NOTHING
     masks: Callable[[], Masks] = dict
 
 
