@@ -35,6 +35,7 @@ from cimlab.hardware.attribution import step_energy
 from cimlab.hardware.report import CostComparison
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
+from cimlab.network.computed import ComputedWeights
 from cimlab.network.masks import Masks, checked_masks
 from cimlab.network.trace import opened
 from cimlab.pruning.masks import (
@@ -43,7 +44,6 @@ from cimlab.pruning.masks import (
     kept_beyond,
     layer_weight,
     make_masks,
-    refuse_undefined,
     refuse_unprunable,
 )
 from cimlab.training.budget import budget_of, prunable_matrices
@@ -115,12 +115,12 @@ class Lab:
         account = self.account(network, images)
         generator = torch.Generator().manual_seed(self.config.seed)
         prunable = prunable_matrices(self._matrices(account), self.config.prune)
-        refuse_unprunable(network, account, images, [matrix.name for matrix in prunable])
+        rule = replace(self.rule, computed=ComputedWeights(account, images))
+        refuse_unprunable(network, rule, [matrix.name for matrix in prunable])
         budget = budget_of(self.config.prune)
-        masks = make_masks(network, prunable, self.rule, budget, generator, None, importance)
+        masks = make_masks(network, prunable, rule, budget, generator, None, importance)
         if (more := kept_beyond(masks, budget)) is not None:
             warnings.warn(more, stacklevel=2)
-        refuse_undefined(network, account, images, masks)
         self._remember_dense(network, masks)
         self.hold(network, masks).hold()
         return masks | {layer: masks[own] for layer, own in account.tied.items() if own in masks}

@@ -11,7 +11,6 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from math import prod
 
 from torch import nn
 
@@ -62,9 +61,17 @@ class WeightProduct:
     reason: str | None = None
 
     @property
+    def block(self) -> Block:
+        """How products read it."""
+        return Block(
+            self.parameters, self.computed, 0, self.outputs, self.channels, self.kernel, self.groups, self.reading,
+            self.convolution,
+        )  # fmt: skip
+
+    @property
     def weights(self) -> int:
         """Weights that one product reads."""
-        return self.outputs * self.channels * prod(self.kernel)
+        return self.block.weights
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ led through. Layers that are plain already stay where they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cimlab.network.account import NetworkAccount, WeightProduct
-from cimlab.network.batch import Batch, call, on, samples, tensors
+from cimlab.network.batch import Batch, tensors
+from cimlab.network.computed import ComputedWeights
 from cimlab.network.errors import NetworkError
 from cimlab.network.operand import Block
 from cimlab.network.operations import Call, Factors, Operations
-from cimlab.network.trace import opened, quiet, shadow
+from cimlab.network.trace import opened, shadow
 from cimlab.network.weights import parameters, stored_weight
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -139,82 +139,27 @@ def layered(network: nn.Module, account: NetworkAccount, batch: Batch) -> Layere
     weights = {weight.name: weight for weight in (*account.on_arrays, *account.digital)}
     apart = {weight.name for weight in account.on_arrays if not _is_plain(weight, copied, account)}
     needed = {name for names in account.reads.values() if apart & set(names) for name in names}
-    values = computed_weights(network, account, batch) if any(weights[n].computed for n in needed) else {}
+    values = (
+        ComputedWeights(account, batch).values(network) if any(weights[n].computed for n in needed) else {}
+    )
     stored = parameters(copied)
     made = {}
     for name in (name for name in weights if name in needed):
         weight = weights[name]
-        own = values[name] if weight.computed else _block(weight).layer_weight(stored_weight(stored, name))
-        made[name] = _layer(weight, _held(_block(weight), own).detach().clone())
+        own = values[name] if weight.computed else weight.block.layer_weight(stored_weight(stored, name))
+        made[name] = _layer(weight, _held(weight.block, own).detach().clone())
     return LayeredNetwork(copied, account, made)
 
 
 def layer_masks(masks: Mapping[str, Tensor], account: NetworkAccount) -> dict[str, Tensor]:
     """Masks of what is stored as masks of the layers' weights."""
-    blocks = {weight.name: _block(weight) for weight in account.on_arrays}
+    blocks = {weight.name: weight.block for weight in account.on_arrays}
     return {name: _held(blocks[name], blocks[name].layer_weight(mask)) for name, mask in masks.items()}
 
 
 def _held(block: Block, weight: Tensor) -> Tensor:
     """As the layer made for it holds a weight: groups of matrices are a convolution of one pixel."""
     return weight[..., None] if block.groups > 1 and not block.kernel else weight
-
-
-def computed_weights(network: nn.Module, account: NetworkAccount, batch: Batch) -> dict[str, Tensor]:
-    """Weights that the forward pass computes from what is stored, as their layers hold them."""
-    copied = shadow(opened(network))
-    found: dict[str, Tensor] = {}
-
-    def see(product: Call, factors: Factors | None) -> None:
-        names = account.reads.get(product.block, ()) if product.block is not None else ()
-        if product.block is not None and product.block.computed and factors is not None and len(names) == 1:
-            block = replace(product.block, reading="outputs_first")
-            transposed = product.block.reading == "transposed"
-            weight = factors.weight[0] if factors.weight.ndim == 3 and block.groups == 1 else factors.weight
-            found[names[0]] = (product.block if transposed else block).layer_weight(weight)
-
-    where = next((p.device for p in copied.parameters()), torch.device("cpu"))
-    one = on(samples(batch, 1), where)
-    operations = Operations(copied, see, with_modules=False)
-    with quiet(copied), operations.within(tensors(one)):
-        call(copied, one)
-    return found
-
-
-def zeros_that_move(network: nn.Module, account: NetworkAccount, batch: Batch) -> list[str]:
-    """Computed weights that are not 0 where what is stored is 0, as under weight standardisation: masks don't hold."""
-    some = {weight.name: weight for weight in account.on_arrays if weight.computed}
-    if not some:
-        return []
-    tried = shadow(opened(network), own=True)
-    stored = parameters(tried)
-    zeros = {}
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weight in some.items():
-            values = stored_weight(stored, name)
-            kept = (torch.rand(values.shape, generator=generator) < 0.5).to(values.device)
-            values.copy_(torch.where(kept, torch.randn(values.shape, generator=generator).to(values), 0.0))
-            if kept.numel() == weight.weights:
-                zeros[name] = ~_block(weight).layer_weight(kept)
-    found = computed_weights(tried, account, batch)
-    return [n for n in some if n not in zeros or n not in found or bool(found[n][zeros[n]].any())]
-
-
-def undefined_weights(
-    network: nn.Module, account: NetworkAccount, batch: Batch, masks: Mapping[str, Tensor]
-) -> list[str]:
-    """Computed weights that these masks would make something else than numbers: weight norm divides by a norm of 0."""
-    some = [weight.name for weight in account.on_arrays if weight.computed and weight.name in masks]
-    if not some:
-        return []
-    tried = shadow(opened(network), own=True)
-    stored = parameters(tried)
-    with torch.no_grad():
-        for name in some:
-            stored_weight(stored, name).mul_(masks[name])
-    found = computed_weights(tried, account, batch)
-    return [name for name in some if not bool(torch.isfinite(found[name]).all())]
 
 
 def _is_plain(weight: WeightProduct, network: nn.Module, account: NetworkAccount) -> bool:
@@ -226,13 +171,6 @@ def _is_plain(weight: WeightProduct, network: nn.Module, account: NetworkAccount
     own_way = kind is None or type(layer).forward is not kind.forward or "forward" in vars(layer)
     whole = getattr(layer, "weight", None) is not None and layer.weight.shape == weight.shape
     return whole and not own_way and getattr(layer, "padding_mode", "zeros") == "zeros"
-
-
-def _block(weight: WeightProduct) -> Block:
-    return Block(
-        weight.parameters, weight.computed, 0, weight.outputs, weight.channels, weight.kernel, weight.groups,
-        weight.reading, weight.convolution,
-    )  # fmt: skip
 
 
 def _layer(weight: WeightProduct, values: Tensor) -> nn.Module:

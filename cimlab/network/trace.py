@@ -79,7 +79,7 @@ def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
         except Exception:  # values are read, or are needed: whatever is wrong besides shows again below
             pass
     where = next((p.device for p in network.parameters()), torch.device("cpu"))
-    real = on(_with_values(batch), where)
+    real = on(with_values(batch), where)
     try:
         copied = shadow(network)
         return _pass(copied, samples(real, 1)), _pass(copied, samples(real, 2))
@@ -100,7 +100,7 @@ def _is_small(network: nn.Module, batch: Batch) -> bool:
     return batch[0].numel() <= SMALL_SAMPLE and weights <= SMALL_NETWORK
 
 
-def _with_values(batch: Batch) -> Batch:
+def with_values(batch: Batch) -> Batch:
     """Values between 0 and 1 where the caller knows shapes alone."""
     return mapped(batch, lambda part: torch.rand(part.shape, dtype=part.dtype) if part.is_meta else part)
 

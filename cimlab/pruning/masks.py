@@ -13,9 +13,7 @@ from cimlab.crossbar.attribution import unit_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid
-from cimlab.network.account import NetworkAccount
-from cimlab.network.batch import Batch
-from cimlab.network.layered import undefined_weights, zeros_that_move
+from cimlab.network.computed import ComputedWeights
 from cimlab.network.masks import Masks, checked_masks, weight_shapes
 from cimlab.network.weights import parameters, stored_at, stored_weight
 from cimlab.pruning.allocation import (
@@ -40,12 +38,14 @@ class PruningRule:
         saliency: how units are scored.
         geometry: the array that units are aligned to.
         step_energy: joules per array step of an unpruned layer, for budgets in energy.
+        computed: the weights that the forward pass computes from what is stored; they are ranked as computed.
     """
 
     granularity: Granularity
     saliency: Saliency
     geometry: CrossbarGeometry
     step_energy: Callable[[CrossbarMatrix], float] | None = None
+    computed: ComputedWeights | None = None
 
     def cost(
         self, matrix: CrossbarMatrix, grid: UnitGrid, of: BudgetCost
@@ -77,22 +77,21 @@ def dense_masks(network: nn.Module, matrices: list[CrossbarMatrix]) -> Masks:
     return {m.name: torch.ones_like(layer_weight(network, m.name), dtype=torch.bool) for m in matrices}
 
 
-def refuse_unprunable(
-    network: nn.Module, account: NetworkAccount, batch: Batch, prunable: Iterable[str]
-) -> None:
+def refuse_unprunable(network: nn.Module, rule: PruningRule, prunable: Iterable[str]) -> None:
     """Refuse to prune what is computed so that a pruned weight would not stay 0.
 
     Args:
         network: left as it is.
-        account: what it multiplies.
-        batch: what it is given.
+        rule: says which weights are computed.
         prunable: names of the weights that may be pruned.
 
     Raises:
         PruningError: names them, and how to leave them out.
     """
+    if rule.computed is None:
+        return
     wanted = set(prunable)
-    bad = [name for name in zeros_that_move(network, account, batch) if name in wanted]
+    bad = [name for name in rule.computed.zeros_that_move(network) if name in wanted]
     if bad:
         raise PruningError(
             f"the forward pass computes the weights of {', '.join(bad)} so that a pruned one would not be 0 (as weight "
@@ -100,13 +99,9 @@ def refuse_unprunable(
         )
 
 
-def refuse_undefined(network: nn.Module, account: NetworkAccount, batch: Batch, masks: Masks) -> None:
-    """Refuse masks under which the forward pass would compute weights that are no numbers.
-
-    Raises:
-        PruningError: names the weights, and how to go on.
-    """
-    bad = undefined_weights(network, account, batch, masks)
+def _refuse_undefined(network: nn.Module, rule: PruningRule, masks: Masks) -> None:
+    """Refuse masks under which the forward pass would compute weights that are no numbers."""
+    bad = [] if rule.computed is None else rule.computed.undefined(network, masks)
     if bad:
         raise PruningError(
             f"all weights of an output of {', '.join(bad)} would be pruned, which its normalisation divides by their "
@@ -137,11 +132,15 @@ def make_masks(
         importance: |w dL/dw| by layer, in the weight's shape, for saliencies that need gradients.
 
     Raises:
-        PruningError: weights or gradients are not finite, or a layer would lose all its weights.
+        PruningError: weights or gradients are not finite, a layer would lose all its weights, or one that its
+            layer can't compute without.
     """
     candidates, spreads, costs = [], [], _costs(matrices, rule, budget)
+    computed = {} if rule.computed is None else rule.computed.values(network)
     for matrix in matrices:
         weight = layer_weight(network, matrix.name)
+        if matrix.name in computed:
+            weight = matrix.of_layer_weight(computed[matrix.name])
         if not _all_finite(weight):
             raise PruningError(f"weights of layer {matrix.name} are not finite; the network can't be pruned")
         values = matrix.to_matrix(weight.float())
@@ -175,6 +174,7 @@ def make_masks(
         kept = units.view(shape) if tiers is None else units[tiers]
         mask = matrix.to_weight(grid.spread(kept))
         masks[matrix.name] = mask if before is None else mask & before[matrix.name]
+    _refuse_undefined(network, rule, masks)
     return masks
 
 

@@ -171,7 +171,7 @@ def layers_table(summary: Mapping[str, Any]) -> Table:
         )
         for row in summary["layers"]
     ]
-    for row in summary["off_arrays"]:
+    for row in summary.get("off_arrays", ()):
         left = _share(row["weights"], row["weights"])
         where, energy = row["component"].replace("_", " "), quantity(row["energy_j"], "J")
         rows.append((row["name"], left, where, "", "", energy, "", "", ""))

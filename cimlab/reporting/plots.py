@@ -127,7 +127,7 @@ def components_plot(summary: Mapping[str, Any]) -> Spec:
     shown = [n for n in energy if energy[n] > 0.01 * summary["total"]["energy_j"]]
     shown += [n for n in area if area[n] > 0.01 * summary["total"]["area_m2"] and n not in shown]
     layers = {r["layer"]: {n: r.get(f"energy_j/{n}", 0.0) for n in energy} for r in summary["layers"]}
-    for row in summary["off_arrays"]:
+    for row in summary.get("off_arrays", ()):
         layers.setdefault(row["name"], {})[row["component"]] = row["energy_j"]
     panels = {
         f"energy of {of_sample(summary)} by layer (µJ)": layers,

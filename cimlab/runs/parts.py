@@ -125,6 +125,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
     """
     from cimlab.crossbar.matrix import account_matrices, image_batch
     from cimlab.network.account import account_of
+    from cimlab.network.computed import ComputedWeights
     from cimlab.training.budget import budget_of, prunable_matrices
     from cimlab.training.fit import begin
     from cimlab.training.methods.base import Subject
@@ -133,13 +134,14 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
     begin(config.seed, _threads(config))
     network = parts.build_network()
     shape = (parts.data.in_channels, parts.data.image_size, parts.data.image_size)
-    account = account_of(network, image_batch(network, shape), config.analog.digital)
+    batch = image_batch(network, shape)
+    account = account_of(network, batch, config.analog.digital)
     matrices = account_matrices(account, config.mapping.row_order)
     return Subject(
         network=network,
         matrices=matrices,
         prunable=prunable_matrices(matrices, config.prune),
-        rule=parts.rule,
+        rule=replace(parts.rule, computed=ComputedWeights(account, batch)),
         budget=budget_of(config.prune),
         arrays=parts.arrays,
         image_shape=shape,

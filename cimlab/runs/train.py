@@ -142,7 +142,7 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
     """Refuse now what would fail later: methods, and a budget that fails whatever the weights are."""
     import torch
 
-    from cimlab.pruning.masks import kept_beyond, make_masks
+    from cimlab.pruning.masks import kept_beyond, make_masks, refuse_unprunable
     from cimlab.training.methods.base import MethodError, scheduling
 
     try:
@@ -151,6 +151,7 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
             method.check(subject)
     except MethodError as problem:
         raise ConfigError(str(problem)) from problem
+    refuse_unprunable(subject.network, subject.rule, [matrix.name for matrix in subject.prunable])
     importance = {m.name: torch.ones(m.weight_shape) for m in subject.prunable}
     generator = torch.Generator().manual_seed(subject.seed)
     masks = make_masks(

@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.network.borrowed import borrowed
+from cimlab.network.weights import parameters, stored_at
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
 from cimlab.pruning.schedules import PruneEvent
@@ -135,15 +137,28 @@ def mean_importance(
 ) -> dict[str, Float[Tensor, "..."]]:
     """|w dL/dw| of the training loss, averaged over the first `count` batches, BatchNorm frozen."""
     network = _network(module)
-    weights = [layer_weight(network, m.name) for m in matrices]
-    sums = [torch.zeros_like(w) for w in weights]
+    sums = {m.name: torch.zeros_like(layer_weight(network, m.name)) for m in matrices}
     taken = 0
     with borrowed(network):
         for images, labels in islice(batches, count):
-            with module.trainer.precision_plugin.forward_context():
+            with parametrize.cached(), module.trainer.precision_plugin.forward_context():
                 loss = F.cross_entropy(network(images.to(module.device)), labels.to(module.device))
-            gradients = torch.autograd.grad(loss, weights)
-            for total, weight, gradient in zip(sums, weights, gradients, strict=True):
-                total += (weight.detach() * averaged(gradient)).abs()
+                weights = {name: multiplied(network, name) for name in sums}
+            gradients = torch.autograd.grad(loss, [weight for weight, _ in weights.values()])
+            for total, (weight, rows), gradient in zip(
+                sums.values(), weights.values(), gradients, strict=True
+            ):
+                total += (weight.detach() * averaged(gradient)).abs()[rows]
             taken += 1
-    return {m.name: total / taken for m, total in zip(matrices, sums, strict=True)}
+    return {name: total / taken for name, total in sums.items()}
+
+
+def multiplied(network: nn.Module, name: str) -> tuple[Tensor, slice]:
+    """What the last forward pass multiplied by, where the weight called `name` is in it: a parameter and rows of it, or
+    what its layer computes (within `parametrize.cached`, for torch's parametrisations).
+    """
+    stored = parameters(network)
+    parameter, rows = stored_at(stored, name)
+    layer = dict(network.named_modules()).get(name)
+    own = getattr(layer, "weight", None)
+    return (own, rows) if isinstance(own, Tensor) else (stored[parameter], rows)

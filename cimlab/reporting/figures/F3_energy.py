@@ -17,8 +17,8 @@ PARTS = {
     "registers": ("input_register", "output_register"),
     "buffers and links": ("input_buffer", "output_buffer", "interconnect"),
     "pruning support": ("index_memory", "input_selection", "output_alignment"),
-    "digital products": ("digital_weights", "activation_products"),
     "leakage": ("leakage",),
+    "digital products": ("digital_weights", "activation_products"),
 }
 """Components of the hardware model in the groups that a reader can tell apart; all others are `other`."""
 PART_COLOURS = (
