@@ -194,8 +194,8 @@ def test_compact_transformers_have_the_published_size_and_their_attention_is_see
     account = account_of(model, torch.empty(1, 3, 32, 32, device="meta"))
     assert count_parameters(model) == pytest.approx(parameters, abs=500)
     assert sum(work.macs for work in account.on_arrays) == pytest.approx(macs, abs=0.5e6)
-    assert sum(work.macs for work in account.dynamic) == dynamic
-    assert [name for name, _ in account.without_product] == ["classifier.positional_emb"]
+    assert sum(work.macs for work in account.off_arrays.dynamic) == dynamic
+    assert [name for name, _ in account.off_arrays.tables] == ["classifier.positional_emb"]
 
 
 def test_a_compact_transformer_attends_as_written_out() -> None:
