@@ -19,7 +19,7 @@ from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import CostComparison, HardwareReport
-from cimlab.hardware.schedule import Room, Timing, schedule
+from cimlab.hardware.schedule import Room, Timing, programming_seconds, schedule
 from cimlab.hardware.technology import (
     ACTIONS,
     COMPONENTS,
@@ -99,6 +99,10 @@ class CostModel:
             leakage_w=np.column_stack([leakage, share * unused_m2 * density]),
             area_m2=np.column_stack([area, share * unused_m2]),
             first_copies_m2=float(area.sum() - ((timing.copies - 1) / timing.copies) @ area.sum(1)),
+            programming_j=timing.copies * self._programming_j(layers, geometry),
+            programming_s=programming_seconds(geometry, self.chip, self.technology)
+            if timing.all_arrays
+            else 0.0,
             timing=timing,
             layout_factor=self.technology.layout_factor.value,
             operations=np.array([2 * layer.matrix.weights * layer.matrix.products for layer in layers]),
@@ -195,6 +199,21 @@ class CostModel:
             f"chip.{given}={value:g} leaves {1e6 * (room.area_m2 or 0):.4g} mm2 for arrays, but one copy of each layer "
             f"needs {1e6 * needed:.4g} mm2; use chip.{given}={_above(enough)} or more{reload}"
         )
+
+    def _programming_j(
+        self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry
+    ) -> Float[np.ndarray, " layers"]:
+        """Energy of writing the cells of one copy's kept weights; pruned ones stay as the array was erased.
+
+        Offset encoding keeps its bias in every cell that is read, pruned or not.
+        """
+        biased = geometry.signed_encoding == "offset"
+        weights = np.array(
+            [p.work.held_cells if biased else p.counts.weights_left for p in (x.placement for x in layers)],
+            dtype=float,
+        )
+        write_j = self.technology.components["weight_loading"].energy_j["cell_write"].value
+        return weights * (geometry.columns_per_weight * self.chip.write_pulses * write_j)
 
     def _plain_array(self, geometry: CrossbarGeometry) -> Float[np.ndarray, " instances"]:
         unpruned = PlacedLayer(ARRAY, place_dense(ARRAY, geometry), ActivityFactors())

@@ -17,6 +17,8 @@ from cimlab.network.off_arrays import NOTHING, OffArrays
 
 LARGEST = 8.0
 """The largest chip of the curve, over the dense network with one copy of each layer."""
+SMALLEST = 1 / LARGEST
+"""The smallest: a network of which nothing is left would need no area at all."""
 POINTS_PER_OCTAVE = 3
 
 
@@ -27,9 +29,9 @@ def over_area(
     geometry: CrossbarGeometry,
     off_arrays: OffArrays = NOTHING,
 ) -> list[dict[str, float | None]]:
-    """One point an area, from the smallest chip that holds the pruned network to `LARGEST`.
+    """One point an area, from the smallest chip that holds the pruned network (`SMALLEST` at least) to `LARGEST`.
 
-    Where a network does not fit, its figures are None.
+    Where a network does not fit, its figures are None; so is the throughput of one of which nothing is left.
 
     Args:
         model: technology, ADC price and chip; the chip's own area plays no part.
@@ -39,13 +41,14 @@ def over_area(
     """
     own_m2, whole_m2 = (model.smallest_area_m2(layers, geometry) for layers in (pruned, dense))
     points = []
-    for ratio in _areas(own_m2 / whole_m2):
+    for ratio in _areas(max(own_m2 / whole_m2, SMALLEST)):
         area_m2 = ratio * whole_m2
         point: dict[str, float | None] = {"area_over_dense": ratio, "area_m2": area_m2}
         for prefix, layers, least_m2 in (("", pruned, own_m2), ("dense_", dense, whole_m2)):
             fits = least_m2 <= area_m2 * (1 + 1e-9)
             found = model.report(layers, geometry, area_m2 * (1 + 1e-9), off_arrays) if fits else None
-            point[f"{prefix}images_per_s"] = found.timing.images_per_s if found else None
+            rate = found.timing.images_per_s if found else np.inf
+            point[f"{prefix}images_per_s"] = rate if np.isfinite(rate) else None
             point[f"{prefix}energy_j"] = found.total_energy_j if found else None
         points.append(point)
     return points

@@ -7,7 +7,7 @@ the next image comes out. Beside it stands the energy of an image that is alone 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class HardwareReport:
         leakage_w: power of what stands there; the last column is of area that no copy can use.
         area_m2: sum of parts, with the same last column, shared out over layers by the area that they use.
         first_copies_m2: area of one copy of each layer.
+        programming_j: energy of writing the kept cells of all copies once; no part of an image's energy.
+        programming_s: time of it: arrays side by side, each a row at a time.
         timing: the schedule.
         layout_factor: footprint over sum of parts.
         operations: 2 x MACs of the unpruned layer; operations_done: of the kept weights.
@@ -54,6 +56,8 @@ class HardwareReport:
     leakage_w: Float[np.ndarray, "layers area_components"]
     area_m2: Float[np.ndarray, "layers area_components"]
     first_copies_m2: float
+    programming_j: Float[np.ndarray, " layers"]
+    programming_s: float
     timing: Timing
     layout_factor: float
     operations: Int[np.ndarray, " layers"]
@@ -170,6 +174,9 @@ class HardwareReport:
             "raw_ops_per_s": self.raw_ops_per_s,
             "effective_ops_per_j": self.effective_ops_per_j,
             "arrays": float(self.timing.all_arrays),
+            "steps": float(sum(count.steps for count in self.counts)),
+            "programming_j": float(self.programming_j.sum()),
+            "programming_s": self.programming_s,
             "load_s": self.timing.load_s,
         }  # fmt: skip
 
@@ -197,6 +204,7 @@ class HardwareReport:
                 "index_bits": self.counts[i].index_bits,
                 "macs": int(self.operations[i]) // 2,
                 "macs_left": int(self.operations_done[i]) // 2,
+                "programming_j": float(self.programming_j[i]),
                 "weights": self.counts[i].weights,
                 "weights_left": self.counts[i].weights_left,
                 "adcs_converting": float(self.converted[i]),
@@ -222,9 +230,9 @@ class CostComparison:
     dense: HardwareReport
 
     def ratios(self) -> dict[str, float]:
-        """Pruned over dense, for every total that the dense network has."""
+        """Pruned over dense, for every total that the dense network has; a network of nothing has no throughput."""
         own, dense = self.pruned.totals(), self.dense.totals()
-        return {name: own[name] / dense[name] for name in own if dense[name]}
+        return {name: own[name] / dense[name] for name in own if dense[name] and isfinite(own[name])}
 
     def weights(self) -> dict[str, int | float]:
         """Weights that take part in a product, as `weight_counts`."""

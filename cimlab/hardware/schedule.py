@@ -178,7 +178,7 @@ def _reloaded(
     bits = np.array([c.weights_left * geometry.weight_bits + c.index_bits for c in counts], dtype=float)
     cells = np.array([c.weights_left * geometry.columns_per_weight for c in counts], dtype=float)
     segments = segment_layers(arrays.tolist(), chip.max_arrays)
-    program_s = geometry.rows * chip.write_pulses * technology.latency_s("weight_loading")  # a row at a time
+    program_s = programming_seconds(geometry, chip, technology)
     load_s, run_s = 0.0, 0.0
     for part in segments:
         loads = int(passes[part].max())
@@ -190,6 +190,11 @@ def _reloaded(
         float(load_s + layer_s.sum()), chip.batch / batch_s, float(load_s),
         bits / chip.batch, cells * chip.write_pulses / chip.batch, int(passes.sum() - len(layers) + len(segments)),
     )  # fmt: skip
+
+
+def programming_seconds(geometry: CrossbarGeometry, chip: Chip, technology: Technology) -> float:
+    """Time of writing every array once: arrays side by side, each a row at a time."""
+    return geometry.rows * chip.write_pulses * technology.latency_s("weight_loading")
 
 
 def segment_layers(arrays: Sequence[int], capacity: int) -> list[list[int]]:

@@ -21,6 +21,9 @@ FIGURES = {
     "leakage_w": ("leakage", "W"),
     "support_energy_j": ("of it pruning support", "J"),
     "arrays": ("arrays", ""),
+    "steps": ("array steps an image", ""),
+    "programming_j": ("programming once: energy", "J"),
+    "programming_s": ("programming once: time", "s"),
 }
 """Totals in the order in which people ask for them: heading and unit, of an image."""
 WORK = (("weights", "weights"), ("weights_left", "weights"), ("macs", "macs"), ("macs_left", "macs"))
@@ -127,8 +130,9 @@ def area_curve_table(summary: Mapping[str, Any]) -> Table:
         cells = [f"{point['area_over_dense']:.2f}"]
         for name, unit in (("images_per_s", rate), ("energy_j", "J")):
             own, dense = point[name], point[f"dense_{name}"]
-            cells += ["does not fit" if dense is None else quantity(dense, unit), quantity(own, unit)]
-            cells.append("" if dense is None else f"{own / dense:.3f}")
+            cells += ["does not fit" if dense is None else quantity(dense, unit)]
+            cells += ["" if own is None else quantity(own, unit)]
+            cells.append("" if dense is None or own is None else f"{own / dense:.3f}")
         rows.append(tuple(cells))
     headings = ("area / dense", f"dense {rate}", "pruned", "ratio", "dense energy", "pruned", "ratio")
     return Table.of_texts(

@@ -307,6 +307,21 @@ def test_a_chip_of_a_number_of_arrays_is_filled_with_copies() -> None:
     assert two_layers(Chip(max_arrays=4)).timing.copies.tolist() == [3, 1]
 
 
+def test_a_network_of_which_nothing_is_left_has_a_curve_of_finite_areas() -> None:
+    matrix, geometry = CrossbarMatrix("a", (16, 512), 1, 50), CrossbarGeometry()
+    kept = torch.zeros(1, 512, 16, dtype=torch.bool)
+    grid = granularity("operation_unit").index(matrix, geometry)
+    empty = NetworkPlacement(
+        {"a": place(matrix, kept, geometry, grid, "compacted")}, {"a": place_dense(matrix, geometry)}
+    )
+    points = over_area(load_cost_model(), *placed_layers([matrix], empty), geometry)
+    assert [points[0]["area_over_dense"], points[-1]["area_over_dense"]] == pytest.approx([1 / 8, 8])
+    assert {(p["energy_j"], p["images_per_s"]) for p in points} == {(0.0, None)}
+    ratios = load_cost_model().compare([matrix], empty, geometry).ratios()
+    assert np.isfinite(list(ratios.values())).all()
+    assert "images_per_s" not in ratios
+
+
 def test_throughput_over_area_starts_at_the_smallest_chip_that_holds_the_pruned_network() -> None:
     matrix = CrossbarMatrix("a", (16, 512), 1, 50)
     kept = torch.zeros(1, 512, 16, dtype=torch.bool)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from math import ceil, log2
 
 import numpy as np
 import pytest
@@ -121,6 +122,42 @@ def test_the_same_array_priced_by_hand() -> None:
     assert area["cells"] == pytest.approx(25e-12, rel=1e-4)
     assert area["wordline_driver"] == pytest.approx(128 * 0.166e-12)
     assert priced.effective_ops_per_s == pytest.approx(2 * 128 * 16 / (512 * 100e-9))
+
+
+def test_programming_writes_the_kept_cells_of_all_copies_once_and_is_no_part_of_an_image() -> None:
+    """3 of 4 units of 8 x 2 weights in 8 cells each, 120 pJ a cell; 16 rows one after another, 40 ns each."""
+    matrix = CrossbarMatrix("layer", (4, 16), 1, 3)
+    units = torch.tensor([[[True, True], [True, False]]])
+    placement = place(matrix, units_of(matrix, SMALL).spread(units), SMALL, units_of(matrix, SMALL))
+    model = replace(load(), chip=Chip(write_pulses=2))
+    layers = [PlacedLayer(matrix, placement, ActivityFactors())]
+    one = model.report(layers, SMALL)
+    assert one.totals()["programming_j"] == pytest.approx(2 * 3 * 16 * 8 * 120e-12)
+    assert one.totals()["programming_s"] == pytest.approx(2 * 16 * 40e-9)
+    assert one.total_energy_j == load().report(layers, SMALL).total_energy_j
+    three = model.report(layers, SMALL, 3.01 * model.smallest_area_m2(layers, SMALL))
+    assert three.timing.copies.tolist() == [3]
+    assert three.programming_j.sum() == pytest.approx(3 * one.programming_j.sum())
+    index = "index_memory"  # every copy brings its own
+    assert three.area_by_component[index] == pytest.approx(3 * one.area_by_component[index])
+    offset = replace(SMALL, signed_encoding="offset")
+    biased = place(matrix, units_of(matrix, offset).spread(units), offset, units_of(matrix, offset))
+    written = model.report([PlacedLayer(matrix, biased, ActivityFactors())], offset).programming_j
+    assert written.sum() == pytest.approx(2 * 16 * 4 * 4 * 120e-12)  # the bias of the pruned unit, too
+
+
+def test_offset_encoding_pays_for_the_sum_of_its_inputs_and_for_taking_it_out() -> None:
+    """16 rows in 2 row groups, 4 columns, 3 products: an addition a row, and one a column and row group's sum."""
+    matrix = CrossbarMatrix("layer", (4, 16), 1, 3)
+    offset = replace(SMALL, signed_encoding="offset")
+    words = ceil((2 + 8 + log2(16)) / 16)
+    priced = report(load(), matrix, torch.ones(1, 2, 1, dtype=torch.bool), offset)
+    joining, inputs, corrected = 4, 16, 2 * 4
+    assert priced.energy_by_component["partial_sum_adder"] == pytest.approx(
+        3 * (joining + inputs + corrected) * words * 79.7e-15
+    )
+    plain = report(load(), matrix, torch.ones(1, 2, 2, dtype=torch.bool))
+    assert plain.energy_by_component["partial_sum_adder"] == pytest.approx(3 * joining * words * 79.7e-15)
 
 
 def test_pruning_support_is_charged_on_its_own_lines() -> None:
