@@ -36,9 +36,10 @@ def read_report(folders: list[Path]) -> Report:
 def planned_grids(folder: Path) -> list[PlannedGrid]:
     """What the experiment files of a folder plan, read as `cimlab sweep` and `cimlab search` read them."""
     from cimlab.grids.composition import as_written
+    from cimlab.grids.queue import experiments
 
     grids = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in experiments(folder):
         document, axes = as_written(path)
         asked = document["config"].get("experiment") or {}
         names = (document["choices"][group] for group in ("model", "data"))

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,13 +19,16 @@ from cimlab.runs.folders import require_writable
 if TYPE_CHECKING:
     from cimlab.grids.composition import Place
     from cimlab.grids.planning import Plan
+    from cimlab.grids.queue import Line
     from cimlab.grids.watching import Watch
 
 Kind = TypeVar("Kind", bound=Record)
 UNFINISHED = 3
 HELP = """\
 Every KEY=VALUE is an override as in cimlab train; KEY=A,B,C is an axis and replaces the file's axis of that key.
-Exit codes: 0 every point has a record, 1 points failed, 2 refused, 3 the time budget ended first, 130 Ctrl-C.
+A queue (experiments/queue.yaml) is a list of such lines, done in its order; what needs a GPU waits for one.
+Exit codes: 0 every point has a record, 1 points failed, 2 refused, 3 the time budget ended first or points wait for a
+GPU, 130 Ctrl-C.
 """
 
 
@@ -40,16 +43,51 @@ def run(words: list[str]) -> int:
     started = time.time()
 
     from cimlab.grids.planning import make_plan
+    from cimlab.grids.queue import lines_of
 
     path = Path(asked.file)
-    plan = make_plan(path, overrides, asked.retry_failed)
-    announce(plan, time.time() - started)
+    grids: list[tuple[Line, Plan]] = []
+    for line in lines_of(path):
+        began = time.time()
+        plan = make_plan(line.file, [*line.words, *overrides], asked.retry_failed)
+        if line.file != path:
+            print(f"\n{line}")
+        announce(plan, time.time() - began)
+        grids.append((line, plan))
     if asked.dry_run:
-        for point in plan.points:
-            print(f"{plan.state(point):6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
+        for _, plan in grids:
+            for point in plan.points:
+                print(f"{plan.state(point):6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
         return 0
     deadline = None if asked.time_budget is None else started + asked.time_budget
-    return carry_out(plan, path, Terms(started, deadline, asked.jobs, asked.retry_failed, f"{path.stem}.png"))
+    terms = Terms(started, deadline, asked.jobs, asked.retry_failed, f"{path.stem}.png")
+    return carry_out(grids[0][1], path, terms) if len(grids) == 1 else carry_out_queue(grids, terms)
+
+
+def carry_out_queue(grids: list[tuple[Line, Plan]], terms: Terms) -> int:
+    """One grid after the other; those for a GPU are passed over where there is none. The worst of their exit codes.
+
+    Raises:
+        ConfigError: a part refuses a value of an axis.
+    """
+    import torch
+
+    from cimlab.grids.planning import find_done
+    from cimlab.grids.queue import needs_gpu
+
+    codes = [0]
+    for number, (line, plan) in enumerate(grids, 1):
+        find_done(plan)  # a line before it may have made the same runs
+        print(f"\n{number} of {len(grids)}: {line}", flush=True)
+        if plan.pending and needs_gpu(plan) and not torch.accelerator.is_available():
+            print(f"{len(plan.pending)} points wait for a GPU, which torch does not find here", flush=True)
+            codes.append(UNFINISHED)
+            continue
+        code = carry_out(plan, line.file, replace(terms, plot=f"{number}-{line.file.stem}.png"))
+        if code not in (0, FAILED):
+            return code
+        codes.append(code)
+    return FAILED if FAILED in codes else max(codes)
 
 
 @dataclass(frozen=True)
@@ -197,7 +235,7 @@ def announce(plan: Plan, took_s: float) -> None:
 
 def _parser() -> Parser:
     parser = Parser("sweep", __doc__, HELP)
-    parser.add_argument("file", help="an experiment file, e.g. experiments/headline.yaml")
+    parser.add_argument("file", help="an experiment file, e.g. experiments/headline.yaml, or a queue of them")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
     parser.add_argument(
         "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Answer, Cimlab, one_line
 
 from cimlab.cli.options import seconds
@@ -102,6 +103,46 @@ def test_a_sweep_and_a_multirun_over_the_same_file_are_the_same_runs(
     assert sweep(path).code == 0
     assert results(other) == results(tmp_path / "out")
     assert len(results(other)) == 2
+
+
+def test_a_queue_runs_its_grids_in_order_and_what_needs_a_gpu_waits(
+    sweep: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    experiment(tmp_path, granularity="weight,filter", seed="0")
+    queue = tmp_path / "queue.yaml"
+    queue.write_text(
+        "queue:\n  - grid.yaml trainer=gpu\n  - grid.yaml granularity=filter\n"
+        "  - grid.yaml granularity=filter,weight\n"
+    )
+    answer = sweep(queue)
+    assert answer.code == 3, answer.err  # not all is done
+    assert "2 points wait for a GPU" in answer.out
+    order = sorted((tmp_path / "out").glob(f"*/{RECORD_FILE}"), key=lambda file: file.stat().st_mtime_ns)
+    assert [RunRecord.read(file).choices["granularity"] for file in order] == ["filter", "weight"]
+    assert "already done: 1" not in answer.out  # nothing was done when the queue was read
+    assert "2 of 2 done, 0 failed" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("queue: []", "holds none"),
+        ("queue: [3]", "is no line of a queue"),
+        ("queue: ['grid.yaml \"']", "is no line of a queue"),
+        ("queue: ['none.yaml']", "none.yaml does not exist"),
+        ("queue: [grid.yaml, grid.yaml speed=3]", "speed"),
+    ],
+)
+def test_a_queue_is_refused_whole_before_its_first_run(
+    sweep: Cimlab, tmp_path: Path, text: str, says: str
+) -> None:
+    experiment(tmp_path, granularity="weight")
+    (tmp_path / "queue.yaml").write_text(text)
+    answer = sweep(tmp_path / "queue.yaml")
+    assert answer.code == 2
+    assert says in one_line(answer.err)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failing_point_stops_no_other_and_is_told_at_the_end(sweep: Cimlab, tmp_path: Path) -> None:

@@ -12,16 +12,14 @@ from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.grids.composition import Grid, read_grid
 from cimlab.grids.planning import make_plan, planned_run
+from cimlab.grids.queue import experiments, lines_of
 from cimlab.records.record import Remembered, content_hash, hash_of_texts
 from cimlab.runs.identity import identity_of
 from cimlab.runs.planned import PlannedRun
 
+FOLDER = Path(__file__).parents[2] / "experiments"
 # a search draws from intervals, a grid enumerates
-EXPERIMENTS = [
-    path
-    for path in sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
-    if "interval(" not in path.read_text()
-]
+EXPERIMENTS = [path for path in experiments(FOLDER) if "interval(" not in path.read_text()]
 
 HARD = {
     "a key and what refers to it": {"seed": "0,1,2", "data.seed": "5,6", "granularity": "weight,filter"},
@@ -72,6 +70,12 @@ def assert_same(grid: Grid, path: Path, folder: Path, sample: int, checked: bool
             check(own, TrainConfig)
             assert isinstance(planned, PlannedRun)
             assert planned.identity == identity_of(plain)
+
+
+def test_every_line_of_the_queue_is_a_grid() -> None:
+    lines = lines_of(FOLDER / "queue.yaml")
+    assert len(lines) > 1
+    assert all(len(read_grid(line.file, list(line.words))) > 0 for line in lines)
 
 
 @pytest.mark.parametrize("name", HARD)
