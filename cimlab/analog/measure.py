@@ -6,8 +6,9 @@ ADCs compute, at the speed of an ordinary forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -17,13 +18,20 @@ from cimlab.analog.digital import whole_float32
 from cimlab.analog.integers import LayerIntegers, WeightIntegers, network_integers, weight_integers_of
 from cimlab.analog.layout import laid_out
 from cimlab.analog.learned_steps import TrainedSteps
+from cimlab.analog.patches import Patches, conv_places, linear_places
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.activity import IntegerHistogram, LayerActivity
 from cimlab.crossbar.cells import by_output
 from cimlab.crossbar.geometry import CrossbarGeometry
-from cimlab.crossbar.matrix import Convolution
+from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
+from cimlab.crossbar.zero_planes import ZeroPlanes
 from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
+
+ZERO_PLANE_IMAGES = 32
+"""Images of a batch whose bit planes are looked through, every product of theirs."""
+CHUNK_INPUTS = 1 << 23
+"""Inputs that are gathered at a time."""
 
 
 @whole_float32()
@@ -35,6 +43,7 @@ def layer_activities(
     geometry: CrossbarGeometry,
     settings: AnalogSettings,
     learned: TrainedSteps | None = None,
+    matrices: Sequence[CrossbarMatrix] = (),
 ) -> dict[str, LayerActivity]:
     """Layer name -> its integers, over the kept weights and over every input of every product.
 
@@ -45,6 +54,7 @@ def layer_activities(
         geometry: gives the bits.
         settings: how to quantise.
         learned: steps that the network was trained with.
+        matrices: layers whose bit planes of zeros are counted too, on the first `ZERO_PLANE_IMAGES` images.
 
     Raises:
         CellError: the network, its weights, its steps or the images can't be used; the message names the layer.
@@ -56,14 +66,28 @@ def layer_activities(
         kept = own.weights * masks[name].cpu() if name in masks else own.weights
         weight = kept * by_output(own.step, own.weights)
         own.layer.weight.copy_(weight.to(own.layer.weight))
+    planes: dict[str, ZeroPlanes] = {}
     hooks = [own.layer.register_forward_pre_hook(_counting(name, own, fed)) for name, own in rounded.items()]
+    for matrix in matrices:
+        own = rounded.get(matrix.name)
+        if own is not None and matrix.plain.weight_shape == tuple(own.layer.weight.shape):
+            driven = (
+                matrix.plain.to_matrix(masks.get(matrix.name, torch.ones(own.weights.shape)).cpu())
+                .bool()
+                .any(2)
+            )
+            watch = _watching(matrix.plain, own, driven.numpy(), geometry, planes)
+            hooks.append(own.layer.register_forward_pre_hook(watch))
     try:
         with borrowed(folded):
             call(folded, images)
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: LayerActivity(_held(name, own, masks), fed.get(name)) for name, own in rounded.items()}
+    return {
+        name: LayerActivity(_held(name, own, masks), fed.get(name), planes.get(name))
+        for name, own in rounded.items()
+    }
 
 
 def weight_activities(
@@ -99,6 +123,42 @@ def _counting(
         return (own.quantiser.values(q).to(inputs[0].dtype),)
 
     return hook
+
+
+def _watching(
+    matrix: CrossbarMatrix,
+    own: LayerIntegers,
+    driven: Bool[np.ndarray, "groups rows"],
+    geometry: CrossbarGeometry,
+    planes: dict[str, ZeroPlanes],
+) -> Callable[..., None]:
+    """A hook that counts bit planes of zeros in a layer's rounded inputs."""
+
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        q = own.quantiser(inputs[0].cpu())
+        for patches in _patches(own.layer, q, own.quantiser.zero, matrix):
+            fed = np.stack([patches.matrix(group).numpy() for group in range(matrix.groups)])
+            counted = ZeroPlanes.of(fed, driven, geometry)
+            known = planes.get(matrix.name)
+            planes[matrix.name] = counted if known is None else known + counted
+
+    return hook
+
+
+def _patches(
+    layer: Convolution | nn.Linear, q: Int[Tensor, "..."], zero: int, matrix: CrossbarMatrix
+) -> Generator[Patches]:
+    """The inputs of every product of the first images of a batch, some products at a time."""
+    if isinstance(layer, nn.Linear):
+        rows = (q[:ZERO_PLANE_IMAGES] if q.ndim > 1 else q).reshape(-1, q.shape[-1])
+        values, places = rows.flatten(), linear_places(*rows.shape, matrix)
+    else:
+        q = (q if q.ndim == len(layer.kernel_size) + 2 else q[None])[:ZERO_PLANE_IMAGES]
+        padded = functional.pad(q, layer._reversed_padding_repeated_twice, value=zero)
+        values, places = padded.flatten(), conv_places(padded.shape, layer, matrix)
+    base, offset = places
+    for some in base.split(max(1, CHUNK_INPUTS // offset.numel())):
+        yield Patches(values, some, offset)
 
 
 def fed_integers(layer: Convolution | nn.Linear, q: Int[Tensor, "..."], zero: int) -> IntegerHistogram:

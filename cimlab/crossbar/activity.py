@@ -19,6 +19,7 @@ from torch import Tensor
 from cimlab.crossbar.cells import largest_weight, mean_levels
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import largest_input, mean_digits
+from cimlab.crossbar.zero_planes import ZeroPlanes
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +118,22 @@ class LayerActivity:
         weights: of the weights that are kept, -(2^(weight_bits - 1) - 1) .. 2^(weight_bits - 1) - 1.
         inputs: of all wordlines of the layer's matrix over all products of the calibration images, padding included,
             0 .. 2^input_bits - 1.
+        zero_planes: input cycles in which all rows of a row group are fed zero.
     """
 
     weights: IntegerHistogram | None = None
     inputs: IntegerHistogram | None = None
+    zero_planes: ZeroPlanes | None = None
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> LayerActivity:
+        """The inverse of plain containers, as `Activity.to_json` gives them; records of before hold no planes."""
+        weights, inputs, planes = (content.get(key) for key in ("weights", "inputs", "zero_planes"))
+        return cls(
+            weights and IntegerHistogram.of_json(weights),
+            inputs and IntegerHistogram.of_json(inputs),
+            planes and ZeroPlanes.of_json(planes),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +214,7 @@ class Activity:
         """
 
         def layers(plain: Mapping[str, Any]) -> dict[str, LayerActivity]:
-            return {
-                name: LayerActivity(**{k: v and IntegerHistogram.of_json(v) for k, v in own.items()})
-                for name, own in plain.items()
-            }
+            return {name: LayerActivity.of_json(own) for name, own in plain.items()}
 
         return cls(
             weight_bits=int(content["weight_bits"]),

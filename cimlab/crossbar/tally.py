@@ -42,6 +42,7 @@ class Work:
             rows fetched, summed over arrays.
         partial_sum_adds: additions that join the row groups of a column.
         outputs: logical columns with any kept weight.
+        columns_of: logical columns converted in every row group, spread over an axis; drives_of: likewise the rows.
     """
 
     row_group_steps: Int[np.ndarray, "groups row_groups array_cols"]
@@ -53,6 +54,8 @@ class Work:
     held_drives: int
     partial_sum_adds: int
     outputs: int
+    columns_of: Int[np.ndarray, "groups row_groups *"]
+    drives_of: Int[np.ndarray, "groups row_groups *"]
 
     @property
     def steps_per_array(self) -> Int[np.ndarray, "groups array_rows array_cols"]:
@@ -89,6 +92,8 @@ def dense_work(groups: int, rows: int, cols: int, geometry: CrossbarGeometry) ->
         held_drives=groups * rows * array_cols,
         partial_sum_adds=groups * (row_groups - 1) * cols,
         outputs=groups * cols,
+        columns_of=np.full((groups, row_groups, 1), cols),
+        drives_of=np.broadcast_to((np.diff(bounds) * steps)[None, :, None], (groups, row_groups, 1)),
     )
 
 
@@ -128,9 +133,11 @@ class LayerMask:
         columns, held_cells, held_drives = (int(total) for total in held)
         if geometry.mux_control == "independent":
             row_group_steps = _busiest_adc(segments, n, q)
-            drives, cells = int((wide_rows * row_group_steps).sum()), held_cells
+            drives_of = wide_rows * row_group_steps
+            drives, cells = int(drives_of.sum()), held_cells
         else:
-            row_group_steps, drives, cells = _tally_lockstep(*self._per_step(bounds, geometry, n), q)
+            drives_of, step_columns = self._per_step(bounds, geometry, n)
+            row_group_steps, drives, cells = _tally_lockstep(drives_of, step_columns, q)
         partial_sum_adds, outputs = _tally_columns(segments)
         return Work(
             row_group_steps=row_group_steps,
@@ -142,6 +149,8 @@ class LayerMask:
             held_drives=held_drives,
             partial_sum_adds=int(partial_sum_adds),
             outputs=int(outputs),
+            columns_of=segments,
+            drives_of=drives_of,
         )
 
     def segments(

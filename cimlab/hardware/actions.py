@@ -67,6 +67,10 @@ def _of_layer(
     cycles = geometry.input_cycles * products
     held = chip.readout == "held"
     drives = (work.held_drives if held else work.drives) * cycles
+    step, column, row = (
+        executed_share(layer.activity, chip, of)
+        for of in (work.row_group_steps, work.columns_of, work.drives_of)
+    )
     cells = (work.held_cells if held else work.cells) * geometry.columns_per_weight
     reads = _effective_reads(layer, geometry, device, cells) * cycles
     indexed = counts.index_bits > 0
@@ -75,10 +79,10 @@ def _of_layer(
     return {
         "cell_read": reads,
         "cell_second": reads * conversion_s,
-        "row_drive": drives,
+        "row_drive": drives * row,
         "active_row": drives * layer.activity.input_density,
-        "step": counts.steps,
-        "conversion": counts.adc_conversions,
+        "step": counts.steps * step,
+        "conversion": counts.adc_conversions * column,
         "partial_sum_word": (counts.partial_sum_adds + bias) * words,
         "register_bit": drives * geometry.dac_bits,
         "input_bit": counts.input_buffer_bits,
@@ -87,8 +91,22 @@ def _of_layer(
         # the sequencer walks through the index once an input cycle
         "index_bit": counts.index_bits * cycles,
         "selected_bit": drives * geometry.dac_bits * indexed,
-        "aligned_bit": counts.adc_conversions * adc_bits * indexed,
+        "aligned_bit": counts.adc_conversions * column * adc_bits * indexed,
+        "checked_bit": work.held_drives * cycles * geometry.dac_bits * chip.skip_zero_inputs,
     }
+
+
+def executed_share(
+    activity: ActivityFactors, chip: Chip, of: Int[np.ndarray, "groups row_groups *"]
+) -> float:
+    """What is left of row groups' work on a chip that skips input cycles in which all their rows are fed zero.
+
+    Cells, wordlines and registers are charged for inputs that are 1 or for being read, which skipping does not change.
+    """
+    total = of.sum(dtype=np.int64)
+    if not chip.skip_zero_inputs or activity.zero_share is None or not total:
+        return 1.0
+    return 1 - float((activity.zero_share[..., None] * of).sum() / total)
 
 
 def _bias_additions(work: Work, geometry: CrossbarGeometry) -> int:
@@ -133,6 +151,7 @@ def array_instances(
         "tile": 1 / chip.arrays_per_tile,
         "selector": geometry.rows * indexed,
         "aligner": adcs * adc_bits * indexed,
+        "detector": geometry.rows * chip.skip_zero_inputs,
     }
     return np.stack([np.broadcast_to(columns.get(name, 0.0), indexed.shape) for name in INSTANCES], 1).astype(
         float

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from cimlab.crossbar.activity import Activity, LayerActivity, mean_cell_level, mean_input_digit
 from cimlab.crossbar.cells import mean_levels
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.zero_planes import cut_of_planes
 from cimlab.hardware.errors import require_numbers
 
 ASSUMED = "assumed"
@@ -29,6 +32,7 @@ class ActivityFactors:
         kept_level: mean cell value over full scale, over the cells of kept weights.
         zero_level: the same for cells of pruned weights; 0 unless the encoding stores a bias.
         inputs, weights: `assumed` or `measured`.
+        zero_share: of each row group's input cycles, those in which all its rows are fed zero; None if not measured.
     """
 
     input_density: float = 0.5
@@ -36,6 +40,7 @@ class ActivityFactors:
     zero_level: float = 0.0
     inputs: str = ASSUMED
     weights: str = ASSUMED
+    zero_share: Float[np.ndarray, "groups row_groups"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("input_density", "kept_level", "zero_level"):
@@ -63,11 +68,12 @@ def _factors(
     layer: LayerActivity, input_density: float, zero_level: float, geometry: CrossbarGeometry
 ) -> ActivityFactors:
     assumed = ActivityFactors(input_density)
-    fed, held = layer.inputs, layer.weights
+    fed, held, planes = layer.inputs, layer.weights, layer.zero_planes
     return ActivityFactors(
         assumed.input_density if fed is None else mean_input_digit(fed, geometry),
         assumed.kept_level if held is None else mean_cell_level(held, geometry),
         zero_level,
         ASSUMED if fed is None else MEASURED,
         ASSUMED if held is None else MEASURED,
+        planes.share if planes is not None and planes.cut == cut_of_planes(geometry) else None,
     )

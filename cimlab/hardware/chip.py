@@ -28,6 +28,8 @@ class Chip:
         max_arrays: arrays on the chip, which then set its area; a network that needs more is reloaded in parts.
         adc_idle_share: share of an ADC's power at full rate that flows whether it converts or not; 0 is gated.
             hwcomponents-adc counts 0.2 as leakage (arXiv:2404.06553); ISAAC states power at full rate alone.
+        skip_zero_inputs: input cycles in which all rows of a row group are fed zero execute no step; every row group's
+            rows are watched for it (Sparse ReRAM Engine, ISCA 2019). Only where each step drives its rows anew.
         batch: images processed between two loads of weights.
         dram_bits_per_s: bandwidth for loading weights; 102.4e9 is a 32-bit LPDDR4-3200 channel (JESD209-4).
         write_pulses: programming pulses per cell.
@@ -44,6 +46,7 @@ class Chip:
     area_m2: float | None = None
     max_arrays: int | None = None
     adc_idle_share: float = 0.0
+    skip_zero_inputs: bool = False
     batch: int = 1
     dram_bits_per_s: float = 102.4e9
     write_pulses: int = 1
@@ -52,6 +55,11 @@ class Chip:
     def __post_init__(self) -> None:
         if self.readout not in ("per_step", "held"):
             raise HardwareError(f"chip.readout={self.readout} must be per_step or held")
+        if self.skip_zero_inputs and self.readout == "held":
+            raise HardwareError(
+                "chip.skip_zero_inputs=true has no meaning with chip.readout=held, whose reads are one a row group and "
+                "cycle; use chip.readout=per_step"
+            )
         for name in ("bitlines_per_conversion_slot", "arrays_per_tile", "batch", "write_pulses"):
             require_numbers(f"chip.{name}", getattr(self, name), low=1)
         if self.max_arrays is not None:

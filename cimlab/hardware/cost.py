@@ -13,7 +13,13 @@ from jaxtyping import Float
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, Placement, place_dense
-from cimlab.hardware.actions import PlacedLayer, action_counts, array_instances, instance_counts
+from cimlab.hardware.actions import (
+    PlacedLayer,
+    action_counts,
+    array_instances,
+    executed_share,
+    instance_counts,
+)
 from cimlab.hardware.activity import ASSUMED, ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
@@ -291,6 +297,7 @@ class CostModel:
             notes.append(
                 f"larger than the chip's {self.chip.max_arrays} arrays: reloaded in {timing.segments} parts per batch"
             )
+        notes += self._zero_input_notes(layers)
         notes += [*self.technology.notes, *self.adc.notes(geometry.resolution_bits, self.technology.node_m)]
         if any(layer.activity.inputs == ASSUMED for layer in layers):
             density = {layer.activity.input_density for layer in layers if layer.activity.inputs == ASSUMED}
@@ -301,6 +308,25 @@ class CostModel:
                 f"mean value of kept cells assumed: {', '.join(f'{v:g}' for v in sorted(level))} of full scale"
             )
         return tuple(notes)
+
+    def _zero_input_notes(self, layers: Sequence[PlacedLayer]) -> list[str]:
+        """How many steps of a chip that skips zero inputs are skipped, and where that was not measured."""
+        if not self.chip.skip_zero_inputs:
+            return []
+        shares = [executed_share(x.activity, self.chip, x.placement.work.row_group_steps) for x in layers]
+        steps = np.array([layer.placement.counts.steps for layer in layers], dtype=float)
+        skipped = 1 - float(shares @ steps) / steps.sum() if steps.sum() else 0.0
+        notes = [
+            f"inputs that are zero in all rows of a row group skip {100 * skipped:.1f} % of array steps, as measured; "
+            "array steps in the table are those before skipping, and times are means over images: arrays are taken to "
+            "wait for each other only in the mean"
+        ]
+        unknown = sum(layer.activity.zero_share is None for layer in layers)
+        if unknown:
+            notes.append(
+                f"zero inputs of {unknown} of {len(layers)} layers were not measured for these row groups: none skipped"
+            )
+        return notes
 
     def _digital_notes(self, off_arrays: OffArrays, timing: Timing) -> tuple[str, ...]:
         """What is off the arrays, its price, and what of it is not modelled."""

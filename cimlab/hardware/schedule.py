@@ -16,10 +16,13 @@ from jaxtyping import Float, Int
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.placement import Placement
-from cimlab.hardware.actions import PlacedLayer
+from cimlab.hardware.actions import PlacedLayer, executed_share
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.copies import Ways, spend
 from cimlab.hardware.technology import Technology
+
+UNKNOWN = ActivityFactors()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ def schedule(
     """
     read_s, margin = technology.latency_s("cells"), technology.timing_margin.value
     ways = [
-        layer_ways(layer.placement, geometry, chip, read_s * margin, conversion_s * margin)
+        layer_ways(layer.placement, geometry, chip, read_s * margin, conversion_s * margin, layer.activity)
         for layer in layers
     ]
     products = np.array([layer.matrix.products for layer in layers], dtype=np.int64)
@@ -125,15 +128,26 @@ def schedule(
 
 
 def layer_ways(
-    placement: Placement, geometry: CrossbarGeometry, chip: Chip, read_s: float, conversion_s: float
+    placement: Placement,
+    geometry: CrossbarGeometry,
+    chip: Chip,
+    read_s: float,
+    conversion_s: float,
+    activity: ActivityFactors = UNKNOWN,
 ) -> Ways:
-    """How one copy of a layer may be laid, and how long one product then takes on its slowest array."""
+    """How one copy of a layer may be laid, and how long one product then takes on its slowest array.
+
+    Where inputs that are zero are skipped, times are means over images.
+    """
     slot_s, cycles = conversion_s * chip.bitlines_per_conversion_slot, geometry.input_cycles
     steps, held = placement.work.row_group_steps, chip.readout == "held"
     step_s = cycles * max(read_s, slot_s)
     group_s = (
         np.where(steps > 0, cycles * np.maximum(read_s, steps * slot_s), 0.0) if held else steps * step_s
     )
+    if chip.skip_zero_inputs and activity.zero_share is not None:
+        group_s = group_s * (1 - activity.zero_share[..., None])
+        step_s *= executed_share(activity, chip, steps)
     if placement.row_groups is None:
         return Ways.cut(group_s, steps, geometry.row_groups)
     if not held:

@@ -16,11 +16,23 @@ from cimlab.hardware.errors import HardwareError, require_numbers
 
 ACTIONS = (
     "cell_read", "cell_second", "row_drive", "active_row", "step", "conversion", "partial_sum_word",
-    "register_bit", "input_bit", "output_bit", "output", "index_bit", "selected_bit", "aligned_bit",
+    "register_bit", "input_bit", "output_bit", "output", "index_bit", "selected_bit", "aligned_bit", "checked_bit",
     "loaded_bit", "cell_write",
 )  # fmt: skip
 """What energy is charged for; `actions.py` says how each is counted."""
-INSTANCES = ("cell", "row", "column", "array", "adc", "tile", "chip", "index_bit", "selector", "aligner")
+INSTANCES = (
+    "cell",
+    "row",
+    "column",
+    "array",
+    "adc",
+    "tile",
+    "chip",
+    "index_bit",
+    "selector",
+    "aligner",
+    "detector",
+)
 """What area, leakage and peak power are charged for."""
 
 CHARGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -42,6 +54,7 @@ CHARGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "index_memory": (("index_bit",), ("index_bit",)),
     "input_selection": (("selected_bit",), ("selector",)),
     "output_alignment": (("aligned_bit",), ("aligner",)),
+    "zero_detection": (("checked_bit",), ("detector",)),
     "weight_loading": (("loaded_bit", "cell_write"), ("chip",)),
 }
 """Component -> actions that may be charged to it, and instances. All are needed but those of `adc`, which come

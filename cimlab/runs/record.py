@@ -96,7 +96,9 @@ def write_record(
     )  # fmt: skip
     images, _ = next(iter(training.data.train_loader()))
     steps = next((rounding.steps() for rounding in retrained.roundings), None)
-    activity = measured_activity(subject.network, images, masks, dense, config.geometry, config.analog, steps)
+    activity = measured_activity(
+        subject.network, images, masks, dense, config.geometry, config.analog, steps, subject.matrices
+    )
     accelerator = Accelerator(config.geometry, parts.cost.technology, parts.cost.adc, parts.cost.chip)
     compared = price_placement(subject.matrices, placement, activity, accelerator, subject.off_arrays)
     granularity, file = subject.rule.granularity, planned.record_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ def measured_activity(
     geometry: CrossbarGeometry,
     settings: AnalogSettings = CALIBRATED,
     learned: TrainedSteps | None = None,
+    matrices: Sequence[CrossbarMatrix] = (),
 ) -> Activity:
     """The integers that the arrays hold and are fed, of a network as it is now and of the one that it was pruned from.
 
@@ -46,6 +47,7 @@ def measured_activity(
         dense: the unpruned network's state_dict; None takes the network itself for it, and a note says so.
         geometry: gives the bits.
         settings: how to quantise; `learned` the steps of quantised retraining, where there was any.
+        matrices: the layers as they lie on arrays, whose bit planes of zeros are counted.
 
     Raises:
         CellError: a weight or an input is not a finite number.
@@ -54,7 +56,7 @@ def measured_activity(
     images = mapped(images, lambda part: part.to(weight if part.is_floating_point() else weight.device))
 
     def measure(some: nn.Module, kept: Masks, steps: TrainedSteps | None) -> dict[str, LayerActivity]:
-        return layer_activities(some, kept, images, geometry, settings, steps)
+        return layer_activities(some, kept, images, geometry, settings, steps, matrices)
 
     return replace(_measured(network, masks, dense, geometry, measure, learned), images=size(images))
 
@@ -124,6 +126,6 @@ def measured_cost(
         matrices, placement: where the weights are.
         off_arrays: what is multiplied digitally.
     """
-    activity = measured_activity(network, images, masks, dense, geometry, settings)
+    activity = measured_activity(network, images, masks, dense, geometry, settings, matrices=matrices)
     accelerator = Accelerator(geometry, cost.technology, cost.adc, cost.chip)
     return price_placement(matrices, placement, activity, accelerator, off_arrays)
