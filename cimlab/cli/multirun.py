@@ -7,7 +7,8 @@ import time
 from cimlab.cli.application import MANY, hydra_options
 from cimlab.cli.sweep import Terms, announce, carry_out
 from cimlab.config.errors import ConfigError
-from cimlab.grids.composition import Command, grid_of_words
+from cimlab.grids.composition import grid_of_words
+from cimlab.grids.grid import Command
 from cimlab.grids.planning import collector_paused, plan_of
 
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from cimlab.cli import application, multirun
 from cimlab.config.described import informed
-from cimlab.grids.composition import Command
+from cimlab.grids.grid import Command
 from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.simulate import SimulateConfig, simulate
 

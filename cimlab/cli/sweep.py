@@ -17,7 +17,7 @@ from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.folders import require_writable
 
 if TYPE_CHECKING:
-    from cimlab.grids.composition import Place
+    from cimlab.grids.grid import Place
     from cimlab.grids.planning import Plan
     from cimlab.grids.queue import Line
     from cimlab.grids.watching import Watch

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check_plain, secret_values
-from cimlab.grids.composition import Axis, Grid, Place, located, read_grid
+from cimlab.grids.composition import located, read_grid
+from cimlab.grids.grid import Axis, Grid, Place
 from cimlab.records.failure import Failure
 from cimlab.records.index import Row, rows
 from cimlab.records.record import Remembered

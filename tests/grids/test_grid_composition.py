@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from cimlab.config.compose import conf_dir
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check, plain_config
-from cimlab.grids.composition import Grid, read_grid
+from cimlab.grids.composition import read_grid
+from cimlab.grids.grid import Grid
 from cimlab.grids.planning import make_plan, planned_run
 from cimlab.grids.queue import experiments, lines_of
 from cimlab.records.record import Remembered, content_hash, hash_of_texts
