@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from cimlab.config.accelerators import HARDWARE, Accelerators, Axis, Words
 from cimlab.config.compose import choices as shipped_choices
 from cimlab.config.compose import composed, conf_dir
 from cimlab.config.described import informed
-from cimlab.config.schema import check
+from cimlab.config.schema import check, plain_config
 from cimlab.config.trust import trusting
 from cimlab.records.json_text import json_text
 from cimlab.runs.price import MapConfig, Mapped, map_network, map_one, named
@@ -47,9 +47,8 @@ def run(words: list[str]) -> int:
     if ours and (many or any(word.startswith("run=") for word in own)):
         return _run_here(own, bool(many), flags)
 
-    def job(config: DictConfig, choices: dict[str, str]) -> Mapped:
-        given = list(HydraConfig.get().overrides.task)
-        config, choices = informed("map", MapConfig, config, choices, given)
+    def job(_config: DictConfig, _choices: dict[str, str]) -> Mapped:
+        config, choices = informed("map", list(HydraConfig.get().overrides.task), MapConfig)
         return map_network(config, choices, "--adc-sensitivity" in flags)
 
     def show(result: Mapped, config: DictConfig) -> None:
@@ -93,13 +92,12 @@ def _subjects(apart: Words) -> list[Subject]:
     """The networks that the words name; axes that are no hardware make several."""
     subjects = []
     for words in product(*(axis.words for axis in apart.others)):
-        config, hydra = composed("map", [*apart.fixed, *words], MapConfig)
+        config, choices = informed("map", [*apart.fixed, *words], MapConfig)
         checked = check(config, MapConfig)
         label = " ".join(words)
         if checked.run is None:
-            choices = {str(g): str(choice) for g, choice in hydra.runtime.choices.items() if choice}
-            config, choices = informed("map", MapConfig, config, choices, [*apart.fixed, *words])
-            subjects.append((label, named(check(config, MapConfig), choices)))
+            own = None if checked.checkpoint is None else plain_config(config)["geometry"]
+            subjects.append((label, replace(named(checked, choices), geometry=own)))
             continue
         given = {word.partition("=")[0].lstrip("+").split(".")[0] for word in (*apart.fixed, *words)}
         foreign = sorted(given - set(OF_RUNS))
@@ -117,8 +115,6 @@ def _subjects(apart: Words) -> list[Subject]:
 
 
 def _labelled(subject: Subject, label: str) -> Subject:
-    from dataclasses import replace
-
     return replace(subject, name=label) if label else subject
 
 

@@ -17,11 +17,10 @@ from cimlab.runs.simulate import SimulateConfig, simulate
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
     if multirun.asked_for(words):
-        return multirun.run(Command("simulate", SimulateConfig), words)
+        return multirun.run(Command("simulate", SimulateConfig, described=True), words)
 
-    def job(config: DictConfig, choices: dict[str, str]) -> SimulationRecord:
-        given = list(HydraConfig.get().overrides.task)
-        return simulate(*informed("simulate", SimulateConfig, config, choices, given))
+    def job(_config: DictConfig, _choices: dict[str, str]) -> SimulationRecord:
+        return simulate(*informed("simulate", list(HydraConfig.get().overrides.task), SimulateConfig))
 
     return application.run(application.Command("simulate", SimulateConfig, job, show), words)
 

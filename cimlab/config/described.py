@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +20,56 @@ from cimlab.config.compose import composed
 Choices = dict[str, str]
 
 
-def informed(
-    command: str, schema: type, config: DictConfig, choices: Choices, given: Sequence[str]
-) -> tuple[DictConfig, Choices]:
-    """The configuration and its choices, with what the checkpoint says wherever the command line says nothing.
+def informed(command: str, given: Sequence[str], schema: type) -> tuple[DictConfig, Choices]:
+    """The configuration and its choices, as `described`; what it tells is printed."""
+    config, hydra, lines = described(command, given, schema)
+    for line in lines:
+        print(f"cimlab: {line}", file=sys.stderr)
+    return config, _chosen(hydra)
+
+
+def described(
+    command: str, given: Sequence[str], schema: type
+) -> tuple[DictConfig, DictConfig, tuple[str, ...]]:
+    """A configuration with what its checkpoint says wherever the words say nothing, Hydra's own settings, and what is
+    to be told; within Hydra's `initialize_config_dir`.
 
     Args:
         command: names conf/COMMAND.yaml.
-        schema: the dataclass that it has to fit.
-        config, choices: as composed from the command line alone; `checkpoint` may be null, or no file, which is told
-            later.
-        given: the overrides of the command line.
+        given: the overrides of the command line; `checkpoint` may be null, or no file, which is told later.
+        schema: the dataclass that the configuration has to fit.
 
     Raises:
         ConfigError, CheckpointError: one line each.
     """
+    config, hydra = composed(command, given, schema)
     path = config.get("checkpoint")
     if not isinstance(path, str) or not Path(path).is_file():
-        return config, choices
-    from cimlab.network.stored import read
-
-    said = read(Path(path)).description()
+        return config, hydra, ()
+    said = _description(path, Path(path).stat().st_mtime_ns)
     keys = {word.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".") for word in given}
     if said is None:
-        _tell_of_silence(path, config, keys)
-        return config, choices
-    groups = {g: c for g, c in said["choices"].items() if g in choices}
+        return config, hydra, _on_silence(path, config, keys)
+    groups = {g: c for g, c in said["choices"].items() if g in _chosen(hydra)}
     words = [f"{g}={c}" for g, c in groups.items() if g not in keys and c in shipped(g)]
     base, _ = composed(command, [*words, *given], schema)
     leaves = {key: value for key, value in said["settings"].items() if _is_setting(base, key)}
     free = {key: value for key, value in leaves.items() if not keys & {key, key.partition(".")[0]}}
     words += [f"{key}={_word(value)}" for key, value in free.items()]
     config, hydra = composed(command, [*words, *given], schema)
-    choices = {str(g): str(c) for g, c in hydra.runtime.choices.items() if c}
-    _tell_of_differences(path, groups, leaves, config, choices)
-    return config, choices
+    return config, hydra, _on_differences(path, groups, leaves, config, _chosen(hydra))
+
+
+def _chosen(hydra: DictConfig) -> Choices:
+    return {str(group): str(choice) for group, choice in hydra.runtime.choices.items() if choice}
+
+
+@lru_cache(maxsize=8)
+def _description(path: str, _written: int) -> dict[str, dict[str, Any]] | None:
+    """What the file says; a grid asks for every point."""
+    from cimlab.network.stored import read
+
+    return read(Path(path)).description()
 
 
 def _is_setting(config: DictConfig, key: str) -> bool:
@@ -77,21 +93,20 @@ def _word(value: object) -> str:
     return repr(value)
 
 
-def _tell_of_silence(path: str, config: DictConfig, keys: set[str]) -> None:
+def _on_silence(path: str, config: DictConfig, keys: set[str]) -> tuple[str, ...]:
     """A checkpoint that says nothing leaves defaults standing, which may be another network's images."""
     image = config.get("input")
     if image is None or any(key.partition(".")[0] == "input" for key in keys):
-        return
-    print(
-        f"cimlab: checkpoint {path} does not say what images it takes; input.channels={image.channels} "
+        return ()
+    return (
+        f"checkpoint {path} does not say what images it takes; input.channels={image.channels} "
         f"input.size={image.size} input.classes={image.classes} is assumed",
-        file=sys.stderr,
     )
 
 
-def _tell_of_differences(
+def _on_differences(
     path: str, groups: Mapping[str, str], leaves: Mapping[str, Any], config: DictConfig, choices: Choices
-) -> None:
+) -> tuple[str, ...]:
     """One line for all that the command line says otherwise."""
     others = [g for g, said in groups.items() if choices.get(g) != said]
     told = [f"{g}={choices.get(g)} for its {groups[g]}" for g in others]
@@ -102,8 +117,6 @@ def _tell_of_differences(
             node = node.get(part) if isinstance(node, dict) else None
         if key.partition(".")[0] not in others and node != said:
             told.append(f"{key}={node} for its {said}")
-    if told:
-        print(
-            f"cimlab: checkpoint {path} says otherwise, what is given is taken: {', '.join(told)}",
-            file=sys.stderr,
-        )
+    if not told:
+        return ()
+    return (f"checkpoint {path} says otherwise, what is given is taken: {', '.join(told)}",)

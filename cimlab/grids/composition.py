@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from cimlab.config.compose import composed, conf_dir, is_hydra
+from cimlab.config.described import described
 from cimlab.config.errors import ConfigError
 from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig
@@ -136,6 +138,7 @@ class _Composer:
     ) -> None:
         self.command = command
         self.path = path
+        self.told: set[str] = set()
         given = self._parse(overrides)
         self.base = (*base, *(o.input_line or "" for o in given if not o.is_sweep_override()))
         self.unswept = self.compose(())
@@ -183,7 +186,7 @@ class _Composer:
 
     def _setting(self, words: tuple[str, ...], group: list[int], updated: DictConfig) -> Setting:
         parsed = self._parse(words)
-        if all(_is_plain_value(override, updated) for override in parsed):
+        if all(_is_plain_value(override, updated) and not self._describes(override) for override in parsed):
             # put into the first point, which is all that Hydra does with plain values
             for override in parsed:
                 OmegaConf.update(updated, override.key_or_group, override.value(), merge=True)
@@ -196,10 +199,21 @@ class _Composer:
             rewired = {("config", *k) for k in {*raw, *self.raw} if raw.get(k, ...) != self.raw.get(k, ...)}
         return difference(self.first_leaves, leaves(after), words, frozenset(rewired))
 
+    def _describes(self, override: Override) -> bool:
+        """Whether a value says more than itself."""
+        return self.command.described and override.key_or_group == "checkpoint"
+
     def compose(self, words: Sequence[str]) -> tuple[DictConfig, DictConfig]:
         """A run, and Hydra's own settings."""
+        command, every = self.command, [*self.base, *words]
         try:
-            return composed(self.command.name, [*self.base, *words], self.command.schema)
+            if not command.described:
+                return composed(command.name, every, command.schema)
+            config, hydra, lines = described(command.name, every, command.schema)
+            for line in dict.fromkeys(line for line in lines if line not in self.told):
+                self.told.add(line)
+                print(f"cimlab: {line}", file=sys.stderr)
+            return config, hydra
         except ConfigError as problem:
             raise ConfigError(f"{located(self.path, str(problem), words)}{problem}") from problem
 

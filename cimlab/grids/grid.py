@@ -44,10 +44,12 @@ class Command:
     Args:
         name: `train` or `simulate`, and the configuration conf/NAME.yaml.
         schema: the dataclass that it has to fit.
+        described: whether what its checkpoint says stands where the words say nothing.
     """
 
     name: str
     schema: type
+    described: bool = False
 
 
 @dataclass(frozen=True)

@@ -258,7 +258,7 @@ class CostComparison:
             "notes": list(self.pruned.notes),
             "sample": self.pruned.off_arrays.sample,
             "tokens": self.pruned.off_arrays.tokens,
-            "weights": self.weights(),
+            "weight_counts": self.weights(),
             "layers": self.pruned.layer_rows(),
             "off_arrays": self.pruned.off_arrays_rows(),
         }

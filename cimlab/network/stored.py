@@ -8,7 +8,7 @@ batch counters. What was not read or had no place in the network is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ ORIGIN: dict[str, type | tuple[type, ...]] = {
 """What a run's checkpoint says of how its network was pruned, and of what type."""
 DESCRIBED = ("model", "data", "granularity", "geometry", "mapping")
 """Groups of a run's configuration that say what its network is."""
+DENSE = ("model", "data")
+"""Those that say what its dense network is."""
 NOT_DESCRIBED = {
     "data": ("data_dir", "download", "num_workers", "seed", "batch_size", "eval_batch_size"),
     "mapping": ("every_n_epochs",),
@@ -190,19 +192,24 @@ class Stored:
 
 
 def described_as(
-    config: Mapping[str, Any], choices: Mapping[str, str], image: tuple[int, int, int], classes: int
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    image: tuple[int, int, int],
+    classes: int,
+    groups: Sequence[str] = DESCRIBED,
 ) -> dict[str, dict[str, Any]]:
     """What a checkpoint says of the network in it, for whoever prices or simulates it: `Stored.description`.
 
     Args:
         config: the resolved configuration of its run; choices: group -> choice.
         image: channels, height and width that it takes; classes: its outputs.
+        groups: those that it is described by; a dense network was cut for no array.
     """
     settings: dict[str, Any] = {"input.channels": image[0], "input.size": image[1], "input.classes": classes}
-    for group in DESCRIBED:
+    for group in groups:
         left_out = NOT_DESCRIBED.get(group, ())
         settings |= {f"{group}.{k}": v for k, v in config.get(group, {}).items() if k not in left_out}
-    return {"choices": {g: choices[g] for g in DESCRIBED if g in choices}, "settings": _plain(settings)}
+    return {"choices": {g: choices[g] for g in groups if g in choices}, "settings": _plain(settings)}
 
 
 def _plain(values: object) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def totals_table(summary: Mapping[str, Any], title: str) -> Table:
             rows.append(
                 ("energy a token", quantity(dense / tokens, unit), quantity(own / tokens, unit), ratio)
             )
-    total, left = (quantity(summary["weights"][name], "") for name in ("total", "left"))
-    rows.append(("weights", total, left, _ratio(summary["weights"]["remaining_all"])))
+    total, left = (quantity(summary["weight_counts"][name], "") for name in ("total", "left"))
+    rows.append(("weights", total, left, _ratio(summary["weight_counts"]["remaining_all"])))
     return Table.of_texts(("", "dense", "pruned", "ratio"), rows, title)
 
 

@@ -197,7 +197,7 @@ def _dense_weights(
     planned: PlannedRun, subject: Subject, parts: Parts, training: Training, watch: Watch
 ) -> Weights:
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
-    from cimlab.network.stored import read
+    from cimlab.network.stored import DENSE, described_as, read
     from cimlab.training import checkpoints
     from cimlab.training.callbacks import tracked
     from cimlab.training.fit import snapshot
@@ -219,7 +219,10 @@ def _dense_weights(
             return snapshot(network)
         with _together(planned, phase, subject) as (phase, seat):
             fit_dense(subject, parts.methods, training, phase, watch, seat)
-        checkpoints.save(kept, {"network": snapshot(network), "dense_run": planned.dense_run})
+        classes = parts.data.num_classes
+        said = described_as(planned.plain, planned.choices, subject.image_shape, classes, DENSE)
+        content = {"network": snapshot(network), "dense_run": planned.dense_run, "description": said}
+        checkpoints.save(kept, content)
         checkpoints.discard(phase.checkpoints)
     return snapshot(network)
 

@@ -74,7 +74,7 @@ def test_the_price_is_horowitzs_at_the_technologys_node() -> None:
 
 def test_compression_is_over_all_weights_that_are_multiplied() -> None:
     """8,192 weights on arrays of which 32 stay, and 50 digital ones."""
-    weights = compared(BESIDE).summary()["weights"]
+    weights = compared(BESIDE).summary()["weight_counts"]
     assert weights == {
         "total": 8242, "on_arrays": 8192, "digital": 50, "left": 82, "remaining_all": 82 / 8242,
         "compression": 8242 / 82,
