@@ -54,6 +54,11 @@ def test_the_example_of_the_readme_runs() -> None:
     assert torch.isfinite(names["scores"]).all()
 
 
+def test_a_network_that_is_left_digital_whole_is_refused(network: nn.Module, images: torch.Tensor) -> None:
+    with pytest.raises(PruningError, match=r"no weight is on arrays; shorten analog\.digital"):
+        Lab("analog.digital=['*']").prune(network, images)
+
+
 def test_pruned_weights_are_zero_and_stay_so(network: nn.Module, images: torch.Tensor) -> None:
     lab = Lab("granularity=operation_unit", "prune.remaining=0.25")
     masks = lab.prune(network, images)

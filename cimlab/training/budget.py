@@ -21,6 +21,8 @@ def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> l
         PruningError: none is left.
     """
     chosen = matrices[1 if prune.exempt_first else 0 : -1 if prune.exempt_last else None]
+    if not matrices:
+        raise PruningError("no weight is on arrays; shorten analog.digital")
     if not chosen:
         raise PruningError(
             f"no layer is left to prune: the network has {len(matrices)} mapped layers and the first and last "
