@@ -43,9 +43,9 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """Readable, unique together with the hash."""
-        c = self.choices
-        budget = f"{self.config.prune.remaining:g}-s{self.config.seed}"
-        return f"{c['model']}-{c['data']}-{c['granularity']}-{budget}"
+        c, prune = self.choices, self.config.prune
+        of = "" if prune.budget == "weights" else f"-{prune.budget}"
+        return f"{c['model']}-{c['data']}-{c['granularity']}-{prune.remaining:g}{of}-s{self.config.seed}"
 
     @property
     def run_dir(self) -> Path:

@@ -9,10 +9,11 @@ from conftest import Cimlab
 from hydra import compose, initialize_config_dir
 
 from cimlab.config.compose import conf_dir
-from cimlab.config.schema import TrainConfig, plain_config
+from cimlab.config.schema import TrainConfig, check_plain, plain_config
 from cimlab.records.identity import NEVER, marks, selector
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.runs.identity import Identity, identity_of
+from cimlab.runs.planned import PlannedRun
 from cimlab.training.settings import TrainerSettings
 
 NETWORK = """
@@ -80,6 +81,16 @@ def test_what_shapes_retraining_makes_another_run_of_the_same_dense_network(word
     own, other = identity(), identity(word)
     assert own.run != other.run
     assert own.dense == other.dense
+
+
+def test_a_name_says_what_the_budget_is_of() -> None:
+    def name(*words: str) -> str:
+        config = plain(*words)
+        choices = {"model": "m", "data": "d", "granularity": "g"}
+        return PlannedRun(check_plain(config, TrainConfig), config, choices, identity_of(config), None).name
+
+    assert name() == "m-d-g-0.25-s0"
+    assert name("prune.budget=steps", "seed=3") == "m-d-g-0.25-steps-s3"
 
 
 @pytest.mark.parametrize("word", ["recipe.epochs=3", "optimizer.lr=0.01", "seed=1", "trainer.precision=bf16-mixed",
