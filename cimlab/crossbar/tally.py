@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 
 import numpy as np
@@ -43,6 +43,7 @@ class Work:
         partial_sum_adds: additions that join the row groups of a column.
         outputs: logical columns with any kept weight.
         columns_of: logical columns converted in every row group, spread over an axis; drives_of: likewise the rows.
+        count_occupancy: what `occupancy` asks, as few prices do.
     """
 
     row_group_steps: Int[np.ndarray, "groups row_groups array_cols"]
@@ -56,6 +57,12 @@ class Work:
     outputs: int
     columns_of: Int[np.ndarray, "groups row_groups *"]
     drives_of: Int[np.ndarray, "groups row_groups *"]
+    count_occupancy: Callable[[], Int[np.ndarray, " active_rows_and_none"]]
+
+    @cached_property
+    def occupancy(self) -> Int[np.ndarray, " active_rows_and_none"]:
+        """Converted columns of row groups by how many of their cells can hold more than zero."""
+        return self.count_occupancy()
 
     @property
     def steps_per_array(self) -> Int[np.ndarray, "groups array_rows array_cols"]:
@@ -69,9 +76,15 @@ class Work:
 
 def row_group_bounds(rows: int, geometry: CrossbarGeometry) -> Int[np.ndarray, " row_groups_plus_one"]:
     """First row of every row group, and `rows` at the end; groups start afresh at every array."""
-    in_array = np.arange(0, geometry.rows, geometry.active_rows)
-    firsts = (np.arange(0, rows, geometry.rows)[:, None] + in_array).ravel()
-    return np.append(firsts[firsts < rows], rows)
+    return _bounds(rows, geometry.rows, geometry.active_rows)
+
+
+@lru_cache(1024)
+def _bounds(rows: int, array_rows: int, active_rows: int) -> Int[np.ndarray, " row_groups_plus_one"]:
+    firsts = (np.arange(0, rows, array_rows)[:, None] + np.arange(0, array_rows, active_rows)).ravel()
+    bounds = np.append(firsts[firsts < rows], rows)
+    bounds.flags.writeable = False
+    return bounds
 
 
 def dense_work(groups: int, rows: int, cols: int, geometry: CrossbarGeometry) -> Work:
@@ -94,6 +107,9 @@ def dense_work(groups: int, rows: int, cols: int, geometry: CrossbarGeometry) ->
         outputs=groups * cols,
         columns_of=np.full((groups, row_groups, 1), cols),
         drives_of=np.broadcast_to((np.diff(bounds) * steps)[None, :, None], (groups, row_groups, 1)),
+        count_occupancy=lambda: (
+            np.bincount(np.diff(bounds), minlength=geometry.active_rows + 1) * groups * cols
+        ),
     )
 
 
@@ -151,7 +167,21 @@ class LayerMask:
             outputs=int(outputs),
             columns_of=segments,
             drives_of=drives_of,
+            count_occupancy=lambda: self._occupancy(bounds, geometry, segments),
         )
+
+    def _occupancy(
+        self, bounds: np.ndarray, geometry: CrossbarGeometry, segments: np.ndarray
+    ) -> Int[np.ndarray, " active_rows_and_none"]:
+        """Kept weights by converted column; offset encoding keeps its bias in every cell of the row group."""
+        heights = np.diff(bounds)[None, :, None]
+        biased = geometry.signed_encoding == "offset"
+        found = np.bincount(
+            (segments * heights if biased else _sum_rows(self.kept, bounds)).ravel(),
+            minlength=geometry.active_rows + 1,
+        )
+        found[0] = 0  # not converted
+        return found
 
     def segments(
         self, bounds: Int[np.ndarray, " bounds"], geometry: CrossbarGeometry

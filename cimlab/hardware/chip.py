@@ -28,6 +28,9 @@ class Chip:
         max_arrays: arrays on the chip, which then set its area; a network that needs more is reloaded in parts.
         adc_idle_share: share of an ADC's power at full rate that flows whether it converts or not; 0 is gated.
             hwcomponents-adc counts 0.2 as leakage (arXiv:2404.06553); ISAAC states power at full rate alone.
+        adc_resolution: `geometry` gives every converter the geometry's bits; `layer` those that lose nothing of the
+            layer's fullest column, `column` converts each column at its own (TinyADC, DATE 2021; a SAR stops early).
+            A column with q kept weights in a row group needs ceil(log2(q (2^dac_bits - 1) (2^cell_bits - 1) + 1)).
         skip_zero_inputs: input cycles in which all rows of a row group are fed zero execute no step; every row group's
             rows are watched for it (Sparse ReRAM Engine, ISCA 2019). Only where each step drives its rows anew.
         batch: images processed between two loads of weights.
@@ -46,6 +49,7 @@ class Chip:
     area_m2: float | None = None
     max_arrays: int | None = None
     adc_idle_share: float = 0.0
+    adc_resolution: Literal["geometry", "layer", "column"] = "geometry"
     skip_zero_inputs: bool = False
     batch: int = 1
     dram_bits_per_s: float = 102.4e9
@@ -55,6 +59,10 @@ class Chip:
     def __post_init__(self) -> None:
         if self.readout not in ("per_step", "held"):
             raise HardwareError(f"chip.readout={self.readout} must be per_step or held")
+        if self.adc_resolution not in ("geometry", "layer", "column"):
+            raise HardwareError(
+                f"chip.adc_resolution={self.adc_resolution} must be geometry, layer or column"
+            )
         if self.skip_zero_inputs and self.readout == "held":
             raise HardwareError(
                 "chip.skip_zero_inputs=true has no meaning with chip.readout=held, whose reads are one a row group and "

@@ -24,6 +24,7 @@ from cimlab.hardware.activity import ASSUMED, ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.errors import HardwareError
+from cimlab.hardware.occupancy import adc_of_layers, layer_bits
 from cimlab.hardware.report import CostComparison, HardwareReport
 from cimlab.hardware.schedule import Room, Timing, programming_seconds, schedule
 from cimlab.hardware.technology import (
@@ -40,6 +41,7 @@ ARRAY = CrossbarMatrix("array", (1, 1))
 """Any unpruned layer: what one array brings along does not depend on it."""
 
 
+ADC = COMPONENTS.index("adc")
 SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
 
 
@@ -82,7 +84,8 @@ class CostModel:
         """
         self.technology.check(geometry)
         adc, bits = self.adc_figures(geometry), geometry.resolution_bits
-        prices, room = self.area_prices(adc), self._room(layers, geometry, adc, area_m2)
+        adc_j, adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
+        room = self._room(layers, geometry, adc, area_m2)
         timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room)
         if timing is None:
             raise HardwareError(self._too_small(layers, room))
@@ -90,7 +93,10 @@ class CostModel:
         actions[:, ACTIONS.index("loaded_bit")] = timing.loaded_bits
         actions[:, ACTIONS.index("cell_write")] = timing.cell_writes
         instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
-        area, leakage = instances @ prices, instances @ self._leakage_prices(adc)
+        area, leakage = self._area(instances, adc, adc_m2), instances @ self._leakage_prices(adc)
+        leakage[:, ADC] *= adc_j / adc.energy_j
+        dynamic = actions @ self.energy_prices(adc)
+        dynamic[:, ADC] *= adc_j / adc.energy_j
         unused_m2 = 0.0 if area_m2 is None else max(0.0, area_m2 - float(area.sum()))
         density = self._leakage_density(geometry, adc)
         leakage[:, SUPPORT_COLUMNS] += density * area[:, SUPPORT_COLUMNS]
@@ -101,7 +107,7 @@ class CostModel:
             adc_bits=bits,
             layers=tuple(layer.matrix.name for layer in layers),
             components=COMPONENTS,
-            dynamic_j=actions @ self.energy_prices(adc),
+            dynamic_j=dynamic,
             leakage_w=np.column_stack([leakage, share * unused_m2 * density]),
             area_m2=np.column_stack([area, share * unused_m2]),
             first_copies_m2=float(area.sum() - ((timing.copies - 1) / timing.copies) @ area.sum(1)),
@@ -178,10 +184,22 @@ class CostModel:
         area_m2: float | None,
     ) -> Room:
         prices = self.area_prices(adc)
-        each = array_instances(layers, geometry, self.chip, geometry.resolution_bits) @ prices
+        adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)[1]
+        each = self._area(array_instances(layers, geometry, self.chip, geometry.resolution_bits), adc, adc_m2)
         index = np.array([layer.placement.counts.index_bits for layer in layers], dtype=float)
         free = None if area_m2 is None else area_m2 - self._links_m2(adc)
         return Room(each.sum(1), index * prices[INSTANCES.index("index_bit")].sum(), free)
+
+    def _area(
+        self,
+        instances: Float[np.ndarray, "layers instances"],
+        adc: AdcFigures,
+        adc_m2: Float[np.ndarray, " layers"],
+    ) -> Float[np.ndarray, "layers components"]:
+        """Area by layer and component, with converters of each layer's own size."""
+        area = instances @ self.area_prices(adc)
+        area[:, ADC] = instances[:, INSTANCES.index("adc")] * adc_m2
+        return area
 
     def _links_m2(self, adc: AdcFigures) -> float:
         return self.chip.off_chip_links * float(self.area_prices(adc)[INSTANCES.index("chip")].sum())
@@ -298,6 +316,14 @@ class CostModel:
                 f"larger than the chip's {self.chip.max_arrays} arrays: reloaded in {timing.segments} parts per batch"
             )
         notes += self._zero_input_notes(layers)
+        if self.chip.adc_resolution != "geometry":
+            bits = layer_bits(layers, geometry)
+            each = ", each column converted at its own" if self.chip.adc_resolution == "column" else ""
+            notes.append(
+                f"converters of a layer are as wide as its fullest column needs, {bits.min()} to {bits.max()} bits"
+                f"{each}; a conversion takes as long as at the geometry's resolution"
+            )
+            notes += self.adc.notes(int(bits.min()), self.technology.node_m)
         notes += [*self.technology.notes, *self.adc.notes(geometry.resolution_bits, self.technology.node_m)]
         if any(layer.activity.inputs == ASSUMED for layer in layers):
             density = {layer.activity.input_density for layer in layers if layer.activity.inputs == ASSUMED}

@@ -139,6 +139,7 @@ def test_one_more_pruned_unit_never_costs_time_energy_or_arrays(data: st.DataObj
         chip=replace(
             model.chip, max_arrays=None, bitlines_per_conversion_slot=1, off_chip_links=0,
             adc_idle_share=data.draw(st.sampled_from([0.0, 0.2])),
+            adc_resolution=data.draw(st.sampled_from(["geometry", "layer", "column"])),
         ),
     )  # fmt: skip
     matrices = data.draw(networks())
