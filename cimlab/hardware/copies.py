@@ -70,7 +70,7 @@ class Ways:
         """
         row_groups = row_group_s.shape[1]
         even = -(-row_groups // -(-row_groups // held))
-        cuts = (_cut_every(row_group_s, steps, height) for height in (held, even))
+        cuts = (_cut_every(row_group_s, steps, height) for height in dict.fromkeys((held, even)))
         arrays, busiest_s, longest = (
             np.array(figures) for figures in zip(*cuts, strict=True)
         )  # cuts x stripes
@@ -145,16 +145,15 @@ def spend(
     choice = _Choice.of(ways, products, array_m2, copy_m2)
     slow = float(max(p * w.product_s[0] for p, w in zip(products, ways, strict=True)))
     fast = float(max(w.product_s[-1] for w in ways))
-    best = choice.smallest(slow)
     if choice.area(fast) <= area_m2:
         return choice.smallest(fast)
     while slow - fast > 1e-13 * slow:
         middle = (slow + fast) / 2
         if choice.area(middle) <= area_m2:
-            best, slow = choice.smallest(middle), middle
+            slow = middle
         else:
             fast = middle
-    return best
+    return choice.smallest(slow)
 
 
 @dataclass(frozen=True, eq=False)
