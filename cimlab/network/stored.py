@@ -43,17 +43,18 @@ ORIGIN: dict[str, type | tuple[type, ...]] = {
     "run": str, "name": str, "seed": int, "granularity": str, "parameters": dict, "remaining": (int, float),
 }  # fmt: skip
 """What a run's checkpoint says of how its network was pruned, and of what type."""
-DESCRIBED = ("model", "data", "granularity", "geometry", "mapping")
+DESCRIBED = ("model", "data", "granularity", "geometry", "mapping", "analog")
 """Groups of a run's configuration that say what its network is."""
 DENSE = ("model", "data")
 """Those that say what its dense network is."""
 NOT_DESCRIBED = {
     "data": ("data_dir", "download", "num_workers", "seed", "batch_size", "eval_batch_size"),
     "mapping": ("every_n_epochs",),
+    "analog": ("steps", "weight_scale", "activation_range", "percentile", "backend", "row_order"),
 }
 A_KEY = re.compile(r"[a-z]\w*(\.[a-z]\w*)+|[a-z]\w*")
-A_WORD = re.compile(r"[\w.+-]*")
-"""A value that names a choice, and neither a file nor a reference."""
+A_WORD = re.compile(r"[\w.+*?-]*")
+"""A value that names a choice or layers, and neither a file nor a reference."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from cimlab.analog.settings import Name
 from cimlab.config import errors
 from cimlab.config.schema import check, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -50,6 +51,17 @@ class InputShape:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class OnArrays:
+    """What is computed where.
+
+    Args:
+        digital: names or glob patterns of weights, layers or modules that stay digital.
+    """
+
+    digital: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
 class ActivitySettings:
     """What is assumed of the values that nobody measured.
 
@@ -79,6 +91,7 @@ class MapConfig:
     adc_price: dict[str, Any]
     chip: Chip
     input: InputShape
+    analog: OnArrays
     activity: ActivitySettings
     prune: PruneSettings
     mapping: MappingSettings
@@ -125,7 +138,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     network, stored = _network(config)
     shape = (config.input.channels, config.input.size, config.input.size)
     try:
-        account = account_of(network, image_batch(network, shape))
+        account = account_of(network, image_batch(network, shape), config.analog.digital)
     except (RuntimeError, ValueError) as problem:
         raise errors.ConfigError(
             f"input: {choices['model']} can't take images of {shape} ({problem})"

@@ -70,6 +70,21 @@ def test_a_checkpoint_brings_network_geometry_and_images(command: str, schema: t
         assert choices["data"] == "digits"
 
 
+def test_what_a_run_left_digital_stays_digital(cimlab: Cimlab, tmp_path: Path) -> None:
+    """The classifier, by a pattern, and the second convolution: 10 x 64 and 64 x 32 x 3 x 3 weights."""
+    path, output = saved(tmp_path, "analog.digital=['1?',3]"), f"paths.output_dir={tmp_path}/out"
+    for command, schema in (("map", MapConfig), ("simulate", SimulateConfig)):
+        assert composed_for(command, schema, f"checkpoint={path}")[0].analog.digital == ["1?", 3]
+    found = json.loads(cimlab("map", "--json", f"checkpoint={path}", output).out)
+    digital = {row["name"]: row["weights"] for row in found["off_arrays"]}
+    assert digital == {"3": 64 * 32 * 9, "12": 640}
+    assert found["weight_counts"]["digital"] == sum(digital.values())
+    assert found["energy_j"]["digital_weights"] > 0
+    whole = json.loads(cimlab("map", "--json", f"checkpoint={path}", "analog.digital=[]", output).out)
+    assert whole["off_arrays"] == []
+    assert whole["weight_counts"]["total"] == found["weight_counts"]["total"]
+
+
 def test_what_is_given_is_taken_and_told_in_one_line(tmp_path: Path) -> None:
     words = (
         f"checkpoint={saved(tmp_path, *TRAINED)}",
