@@ -27,7 +27,10 @@ def show(record: RunRecord, _config: object) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(run_table(record).for_terminal())
+    table = run_table(record)
+    console.print(table.for_terminal())
+    for note in table.notes:
+        console.print(note, highlight=False)
 
 
 def show_many(places: list[RunRecord], records: list[RunRecord], figure: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cimlab.records.record import RunRecord
+from cimlab.reporting.hardware import figure, quantity
 from cimlab.reporting.methods import VARIED as METHOD_SETTINGS
+from cimlab.reporting.priced import cost, priced_by
 from cimlab.reporting.studies import settings
 from cimlab.reporting.table import Column, Table
 
@@ -21,18 +24,35 @@ def percent(value: float) -> str:
 def run_table(record: RunRecord) -> Table:
     """One run: accuracies by phase, weights left, and what the crossbars do, beside the unpruned network."""
     weights = record.weights
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("test accuracy", *(percent(record.accuracy[phase]["test"]) for phase in PHASES)),
         ("weights", f"{weights['total']:,.0f}", "", f"{weights['left']:,.0f}"),
         ("compression", "1.00 x", "", f"{weights['compression']:.2f} x"),
     ]
+    rows += _prices(record)
     for name in ("arrays", "steps", "adc_conversions", "cell_reads", "wordline_drives"):
         dense, now = record.hardware["dense"][name], record.hardware["total"][name]
         saved = f"  (-{percent(1 - now / dense)})" if now < dense else ""
         rows.append((name.replace("_", " "), f"{dense:,}", "", f"{now:,}{saved}"))
     rows.append(("index bits", "0", "", f"{record.hardware['total']['index_bits']:,}"))
     rows.append(("utilisation", "", "", percent(record.hardware["utilisation"])))
-    return Table.of_texts(("", *PHASES), rows, record.name)
+    priced = cost(record)
+    notes = (f"Throughput and energy: equal area, {priced_by(priced)}.",) if priced else ()
+    return replace(Table.of_texts(("", *PHASES), rows, record.name), notes=notes)
+
+
+def _prices(record: RunRecord) -> list[tuple[str, ...]]:
+    """Throughput and energy on equal area, dense and pruned; no rows where the record has no price."""
+    priced = cost(record)
+    if priced is None:
+        return []
+    rows = []
+    for name in ("images_per_s", "energy_j"):
+        heading, unit = figure(name, priced)
+        dense, now = priced["dense"][name], priced["total"][name]
+        ratio = f"  ({now / dense:.3g} x)" if dense else ""
+        rows.append((heading, quantity(dense, unit), "", f"{quantity(now, unit)}{ratio}"))
+    return rows
 
 
 def comparison_table(records: list[RunRecord]) -> Table:

@@ -50,6 +50,19 @@ def test_one_run_beside_its_dense_network() -> None:
     ]
 
 
+def test_a_priced_run_says_throughput_and_energy_of_equal_area() -> None:
+    cost = {
+        "technology": "isaac32", "adc_price": "sar", "dense": {"images_per_s": 100.0, "energy_j": 4e-6},
+        "total": {"images_per_s": 450.0, "energy_j": 1e-6},
+    }  # fmt: skip
+    table = run_table(replace(example(), hardware=example().hardware | {"cost": cost}))
+    assert rows(table)[3:5] == [
+        ["throughput", "100 images/s", "", "450 images/s  (4.5 x)"],
+        ["energy an image", "4 uJ", "", "1 uJ  (0.25 x)"],
+    ]
+    assert table.notes == ("Throughput and energy: equal area, isaac32 with ADC price sar.",)
+
+
 def test_a_comparison_goes_from_many_weights_to_few_and_the_best_first() -> None:
     records = [
         example("weight", 0.1),
