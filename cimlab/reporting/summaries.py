@@ -27,6 +27,7 @@ def run_table(record: RunRecord) -> Table:
     rows: list[tuple[str, ...]] = [
         ("test accuracy", *(percent(record.accuracy[phase]["test"]) for phase in PHASES)),
         ("weights", f"{weights['total']:,.0f}", "", f"{weights['left']:,.0f}"),
+        *((f"of them {kind}", *counts) for kind, *counts in _kinds(weights)),
         ("compression", "1.00 x", "", f"{weights['compression']:.2f} x"),
     ]
     rows += _prices(record)
@@ -53,6 +54,15 @@ def _prices(record: RunRecord) -> list[tuple[str, ...]]:
         ratio = f"  ({now / dense:.3g} x)" if dense else ""
         rows.append((heading, quantity(dense, unit), "", f"{quantity(now, unit)}{ratio}"))
     return rows
+
+
+def _kinds(weights: dict[str, float]) -> list[tuple[str, str, str, str]]:
+    """Prunable weights, and digital ones where there are any, before and after."""
+    prunable = weights["prunable"]
+    left = round(prunable * weights["remaining_prunable"])
+    rows = [("prunable", f"{prunable:,.0f}", "", f"{left:,}")]
+    digital = weights.get("digital", 0)  # which older records did not count
+    return rows + ([("digital", f"{digital:,.0f}", "", f"{digital:,.0f}")] if digital else [])
 
 
 def comparison_table(records: list[RunRecord]) -> Table:

@@ -39,6 +39,7 @@ def test_one_run_beside_its_dense_network() -> None:
     assert rows(table) == [
         ["test accuracy", "98.00 %", "50.00 %", "92.50 %"],
         ["weights", "1,000", "", "250"],
+        ["of them prunable", "900", "", "225"],
         ["compression", "1.00 x", "", "4.00 x"],
         ["arrays", "10", "", "8  (-20.00 %)"],
         ["steps", "4,000", "", "1,000  (-75.00 %)"],
@@ -50,13 +51,23 @@ def test_one_run_beside_its_dense_network() -> None:
     ]
 
 
+def test_digital_weights_are_told_beside_the_prunable_ones() -> None:
+    weights = example().weights | {"total": 1100, "left": 350, "digital": 100, "compression": 1100 / 350}
+    assert rows(run_table(replace(example(), weights=weights)))[1:5] == [
+        ["weights", "1,100", "", "350"],
+        ["of them prunable", "900", "", "225"],
+        ["of them digital", "100", "", "100"],
+        ["compression", "1.00 x", "", "3.14 x"],
+    ]
+
+
 def test_a_priced_run_says_throughput_and_energy_of_equal_area() -> None:
     cost = {
         "technology": "isaac32", "adc_price": "sar", "dense": {"images_per_s": 100.0, "energy_j": 4e-6},
         "total": {"images_per_s": 450.0, "energy_j": 1e-6},
     }  # fmt: skip
     table = run_table(replace(example(), hardware=example().hardware | {"cost": cost}))
-    assert rows(table)[3:5] == [
+    assert rows(table)[4:6] == [
         ["throughput", "100 images/s", "", "450 images/s  (4.5 x)"],
         ["energy an image", "4 uJ", "", "1 uJ  (0.25 x)"],
     ]
