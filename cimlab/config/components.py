@@ -38,6 +38,8 @@ KINDS = {
     "saliency": ("cimlab.pruning.saliencies.base", "Saliency"),
     "method": ("cimlab.training.methods.base", "Method"),
     "optimizer": ("torch.optim", "Optimizer"),
+    "adc_price": ("cimlab.hardware.adc", "AdcPrice"),
+    "adc": ("cimlab.analog.adcs.base", "AdcRange"),
 }
 """What a part has to be, by module and name, so that it is imported only when a part is built."""
 

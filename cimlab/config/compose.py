@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -66,6 +67,10 @@ def hydra_line(problem: BaseException, schema: type) -> str:
     if text.startswith("Config group override must be a string or a list"):
         return "a group takes a choice, not null; ~GROUP leaves an optional one out, e.g. ~distillation"
     text = text.replace("Available options in", "choices for")
+    wrong = re.search(r"Could not (?:find|load) '(\w+)/([\w.-]+)'", text)
+    near = difflib.get_close_matches(wrong[2], choices(wrong[1]), n=1) if wrong else []
+    if near:
+        text = f"did you mean {near[0]}? {text}"
     in_list = re.search(r"Could not load '([^'/]+)/", text)
     if in_list:  # of a wrong choice in a list, Hydra does not say what is right
         group = in_list.group(1)

@@ -128,7 +128,7 @@ def allocate(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " un
 
 
 def per_step(
-    scores: Float[Tensor, "..."], sizes: Int[Tensor, "..."], steps: Float[Tensor, "..."], power: int
+    scores: Float[Tensor, "..."], sizes: Int[Tensor, "..."], steps: Float[Tensor, "..."], power: int | None
 ) -> Float[Tensor, "..."]:
     """Scores by what is kept for each array step instead of for each weight.
 
@@ -141,7 +141,15 @@ def per_step(
         sizes: weights in each unit.
         steps: array steps per image that each unit answers for.
         power: scores to this power add up (`Saliency.additive_power`).
+
+    Raises:
+        PruningError: they add up to no power.
     """
+    if power is None:
+        raise PruningError(
+            "the saliency's scores can't be shared out among steps or energy, for no power of them adds up; use "
+            "saliency=l1, l2 or taylor, or prune.budget=weights with another prune.allocation"
+        )
     return scores * (sizes / steps).pow(1 / power).to(scores)
 
 

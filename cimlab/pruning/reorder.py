@@ -114,7 +114,9 @@ def _magnitude(
 ) -> Float[Tensor, "groups rows cols"]:
     """What adds up: |w| for L1 and w^2 for L2, in the layout without permutation."""
     weight = layer_weight(network, matrix.name).detach().float().cpu()
-    return matrix.to_matrix(weight.abs().pow(rule.saliency.additive_power))
+    power = rule.saliency.additive_power
+    assert power is not None
+    return matrix.to_matrix(weight.abs().pow(power))
 
 
 def _network_share(masks: Masks, matrices: list[CrossbarMatrix], values: dict[str, Tensor]) -> float:

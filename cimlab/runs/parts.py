@@ -85,10 +85,7 @@ def assemble(planned: PlannedRun) -> Parts:
     refuse_unpriceable(cost, config.geometry)
     rule = PruningRule(granularity, saliency, config.geometry, step_energy(cost, config.geometry))
     adc, device = make_adc(config.adc, config.extensions), make_device(config.device, config.extensions)
-    methods = {
-        name: Component(f"method.{name}", node, config.extensions).build()
-        for name, node in config.method.items()
-    }
+    methods = {name: _method(name, node, config.extensions) for name, node in config.method.items()}
 
     def build_network() -> Any:
         network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
@@ -151,6 +148,19 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
         devices=config.trainer.devices,
         off_arrays=account.off_arrays,
     )
+
+
+def _method(name: str, node: dict[str, Any], extensions: list[str]) -> Method:
+    """A method; what takes part in dense training has to say so where the dense network's identity reads it."""
+    from cimlab.config.components import Component
+
+    method: Method = Component(f"method.{name}", node, extensions).build()
+    if "phases" not in node and "dense" in method.phases:
+        raise errors.ConfigError(
+            f"method.{name}.phases is missing; it takes part in {' and '.join(method.phases)}, so write "
+            f"phases: [{', '.join(method.phases)}] into its YAML"
+        )
+    return method
 
 
 def _threads(config: TrainConfig) -> int | None:

@@ -1,26 +1,27 @@
 """Every YAML composes to something that can be built, and nothing unknown or impossible passes the gate."""
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cimlab.config.components import Component
+from cimlab.config.components import HOMES, Component
 from cimlab.config.compose import conf_dir
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check
 from cimlab.runs.parts import _tell_of_emulation
 
 GIVEN = {"model": ("num_classes", "in_channels"), "optimizer": ("params",)}
-COMPONENTS = ("model", "data", "granularity", "saliency", "optimizer")
+LISTED = ("method", "device")
 GROUPS = [
     path.name
     for path in sorted(conf_dir().iterdir())
     if path.is_dir() and path.name in TrainConfig.__annotations__
 ]
-LISTED = ("method", "device")
 
 
 def compose_train(*overrides: str) -> TrainConfig:
@@ -32,21 +33,45 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [
-        f"{group}=[{name}]" if group in LISTED else f"{group}={name}"
-        for group in GROUPS
-        for name in choices(group)
-    ],
-)
+CHOICES = [
+    f"{group}=[{name}]" if group in LISTED else f"{group}={name}"
+    for group in GROUPS
+    for name in choices(group)
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_its_part_accepts_the_values(choice: str) -> None:
-    config = compose_train(choice)
-    group = choice.split("=")[0]
-    if group in COMPONENTS:
-        part = Component(group, getattr(config, group), [], GIVEN.get(group, ()))
-        if group not in GIVEN:
+    for key, node in parts_of(choice).items():
+        part = Component(key, node, [], GIVEN.get(key, ()))
+        if key not in GIVEN:
             part.build()
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_writes_every_setting_of_its_part(choice: str) -> None:
+    """A default that stands in Python alone is in no record and in no run's identity."""
+    for key, node in parts_of(choice).items():
+        function = Component(key, node, [], GIVEN.get(key, ())).function
+        if function.__module__.startswith("cimlab.") and key not in ("model", "adc_price"):
+            assert set(inspect.signature(function).parameters) - set(node) <= {"phases", "effects"}, key
+
+
+def parts_of(choice: str) -> dict[str, dict[str, Any]]:
+    """Key -> node of each part that a choice of a group brings."""
+    group = choice.split("=")[0]
+    value = getattr(compose_train(choice), group)
+    if group not in HOMES:
+        return {}
+    if "_target_" in value:
+        return {group: value}
+    return {f"{group}.{key}": node for key, node in value.items() if isinstance(node, dict)}
+
+
+def test_effects_on_devices_happen_one_after_the_other() -> None:
+    nodes = [node for name in choices("device") for node in parts_of(f"device=[{name}]").values()]
+    stages = [Component("device", node, []).build().stage for node in nodes]
+    assert len(stages) == len(set(stages)), stages
 
 
 def test_every_choice_says_in_its_first_line_what_it_is() -> None:
@@ -55,6 +80,9 @@ def test_every_choice_says_in_its_first_line_what_it_is() -> None:
 
 
 REFUSED = [
+    # misspelt choices
+    (["granularity=colum_segment"], "did you mean column_segment?"),
+    (["method=[gradul]"], "did you mean gradual?"),
     # unknown keys: replaced, added with +, force-added with ++
     (["geometry.row=1"], "unknown key geometry.row; did you mean geometry.rows?"),
     (["+extra=1"], "unknown key extra"),

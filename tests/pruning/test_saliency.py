@@ -74,6 +74,13 @@ def test_every_saliency_in_conf_scores_every_unit_and_touches_nothing(
     assert scores.isfinite().all()
     assert torch.equal(scores, again)
     assert torch.equal(weights, before)
+    if (
+        saliency.additive_power is not None and choice != "random"
+    ):  # the whole matrix as one unit is worth its parts
+        whole = UnitGrid(torch.zeros_like(grid.row_of), torch.zeros_like(grid.col_of))
+        value = saliency.unit_scores(weights, importance, whole, generator(7)) ** saliency.additive_power
+        parts = (scores**saliency.additive_power * grid.sizes()).sum(dim=(1, 2))
+        torch.testing.assert_close((value * whole.sizes()).flatten(), parts)
     if not saliency.needs_gradients:
         assert torch.equal(scores, saliency.unit_scores(weights, None, grid, generator(7)))
 

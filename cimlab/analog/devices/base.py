@@ -24,7 +24,8 @@ Conductances = Float[Tensor, "groups physical rows cols"]
 class DeviceEffect(ABC):
     """One non-ideality of stored conductances.
 
-    `stage` orders effects as they happen to a cell; `by_cell` says that each cell suffers by itself, wherever it is.
+    `stage` orders effects as they happen to a cell, each at one of its own: 1 programming, 2 faults, 3 time, 4 wires.
+    `by_cell` says that each cell suffers by itself, wherever it is.
     """
 
     stage: ClassVar[int]
@@ -97,7 +98,7 @@ class Device:
         """
         bits = sliced.geometry.cell_bits
         conductance = self.off + sliced.levels.float() * self.spacing(bits)
-        for effect in sorted(self.effects, key=lambda e: e.stage):
+        for effect in sorted(self.effects, key=lambda e: (e.stage, type(e).__name__)):
             conductance = effect.apply(conductance, self.off, sliced, generator)
         values = conductance / self.spacing(bits) * sliced.driven[:, None]
         grid = exact_grid(values, sliced)

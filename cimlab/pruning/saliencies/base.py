@@ -6,6 +6,7 @@ Every score is a mean over the unit's weights, so that ragged edge units compare
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -18,8 +19,8 @@ class Saliency(ABC):
     """A rule that scores units; larger is kept longer."""
 
     needs_gradients = False
-    additive_power = 1
-    """Scores to this power, times the weights of their units, may be added up."""
+    additive_power: ClassVar[int | None]
+    """Scores to this power, times the weights of their units, may be added up; None where no power does."""
 
     @abstractmethod
     def unit_scores(

@@ -10,6 +10,7 @@ class Taylor(Saliency):
     """Mean |w dL/dw|, averaged over batches (Molchanov et al., CVPR 2019, first order)."""
 
     needs_gradients = True
+    additive_power = 1
 
     def unit_scores(self, weights, importance, grid, generator):
         if importance is None:
