@@ -2,21 +2,24 @@
 
 A configuration file may come from a stranger, so a target is found by importing the module that defines it and
 looking its name up there: no walk through attributes, which would reach `os` through whichever module imports it.
-Each group may call only what lives in its own package; anything else is the user's choice, by `extensions`.
+Each group may call only what lives in its own package; anything else is the user's choice, by `extensions` or, for a
+network in a file of one's own, by `model.file` (`own.py`).
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from cimlab.config.errors import ConfigError, refuse
+from cimlab.config.own import own_file, own_function
 
 HOMES = {
     "model": ("cimlab.models.", "torchvision.models."),
@@ -49,7 +52,7 @@ class Component:
 
     Args:
         key: the configuration group, for messages.
-        node: `_target_` and arguments.
+        node: `_target_` and arguments; or the file and the function of a network of one's own, and arguments.
         extensions: more package prefixes that may be called.
         given: names of arguments that the program adds itself.
 
@@ -63,7 +66,11 @@ class Component:
         self.key = key
         arguments = dict(node)
         target = arguments.pop("_target_", None)
-        self.function = _find(key, target, extensions)
+        if key == "model" and own_file(node) is not None:
+            self.function = own_function(node)
+            arguments = {name: value for name, value in arguments.items() if name not in ("file", "function")}
+        else:
+            self.function = _find(key, target, extensions)
         self.arguments = _checked(key, self.function, arguments, given)
 
     def build(self, *positional: Any, **more: Any) -> Any:
@@ -74,6 +81,8 @@ class Component:
         """
         try:
             part = self.function(*positional, **self.arguments, **more)
+        except ConfigError:
+            raise
         except (ValueError, TypeError, OverflowError, RuntimeError) as problem:
             raise ConfigError(f"{self.key}: {' '.join(str(problem).split())}") from problem
         group = self.key.partition(".")[0]
@@ -120,12 +129,12 @@ def _checked(
         for name, parameter in signature.parameters.items()
         if name not in given and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     }
-    hints = _hints(function)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    hints = _hints(inspect.unwrap(function))
     checked = {}
     for name, value in arguments.items():
-        if name not in parameters:
-            allowed = ", ".join(n for n in parameters if n != "params") or "nothing"
-            raise ConfigError(f"unknown key {key}.{name}; {_name(function)} takes {allowed}")
+        if name in given or (name not in parameters and not takes_any):
+            raise ConfigError(_unknown(f"{key}.{name}", _name(function), parameters))
         checked[name] = _convert(f"{key}.{name}", value, hints.get(name, Any))
     missing = [
         n for n, p in parameters.items() if p.default is p.empty and n not in checked and n != "params"
@@ -135,13 +144,22 @@ def _checked(
     return checked
 
 
+def _unknown(key: str, function: str, parameters: Iterable[str]) -> str:
+    """What to say of an argument that the target does not take."""
+    allowed = [name for name in parameters if name != "params"]
+    near = difflib.get_close_matches(key.rpartition(".")[2], allowed, n=1)
+    hint = f"did you mean {key.rpartition('.')[0]}.{near[0]}? " if near else ""
+    hint = "a file of your own goes with model=own; " if key == "model.file" else hint
+    return f"unknown key {key}; {hint}{function} takes {', '.join(allowed) or 'nothing'}"
+
+
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Types of the arguments, as far as the function states them; a builtin states none."""
     try:
         if is_dataclass(function):  # whose fields may come from classes of other modules
             return get_type_hints(function)
         return get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except (TypeError, NameError):
+    except Exception:  # of a function from outside, whatever its annotations raise
         return {}
 
 

@@ -7,7 +7,7 @@ override them; where both speak of the same thing and differ, a line tells so.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from cimlab.config.compose import choices as shipped
 from cimlab.config.compose import composed
+from cimlab.config.errors import ConfigError
+from cimlab.config.schema import plain_config
+from cimlab.config.sources import source_hashes
 
 Choices = dict[str, str]
+OWN = "own"
+"""conf/model/own.yaml, the network in a file of one's own."""
 
 
 def informed(command: str, given: Sequence[str], schema: type) -> tuple[DictConfig, Choices]:
@@ -51,13 +56,22 @@ def described(
     if said is None:
         return config, hydra, _on_silence(path, config, keys)
     groups = {g: c for g, c in said["choices"].items() if g in _chosen(hydra)}
+    if said["file"] is not None:
+        groups["model"] = OWN
+        keys -= {"model"} if f"model={OWN}" in given else set()
+        _require_file(path, said["file"], keys)
     words = [f"{g}={c}" for g, c in groups.items() if g not in keys and c in shipped(g)]
-    base, _ = composed(command, [*words, *given], schema)
-    leaves = {key: value for key, value in said["settings"].items() if _is_setting(base, key)}
+    base, hydra = composed(command, [*words, *given], schema)
+    same = hydra.runtime.choices.get("model") == groups.get("model")
+    leaves = {k: v for k, v in said["settings"].items() if _is_setting(base, k, same)}
     free = {key: value for key, value in leaves.items() if not keys & {key, key.partition(".")[0]}}
     words += [f"{key}={_word(value)}" for key, value in free.items()]
     config, hydra = composed(command, [*words, *given], schema)
-    return config, hydra, _on_differences(path, groups, leaves, config, _chosen(hydra))
+    lines = _on_differences(path, groups, leaves, config, _chosen(hydra))
+    if same:
+        lines += _on_the_unsaid(path, said["unsaid"].keys() - keys)
+        lines += _on_edits(path, said["sources"], plain_config(config))
+    return config, hydra, lines
 
 
 def _chosen(hydra: DictConfig) -> Choices:
@@ -65,20 +79,36 @@ def _chosen(hydra: DictConfig) -> Choices:
 
 
 @lru_cache(maxsize=8)
-def _description(path: str, _written: int) -> dict[str, dict[str, Any]] | None:
+def _description(path: str, _written: int) -> dict[str, Any] | None:
     """What the file says; a grid asks for every point."""
     from cimlab.network.stored import read
 
     return read(Path(path)).description()
 
 
-def _is_setting(config: DictConfig, key: str) -> bool:
-    """Whether the command has such a setting, and not what is called (`_target_`)."""
+def _require_file(path: str, file: str, keys: set[str]) -> None:
+    """A checkpoint that was made by a file of one's own does not run it: whoever sent the one may have sent the other.
+
+    Raises:
+        ConfigError: the command line names neither that file nor another model.
+    """
+    if keys & {"model", "model.file"}:
+        return
+    where = (
+        f"model.file={file}" if Path(file).is_file() else f"model.file=FILE ({file} is not there any more)"
+    )
+    raise ConfigError(
+        f"checkpoint {path} holds a network of your own, and only the command line may name code; add {where}"
+    )
+
+
+def _is_setting(config: DictConfig, key: str, same: bool) -> bool:
+    """Whether the command has such a setting, and not what is called (`_target_`); of the same model, any argument."""
     if any(part.startswith("_") for part in key.split(".")):
         return False
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
-    return isinstance(node, DictConfig) and last in node
+    return isinstance(node, DictConfig) and (last in node or (same and parent == "model"))
 
 
 def _word(value: object) -> str:
@@ -102,6 +132,22 @@ def _on_silence(path: str, config: DictConfig, keys: set[str]) -> tuple[str, ...
         f"checkpoint {path} does not say what images it takes; input.channels={image.channels} "
         f"input.size={image.size} input.classes={image.classes} is assumed",
     )
+
+
+def _on_the_unsaid(path: str, unsaid: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"checkpoint {path} does not say its {key}; give it again" for key in sorted(unsaid))
+
+
+def _on_edits(path: str, sources: Mapping[str, str], plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """Code that is not what it was when the checkpoint was made may compute another network of the same shapes."""
+    if not sources:
+        return ()
+    today = source_hashes(plain)
+    edited = sorted(Path(file).name for file, digest in today.items() if digest not in sources.values())
+    if not edited and len(today) == len(sources):
+        return ()
+    what = ", ".join(edited) or "the modules beside it"
+    return (f"checkpoint {path} was made before an edit of {what}; today's is used",)
 
 
 def _on_differences(

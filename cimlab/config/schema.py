@@ -45,6 +45,8 @@ CHOICE_NAME = re.compile(r"\w[\w.+-]*")
 
 DATA = Annotated[dict[str, Any], within(data_dir=NEVER, download=NEVER, num_workers=NEVER)]
 """A data set: where it lies and how it is read changes no number."""
+MODEL = Annotated[dict[str, Any], within(file=NEVER)]
+"""A network: where the file of one's own lies changes no number; what is in it does (`sources.py`)."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -82,7 +84,7 @@ class TrainConfig:
     A field without a mark of `records/identity.py` is part of what a run is.
     """
 
-    model: dict[str, Any]
+    model: MODEL
     data: DATA
     granularity: Annotated[dict[str, Any], PRUNED]
     saliency: Annotated[dict[str, Any], PRUNED]

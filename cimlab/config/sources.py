@@ -1,20 +1,21 @@
 """The code from outside cimlab that a configuration names: part of what a run is, for an edited file computes else.
 
-A file counts with the modules beside it that it imports, and a package with all its modules. Installed libraries
-are told by their versions in the record instead.
+A file counts with the modules that it imports, from beside it or from elsewhere, and a package with all its modules.
+Installed libraries, and cimlab, are told by their versions in the record instead.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import sysconfig
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from cimlab.config.errors import ConfigError
+from cimlab.config.own import is_installed, module_of, own_file
 
 OWN = ("cimlab", "torch", "torchvision")
 
@@ -44,26 +45,28 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _named_files(config: Mapping[str, Any]) -> Iterator[Path]:
-    """`model.file=mynet.py`."""
+    """`model.file=mynet.py`, and all of the package that it is part of."""
     model = config.get("model")
-    if isinstance(model, Mapping) and model.get("file"):
-        yield Path(str(model["file"]))
+    file = own_file(model) if isinstance(model, Mapping) else None
+    if file is not None:
+        yield file
+        folder, name = module_of(file)
+        yield from sorted((folder / name.partition(".")[0]).rglob("*.py")) if "." in name else ()
 
 
-def _files_of(name: str, folder: Path | None = None) -> list[Path]:
+def _files_of(name: str, *folders: Path) -> list[Path]:
     """Source files of a top-level module, or of a whole package; none of an installed library."""
-    spec = PathFinder.find_spec(name, None if folder is None else [str(folder)])
+    spec = PathFinder.find_spec(name, [*map(str, folders), *sys.path])
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return []
     origin = Path(spec.origin).resolve()
-    installed = {Path(sysconfig.get_path(key)).resolve() for key in ("purelib", "platlib", "stdlib")}
-    if any(place in origin.parents for place in installed):
+    if is_installed(origin):
         return []
     return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
 
 
 def _take(path: Path, found: dict[Path, str]) -> None:
-    """Take in a file and the modules beside it that it imports."""
+    """Take in a file and the modules that it imports."""
     path = path.resolve()
     if path in found:
         return
@@ -73,7 +76,7 @@ def _take(path: Path, found: dict[Path, str]) -> None:
         raise ConfigError(f"{path}: {problem.strerror or problem}; give an existing file") from problem
     found[path] = hashlib.sha256(content).hexdigest()
     for name in _imported(content):
-        for other in _files_of(name, path.parent):
+        for other in _files_of(name, path.parent, module_of(path)[0]):
             _take(other, found)
 
 

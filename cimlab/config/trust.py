@@ -103,6 +103,7 @@ def refuse_untrusted(config: DictConfig, words: Iterable[str]) -> None:
     words = tuple(words)
     keys = set(_keys(words))
     _refuse_extensions(config, words)
+    _refuse_own_file(config, words)
     for kind, allowed in PLUGINS.items():
         _refuse_plugin(config, kind, allowed)
     for name, node in _mapping(config, "hydra.callbacks").items():
@@ -130,6 +131,16 @@ def _refuse_extensions(config: DictConfig, words: tuple[str, ...]) -> None:
         if isinstance(name, str) and name not in opened:  # the schema refuses what is no text
             allowed = f"a file may not open packages; if you trust this one, add extensions=[{name}] yourself"
             refuse("extensions", name, allowed)
+
+
+def _refuse_own_file(config: DictConfig, words: tuple[str, ...]) -> None:
+    """`model.file` is code that runs, so a file can't name it, nor a reference choose it."""
+    file = OmegaConf.select(config, "model.file")
+    said = [word for word in words if _key(word) == "model.file"]
+    if file is not None and (not said or any("${" in word for word in said)):
+        refuse(
+            "model.file", file, f"a file may not name code; if you trust it, add model.file={file} yourself"
+        )
 
 
 def _opened(words: tuple[str, ...]) -> set[str]:

@@ -1,8 +1,9 @@
 """The words of a command line as people type them, made what Hydra's grammar reads.
 
-Two kinds need help. A path may hold any character, of which the grammar knows few (not the `=` of Lightning's
+Three kinds need help. A path may hold any character, of which the grammar knows few (not the `=` of Lightning's
 `epoch=3-step=10.ckpt`, not umlauts, not brackets), so one that it does not read is quoted whole. A dictionary
-(`prune.layer_remaining={layer1*:0.1}`) is new keys below a setting, for which the grammar wants a `++`.
+(`prune.layer_remaining={layer1*:0.1}`) is new keys below a setting, for which the grammar wants a `++`. So does an
+argument of a model that its YAML does not show (`model.image_size=32`); whether there is one is asked of the model.
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ def _readable(word: str, schema: type) -> str:
     if match is None:  # an option, or a word that adds or takes away
         return word
     key, value = match["key"], match["value"]
+    added = "++" if key.startswith("model.") else ""
     if A_PATH.search(key):
-        return f"{key}={_path(key, value)}"
+        return f"{added}{key}={_path(key, value)}"
+    if added:
+        return f"{added}{word}"
     setting = next(
         (name for name in _dictionaries(schema) if key == name or key.startswith(f"{name}.")), None
     )

@@ -48,6 +48,7 @@ DESCRIBED = ("model", "data", "granularity", "geometry", "mapping", "analog")
 DENSE = ("model", "data")
 """Those that say what its dense network is."""
 NOT_DESCRIBED = {
+    "model": ("file",),
     "data": ("data_dir", "download", "num_workers", "seed", "batch_size", "eval_batch_size"),
     "mapping": ("every_n_epochs",),
     "analog": ("steps", "weight_scale", "activation_range", "percentile", "backend", "row_order"),
@@ -148,10 +149,12 @@ class Stored:
             )
         return {**origin, "parameters": dict(parameters)}
 
-    def description(self) -> dict[str, dict[str, Any]] | None:
+    def description(self) -> dict[str, Any] | None:
         """What made the network, as `described_as` wrote it; None for a checkpoint that doesn't say.
 
-        Only plain values come through: whoever wrote the file chooses nothing that could be called or read.
+        Only plain values come through: whoever wrote the file chooses nothing that could be called or read. `file` is
+        a network's of one's own and `sources` are hashes by file, both for messages alone; `unsaid` are arguments of
+        the network whose values were not plain.
         """
         said = self.content.get("description")
         if not isinstance(said, Mapping):
@@ -164,6 +167,9 @@ class Stored:
         return {
             "choices": {k: v for k, v in _plain(choices).items() if isinstance(v, str)},
             "settings": _plain(settings),
+            "unsaid": _plain(said.get("unsaid")),
+            "sources": _printable(said.get("sources")),
+            "file": file if isinstance(file := said.get("file"), str) and file.isprintable() else None,
         }
 
     def _weights(self) -> dict[str, Tensor]:
@@ -197,20 +203,30 @@ def described_as(
     choices: Mapping[str, str],
     image: tuple[int, int, int],
     classes: int,
+    sources: Mapping[str, str],
     groups: Sequence[str] = DESCRIBED,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """What a checkpoint says of the network in it, for whoever prices or simulates it: `Stored.description`.
 
     Args:
         config: the resolved configuration of its run; choices: group -> choice.
         image: channels, height and width that it takes; classes: its outputs.
+        sources: file -> hash of the code from outside cimlab that made it.
         groups: those that it is described by; a dense network was cut for no array.
     """
     settings: dict[str, Any] = {"input.channels": image[0], "input.size": image[1], "input.classes": classes}
     for group in groups:
         left_out = NOT_DESCRIBED.get(group, ())
         settings |= {f"{group}.{k}": v for k, v in config.get(group, {}).items() if k not in left_out}
-    return {"choices": {g: choices[g] for g in groups if g in choices}, "settings": _plain(settings)}
+    plain = _plain(settings)
+    arguments = [key for key in settings if key.startswith("model.") and not key.endswith("_target_")]
+    return {
+        "choices": {g: choices[g] for g in groups if g in choices},
+        "settings": plain,
+        "unsaid": dict.fromkeys((key for key in arguments if key not in plain and key != "model.file"), True),
+        "sources": dict(sources),
+        "file": str(Path(file).resolve()) if (file := config.get("model", {}).get("file")) else None,
+    }
 
 
 def _plain(values: object) -> dict[str, Any]:
@@ -230,6 +246,16 @@ def _plain(values: object) -> dict[str, Any]:
         key: list(value) if isinstance(value, tuple) else value
         for key, value in entries
         if isinstance(key, str) and A_KEY.fullmatch(key) and fits(value)
+    }
+
+
+def _printable(files: object) -> dict[str, str]:
+    """File -> hash, as far as a message can show them."""
+    entries = files.items() if isinstance(files, Mapping) else ()
+    return {
+        file: digest
+        for file, digest in entries
+        if isinstance(file, str) and file.isprintable() and isinstance(digest, str)
     }
 
 

@@ -39,7 +39,8 @@ def identity_of(plain: Mapping[str, Any], text_of: Remembered | None = None) -> 
     """
     text_of = text_of or Remembered()
     known = conditions(plain)
-    extra = {key: canonical(value) for key, value in _beside(plain).items()}
+    sources = source_hashes(plain)
+    extra = {key: canonical(value) for key, value in _beside(plain, sources).items()}
     run, dense = dict(extra), dict(extra)
     for key, (mark, schema) in marks(TrainConfig).items():
         if plain.get(key) is None:
@@ -51,18 +52,17 @@ def identity_of(plain: Mapping[str, Any], text_of: Remembered | None = None) -> 
     if plain.get("checkpoint") is not None:
         run["checkpoint"] = canonical(file_hash(Path(plain["checkpoint"])))
     dense["method"] = canonical(_dense_methods(plain["method"]))
-    return Identity(hash_of_texts(run), hash_of_texts(dense), unshaping(plain), source_hashes(plain))
+    return Identity(hash_of_texts(run), hash_of_texts(dense), unshaping(plain), sources)
 
 
 def counted(plain: Mapping[str, Any], schema: type) -> dict[str, Any]:
     """What of a configuration counts, with the code that it names from outside; of data in a folder, its name."""
     found = selector(ALWAYS, schema, "run", frozenset())(plain)
-    return {**found, **_beside(plain)}
+    return {**found, **_beside(plain, source_hashes(plain))}
 
 
-def _beside(plain: Mapping[str, Any]) -> dict[str, Any]:
+def _beside(plain: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
     """What counts and is no setting: hashes of sources, and the folder of data that are known by it."""
-    sources = source_hashes(plain)
     extra: dict[str, Any] = {"sources": sorted(sources.values())} if sources else {}
     if plain["data"].get("_target_") in KNOWN_BY_FOLDER:
         extra["data.folder"] = Path(plain["data"]["data_dir"]).resolve().name

@@ -119,6 +119,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
     Raises:
         PruningError: nothing may be pruned.
         NetworkShapeError: the network can't compute the data's images.
+        ConfigError: it does not score the data's classes.
     """
     from cimlab.crossbar.matrix import account_matrices, image_batch
     from cimlab.network.account import account_of
@@ -133,6 +134,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
     shape = (parts.data.in_channels, parts.data.image_size, parts.data.image_size)
     batch = image_batch(network, shape)
     account = account_of(network, batch, config.analog.digital)
+    _require_scores(network, batch, parts.data.num_classes)
     matrices = account_matrices(account, config.mapping.row_order)
     return Subject(
         network=network,
@@ -161,6 +163,25 @@ def _method(name: str, node: dict[str, Any], extensions: list[str]) -> Method:
             f"phases: [{', '.join(method.phases)}] into its YAML"
         )
     return method
+
+
+def _require_scores(network: nn.Module, image: Any, classes: int) -> None:
+    """Refuse a network whose outputs are not one score per class, as far as shapes alone tell."""
+    import torch
+
+    from cimlab.network.trace import shadow
+
+    try:
+        with torch.no_grad(), torch.device("meta"):
+            scores = shadow(network, "meta")(image)
+    except Exception:  # it reads values, or runs on no such device
+        return
+    shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+    if shape != (1, classes):
+        raise errors.ConfigError(
+            f"model: gives {shape} for one image, not (1, {classes}), a score for each of the data's classes; choose a "
+            "model and data that fit"
+        )
 
 
 def _threads(config: TrainConfig) -> int | None:

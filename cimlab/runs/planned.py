@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cimlab.config.arrays import device_name
 from cimlab.config.compose import shipped_target
+from cimlab.config.own import own_file, own_name
 from cimlab.config.schema import TrainConfig, choice_names
 from cimlab.records.record import RECORD_FILE, Remembered, RunRecord
 from cimlab.runs.identity import Identity, identity_of
@@ -95,9 +97,7 @@ def plan(
     Raises:
         ConfigError: a choice is no plain name, or a file that is part of the identity can't be read.
     """
-    choices = choice_names(all_choices)
-    for group, choice in list(choices.items()):
-        choices[group] = _called(group, choice, plain[group])
+    choices = called(all_choices, plain)
     choices["device"] = device_name(plain["device"])
     choices.pop("method", None)
     if plain["method"]:
@@ -105,11 +105,21 @@ def plan(
     return PlannedRun(config, plain, choices, identity_of(plain, text_of), all_choices.get("experiments"))
 
 
+def called(all_choices: dict[str, str], plain: Mapping[str, Any]) -> dict[str, str]:
+    """Of every group its choice by its name, and a part of one's own by its file, module or class.
+
+    Raises:
+        ConfigError: a name is not plain; names become part of folders.
+    """
+    return {
+        group: _called(group, choice, plain[group]) for group, choice in choice_names(all_choices).items()
+    }
+
+
 def _called(group: str, choice: str, node: Any) -> str:
-    """A choice by its name, and a part of one's own by its file, module or class."""
+    if group == "model" and own_file(node) is not None:
+        return own_name(node)
     target = node.get("_target_") if isinstance(node, dict) else None
-    if isinstance(node, dict) and node.get("file"):
-        return Path(str(node["file"])).stem
     if not isinstance(target, str) or target == shipped_target(
         group, choice
     ):  # what is no text is refused later

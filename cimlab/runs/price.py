@@ -19,6 +19,7 @@ from cimlab.config import errors
 from cimlab.config.schema import check, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
+from cimlab.runs.planned import called
 from cimlab.runs.subject import Subject, cut_of
 from cimlab.training.settings import MappingSettings, PruneSettings
 
@@ -134,6 +135,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     from cimlab.hardware.price import NetworkShape, PrunedNetwork
     from cimlab.network.account import account_of
 
+    choices = choices | called({"model": choices["model"]}, {"model": config.model})
     granularity = Component("granularity", config.granularity, config.extensions).build()
     network, stored = _network(config)
     shape = (config.input.channels, config.input.size, config.input.size)

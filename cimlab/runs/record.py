@@ -41,7 +41,9 @@ def save_network(
         "masks": retrained.pruning.masks,
         "dense_run": None if planned.config.checkpoint else planned.dense_run,
         "origin": origin_of(planned),
-        "description": described_as(planned.plain, planned.choices, subject.image_shape, classes),
+        "description": described_as(
+            planned.plain, planned.choices, subject.image_shape, classes, planned.identity.sources
+        ),
         **stored(subject.matrices),
     }
     for rounding in retrained.roundings:

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from cimlab.analog.settings import AnalogSettings
 from cimlab.config import errors
 from cimlab.config.arrays import device_name, make_adc, make_device
-from cimlab.config.schema import DATA, check, check_plain, plain_config
+from cimlab.config.schema import DATA, MODEL, check, check_plain, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.identity import NEVER
@@ -32,7 +32,7 @@ from cimlab.records.record import RecordError, content_hash
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.runs.folders import file_hash, require_writable
 from cimlab.runs.identity import counted
-from cimlab.runs.planned import PlannedRun
+from cimlab.runs.planned import PlannedRun, called
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ class SimulationPaths:
 class SimulateConfig:
     """Everything `cimlab simulate` reads; components are `_target_` nodes, and so are a device's effects."""
 
-    model: dict[str, Any]
+    model: MODEL
     data: DATA
     geometry: CrossbarGeometry
     adc: dict[str, Any]
@@ -167,7 +167,8 @@ def plan_simulation(
     """
     if config.checkpoint is None:
         errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
-    choices = {group: all_choices[group] for group in GROUPS} | {"device": device_name(config.device)}
+    choices = called({group: all_choices[group] for group in GROUPS}, plain)
+    choices["device"] = device_name(config.device)
     checkpoint = file_hash(Path(config.checkpoint))
     run = content_hash(counted(plain, SimulateConfig) | {"checkpoint": checkpoint})
     return PlannedSimulation(config, plain, choices, checkpoint, run, folder)

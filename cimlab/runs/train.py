@@ -220,7 +220,8 @@ def _dense_weights(
         with _together(planned, phase, subject) as (phase, seat):
             fit_dense(subject, parts.methods, training, phase, watch, seat)
         classes = parts.data.num_classes
-        said = described_as(planned.plain, planned.choices, subject.image_shape, classes, DENSE)
+        sources = planned.identity.sources
+        said = described_as(planned.plain, planned.choices, subject.image_shape, classes, sources, DENSE)
         content = {"network": snapshot(network), "dense_run": planned.dense_run, "description": said}
         checkpoints.save(kept, content)
         checkpoints.discard(phase.checkpoints)

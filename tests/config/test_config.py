@@ -37,6 +37,7 @@ CHOICES = [
     f"{group}=[{name}]" if group in LISTED else f"{group}={name}"
     for group in GROUPS
     for name in choices(group)
+    if (group, name) != ("model", "own")  # which is given a file: tests/cli/test_own_network.py
 ]
 
 

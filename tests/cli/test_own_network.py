@@ -1,0 +1,258 @@
+"""A network in a file of one's own: from one file to a priced, simulated run, and every way to name it wrongly."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Cimlab, one_line
+from PIL import Image
+
+from cimlab.config.sources import source_hashes
+
+OWN = ("model=own", "model.file=mynet.py")
+NETWORK = """
+from torch import nn
+from blocks import conv
+
+def build(num_classes, in_channels, width: int = 8):
+    print("built")
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes)]
+    return nn.Sequential(conv(in_channels, width), nn.ReLU(), conv(width, width), nn.ReLU(), *pool)
+
+def small(num_classes, in_channels):
+    return build(num_classes, in_channels, 4)
+
+def fixed(outputs: int = 5):
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, outputs)]
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), *pool)
+
+def number():
+    return 3
+
+def failing():
+    return {}["absent"]
+
+made = fixed()
+"""
+BLOCKS = """
+from torch import nn
+
+def conv(inputs, outputs):
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own, where the command is called."""
+    place = tmp_path / "own"
+    place.mkdir()
+    (place / "mynet.py").write_text(NETWORK)
+    (place / "blocks.py").write_text(BLOCKS)
+    monkeypatch.chdir(place)
+    return place
+
+
+def run_folder(tmp_path: Path, name: str) -> Path:
+    (found,) = [path.parent for path in tmp_path.rglob("record.json") if path.parent.name.startswith(name)]
+    return found
+
+
+def test_a_network_from_one_file_is_trained_priced_and_simulated(
+    folder: Path, tmp_path: Path, train: Cimlab, cimlab: Cimlab
+) -> None:
+    answer = train(*OWN, "model.width=6", "simulate.at_end=true", "simulate.images=20")
+    assert answer.code == 0, answer.err
+    assert "built" not in answer.out
+    place = run_folder(tmp_path, "mynet-digits-operation_unit-0.25-s0-")
+    record = json.loads((place / "record.json").read_text())
+    assert record["choices"]["model"] == "mynet"
+    assert {Path(file).name for file in record["sources"]} == {"mynet.py", "blocks.py"}
+    assert not list(folder.rglob("__pycache__"))
+
+    priced = json.loads(cimlab("map", f"run={place}", "--json").out)
+    assert [layer["layer"] for layer in priced["layers"]] == ["0", "2", "6"]
+    stored = f"checkpoint={place}/network.pt"
+    read = cimlab("map", stored, "model.file=mynet.py", "--json")
+    assert read.err.strip().splitlines() == ["built"]
+    again = json.loads(read.out)
+    assert again["choices"]["model"] == "mynet"
+    assert [layer["steps"] for layer in again["layers"]] == [layer["steps"] for layer in priced["layers"]]
+    assert [layer["weights"] for layer in again["layers"]] == [6 * 9, 36 * 9, 60]
+
+    words = (stored, "images=20", f"paths.output_dir={tmp_path}/simulated")
+    answer = cimlab("simulate", *words, "model.file=mynet.py")
+    assert answer.code == 0, answer.err
+    ((simulation),) = (tmp_path / "simulated").rglob("simulation.json")
+    assert simulation.parent.name.startswith("simulate-mynet-digits-")
+    assert json.loads(simulation.read_text())["config"]["model"]["width"] == 6
+
+
+def test_a_network_of_ones_own_is_trained_on_a_folder_of_images(
+    tmp_path: Path, train: Cimlab, cimlab: Cimlab
+) -> None:
+    for part, images in (("train", 8), ("val", 4)):
+        for shade, name in ((0, "dark"), (200, "light")):
+            (tmp_path / "shades" / part / name).mkdir(parents=True)
+            for k in range(images):
+                Image.new("RGB", (12, 12), (shade + k, shade, shade)).save(
+                    tmp_path / "shades" / part / name / f"{k}.png"
+                )
+    data = ("data=image_folder", f"paths.data_dir={tmp_path / 'shades'}", "data.image_size=12")
+    data += ("data.batch_size=4", "data.validation_size=4", "data.num_workers=0")
+    answer = train(*OWN, *data)
+    assert answer.code == 0, answer.err
+    place = run_folder(tmp_path, "mynet-image_folder-")
+    again = cimlab("map", f"checkpoint={place}/network.pt", "model.file=mynet.py", "--json")
+    assert json.loads(again.out)["layers"][0]["weights"] == 3 * 9 * 8
+    assert json.loads(again.out)["layers"][-1]["weights"] == 2 * 8
+
+
+def test_functions_and_their_arguments_are_axes_and_names_tell_them_apart(
+    tmp_path: Path, train: Cimlab, cimlab: Cimlab
+) -> None:
+    answer = train("-m", *OWN, "model.function=build,small")
+    assert answer.code == 0, answer.err
+    names = sorted(path.parent.name.rpartition("-")[0] for path in tmp_path.rglob("record.json"))
+    assert names == [f"{name}-digits-operation_unit-0.25-s0" for name in ("mynet", "mynet.small")]
+    swept = cimlab("map", "-m", *OWN, "model.width=4,8,16", "--json", f"paths.output_dir={tmp_path}/priced")
+    assert swept.code == 0, swept.err
+    assert len(json.loads((tmp_path / "priced" / "map.json").read_text())) == 3
+
+
+def test_what_is_in_the_files_is_the_run_and_where_they_lie_is_not(
+    folder: Path, tmp_path: Path, cimlab: Cimlab
+) -> None:
+    def hashes(file: str = "mynet.py") -> list[str]:
+        return sorted(source_hashes({"model": {"file": file, "function": "build"}, "data": {}}).values())
+
+    first = hashes()
+    (folder / "elsewhere").mkdir()
+    for name in ("mynet.py", "blocks.py"):
+        (folder / "elsewhere" / name).write_bytes((folder / name).read_bytes())
+    assert hashes("elsewhere/mynet.py") == first == hashes(str(folder / "mynet.py"))
+    (folder / "blocks.py").write_text(BLOCKS + "# edited\n")
+    assert hashes() != first
+
+    from cimlab.config.schema import TrainConfig
+    from cimlab.records.identity import ALWAYS, selector
+
+    counted = selector(ALWAYS, TrainConfig, "run", frozenset())
+    assert counted({"model": {"file": "a/mynet.py", "function": "f"}}) == {"model": {"function": "f"}}
+
+
+def test_an_edit_runs_at_once_and_modules_of_one_name_are_told_apart(folder: Path, cimlab: Cimlab) -> None:
+    def weights(file: str) -> int:
+        words = (f"model.file={file}", "input.channels=1", "input.size=8", "--json")
+        answer = cimlab("map", "model=own", *words)
+        assert answer.code == 0, answer.err
+        return sum(layer["weights"] for layer in json.loads(answer.out)["layers"])
+
+    other = folder / "other"
+    other.mkdir()
+    (other / "mynet.py").write_text(NETWORK)
+    (other / "blocks.py").write_text(BLOCKS.replace("outputs, 3, padding=1", "outputs, 1"))
+    assert weights("mynet.py") == 9 * (8 + 64) + 80
+    assert weights("other/mynet.py") == 8 + 64 + 80
+    (folder / "blocks.py").write_text(BLOCKS.replace("outputs, 3, padding=1", "outputs, 5, padding=2"))
+    assert weights("mynet.py") == 25 * (8 + 64) + 80
+
+
+def test_a_file_of_a_package_imports_as_it_does_there(folder: Path, cimlab: Cimlab) -> None:
+    package = folder / "nets" / "small"
+    package.mkdir(parents=True)
+    for place in (package, package.parent):
+        (place / "__init__.py").touch()
+    (package.parent / "blocks.py").write_text(BLOCKS)
+    (package / "mynet.py").write_text(NETWORK.replace("from blocks", "from ..blocks"))
+    answer = cimlab("map", "model=own", "model.file=nets/small/mynet.py", "--json")
+    assert answer.code == 0, answer.err
+    named = source_hashes({"model": {"file": "nets/small/mynet.py"}})
+    assert {Path(file).name for file in named} == {"mynet.py", "blocks.py", "__init__.py"}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["model=own"], "model.file=None: name the file of your network: model=own model.file=mynet.py"),
+        (["model=own", "model.file=absent.py"], "model.file=absent.py: does not exist (looked for it in "),
+        (["model=own", "model.file=."], "model.file=.: is a folder; give the Python file"),
+        (["model=own", "model.file=notes.txt"], "model.file=notes.txt: is no Python file"),
+        (["model.file=mynet.py"], "unknown key model.file; a file of your own goes with model=own"),
+        ([*OWN, "model.function=biuld"], "biuld: is nothing in mynet.py, which defines build, small, fixed"),
+        ([*OWN, "model.function=made"], "model.function=made: is no function; write one into mynet.py"),
+        ([*OWN, "model.function=number"], "model.function=number: returns int, no torch.nn.Module"),
+        ([*OWN, "model.function=failing"], "line 21: KeyError: 'absent'"),
+        ([*OWN, "model.widht=3"], "unknown key model.widht; did you mean model.width? build takes"),
+        ([*OWN, "model.width=wide"], "model.width=wide: input should be a valid integer"),
+        ([*OWN, "model.num_classes=3"], "unknown key model.num_classes"),
+        (["model=own", "model.file=needs.py"], "model.depth is missing; build needs it"),
+        (["model=own", "model.file=raises.py"], "raises.py, line 2: RuntimeError: no licence"),
+        (["model=own", "model.file=broken.py"], "broken.py, line 1: SyntaxError: "),
+        (["model=own", "model.file=imports.py"], "No module named 'nowhere'; modules are imported from "),
+        (["model=own", "model.file=program.py"], "line 1: SystemExit: 3; put what only a program does below"),
+    ],
+)
+def test_what_is_named_wrongly_is_one_line(
+    words: list[str], complaint: str, folder: Path, cimlab: Cimlab
+) -> None:
+    (folder / "notes.txt").touch()
+    (folder / "needs.py").write_text("def build(depth, num_classes):\n    return None\n")
+    (folder / "raises.py").write_text("import torch\nraise RuntimeError('no licence')\n")
+    (folder / "broken.py").write_text("def build(:\n")
+    (folder / "imports.py").write_text("import nowhere\n")
+    (folder / "program.py").write_text("raise SystemExit(3)\n")
+    for command in ("map", "train"):
+        answer = cimlab(command, *words, "paths.output_dir=out")
+        assert answer.code == 2
+        assert complaint in one_line(answer.err)
+    assert not list(folder.rglob("record.json"))
+
+
+def test_scores_that_are_not_the_classes_are_refused_before_training(train: Cimlab) -> None:
+    answer = train(*OWN, "model.function=fixed")
+    assert answer.code == 2
+    assert "gives (1, 5) for one image, not (1, 10)" in one_line(answer.err)
+    assert train(*OWN, "model.function=fixed", "model.outputs=10").code == 0
+
+
+def test_neither_a_checkpoint_nor_a_yaml_file_names_code(
+    folder: Path, tmp_path: Path, train: Cimlab, cimlab: Cimlab
+) -> None:
+    train(*OWN)
+    stored = f"checkpoint={run_folder(tmp_path, 'mynet')}/network.pt"
+    answer = cimlab("map", stored)
+    assert f"only the command line may name code; add model.file={folder}/mynet.py" in one_line(answer.err)
+    (folder / "blocks.py").write_text(BLOCKS + "# edited\n")
+    answer = cimlab("map", stored, "model.file=mynet.py")
+    assert answer.code == 0
+    assert "was made before an edit of blocks.py; today's is used" in answer.err
+    (folder / "mynet.py").rename(folder / "moved.py")
+    for words in ([stored], [stored, "model=own"]):
+        answer = cimlab("simulate", *words)
+        assert answer.code == 2
+    assert "mynet.py is not there any more" in one_line(cimlab("map", stored).err)
+    assert cimlab("map", stored, "model.file=moved.py").code == 0
+
+    (folder / "grid.yaml").write_text(
+        "# @package _global_\nmodel: {_target_: null, file: moved.py, function: build}\n"
+        "hydra: {sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    answer = cimlab("sweep", "grid.yaml", "--dry-run")
+    assert answer.code == 2
+    assert "model.file=moved.py: a file may not name code" in one_line(answer.err)
+
+
+def test_arguments_that_a_checkpoint_can_not_say_are_told(
+    folder: Path, tmp_path: Path, train: Cimlab, cimlab: Cimlab
+) -> None:
+    (folder / "mynet.py").write_text(NETWORK.replace("width: int = 8", "width: int = 8, note: str = ''"))
+    train(*OWN, "model.note='a b/c'")
+    place = run_folder(tmp_path, "mynet")
+    answer = cimlab("map", f"checkpoint={place}/network.pt", "model.file=mynet.py")
+    assert "does not say its model.note; give it again" in answer.err
+    assert (
+        torch.load(place / "network.pt", weights_only=True)["description"]["settings"]["model.function"]
+        == "build"
+    )
