@@ -40,7 +40,7 @@ def saved(folder: Path, *words: str, groups: tuple[str, ...] | None = None, name
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config, hydra = composed("train", words, TrainConfig)
     choices = {str(group): str(choice) for group, choice in hydra.runtime.choices.items() if choice}
-    said = described_as(plain_config(config), choices, (1, 8, 8), 10, *([groups] if groups else []))
+    said = described_as(plain_config(config), choices, (1, 8, 8), 10, {}, *([groups] if groups else []))
     torch.manual_seed(0)
     path = folder / name
     torch.save({"network": digits_cnn(num_classes=10, in_channels=1).state_dict(), "description": said}, path)
