@@ -36,8 +36,8 @@ from cimlab.hardware.report import CostComparison
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
 from cimlab.network.computed import ComputedWeights
-from cimlab.network.masks import Masks, checked_masks
-from cimlab.network.trace import opened
+from cimlab.network.masks import Masks, masks_on_arrays
+from cimlab.network.trace import opened, unwrapped
 from cimlab.pruning.masks import (
     MaskHolder,
     PruningRule,
@@ -127,7 +127,7 @@ class Lab:
 
     def hold(self, network: nn.Module, masks: Masks) -> MaskHolder:
         """What sets pruned weights to 0 again; call its `hold()` after every optimiser step."""
-        return MaskHolder(opened(network), masks)
+        return MaskHolder(opened(network), _of_opened(masks, network))
 
     def place(self, network: nn.Module, masks: Masks, images: Batch) -> NetworkPlacement:
         """The kept weights on the chip's arrays, counted exactly: `total` and, for the unpruned network, `dense_total`.
@@ -144,7 +144,9 @@ class Lab:
         """
         account = self.account(network, images)
         matrices = self._matrices(account)
-        kept = {name: mask.cpu() for name, mask in _checked(masks, account).items()}
+        kept = {
+            name: mask.cpu() for name, mask in masks_on_arrays(_of_opened(masks, network), account).items()
+        }
         index, mode = self.rule.granularity.index, self.config.mapping.placement
         placement = place_network(matrices, kept, self.geometry, index, mode, account.off_arrays.weights)
         compared = self.cost_model.compare(matrices, placement, self.geometry)
@@ -165,10 +167,10 @@ class Lab:
         Raises:
             CellError: a weight or an input is not a finite number.
         """
-        network = opened(network)
+        masks, network = _of_opened(masks, network), opened(network)
         dense = dense or self._dense_weights(network)
         account = self.account(network, images)
-        matrices, masks = self._matrices(account), _checked(masks, account)
+        matrices, masks = self._matrices(account), masks_on_arrays(masks, account)
         return measured_cost(
             self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
             dense, self.geometry, self.config.analog, account.off_arrays,
@@ -188,6 +190,7 @@ class Lab:
         Raises:
             AnalogError: a layer can't be mapped, or the calibration can't be used; names the layer.
         """
+        masks = _of_opened(masks, network)
         converted = convert(opened(network), masks, self.geometry, self.config.analog, self.adc, [images])
         program_draw(converted, self.device, self.config.seed, draw)
         return converted
@@ -222,10 +225,12 @@ class Lab:
         return account_matrices(account, self.config.mapping.row_order)
 
 
-def _checked(masks: Masks, account: NetworkAccount) -> Masks:
-    """The masks under the names of the weights on arrays."""
-    shapes = {weight.name: weight.shape for weight in account.on_arrays}
-    return checked_masks(masks, shapes, account.tied)
+def _of_opened(masks: Masks, network: nn.Module) -> Masks:
+    """Masks called as a wrapped network calls its layers (`module.conv1`) under the names of those inside."""
+    prefix = unwrapped(network)[1]
+    if not prefix or not isinstance(masks, Mapping):
+        return masks
+    return {str(name).removeprefix(prefix): mask for name, mask in masks.items()}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.network.account import account_of
 from cimlab.network.batch import Batch
 from cimlab.network.layered import layer_masks, layered
-from cimlab.network.masks import Masks, checked_masks, weight_shapes
+from cimlab.network.masks import Masks, checked_masks, masks_on_arrays, weight_shapes
 
 
 def laid_out(
@@ -33,9 +33,4 @@ def laid_out(
     account = account_of(network, batch, settings.digital)
     if not account.on_arrays:
         raise AnalogError("no weight is left to map; shorten analog.digital")
-    shapes = {weight.name: weight.shape for weight in (*account.on_arrays, *account.digital)}
-    kept = checked_masks(masks, shapes, account.tied)
-    there = {weight.name for weight in account.on_arrays}
-    return layered(network, account, batch), layer_masks(
-        {name: mask for name, mask in kept.items() if name in there}, account
-    )
+    return layered(network, account, batch), layer_masks(masks_on_arrays(masks, account), account)

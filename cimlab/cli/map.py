@@ -33,6 +33,9 @@ FLAGS = ("--json", "--csv", "--adc-sensitivity")
 OF_RUNS = (*HARDWARE, "granularity", "mapping", "run", "paths", "picture", "extensions")
 """Keys that mean something beside `run`, which brings network, masks and weights."""
 
+UNPRICED = ("paths", "picture", "extensions")
+"""Keys that say where files go and what is shown."""
+
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
@@ -84,6 +87,11 @@ def _run_here(words: list[str], many: bool, flags: set[str]) -> int:
 
 def _refuse_lone_axes(apart: Words, many: bool) -> None:
     axes = [*apart.hardware, *apart.others]
+    for axis in axes:
+        if axis.group in UNPRICED:
+            raise errors.ConfigError(
+                f"{axis.key}: its {len(axis.words)} values have the same price; give it one"
+            )
     if axes and not many:
         raise errors.ConfigError(f"{axes[0].key}: several values are compared by cimlab map -m")
 
@@ -206,6 +214,10 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     if result.sensitivity:
         console.print()
         console.print(tables.sensitivity_table(result.sensitivity).for_terminal())
+        for name, other in result.sensitivity.items():
+            for note in () if isinstance(other, str) else other["notes"]:
+                if note not in summary["notes"]:
+                    console.print(f"note: {name}: {note}", highlight=False)
     layer, executed, groups, steps = result.picture
     plots = {
         "components": components_plot(summary),

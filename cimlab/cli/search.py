@@ -82,20 +82,20 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     study = open_study(path.stem, directions, names, asked.storage, output_dir)
     study.sampler = SeededByTrial(asked.seed)
     deadline = None if asked.time_budget is None else time.time() + asked.time_budget
-    stopped = ""
+    stopped: Stop | None = None
     try:
         with searching(study, output_dir) as searcher, stoppable(deadline):
             while _finished(study) < asked.trials:
                 _trial(study, searcher, space, compose, names, asked.floor)
     except Stop as reason:
-        stopped = str(reason)
+        stopped = reason
     except optuna.exceptions.StorageInternalError as problem:
         text = " ".join(str(problem.__cause__ or problem).split())
         raise OutputError(f"the study was lost sight of ({text}); the same command goes on") from problem
     _show(study, names, output_dir / f"{path.stem}-front.png")
     if stopped:
         print(f"{stopped}: {_finished(study)} of {asked.trials} trials are done; the same command goes on")
-        return 3 if stopped == "time is up" else 130
+        return stopped.exit_code
     return 0
 
 

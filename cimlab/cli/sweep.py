@@ -14,21 +14,21 @@ from cimlab.cli.options import Parser, at_least_one, seconds
 from cimlab.errors import FAILED
 from cimlab.records.record import MEND, Record, RecordError, RunRecord
 from cimlab.records.simulation import SimulationRecord
-from cimlab.runs.folders import require_writable
+from cimlab.runs.folders import made
 
 if TYPE_CHECKING:
     from cimlab.grids.grid import Place
     from cimlab.grids.planning import Plan
     from cimlab.grids.queue import Line
     from cimlab.grids.watching import Watch
+    from cimlab.grids.worker import Stop
 
 Kind = TypeVar("Kind", bound=Record)
-UNFINISHED = 3
 HELP = """\
 Every KEY=VALUE is an override as in cimlab train; KEY=A,B,C is an axis and replaces the file's axis of that key.
 A queue (experiments/queue.yaml) is a list of such lines, done in its order; what needs a GPU waits for one.
 Exit codes: 0 every point has a record, 1 points failed, 2 refused, 3 the time budget ended first or points wait for a
-GPU, 130 Ctrl-C.
+GPU, 130 Ctrl-C, 143 SIGTERM.
 """
 
 
@@ -74,6 +74,7 @@ def carry_out_queue(grids: list[tuple[Line, Plan]], terms: Terms) -> int:
 
     from cimlab.grids.planning import find_done
     from cimlab.grids.queue import needs_gpu
+    from cimlab.grids.worker import TIME_IS_UP
 
     codes = [0]
     for number, (line, plan) in enumerate(grids, 1):
@@ -81,7 +82,7 @@ def carry_out_queue(grids: list[tuple[Line, Plan]], terms: Terms) -> int:
         print(f"\n{number} of {len(grids)}: {line}", flush=True)
         if plan.pending and needs_gpu(plan) and not torch.accelerator.is_available():
             print(f"{len(plan.pending)} points wait for a GPU, which torch does not find here", flush=True)
-            codes.append(UNFINISHED)
+            codes.append(TIME_IS_UP)
             continue
         code = carry_out(plan, line.file, replace(terms, plot=f"{number}-{line.file.stem}.png"))
         if code not in (0, FAILED):
@@ -128,25 +129,24 @@ def carry_out(plan: Plan, path: Path | None, terms: Terms) -> int:
     threads = share(jobs) if kind in ("joblib", "local") else None
     session = Session(terms.started, terms.deadline, terms.retry_failed, threads)
     lines: list[str] = []
-    stopped = ""
+    stopped: Stop | None = None
     watch = Watch(plan, session, Console(file=sys.stdout))
     if plan.pending:
         check_every_value(plan, path)
-        require_writable(plan.output_dir)
         try:
-            with watch:
+            with made(plan.output_dir), watch:
                 if kind == "basic":
                     work(plan, session)
                 else:
                     lines = run_elsewhere(plan, session, jobs, lambda: len(watch.left))
         except Stop as reason:
-            stopped = str(reason)
+            stopped = reason
         except DiskFull as problem:
             lines.append(str(problem))
     return _close(plan, watch, lines, stopped, terms.plot)
 
 
-def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str, plot: str) -> int:
+def _close(plan: Plan, watch: Watch, lines: list[str], stopped: Stop | None, plot: str) -> int:
     """The closing summary and the exit code."""
     done, total = len(plan.done) + len(watch.done), len(plan.points)
     _summary(plan, plot)
@@ -159,7 +159,7 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: str, plot: str) 
         print(f"cimlab: {line}", file=sys.stderr)
     if stopped:
         print(f"{stopped}: {done} of {total} points are done; the same command goes on", flush=True)
-        return UNFINISHED if stopped == "time is up" else 130
+        return stopped.exit_code
     if done < total:
         print(f"cimlab: {done} of {total} points are done; the same command goes on", file=sys.stderr)
     return 0 if done == total else FAILED

@@ -36,7 +36,9 @@ def read_picture(path: str | Path) -> Image.Image:
         raise
     except Exception as error:  # whatever a damaged file makes the decoders throw
         reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
+        raise DataError(
+            f"{path} cannot be read as an image ({reason}); replace it, or move it out of the tree"
+        ) from error
 
 
 def has_deep_numbers(picture: Image.Image) -> bool:

@@ -36,14 +36,14 @@ class Tree:
         root: the folder.
         samples: (file, class number), classes and files in the order of their names.
         classes: names of the class folders.
-        hidden: hidden files and folders that were passed over.
+        hidden: paths of hidden files and folders, which were passed over.
         others: files that are no images, by the end of their name.
     """
 
     root: Path
     samples: list[tuple[str, int]] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
-    hidden: int = 0
+    hidden: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
 
 
@@ -60,7 +60,7 @@ def scan(root: Path) -> Tree:
     tree, loose = Tree(root), 0
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
         if _hidden(entry.name):
-            tree.hidden += 1
+            tree.hidden.append(entry.path)
         elif entry.is_dir():
             tree.classes.append(entry.name)
         elif _is_image(entry.name):
@@ -80,7 +80,7 @@ def scan(root: Path) -> Tree:
         tree.samples.extend((path, number) for path in _images(root / name, tree))
         if len(tree.samples) == before:
             raise DataError(
-                f"{root / name} holds no image; add images, or remove the folder, which counts as a class"
+                f"{root / name} holds no image; add images, or move the folder out, for it counts as a class"
             )
     _refuse_wrong_height(tree)
     return tree
@@ -95,11 +95,11 @@ def _images(folder: Path, tree: Tree) -> Iterator[str]:
             continue
         seen.add(os.path.realpath(where))
         kept = sorted(name for name in folders if not _hidden(name))
-        tree.hidden += len(folders) - len(kept)
+        tree.hidden.extend(os.path.join(where, name) for name in folders if name not in kept)
         folders[:] = kept
         for name in sorted(files):
             if _hidden(name):
-                tree.hidden += 1
+                tree.hidden.append(os.path.join(where, name))
             elif _is_image(name):
                 yield os.path.join(where, name)
             else:
@@ -139,19 +139,30 @@ def _folders(folder: Path) -> list[str]:
 def described(trees: Sequence[Tree]) -> str:
     """What was read, and what was not, in one line.
 
-    >>> described([Tree(Path("a"), [("x.png", 0)] * 1200, ["cat", "dog"], 3, Counter({".txt": 2}))])
-    '2 classes, 1,200 images, 3 hidden files passed over, 2 files that are no images (.txt) passed over'
+    >>> described([Tree(Path("a"), [("x.png", 0)] * 1200, ["cat", "dog"], ["._x.png"])])
+    '2 classes, 1,200 images, 1 hidden file passed over (cannot be read as an image)'
+    >>> described([Tree(Path("a"), [("x.png", 0)] * 1200, ["cat", "dog"], others=Counter({".txt": 2}))])
+    '2 classes, 1,200 images, 2 files that are no images (.txt) passed over'
     """
     images = sum(len(tree.samples) for tree in trees)
-    hidden, others = sum(tree.hidden for tree in trees), sum((tree.others for tree in trees), Counter())
+    hidden = [path for tree in trees for path in tree.hidden]
+    others = sum((tree.others for tree in trees), Counter())
     parts = [f"{len(trees[0].classes):,} classes", f"{images:,} images"]
     if hidden:
-        parts.append(f"{hidden:,} hidden file{'s' * (hidden > 1)} passed over")
+        parts.append(f"{len(hidden):,} hidden file{'s' * (len(hidden) > 1)} passed over{_of_hidden(hidden)}")
     if others:
         ends = " ".join(end or "without an end" for end, _ in others.most_common(4))
         are = "files that are no images" if others.total() > 1 else "file that is no image"
         parts.append(f"{others.total():,} {are} ({ends}) passed over")
     return ", ".join(parts)
+
+
+def _of_hidden(paths: Sequence[str]) -> str:
+    """Whether images are lost with hidden files; nothing is said of folders."""
+    if any(map(os.path.isdir, paths)):
+        return ""
+    images = sum(map(_has_header, paths))
+    return f" ({images:,} of them an image)" if images else " (cannot be read as an image)"
 
 
 def require_whole(trees: Iterable[Tree]) -> None:
@@ -190,6 +201,15 @@ def _complaint(path: str) -> str | None:
         except DataError as problem:
             return str(problem)
     return None
+
+
+def _has_header(path: str) -> bool:
+    """Whether a hidden file begins as an image does, which what macOS keeps beside one does not."""
+    try:
+        with Image.open(path):
+            return True
+    except Exception:  # whatever a foreign file makes the readers throw
+        return False
 
 
 def _ends_in(path: str, end: bytes) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -234,11 +235,16 @@ def engine(launcher: dict[str, Any]) -> str:
     """basic, joblib, local or slurm, by the class that Hydra would launch with.
 
     Raises:
-        ConfigError: another launcher.
+        ConfigError: another launcher, or a machine without Slurm.
     """
     target = str(launcher.get("_target_", ""))
     for ending, name in LAUNCHERS.items():
         if target.endswith(ending):
+            if name == "slurm" and shutil.which("sbatch") is None:
+                raise ConfigError(
+                    "hydra/launcher=submitit_slurm: Slurm is not on this machine (no sbatch on PATH); call cimlab on a "
+                    "machine of the cluster, or take --launcher joblib"
+                )
             return name
     raise ConfigError(
         f"hydra/launcher: a sweep runs on basic, joblib, submitit_local or submitit_slurm, not {target}"

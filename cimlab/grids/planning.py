@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cimlab.config.accelerators import HARDWARE
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check_plain, secret_values
 from cimlab.grids.composition import located, read_grid
@@ -18,6 +19,10 @@ from cimlab.records.index import Row, rows
 from cimlab.records.record import Remembered
 from cimlab.runs.planned import PlannedRun, plan
 from cimlab.runs.simulate import PlannedSimulation, SimulateConfig, finished_simulation, plan_simulation
+
+PRICED = (*HARDWARE, "mapping")
+"""Groups of which one trained run has a price for each value."""
+SIMULATED = ("adc", "device", "analog", "simulate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ def plan_of(grid: Grid, path: Path | None = None, retry_failed: bool = False) ->
     points, run_of = _points(grid, path)
     output_dir = Path(grid.first["config"]["paths"]["output_dir"])
     made = Plan(grid, points, run_of, output_dir)
+    _refuse_idle(made, path)
     find_done(made)
     if not retry_failed:
         failures = ((p.run_dir, Failure.read(Path(p.run_dir))) for p in made.pending)
@@ -149,6 +155,24 @@ def _points(grid: Grid, path: Path | None) -> tuple[list[Point], dict[Place, str
         )
         points.setdefault(planned.run, point)
     return list(points.values()), run_of
+
+
+def _refuse_idle(made: Plan, path: Path | None) -> None:
+    """Refuse an axis whose values make no other run and no other price: only its first value would come to pass.
+
+    Raises:
+        ConfigError: there is one, such as folders, trackers or threads.
+    """
+    for axis in made.idle_axes:
+        groups = {key.split(".")[0].split("@")[0] for key in axis.keys}
+        priced = made.grid.command.name == "train" and groups <= {*PRICED}
+        if len(axis.settings) < 2 or priced:
+            continue
+        simulated = made.grid.command.name == "train" and groups & {*SIMULATED}
+        mend = "compare them with cimlab simulate -m" if simulated else "give it one value"
+        words = [word for setting in axis.settings for word in setting.words]
+        line = f"{'+'.join(axis.keys)}: its {len(axis.settings)} values make the same run; {mend}"
+        raise ConfigError(f"{located(path, line, words)}{line}")
 
 
 class Shared:

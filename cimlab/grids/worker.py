@@ -31,12 +31,30 @@ DEATHS = 5
 NO_SPACE = "no space left"
 
 
+TIME_IS_UP = 3
+"""How a command ends that its time budget stopped."""
+
+
 class Stop(BaseException):
-    """Stop now and leave everything so that it can go on: from the keyboard, from a signal, or time is up."""
+    """Stop now and leave everything so that it can go on: from the keyboard, from a signal, or time is up.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        super().__init__("time is up" if number == signal.SIGALRM else f"stopped{by}")
+
+    @property
+    def exit_code(self) -> int:
+        """3 where time is up; of a signal its own, as shells say it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return TIME_IS_UP if self.number == signal.SIGALRM else 128 + self.number
 
 
-_asked: list[str] = []
-"""Why Stop was raised, while `stoppable` is on its way out."""
+_asked: list[int] = []
+"""The signal for which Stop was raised, while `stoppable` is on its way out."""
 
 
 class DiskFull(RuntimeError):
@@ -86,7 +104,7 @@ def stoppable(deadline: float | None) -> Generator[None]:
     def stop(number: int, frame: object) -> None:
         for each in signals:
             signal.signal(each, signal.SIG_DFL if each != signal.SIGALRM else signal.SIG_IGN)
-        _asked.append("time is up" if number == signal.SIGALRM else "stopped")
+        _asked.append(number)
         raise Stop(_asked[-1])
 
     before = {each: signal.signal(each, stop) for each in signals}

@@ -50,8 +50,8 @@ def _published(name: str, weights: str, options: dict[str, bool]) -> nn.Module:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as problem:
         folder = Path(torch.hub.get_dir(), "checkpoints")
         raise ValueError(
-            f"weights={weights!r} of {name} can't be had ({problem}); with a network, delete a damaged file in "
-            f"{folder} and try again, or use weights=null"
+            f"weights={weights!r} of {name} can't be had ({problem}); with a network, move what is damaged "
+            f"out of {folder} and try again, or use weights=null"
         ) from problem
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,14 +16,17 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from cimlab.errors import REFUSED, CimlabError
-from cimlab.network.weights import name_of, parameters, stored_weight
+from cimlab.network.weights import is_part, name_of, parameters, stored_weight
+
+if TYPE_CHECKING:
+    from cimlab.network.account import NetworkAccount
 
 Masks = dict[str, Bool[Tensor, "..."]]
 """Layer name -> True where a weight is left, in the shape of the layer's weight."""
 
 WRAPPERS = ("module", "_orig_mod")
 """What DataParallel and torch.compile put into the names of a network's layers."""
-SUFFIXES = (".weight_mask", ".weight")
+SUFFIXES = (".weight_mask", ".weight", "_mask")
 """What may follow a layer's name: torch.nn.utils.prune calls its masks so, and some tools name the weight itself."""
 NAMES_SHOWN = 8
 
@@ -59,15 +62,15 @@ def checked_masks(
     """Masks of any dtype that hold 0 and 1, as booleans under the names of the layers.
 
     Args:
-        masks: layer name -> 1 where a weight is kept. Names of a wrapped network (`module.conv1`, `_orig_mod.conv1`)
-            mean the layer itself, and so do those of its weight (`conv1.weight`, `conv1.weight_mask`).
+        masks: layer name -> 1 where a weight is kept; the names of its weight (`conv1.weight`, `conv1.weight_mask`)
+            mean the layer too.
         shapes: layer name -> shape of its weight; a layer without a mask is whole.
         tied: name of a layer -> that of the layer whose weight it shares, which the mask is then called by.
 
     Raises:
         MaskError: a name that no layer has, another shape, or a value that is neither 0 nor 1; one line.
 
-    >>> checked_masks({"module.0": torch.tensor([[1.0, 0.0]])}, {"0": (1, 2)})
+    >>> checked_masks({"0.weight_mask": torch.tensor([[1.0, 0.0]])}, {"0": (1, 2)})
     {'0': tensor([[ True, False]])}
     """
     if not isinstance(masks, Mapping):
@@ -78,7 +81,7 @@ def checked_masks(
     known = {**shapes, **{other: shapes[own] for other, own in tied.items()}}
     layers = _by_plain_name(known)
     checked: Masks = {}
-    for name, mask in masks.items():
+    for name, mask in _in_parts(masks, known).items():
         called = _layer(str(name), known, layers)
         layer = tied.get(called, called)
         found = checked_mask(layer, mask, tuple(shapes[layer]))
@@ -86,6 +89,30 @@ def checked_masks(
             raise MaskError(f"layer {layer} has two masks, the second called {name}; keep one")
         checked[layer] = found
     return checked
+
+
+def masks_on_arrays(masks: Mapping[str, Any], account: NetworkAccount) -> Masks:
+    """Checked masks of the weights on arrays; those of weights that are left digital are checked too, and left out.
+
+    Raises:
+        MaskError: as `checked_masks`.
+    """
+    shapes = {weight.name: weight.shape for weight in (*account.on_arrays, *account.digital)}
+    checked = checked_masks(masks, shapes, account.tied)
+    return {weight.name: checked[weight.name] for weight in account.on_arrays if weight.name in checked}
+
+
+def _in_parts(masks: Mapping[str, Any], layers: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Masks of parameters whose parts are multiplied apart (an attention's packed projection) as those of the parts."""
+    found: dict[str, Any] = {}
+    for name, mask in masks.items():
+        whole = str(name).removesuffix("_mask")
+        parts = [layer for layer in layers if layer.startswith(f"{whole}.") and is_part(layer)]
+        if whole in layers or not parts or not isinstance(mask, Tensor):
+            found[name] = mask
+        else:
+            found |= {part: stored_weight({whole: mask}, part) for part in parts}
+    return found
 
 
 def plain_name(name: str) -> str:
@@ -115,8 +142,13 @@ def _layer(name: str, shapes: Mapping[str, tuple[int, ...]], by_plain_name: dict
         layer = name.removesuffix(suffix)
         if layer in shapes:
             return layer
-        if plain_name(layer) in by_plain_name:
-            return by_plain_name[plain_name(layer)]
+        if layer in by_plain_name:  # of a bare network, for a layer inside a compiled one
+            return by_plain_name[layer]
+        if (own := by_plain_name.get(plain_name(layer))) is not None:
+            raise MaskError(
+                f"mask {name}: the network has no layer of this name, but {own}; names with "
+                f"{' or '.join(WRAPPERS)} are a wrapped network's: take that off, or give the wrapped network"
+            )
     near = difflib.get_close_matches(plain_name(name), shapes, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     more = "" if len(shapes) <= NAMES_SHOWN else f" and {len(shapes) - NAMES_SHOWN} more"

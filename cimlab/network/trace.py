@@ -21,17 +21,27 @@ from cimlab.network.operations import Call, Operations
 
 SMALL_SAMPLE, SMALL_NETWORK = 3 * 64 * 64, 10**8
 """Values of a sample and parameters up to which a pass is computed: a second at most, where the compiler takes four."""
+WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
 
 
 def opened(network: nn.Module) -> nn.Module:
     """The network inside torch.compile, DataParallel and DistributedDataParallel."""
+    return unwrapped(network)[0]
+
+
+def unwrapped(network: nn.Module) -> tuple[nn.Module, str]:
+    """The network inside its wrappers, and what they put before the names of its layers.
+
+    >>> unwrapped(nn.DataParallel(nn.Linear(1, 1)))
+    (Linear(in_features=1, out_features=1, bias=True), 'module.')
+    """
+    prefix = ""
     while True:
-        inner = getattr(network, "_orig_mod", None)
-        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = network.module
+        wrapper = "module" if isinstance(network, WRAPPERS) else "_orig_mod"
+        inner = getattr(network, wrapper, None)
         if not isinstance(inner, nn.Module):
-            return network
-        network = inner
+            return network, prefix
+        network, prefix = inner, f"{prefix}{wrapper}."
 
 
 def shadow(network: nn.Module, device: str | None = None, own: bool = False) -> nn.Module:

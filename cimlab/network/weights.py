@@ -50,6 +50,11 @@ def name_of_part(parameter: str, rows: int, start: int, stop: int) -> str:
     return f"{name}.rows_{start}_{stop}"
 
 
+def is_part(name: str) -> bool:
+    """Whether a weight's name is that of some rows of a parameter."""
+    return name.rpartition(".")[2] in PACKED_PARTS or _ROWS.match(name) is not None
+
+
 def stored_at(tensors: Mapping[str, Tensor], name: str) -> tuple[str, slice]:
     """Where the weight called `name` is stored: a parameter and rows of it.
 

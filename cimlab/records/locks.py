@@ -2,7 +2,8 @@
 
 It is a flock on a small file in the folder. The kernel drops it when the process ends, however it
 ends, also after SIGKILL and across machines on a shared file system, so a lock can't go stale. What the holder
-wrote into the file stays behind only if it died; that is how the next holder learns of it.
+wrote into the file stays behind only if it died; that is how the next holder learns of it. A folder in which its holder
+left nothing goes with the lock.
 """
 
 from __future__ import annotations
@@ -50,18 +51,13 @@ def locked(folder: Path, wait: bool = False) -> Generator[int]:
     """Hold the folder; gives how many holders in a row died before this one.
 
     Args:
-        folder: made if it is not there.
+        folder: made if it is not there; removed at the end if it then holds nothing.
         wait: wait until it is free, instead of raising.
 
     Raises:
         FolderLockError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_FILE).open("a+", encoding="utf-8") as file:
-        if not _lock(file, wait):
-            other = _read(file)
-            who = f"process {other.pid} on {other.host}" if other else "another process"
-            raise FolderLockError(f"{folder} is being worked on by {who}; wait for it, or stop it first")
+    with _lock_file(folder, wait) as file:
         before = _read(file)
         deaths = before.deaths + 1 if before else 0
         _write(file, json.dumps(asdict(Holder(platform.node(), os.getpid(), time.time(), deaths))))
@@ -69,6 +65,7 @@ def locked(folder: Path, wait: bool = False) -> Generator[int]:
             yield deaths
         finally:
             _write(file, "")
+            _remove_if_bare(folder)
 
 
 @contextlib.contextmanager
@@ -112,20 +109,40 @@ def holder(folder: Path) -> tuple[Holder | None, bool]:
         return None, False
 
 
-def remove_if_bare(folder: Path) -> None:
-    """Remove a folder that holds nothing but the lock of who has just left it: what failed leaves no trace."""
-    with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()} <= {LOCK_FILE}:
-            (folder / LOCK_FILE).unlink(missing_ok=True)
-            folder.rmdir()
-
-
 def held(folder: Path) -> bool:
     """Whether a process works on the folder now; a free one is not locked to find out."""
     try:
         return (folder / LOCK_FILE).stat().st_size > 0 and holder(folder)[1]
     except OSError:
         return False
+
+
+def _lock_file(folder: Path, wait: bool) -> IO[str]:
+    """The folder's lock file, locked; made again if its last holder has just removed it with the folder.
+
+    Raises:
+        FolderLockError: another process holds it.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
+            if not _lock(file, wait):
+                with file:
+                    other = _read(file)
+                who = f"process {other.pid} on {other.host}" if other else "another process"
+                raise FolderLockError(f"{folder} is being worked on by {who}; wait for it, or stop it first")
+            if os.fstat(file.fileno()).st_nlink:
+                return file
+            file.close()
+
+
+def _remove_if_bare(folder: Path) -> None:
+    """Remove a folder that holds nothing but the lock, while it is held: what failed leaves no trace."""
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+            (folder / LOCK_FILE).unlink()
+            folder.rmdir()
 
 
 def _lock(file: IO[str], wait: bool) -> bool:

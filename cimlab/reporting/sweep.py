@@ -14,7 +14,7 @@ from cimlab.reporting.table import Table
 
 SHOWN = 20
 """Rows of the table; all of them are in the CSV."""
-TOLD = 6
+TOLD = 20
 """Notes that are repeated below the table."""
 Row = Mapping[str, Any]
 

@@ -1,9 +1,11 @@
-"""What a run needs of files before it begins: a folder that can be written, and the hash of a checkpoint."""
+"""What a run needs of files before it begins: folders that can be written, and the hash of a checkpoint."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 from cimlab.config import errors
@@ -24,8 +26,25 @@ def file_hash(path: Path) -> str:
         ) from problem
 
 
-def require_writable(folder: Path) -> None:
-    """Refuse before any compute what would fail at its end."""
+@contextlib.contextmanager
+def made(*folders: Path) -> Generator[None]:
+    """The folders, made and writable; those of them and above them that are new and stay empty go at the end.
+
+    Raises:
+        OutputError: one can't be written, which is refused before any compute rather than met at its end.
+    """
+    new = {each for folder in folders for each in (folder, *folder.parents) if not each.exists()}
+    try:
+        for folder in folders:
+            _require_writable(folder)
+        yield
+    finally:
+        for folder in sorted(new, key=lambda each: len(each.parts), reverse=True):
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
+def _require_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # has no name, so that a killed process leaves none

@@ -26,11 +26,11 @@ from cimlab.config.schema import DATA, MODEL, check, check_plain, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.identity import NEVER
-from cimlab.records.locks import locked, remove_if_bare
+from cimlab.records.locks import locked
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RecordError, content_hash
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
-from cimlab.runs.folders import file_hash, require_writable
+from cimlab.runs.folders import file_hash, made
 from cimlab.runs.identity import counted
 from cimlab.runs.planned import PlannedRun, called
 
@@ -140,17 +140,12 @@ class PlannedSimulation:
         """
         record = None if self.config.rerun else finished_simulation(self.record_file, self.run)
         if record is None:
-            require_writable(self.run_dir)
-            try:
-                with contextlib.nullcontext() if self.folder else locked(self.run_dir):
-                    record = _simulate(
-                        self.config, self.plain, self.choices, self.run, self.name, self.checkpoint
-                    )
-                    record.write(self.record_file)
-                    (self.run_dir / FAILURE_FILE).unlink(missing_ok=True)
-            finally:
-                if not self.folder:
-                    remove_if_bare(self.run_dir)
+            with made(self.run_dir), contextlib.nullcontext() if self.folder else locked(self.run_dir):
+                record = _simulate(
+                    self.config, self.plain, self.choices, self.run, self.name, self.checkpoint
+                )
+                record.write(self.record_file)
+                (self.run_dir / FAILURE_FILE).unlink(missing_ok=True)
         else:
             print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
         print(f"record: {self.record_file}", flush=True)

@@ -20,9 +20,10 @@ from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.history import read_rows
-from cimlab.records.locks import locked
+from cimlab.records.locks import LOCK_FILE, locked
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
-from cimlab.runs.folders import require_writable
+from cimlab.runs.folders import made
+from cimlab.runs.identity import conditions
 from cimlab.runs.parts import Parts, assemble, subject_of, training_of
 from cimlab.runs.planned import PlannedRun, plan
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from cimlab.training.parallel import Rank
     from cimlab.training.phases import Retrained, Watch
     from cimlab.training.tracking import Shown, Tracker
+
+CONFIG_FILE = "config.yaml"
+NO_ERROR = {"adc": "full_scale", "device": "ideal"}
+"""Groups that only simulation knows, unless a method trains for them, and their choice where nobody asked."""
 
 
 def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
@@ -56,16 +61,14 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
     done = None if planned.config.rerun else _existing(record_file)
     if done is None:
         parts = assemble(planned)
-        require_writable(planned.run_dir)
-        require_writable(Path(planned.config.paths.dense_dir))
-        parts.data.prepare_data()
-        with locked(planned.run_dir):
-            done = None if planned.config.rerun else _existing(record_file, tell=False)
-            if done is None:  # and not finished by another process since the first look
-                text = OmegaConf.to_yaml(OmegaConf.create(planned.plain))
-                write_atomically(planned.run_dir / "config.yaml", text)
-                done = _run(planned, parts, judge)
-                (planned.run_dir / FAILURE_FILE).unlink(missing_ok=True)
+        with made(planned.run_dir, Path(planned.config.paths.dense_dir)):
+            parts.data.prepare_data()
+            with locked(planned.run_dir):
+                done = None if planned.config.rerun else _existing(record_file, tell=False)
+                if done is None:  # and not finished by another process since the first look
+                    with _begun(planned):
+                        done = _run(planned, parts, judge)
+                    (planned.run_dir / FAILURE_FILE).unlink(missing_ok=True)
     else:
         print(f"already done at commit {done.code['git_commit']}; rerun=true runs it again")
         if planned.config.simulate.at_end:
@@ -75,6 +78,19 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
             simulate_at_end(planned, planned.run_dir / NETWORK_FILE)
     print(f"record: {record_file}", flush=True)
     return done
+
+
+@contextmanager
+def _begun(planned: PlannedRun) -> Generator[None]:
+    """The run's folder with its configuration, which goes again where the run fails before it keeps anything."""
+    file = planned.run_dir / CONFIG_FILE
+    write_atomically(file, OmegaConf.to_yaml(OmegaConf.create(planned.plain)))
+    try:
+        yield
+    except Exception:
+        if {path.name for path in planned.run_dir.iterdir()} <= {LOCK_FILE, CONFIG_FILE}:
+            file.unlink()
+        raise
 
 
 def _existing(path: Path, tell: bool = True) -> RunRecord | None:
@@ -106,6 +122,7 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
     try:
         subject = subject_of(planned, parts)
         _refuse_impossible(subject, parts)
+        _tell_unseen(planned)
         for note in subject.off_arrays.notes if config.trainer.progress != "none" else ():
             print(f"note: {note}", flush=True)
         if config.trainer.compile:
@@ -159,6 +176,22 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
     )
     if (more := kept_beyond(masks, subject.budget)) is not None:
         print(f"cimlab: {more}", file=sys.stderr, flush=True)
+
+
+def _tell_unseen(planned: PlannedRun) -> None:
+    """A line about devices and ADC ranges that were chosen and that no accuracy of this run knows of."""
+    if planned.config.simulate.at_end or "converters" in conditions(planned.plain):
+        return
+    choices = planned.choices
+    if chosen := [
+        f"{group}={choices[group]}" for group, usual in NO_ERROR.items() if choices[group] != usual
+    ]:
+        print(
+            f"cimlab: accuracy does not see {' and '.join(chosen)}: training is told of neither devices nor ADCs; add "
+            "simulate.at_end=true, or give the run's network.pt to cimlab simulate",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _watch(planned: PlannedRun, parts: Parts, tracker: Tracker, judge: Judge | None) -> Watch:

@@ -171,3 +171,24 @@ def test_bad_input_is_one_line(map_digits: Cimlab, words: list[str], code: int, 
     answer = map_digits(*words)
     assert answer.code == code
     assert complaint in one_line(answer.err)
+
+
+def test_an_axis_of_folders_is_refused(
+    cimlab: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = cimlab(
+        "map", "-m", "model=digits_cnn", "paths.output_dir=a,b", "technology=isaac32,neurosim22_rram"
+    )
+    assert answer.code == 2
+    assert "paths.output_dir: its 2 values have the same price" in one_line(answer.err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resolution_below_a_price_list_is_told_with_every_table(map_digits: Cimlab) -> None:
+    three = "geometry.adc_bits=3"
+    below = "3 bits would do, but isaac_table starts at 4: a 4-bit ADC is charged"
+    assert f"note: {below}" in map_digits(three, "adc_price=isaac_table").out
+    assert f"note: isaac_table: {below}" in map_digits(three, "adc_price=murmann", "--adc-sensitivity").out
+    swept = map_digits("-m", "geometry.adc_bits=3,4,5,6", "adc_price=isaac_table,murmann,sar").out
+    assert f"{below} (1 of 12 points)" in swept

@@ -282,15 +282,19 @@ def test_ctrl_c_is_not_lost_where_a_library_fails_on_its_way_out(
     assert not list((tmp_path / "out").glob("*/failure.json"))
 
 
-def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "told"), [(signal.SIGINT, "stopped: "), (signal.SIGTERM, "stopped by SIGTERM: ")]
+)
+def test_a_signal_stops_cleanly_and_gives_its_code(number: signal.Signals, told: str, tmp_path: Path) -> None:
     path = experiment(tmp_path, granularity="weight,filter", seed="0,1,2,3")
     process = start(path, tmp_path / "out")
     wait_for_records(tmp_path / "out", 1, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, _ = process.communicate()
-    assert process.returncode == 130, out
+    assert process.returncode == 128 + number, out
     assert "Traceback" not in out
-    assert "the same command goes on" in out
+    (line,) = (line for line in out.splitlines() if "the same command goes on" in line)
+    assert line.startswith(told)
     from cimlab.records.locks import holder
 
     assert all(holder(path.parent) == (None, False) for path in (tmp_path / "out").rglob("lock.json"))
@@ -337,6 +341,43 @@ def test_axes_that_only_price_train_nothing_more(cimlab: Cimlab, tmp_path: Path)
     for row in rows:
         energies.setdefault(row[-2], set()).add(row[-4])
     assert [len(own) for own in energies.values()] == [4, 4]  # of each seed, one a technology and ADC price
+
+
+@pytest.mark.parametrize(
+    ("word", "mend"),
+    [
+        ("paths.output_dir=a,b", "paths.output_dir: its 2 values make the same run; give it one value"),
+        ("trainer.threads=1,2", "trainer.threads: its 2 values make the same run; give it one value"),
+        ("device=programming_variation,read_noise", "compare them with cimlab simulate -m"),
+    ],
+)
+def test_an_axis_of_which_only_the_first_value_would_come_to_pass_is_refused(
+    word: str, mend: str, cimlab: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = cimlab("train", "-m", *SMALL, word, "technology=isaac32,neurosim22_rram")
+    assert answer.code == 2
+    assert mend in one_line(answer.err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_folders_as_an_axis_is_refused_at_its_line(sweep: Cimlab, tmp_path: Path) -> None:
+    path = experiment(tmp_path, granularity="weight,filter", paths__dense_dir="a,b")
+    line = one_line(sweep(path).err)
+    assert line.startswith(f"cimlab: {path}:6: paths.dense_dir: its 2 values make the same run")
+
+
+def test_a_machine_without_slurm_is_told_in_one_line(
+    cimlab: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = experiment(tmp_path, granularity="weight,filter")
+    out = tmp_path / "out"
+    answer = cimlab("sweep", str(path), *SMALL, f"paths.output_dir={out}", "--launcher=submitit_slurm")
+    assert answer.code == 2
+    assert "no sbatch on PATH" in one_line(answer.err)
+    assert not out.exists()
 
 
 def test_a_full_disk_stops_the_sweep_in_one_line_and_blames_no_point(

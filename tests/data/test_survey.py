@@ -58,6 +58,13 @@ def test_hidden_files_and_folders_are_no_images_and_no_classes(root: Path) -> No
     assert described([tree]) == "2 classes, 6 images, 6 hidden files passed over"
 
 
+def test_it_is_said_whether_images_are_lost_with_hidden_files(root: Path) -> None:
+    (root / "cat" / "._1.png").write_bytes(b"\0\5\x16\7" + b"x" * 60)
+    assert described([scan(root)]).endswith("1 hidden file passed over (cannot be read as an image)")
+    (root / "cat" / ".0.png").write_bytes((root / "cat" / "0.png").read_bytes())
+    assert described([scan(root)]).endswith("2 hidden files passed over (1 of them an image)")
+
+
 def test_files_that_are_no_images_are_counted_by_their_end(root: Path) -> None:
     for name in ("cat/notes.txt", "dog/more.txt", "labels.csv", "dog/LICENSE"):
         (root / name).touch()
@@ -122,7 +129,7 @@ def test_a_file_that_was_cut_is_found_before_training(end: str, root: Path) -> N
     require_whole([scan(root)])
     path = root / "dog" / f"1.{end}"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError, match=f"dog/1.{end} cannot be read as an image .*replace or remove it"):
+    with pytest.raises(DataError, match=f"dog/1.{end} cannot be read as an image .*replace it, or move it"):
         require_whole([scan(root)])
 
 

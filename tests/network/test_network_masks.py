@@ -1,4 +1,5 @@
-"""Masks are taken in any dtype and under wrapped names, or refused in one line; compiled code never sees others."""
+"""Masks are taken in any dtype and by the names of the network given, or refused in one line; compiled code never sees
+others."""
 
 import numpy as np
 import pytest
@@ -43,12 +44,17 @@ def test_parameters_sparse_tensors_and_numpy_arrays_are_masks() -> None:
     assert same(checked_masks(others, SHAPES), masks)
 
 
-@pytest.mark.parametrize(
-    "wrap", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}", "{}.weight", "{}.weight_mask"]
-)
-def test_names_of_a_wrapped_network_are_those_of_its_layers(wrap: str) -> None:
+@pytest.mark.parametrize("called", ["{}.weight", "{}.weight_mask"])
+def test_a_mask_may_be_called_as_the_weight(called: str) -> None:
     masks = some_masks()
-    assert same(checked_masks({wrap.format(k): v for k, v in masks.items()}, SHAPES), masks)
+    assert same(checked_masks({called.format(k): v for k, v in masks.items()}, SHAPES), masks)
+
+
+@pytest.mark.parametrize("wrap", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}.weight_mask"])
+def test_names_of_a_wrapped_network_name_no_layer_of_a_bare_one(wrap: str) -> None:
+    masks = {wrap.format(k): v for k, v in some_masks().items()}
+    with pytest.raises(MaskError, match=r"but body\.0; names with module or _orig_mod are .* take that off"):
+        checked_masks(masks, SHAPES)
 
 
 def test_names_of_a_bare_network_fit_a_wrapped_one() -> None:
@@ -76,7 +82,7 @@ def test_a_layer_that_is_really_called_module_keeps_its_name() -> None:
         ({"conv1": torch.ones(5, 6)}, "there are body.0, body.2, head$"),
         ({"head": {"weight": torch.ones(5, 6)}}, "mask of layer head is a dict"),
         ({"head": torch.ones(5, 6, device="meta")}, "without values"),
-        ({"head": torch.ones(5, 6), "module.head": torch.ones(5, 6)}, "layer head has two masks"),
+        ({"head": torch.ones(5, 6), "head.weight": torch.ones(5, 6)}, "layer head has two masks"),
         ([torch.ones(5, 6)], "masks are a list"),
     ],
 )  # fmt: skip
@@ -101,16 +107,22 @@ def network() -> nn.Module:
 
 
 @pytest.mark.parametrize("change", [torch.Tensor.float, torch.Tensor.long, torch.Tensor.byte])
-def test_a_lab_means_the_same_by_masks_of_any_dtype_and_wrapped_names(network: nn.Module, change) -> None:
+def test_a_lab_means_the_same_by_masks_of_any_dtype_and_the_names_of_a_wrapped_network(
+    network: nn.Module, change
+) -> None:
     lab, images = Lab("prune.exempt_first=false", "prune.exempt_last=false"), torch.rand(4, 3, 12, 12)
     masks = lab.prune(network, images)
+    wrapped = nn.DataParallel(network)
     others = {f"module.{name}": change(mask) for name, mask in masks.items()}
-    assert lab.place(network, others, images).total == lab.place(network, masks, images).total
-    assert lab.cost(network, others, images).ratios() == lab.cost(network, masks, images).ratios()
-    mapped = [analog_layers(lab.on_arrays(network, some, images)) for some in (masks, others)]
-    for name, layer in mapped[0].items():
-        assert torch.equal(layer.mapping.sliced.kept, mapped[1][name].mapping.sliced.kept)
-    lab.hold(network, others).hold()
+    assert lab.place(wrapped, others, images).total == lab.place(network, masks, images).total
+    assert lab.place(wrapped, masks, images).total == lab.place(network, masks, images).total
+    assert lab.cost(wrapped, others, images).ratios() == lab.cost(network, masks, images).ratios()
+    one, other = (
+        analog_layers(lab.on_arrays(*asked, images)) for asked in ((network, masks), (wrapped, others))
+    )
+    for name, layer in one.items():
+        assert torch.equal(layer.mapping.sliced.kept, other[name].mapping.sliced.kept)
+    lab.hold(wrapped, others).hold()
     assert all((network.get_parameter(f"{k}.weight")[~v] == 0).all() for k, v in masks.items())
 
 

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,33 @@ def test_an_exception_lets_go(tmp_path: Path) -> None:
         raise ValueError("mine")
     with locked(tmp_path) as deaths:
         assert deaths == 0
+
+
+def test_a_folder_in_which_nothing_was_left_goes_with_the_lock(tmp_path: Path) -> None:
+    with locked(tmp_path / "bare"):
+        pass
+    with locked(tmp_path / "full"):
+        (tmp_path / "full" / "result").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", LOCK_FILE, "result"]
+
+
+def test_who_waits_for_a_folder_that_goes_makes_it_again_and_is_alone_in_it(tmp_path: Path) -> None:
+    folder, inside, most = tmp_path / "shared", [0], [0]
+
+    def work() -> None:
+        for _ in range(30):
+            with locked(folder, wait=True):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                assert (folder / LOCK_FILE).exists()
+                time.sleep(0.0005)
+                inside[0] -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(4)]:
+            done.result()
+    assert most == [1]
+    assert not folder.exists()
 
 
 def test_waiting_lasts_until_the_other_has_gone(tmp_path: Path) -> None:

@@ -143,3 +143,45 @@ def test_no_file_or_line_of_a_run_holds_the_key_of_wandb(
     assert any(path.suffix == ".wandb" for path in files)
     assert not [path for path in files if key.encode() in path.read_bytes()]
     assert key not in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("prune.remaining=0.0001", "prune.layer_floor=0"), 2),
+        (("data=cifar10", "data.download=false"), 1),
+        (("optimizer.lr=1e12",), 1),
+        (("checkpoint={text}",), 1),
+    ],
+)
+def test_a_refused_or_failed_run_leaves_no_folder(
+    words: tuple[str, ...], code: int, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    text, out = tmp_path / "text.pt", tmp_path / "new" / "out"
+    text.write_text("hello")
+    given = [word.format(text=text) for word in words]
+    paths = (f"paths.output_dir={out}", f"paths.data_dir={tmp_path / 'data'}")
+    answer = cimlab("train", "recipe.epochs=1", "schedule.epochs=1", "tracker=none", *paths, *given)
+    assert answer.code == code, answer.err
+    assert [path.name for path in tmp_path.iterdir()] == ["text.pt"]
+
+
+@pytest.mark.parametrize("word", ["device=programming_variation", "device=[read_noise,drift]", "adc=mse"])
+def test_what_accuracy_does_not_see_is_told(word: str, train: Cimlab) -> None:
+    told = [line for line in train(word).err.splitlines() if "accuracy does not see" in line]
+    (line,) = told
+    assert word.partition("=")[0] in line
+    assert "cimlab simulate" in line
+
+
+def test_nothing_is_told_where_nobody_chose_a_device_or_simulation_follows(train: Cimlab) -> None:
+    assert "does not see" not in train().err
+    simulated = (
+        "simulate.at_end=true",
+        "device=programming_variation",
+        "simulate.images=20",
+        "simulate.draws=1",
+    )
+    answer = train(*simulated)
+    assert answer.code == 0, answer.err
+    assert "does not see" not in answer.err
