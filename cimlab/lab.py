@@ -36,7 +36,7 @@ from cimlab.hardware.report import CostComparison
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
 from cimlab.network.computed import ComputedWeights
-from cimlab.network.masks import Masks, masks_on_arrays
+from cimlab.network.masks import MaskError, Masks, masks_on_arrays
 from cimlab.network.trace import opened, unwrapped
 from cimlab.pruning.masks import (
     MaskHolder,
@@ -166,13 +166,17 @@ class Lab:
 
         Raises:
             CellError: a weight or an input is not a finite number.
+            MaskError: no weight is left.
         """
         masks, network = _of_opened(masks, network), opened(network)
         dense = dense or self._dense_weights(network)
         account = self.account(network, images)
         matrices, masks = self._matrices(account), masks_on_arrays(masks, account)
+        placement = self.place(network, masks, images)
+        if not placement.total.weights_left:
+            raise MaskError("the masks keep no weight at all; nothing is left on arrays that could be priced")
         return measured_cost(
-            self.cost_model, network, images, matrices, self.place(network, masks, images), masks,
+            self.cost_model, network, images, matrices, placement, masks,
             dense, self.geometry, self.config.analog, account.off_arrays,
         )  # fmt: skip
 

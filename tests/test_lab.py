@@ -14,6 +14,7 @@ from torch import nn
 from cimlab.analog.convert import analog_layers
 from cimlab.analog.fold import fold_batch_norms
 from cimlab.config.errors import ConfigError
+from cimlab.errors import CimlabError
 from cimlab.lab import Lab
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.pruning.allocation import PruningError
@@ -179,3 +180,68 @@ def test_a_word_it_would_not_heed_is_refused_in_one_line(word: str, part: str) -
 def test_a_budget_that_nothing_can_meet_is_refused(images: torch.Tensor) -> None:
     with pytest.raises(PruningError, match="exempt"):
         Lab().prune(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), images)
+
+
+def test_importance_has_to_be_of_every_layer_and_of_its_shape() -> None:
+    network = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 4))
+    lab = Lab("saliency=taylor", "prune.exempt_first=false", "prune.exempt_last=false")
+    whole = {"0": torch.rand(6, 8), "1": torch.rand(4, 6)}
+    for importance, complaint in (
+        (None, "none were given; give importance, or take saliency=l2"),
+        ({"0": whole["0"]}, r"importance of layer 1 is missing; give .* shape, \(4, 6\)"),
+        (whole | {"1": torch.rand(6, 4)}, r"importance of layer 1 has shape \(6, 4\)"),
+    ):
+        with pytest.raises(PruningError, match=complaint):
+            lab.prune(network, torch.rand(2, 8), importance)
+    assert lab.prune(network, torch.rand(2, 8), whole).keys() == {"0", "1"}
+
+
+def test_fractions_by_layer_that_no_allocation_reads_are_refused(
+    images: torch.Tensor, network: nn.Module
+) -> None:
+    with pytest.raises(PruningError, match=r"set prune\.allocation=per_layer, or leave it out"):
+        Lab("prune.layer_remaining={3:0.1}").prune(network, images)
+
+
+def test_what_a_lab_cannot_use_is_told_in_one_line(images: torch.Tensor, network: nn.Module) -> None:
+    lab, masks = Lab(), {}
+    norm = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 3)).eval()
+    norm.get_buffer("1.running_var")[2] = torch.nan
+    nothing = {name: torch.zeros_like(norm.get_parameter(f"{name}.weight")) for name in "03"}
+    for ask, complaint in (
+        (
+            lambda: lab.cost(network, masks, images, dense=nn.Linear(2, 2).state_dict()),
+            "dense is the state_dict of an",
+        ),
+        (lambda: lab.place(network, masks, images[:0]), "the batch is empty; give one sample or more"),
+        (
+            lambda: lab.on_arrays(norm, masks, torch.rand(2, 1, 8, 8)),
+            "weights of layer 0, its norm folded in, are not",
+        ),
+        (lambda: lab.cost(norm, nothing, torch.rand(2, 1, 8, 8)), "the masks keep no weight at all"),
+    ):
+        with pytest.raises(CimlabError, match=complaint) as refusal:
+            ask()
+        assert "\n" not in str(refusal.value)
+
+
+def test_the_mask_of_a_packed_projection_is_that_of_its_three_parts() -> None:
+    attention, tokens = nn.MultiheadAttention(16, 2, batch_first=True).eval(), torch.rand(2, 5, 16)
+    mask, lab = torch.rand(48, 16) < 0.4, Lab("analog.activation_range=max")
+    parts = {f"in_proj_weight.{part}": mask[16 * i : 16 * i + 16] for i, part in enumerate("qkv")}
+    batch = (tokens, tokens, tokens)
+    expected = lab.place(attention, parts, batch).total
+    for called in ("in_proj_weight", "in_proj_weight_mask"):
+        assert lab.place(attention, {called: mask.float()}, batch).total == expected
+    lab.hold(attention, {"in_proj_weight_mask": mask}).hold()
+    assert torch.equal(attention.in_proj_weight != 0, mask)
+
+
+def test_masks_of_layers_left_digital_are_checked_and_left_out(
+    network: nn.Module, images: torch.Tensor
+) -> None:
+    masks = Lab("prune.exempt_first=false").prune(network, images)
+    digital = Lab("analog.digital=['0']")
+    others = {name: mask for name, mask in masks.items() if name != "0"}
+    assert "0" in masks
+    assert digital.place(network, masks, images).total == digital.place(network, others, images).total

@@ -157,6 +157,7 @@ def weight_integers_of(
     folded = fold_batch_norms(network).requires_grad_(False)
     rounded = {}
     for name, layer in mapped_layers(folded, settings).items():
+        require_finite(layer.weight, f"weights of layer {name}, its norm folded in,")
         if name in steps:
             weight = trained[name].weight.cpu()
             integers, step = _as_trained(weight, steps[name], factors.get(name), geometry)

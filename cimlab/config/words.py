@@ -9,6 +9,7 @@ argument of a model that its YAML does not show (`model.image_size=32`); whether
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import is_dataclass
@@ -59,7 +60,8 @@ def _readable(word: str, schema: type) -> str:
 
 
 def _path(key: str, value: str) -> str:
-    """A path, or several with commas between, in what the grammar reads."""
+    """A path, or several with commas between, in what the grammar reads; `~`, which shells leave after `=`, is home."""
+    value = os.path.expanduser(value)
     if value.startswith(QUOTES) or _is_text(key, value):
         return value
     parts = value.split(",")

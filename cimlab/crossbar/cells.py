@@ -46,14 +46,14 @@ def quantise_weights(
     return weight_integers(weight, step, bits), step
 
 
-def require_finite(weight: Float[Tensor, "..."]) -> None:
+def require_finite(weight: Float[Tensor, "..."], called: str = "weights") -> None:
     """Refuse weights that are NaN or infinite.
 
     Raises:
         CellError: one is.
     """
     if not torch.isfinite(weight).all():
-        raise CellError("weights are not finite; the checkpoint is damaged")
+        raise CellError(f"{called} are not finite; the checkpoint is damaged")
 
 
 def weight_integers(

@@ -21,6 +21,7 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from cimlab.config.compose import composed, conf_dir, is_hydra
 from cimlab.config.described import described
@@ -114,6 +115,14 @@ def _refuse_unreadable(path: Path) -> None:
         raise ConfigError(
             f"{path.name}: name an experiment file with letters, digits, - and _, ending in .yaml"
         )
+    text = text_of(path)
+    if "@package _global_" not in text:
+        raise ConfigError(f"{path} has no line '# @package _global_'; an experiment file begins with it")
+    try:
+        OmegaConf.create(text)
+    except YAMLError as problem:
+        mark, what = getattr(problem, "problem_mark", None), getattr(problem, "problem", None) or problem
+        raise ConfigError(f"{path}{f':{mark.line + 1}' if mark else ''}: is no YAML ({what})") from problem
 
 
 @contextmanager

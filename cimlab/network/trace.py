@@ -78,7 +78,8 @@ def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
         NetworkShapeError: the network can't compute such inputs.
     """
     network = opened(network)
-    size(batch)
+    if not size(batch):
+        raise NetworkShapeError("the batch is empty; give one sample or more")
     if not _is_small(network, batch):
         try:
             with torch.device("meta"):

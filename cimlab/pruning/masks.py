@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -144,11 +144,7 @@ def make_masks(
         if not _all_finite(weight):
             raise PruningError(f"weights of layer {matrix.name} are not finite; the network can't be pruned")
         values = matrix.to_matrix(weight.float())
-        gradients = None if importance is None else matrix.to_matrix(importance[matrix.name])
-        if gradients is not None and not _all_finite(gradients):
-            raise PruningError(
-                f"gradients of layer {matrix.name} are not finite; the network can't be pruned"
-            )
+        gradients = None if importance is None else matrix.to_matrix(_importance_of(matrix, importance))
         grid = rule.granularity.units(matrix, rule.geometry)
         scores = rule.saliency.unit_scores(values, gradients, grid, generator)
         sizes = grid.sizes().to(scores.device).expand_as(scores)
@@ -176,6 +172,24 @@ def make_masks(
         masks[matrix.name] = mask if before is None else mask & before[matrix.name]
     _refuse_undefined(network, rule, masks)
     return masks
+
+
+def _importance_of(matrix: CrossbarMatrix, importance: Mapping[str, Tensor]) -> Tensor:
+    """What was given for one layer.
+
+    Raises:
+        PruningError: nothing, another shape than its weight's, or a value that is not finite.
+    """
+    given = importance.get(matrix.name)
+    if given is None or tuple(given.shape) != tuple(matrix.weight_shape):
+        what = "is missing" if given is None else f"has shape {tuple(given.shape)}"
+        raise PruningError(
+            f"importance of layer {matrix.name} {what}; give |w dL/dw| in its weight's shape, "
+            f"{tuple(matrix.weight_shape)}, of every layer that may be pruned"
+        )
+    if not _all_finite(given):
+        raise PruningError(f"gradients of layer {matrix.name} are not finite; the network can't be pruned")
+    return given
 
 
 def _costs(

@@ -21,9 +21,10 @@ def file_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
-        raise errors.ConfigError(
-            f"checkpoint={path}: {problem.strerror or problem}; give an existing file"
-        ) from problem
+        mend = "give an existing file"
+        if (inside := path / "network.pt").is_file():
+            mend = f"its network is checkpoint={inside}"
+        raise errors.ConfigError(f"checkpoint={path}: {problem.strerror or problem}; {mend}") from problem
 
 
 @contextlib.contextmanager

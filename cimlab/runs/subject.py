@@ -103,6 +103,9 @@ def recorded(place: Path, instead: Instead) -> list[Subject]:
         )
     file = place / RECORD_FILE if (place / RECORD_FILE).is_file() else place
     if file.is_file():
+        if file.suffix != ".json":
+            run = place.parent if (place.parent / RECORD_FILE).is_file() else "FOLDER"
+            raise ConfigError(f"run={place}: is no record; give the run's folder, run={run}")
         try:
             found = [(RunRecord.read(file), file)]
         except RecordError as problem:

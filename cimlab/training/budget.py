@@ -8,7 +8,16 @@ from cimlab.training.settings import PruneSettings
 
 
 def budget_of(prune: PruneSettings) -> Budget:
-    """The pruning budget that the settings describe."""
+    """The pruning budget that the settings describe.
+
+    Raises:
+        PruningError: fractions by layer are given, and the allocation reads none.
+    """
+    if prune.layer_remaining and prune.allocation != "per_layer":
+        raise PruningError(
+            f"prune.layer_remaining is not read by prune.allocation={prune.allocation}; set "
+            "prune.allocation=per_layer, or leave it out"
+        )
     return Budget(
         prune.remaining, prune.allocation, prune.layer_floor, dict(prune.layer_remaining), prune.budget
     )

@@ -20,6 +20,7 @@ from cimlab.hardware.cost import CostModel
 from cimlab.hardware.price import price_placement
 from cimlab.hardware.report import CostComparison
 from cimlab.network.batch import Batch, mapped, size
+from cimlab.network.errors import NetworkError
 from cimlab.network.masks import Masks
 from cimlab.network.off_arrays import OffArrays
 from cimlab.network.trace import shadow
@@ -100,7 +101,11 @@ def _measured(
                 measured, pruned=pruned, dense=measure(network, {}, learned), notes=note if masks else ()
             )
         before = shadow(network, own=True)
-        before.load_state_dict(dense)
+        try:
+            before.load_state_dict(dense)
+        except RuntimeError as problem:
+            text = " ".join(str(problem).split())
+            raise NetworkError(f"dense is the state_dict of another network: {text}") from problem
         return replace(measured, pruned=pruned, dense=measure(before, {}, None))
     except AnalogError as problem:
         return replace(measured, notes=(f"values of cells and inputs are assumed: {problem}",))

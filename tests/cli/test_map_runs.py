@@ -77,3 +77,13 @@ def test_a_finished_run_is_priced_anywhere_without_its_network(
     mixed = cimlab("map", f"run={tmp_path}", "--json", shown)
     assert mixed.code == 0
     assert "left out" in mixed.err
+
+
+def test_a_file_that_is_no_record_is_refused_and_the_run_beside_it_named(
+    cimlab: Cimlab, tmp_path: Path
+) -> None:
+    (tmp_path / "record.json").write_text("{}")
+    (tmp_path / "network.pt").write_bytes(b"PK")
+    answer = cimlab("map", f"run={tmp_path / 'network.pt'}", f"paths.output_dir={tmp_path / 'out'}")
+    assert answer.code == 2
+    assert f"is no record; give the run's folder, run={tmp_path}" in one_line(answer.err)

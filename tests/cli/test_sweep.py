@@ -1,6 +1,7 @@
 """Whole sweeps on digits: each point once, whatever fails, stops, dies or runs beside it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -423,3 +424,24 @@ def test_a_point_that_keeps_killing_its_process_counts_as_failed(sweep: Cimlab, 
     assert "its process died 5 times in a row" in answer.err
     assert len(records(tmp_path / "out")) == 1
     assert sweep(path, "--retry-failed").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "# @package _global_\nseed: 1\n\tbad: 1\n",
+            r"\.yaml:3: is no YAML \(found character .* that cannot start",
+        ),
+        ("seed: 1\n", "has no line '# @package _global_'"),
+        ("", "has no line '# @package _global_'"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_refused_in_one_line(
+    text: str, complaint: str, sweep: Cimlab, tmp_path: Path
+) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+    answer = sweep(path)
+    assert answer.code == 2
+    assert re.search(complaint, one_line(answer.err))

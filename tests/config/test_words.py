@@ -85,3 +85,10 @@ def test_a_text_in_no_encoding_is_refused_by_name(content: bytes, complaint: str
     (tmp_path / "a.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=f"a.yaml .*{complaint}.*save it as UTF-8"):
         text_of(tmp_path / "a.yaml")
+
+
+def test_a_tilde_is_home_in_words_that_shells_leave_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert readable(["paths.output_dir=~/runs", "checkpoint=~/a=3.ckpt"], TrainConfig) == [
+        "paths.output_dir=/home/me/runs", "checkpoint='/home/me/a=3.ckpt'",
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cimlab.pruning.allocation import PruningError
 from cimlab.pruning.saliencies.base import Saliency, unit_mean
 
 
@@ -14,5 +15,8 @@ class Taylor(Saliency):
 
     def unit_scores(self, weights, importance, grid, generator):
         if importance is None:
-            raise ValueError("saliency taylor needs |w dL/dw| of some batches, and none were given")
+            raise PruningError(
+                "saliency=taylor ranks by |w dL/dw| of some batches, and none were given; give importance, or take "
+                "saliency=l2"
+            )
         return unit_mean(importance, grid)
