@@ -75,7 +75,7 @@ class Cifar(ResidentDataModule):
     def _refuse_damaged(self, path: Path, md5: str) -> None:
         if path.exists() and not check_integrity(str(path), md5):
             raise DataError(
-                f"{path} is not as published (its MD5 checksum is not {md5}); move it away, then {self._remedy()}"
+                f"{path} is damaged (its MD5 checksum is not {md5}); move it away, then {self._remedy()}"
             )
 
     def _remedy(self) -> str:

@@ -102,7 +102,7 @@ def test_no_point_is_composed_twice_or_forgotten(tmp_path: Path) -> None:
 
 
 def test_points_that_are_the_same_run_are_one(tmp_path: Path) -> None:
-    path = write(tmp_path, {"tracker.group": "a,b", "seed": "0,1"})
+    path = write(tmp_path, {"technology": "isaac32,neurosim22_rram", "seed": "0,1"})
     plan = make_plan(path, [])
     assert len(plan.grid) == 4
     assert len(plan.points) == 2
