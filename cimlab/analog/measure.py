@@ -24,12 +24,10 @@ from cimlab.crossbar.activity import IntegerHistogram, LayerActivity
 from cimlab.crossbar.cells import by_output
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
-from cimlab.crossbar.zero_planes import ZeroPlanes
+from cimlab.crossbar.zero_planes import WATCHED_IMAGES, ZeroPlanes
 from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
 
-ZERO_PLANE_IMAGES = 32
-"""Images of a batch whose bit planes are looked through, every product of theirs."""
 CHUNK_INPUTS = 1 << 23
 """Inputs that are gathered at a time."""
 
@@ -54,7 +52,7 @@ def layer_activities(
         geometry: gives the bits.
         settings: how to quantise.
         learned: steps that the network was trained with.
-        matrices: layers whose bit planes of zeros are counted too, on the first `ZERO_PLANE_IMAGES` images.
+        matrices: layers whose bit planes of zeros are counted too, on the first `WATCHED_IMAGES` images.
 
     Raises:
         CellError: the network, its weights, its steps or the images can't be used; the message names the layer.
@@ -150,10 +148,10 @@ def _patches(
 ) -> Generator[Patches]:
     """The inputs of every product of the first images of a batch, some products at a time."""
     if isinstance(layer, nn.Linear):
-        rows = (q[:ZERO_PLANE_IMAGES] if q.ndim > 1 else q).reshape(-1, q.shape[-1])
+        rows = (q[:WATCHED_IMAGES] if q.ndim > 1 else q).reshape(-1, q.shape[-1])
         values, places = rows.flatten(), linear_places(*rows.shape, matrix)
     else:
-        q = (q if q.ndim == len(layer.kernel_size) + 2 else q[None])[:ZERO_PLANE_IMAGES]
+        q = (q if q.ndim == len(layer.kernel_size) + 2 else q[None])[:WATCHED_IMAGES]
         padded = functional.pad(q, layer._reversed_padding_repeated_twice, value=zero)
         values, places = padded.flatten(), conv_places(padded.shape, layer, matrix)
     base, offset = places

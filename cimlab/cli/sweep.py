@@ -72,15 +72,19 @@ def carry_out_queue(grids: list[tuple[Line, Plan]], terms: Terms) -> int:
     """
     import torch
 
-    from cimlab.grids.planning import find_done
+    from cimlab.grids.planning import check_every_value, find_done
     from cimlab.grids.queue import needs_gpu
     from cimlab.grids.worker import TIME_IS_UP
 
-    codes = [0]
+    accelerated, codes = torch.accelerator.is_available(), [0]
+    for line, plan in grids:
+        # all before the first run: a refusal would come hours late
+        if accelerated or not needs_gpu(plan):
+            check_every_value(plan, line.file)
     for number, (line, plan) in enumerate(grids, 1):
         find_done(plan)  # a line before it may have made the same runs
         print(f"\n{number} of {len(grids)}: {line}", flush=True)
-        if plan.pending and needs_gpu(plan) and not torch.accelerator.is_available():
+        if plan.pending and needs_gpu(plan) and not accelerated:
             print(f"{len(plan.pending)} points wait for a GPU, which torch does not find here", flush=True)
             codes.append(TIME_IS_UP)
             continue

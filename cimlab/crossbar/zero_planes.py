@@ -18,6 +18,8 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.tally import row_group_bounds
 
 Cut = tuple[int, int, int, int]
+WATCHED_IMAGES = 32
+"""Images of a calibration batch whose bit planes are looked through, every product of theirs."""
 
 
 def cut_of_planes(geometry: CrossbarGeometry) -> Cut:

@@ -2,6 +2,7 @@
 device and dtype that batches are made for. The constructor reads nothing; `prepare_data` checks, `setup`
 loads."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from cimlab.data.seeding import stratified_split
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageDataModule:
+class ImageDataModule(ABC):
     """Train, validation and test batches of one set of square images.
 
     data_dir: the folder that holds the data; sets that carry or make their own images leave it alone.
@@ -53,10 +54,10 @@ class ImageDataModule:
         """Batches from now on live on `device`, their images in `dtype`."""
         self.device, self.dtype = torch.device(device), dtype
 
-    def prepare_data(self) -> None:
+    def prepare_data(self) -> None:  # noqa: B027 - a set that is made, not read, has nothing to prepare
         """Makes sure that the data are there and whole, and learns their facts."""
 
-    def setup(self, stage: str | None = None) -> None:
+    def setup(self, stage: str | None = None) -> None:  # noqa: B027 - a set read batch by batch loads nothing
         """Loads what a stage needs: test images only for "test" or None."""
 
     def split_validation(
@@ -71,14 +72,14 @@ class ImageDataModule:
             )
         return stratified_split(labels, self.validation_size, self.seed)
 
+    @abstractmethod
     def train_loader(self) -> Iterable[Batch]:
         """Shuffled, augmented training batches; `set_epoch` chooses the epoch outside Lightning."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validation_loader(self) -> Iterable[Batch]:
         """Validation batches, in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def test_loader(self) -> Iterable[Batch]:
         """Test batches, in order; used once, at the end of a run."""
-        raise NotImplementedError

@@ -1,6 +1,7 @@
 """Data sets small enough to stay on the device whole, as uint8: augmentation and normalisation cost a few
 kernels a batch and no worker processes. A subclass says how its images are read and states its facts."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 
 import torch
@@ -28,9 +29,9 @@ class ResidentDataModule(ImageDataModule):
         super().__post_init__()
         self.augmentation = Augmentation(self.crop_padding, self.flip, self.cutout)
 
+    @abstractmethod
     def load(self, train: bool) -> Labelled:
         """All training or all test images, uint8 [n, c, h, w], and their labels, int64 [n], on the CPU."""
-        raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
         """Loads what the stage needs, once, and places it: test images only for "test" or None."""

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, Placement, place_dense
+from cimlab.crossbar.zero_planes import WATCHED_IMAGES
 from cimlab.hardware.actions import (
     PlacedLayer,
     action_counts,
@@ -85,7 +86,7 @@ class CostModel:
         self.technology.check(geometry)
         adc, bits = self.adc_figures(geometry), geometry.resolution_bits
         adc_j, adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
-        room = self._room(layers, geometry, adc, area_m2)
+        room = self._room(layers, geometry, adc, adc_m2, area_m2)
         timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room)
         if timing is None:
             raise HardwareError(self._too_small(layers, room))
@@ -169,7 +170,10 @@ class CostModel:
     def smallest_area_m2(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> float:
         """Area of one copy of each layer on its fewest arrays, with all that stands around them."""
         adc = self.adc_figures(geometry)
-        return self._smallest_m2(layers, self._room(layers, geometry, adc, None)) + self._links_m2(adc)
+        adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)[1]
+        return self._smallest_m2(layers, self._room(layers, geometry, adc, adc_m2, None)) + self._links_m2(
+            adc
+        )
 
     def array_area_m2(self, geometry: CrossbarGeometry) -> float:
         """Area of one array with its periphery and its share of a tile, without pruning support."""
@@ -181,10 +185,10 @@ class CostModel:
         layers: Sequence[PlacedLayer],
         geometry: CrossbarGeometry,
         adc: AdcFigures,
+        adc_m2: Float[np.ndarray, " layers"],
         area_m2: float | None,
     ) -> Room:
         prices = self.area_prices(adc)
-        adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)[1]
         each = self._area(array_instances(layers, geometry, self.chip, geometry.resolution_bits), adc, adc_m2)
         index = np.array([layer.placement.counts.index_bits for layer in layers], dtype=float)
         free = None if area_m2 is None else area_m2 - self._links_m2(adc)
@@ -343,7 +347,8 @@ class CostModel:
         steps = np.array([layer.placement.counts.steps for layer in layers], dtype=float)
         skipped = 1 - float(shares @ steps) / steps.sum() if steps.sum() else 0.0
         notes = [
-            f"inputs that are zero in all rows of a row group skip {100 * skipped:.1f} % of array steps, as measured; "
+            f"inputs that are zero in all rows of a row group skip {100 * skipped:.1f} % of array steps, as measured "
+            f"on the first {WATCHED_IMAGES} images of a batch or fewer; "
             "array steps in the table are those before skipping, and times are means over images: arrays are taken to "
             "wait for each other only in the mean"
         ]

@@ -133,6 +133,7 @@ def test_a_queue_runs_its_grids_in_order_and_what_needs_a_gpu_waits(
         ("queue: ['grid.yaml \"']", "is no line of a queue"),
         ("queue: ['none.yaml']", "none.yaml does not exist"),
         ("queue: [grid.yaml, grid.yaml speed=3]", "speed"),
+        ("queue: [grid.yaml, grid.yaml optimizer.lr=-1]", "learning rate"),
     ],
 )
 def test_a_queue_is_refused_whole_before_its_first_run(
