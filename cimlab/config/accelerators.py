@@ -192,9 +192,10 @@ class Accelerators:
         if (group, choice) not in self._nodes:
             chosen = [] if choice is None else [f"{group}={choice}"]
             config, _ = composed(self.name, [*self.words.fixed, *chosen], self.schema)
-            node = OmegaConf.to_container(config[group], resolve=True)
-            assert isinstance(node, dict)
-            self._nodes[group, choice] = {str(key): value for key, value in node.items()}
+            for told in [group] if chosen else HARDWARE:
+                node = OmegaConf.to_container(config[told], resolve=True)
+                assert isinstance(node, dict)
+                self._nodes[told, choice] = {str(key): value for key, value in node.items()}
         return self._nodes[group, choice]
 
 

@@ -175,9 +175,9 @@ def _histogram(
     """Blocks of every stripe by class of height."""
     classes = int(class_of_height.max()) + 1
     found = np.zeros((rows.shape[0], rows.shape[2], classes), np.int64)
-    of = class_of_height[rows]
+    of = class_of_height[rows] if classes > 1 else None
     for number in range(classes):
-        chosen = np.where(of == number, count, 0)
+        chosen = count if of is None else np.where(of == number, count, 0)
         found[..., number] = chosen.sum(axis=(1, *range(3, chosen.ndim)))
     return found.reshape(-1, classes)
 

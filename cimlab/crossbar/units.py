@@ -8,6 +8,7 @@ every granularity of the field, keeps a unit inside one array where it should be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 
+@lru_cache(maxsize=256)  # layers of one shape are many, and labels are only read
 def aligned_segments(length: int, period: int, size: int) -> Int[Tensor, " length"]:
     """Labels 0, 1, ... of segments of `size` that start afresh at every multiple of `period`.
 

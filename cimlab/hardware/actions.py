@@ -103,10 +103,10 @@ def executed_share(
 
     Cells, wordlines and registers are charged for inputs that are 1 or for being read, which skipping does not change.
     """
-    total = of.sum(dtype=np.int64)
-    if not chip.skip_zero_inputs or activity.zero_share is None or not total:
+    if not chip.skip_zero_inputs or activity.zero_share is None:
         return 1.0
-    return 1 - float((activity.zero_share[..., None] * of).sum() / total)
+    total = of.sum(dtype=np.int64)
+    return 1 - float((activity.zero_share[..., None] * of).sum() / total) if total else 1.0
 
 
 def _bias_additions(work: Work, geometry: CrossbarGeometry) -> int:

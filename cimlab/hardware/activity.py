@@ -54,25 +54,23 @@ def activity_factors(
 ) -> tuple[dict[str, ActivityFactors], dict[str, ActivityFactors]]:
     """Layer name -> factors on a geometry whose precision the activity has, of the pruned network and the dense one."""
     zero = float(mean_levels(torch.zeros((), dtype=torch.int64), geometry))
+    assumed = ActivityFactors(activity.input_density, zero_level=zero)
 
     def factors(measured: Mapping[str, LayerActivity]) -> dict[str, ActivityFactors]:
         return {
-            name: _factors(measured.get(name, LayerActivity()), activity.input_density, zero, geometry)
+            name: _factors(measured[name], assumed, geometry) if name in measured else assumed
             for name in layers
         }
 
     return factors(activity.pruned), factors(activity.dense)
 
 
-def _factors(
-    layer: LayerActivity, input_density: float, zero_level: float, geometry: CrossbarGeometry
-) -> ActivityFactors:
-    assumed = ActivityFactors(input_density)
+def _factors(layer: LayerActivity, assumed: ActivityFactors, geometry: CrossbarGeometry) -> ActivityFactors:
     fed, held, planes = layer.inputs, layer.weights, layer.zero_planes
     return ActivityFactors(
         assumed.input_density if fed is None else mean_input_digit(fed, geometry),
         assumed.kept_level if held is None else mean_cell_level(held, geometry),
-        zero_level,
+        assumed.zero_level,
         ASSUMED if fed is None else MEASURED,
         ASSUMED if held is None else MEASURED,
         planes.share if planes is not None and planes.cut == cut_of_planes(geometry) else None,

@@ -244,8 +244,15 @@ class CostModel:
         return weights * (geometry.columns_per_weight * self.chip.write_pulses * write_j)
 
     def _plain_array(self, geometry: CrossbarGeometry) -> Float[np.ndarray, " instances"]:
-        unpruned = PlacedLayer(ARRAY, place_dense(ARRAY, geometry), ActivityFactors())
-        return array_instances([unpruned], geometry, self.chip, geometry.resolution_bits)[0]
+        if geometry not in self._plain_arrays:
+            unpruned = PlacedLayer(ARRAY, place_dense(ARRAY, geometry), ActivityFactors())
+            parts = array_instances([unpruned], geometry, self.chip, geometry.resolution_bits)[0]
+            self._plain_arrays[geometry] = parts
+        return self._plain_arrays[geometry]
+
+    @cached_property
+    def _plain_arrays(self) -> dict[CrossbarGeometry, Float[np.ndarray, " instances"]]:
+        return {}
 
     def _leakage_density(self, geometry: CrossbarGeometry, adc: AdcFigures) -> float:
         """Leakage per area of arrays with their tiles, in W/m2.
