@@ -20,10 +20,11 @@ from hydra.errors import HydraException
 from torch import Tensor, nn
 
 from cimlab.analog.convert import convert, program_draw
+from cimlab.choices import conf_dir
 from cimlab.config import errors
 from cimlab.config.arrays import make_adc, make_device
 from cimlab.config.components import Component
-from cimlab.config.compose import composed, conf_dir
+from cimlab.config.compose import composed
 from cimlab.config.hardware import make_cost_model, refuse_unpriceable
 from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig, check, plain_config

@@ -25,7 +25,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_a_lab_works_within_a_hydra_program_and_leaves_it_as_it_was() -> None:
     from hydra import compose, initialize_config_dir
 
-    from cimlab.config.compose import conf_dir
+    from cimlab.choices import conf_dir
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         assert Lab("geometry.active_rows=16").geometry.active_rows == 16

@@ -20,7 +20,8 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cimlab.config.compose import conf_dir, hydra_line, is_hydra
+from cimlab.choices import conf_dir
+from cimlab.config.compose import hydra_line, is_hydra
 from cimlab.config.errors import ConfigError, OutputError, unwritable
 from cimlab.config.renamed import todays
 from cimlab.config.trust import trusting

@@ -14,11 +14,12 @@ from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cimlab.choices import choices as shipped_choices
+from cimlab.choices import conf_dir
 from cimlab.cli import application
 from cimlab.config import errors
 from cimlab.config.accelerators import HARDWARE, Accelerators, Axis, Words
-from cimlab.config.compose import choices as shipped_choices
-from cimlab.config.compose import composed, conf_dir
+from cimlab.config.compose import composed
 from cimlab.config.described import informed
 from cimlab.config.schema import check, plain_config
 from cimlab.config.trust import trusting

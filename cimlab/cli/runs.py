@@ -5,22 +5,21 @@ from __future__ import annotations
 import operator
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cimlab.cli.options import Parser, at_least_one
 from cimlab.config.errors import ConfigError
-from cimlab.records.index import Row, rows, unfinished
+from cimlab.records.index import Row, fields, rows, unfinished
 from cimlab.records.json_text import json_text
 
 COLUMNS = (
     "state", "model", "data", "granularity", "remaining", "seed", "accuracy", "dense", "compression", "arrays",
-    "steps_ratio", "energy_j", "seconds", "name",
+    "steps_ratio", "energy_j", "energy_ratio", "throughput_ratio", "seconds", "name",
 )  # fmt: skip
-FIELDS = (
-    *COLUMNS, "run", "geometry", "saliency", "allocation", "methods", "pruned", "left",
-    "conversions_ratio", "energy_ratio", "latency_s", "created", "commit", "group", "folder", "reason", "epochs",
-)  # fmt: skip
+"""Shown of every run; choices of other groups are shown where runs differ in them."""
+OF_ITS_OWN = ("run", "folder", "file", "created", "commit", "reason")
+"""Texts in which all runs differ."""
 COMPARE: dict[str, Callable] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -45,7 +44,6 @@ def run(words: list[str]) -> int:
         _show_why(*map(Path, asked.why))
         return 0
     folders = [Path(word) for word in asked.words if not re.search("[<>=]", word)] or [Path("outputs")]
-    conditions = [condition(word) for word in asked.words if re.search("[<>=]", word)]
     found: list[Row] = []
     for folder in folders:
         if not folder.is_dir():
@@ -54,8 +52,10 @@ def run(words: list[str]) -> int:
         found += whole + unfinished(folder)
         for problem in problems:
             print(f"cimlab: {problem}", file=sys.stderr)
+    known = fields([*found, {"name": ""}])
+    conditions = [condition(word, known) for word in asked.words if re.search("[<>=]", word)]
     chosen = [row for row in found if all(holds(row) for holds in conditions)]
-    chosen = sort(chosen, asked.sort)
+    chosen = sort(chosen, asked.sort, known)
     if asked.json:
         sys.stdout.write(json_text(chosen, indent=1))
         print()
@@ -64,16 +64,16 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def condition(word: str) -> Callable[[Row], bool]:
+def condition(word: str, known: Sequence[str]) -> Callable[[Row], bool]:
     """A filter like state=done, seed=0,1 or accuracy>=0.9; a row without the field does not pass.
 
     Raises:
         ConfigError: unknown field, or a comparison with something that is no number.
     """
     match = re.fullmatch(r"(\w+)(<=|>=|!=|=|<|>)(.*)", word)
-    if not match or match[1] not in FIELDS:
+    if not match or match[1] not in known:
         raise ConfigError(
-            f"{word}: filter by FIELD=VALUE[,VALUE], FIELD<VALUE ...; fields: {', '.join(FIELDS)}"
+            f"{word}: filter by FIELD=VALUE[,VALUE], FIELD<VALUE ...; fields: {', '.join(known)}"
         )
     field, sign, texts = match[1], match[2], match[3].split(",")
     compare = COMPARE[sign]
@@ -94,15 +94,15 @@ def condition(word: str) -> Callable[[Row], bool]:
     return holds
 
 
-def sort(found: list[Row], field: str) -> list[Row]:
+def sort(found: list[Row], field: str, known: Sequence[str]) -> list[Row]:
     """Rows by a field, `-field` downwards; rows without it come last.
 
     Raises:
         ConfigError: unknown field.
     """
     name = field.removeprefix("-")
-    if name not in FIELDS:
-        raise ConfigError(f"--sort={field}: fields are {', '.join(FIELDS)}")
+    if name not in known:
+        raise ConfigError(f"--sort={field}: fields are {', '.join(known)}")
     having = [row for row in found if row.get(name) is not None]
     rest = [row for row in found if row.get(name) is None]
     return sorted(having, key=lambda row: row[name], reverse=field.startswith("-")) + rest
@@ -125,12 +125,19 @@ def _show(shown: list[Row], chosen: int, total: int) -> None:
     from cimlab.reporting.summaries import runs_table
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(runs_table(shown, COLUMNS).for_terminal())
+    console.print(runs_table(shown, _columns(shown)).for_terminal())
     cut = f", the first {len(shown)} shown (--limit)" if len(shown) < chosen else ""
     console.print(f"{chosen} of {total} runs{cut}", highlight=False)
     for row in shown:
         if row.get("reason") and row["state"] in ("failed", "killed"):
             console.print(f"{row['state']}: {row['name']}: {row['reason']}", highlight=False, markup=False)
+
+
+def _columns(shown: list[Row]) -> tuple[str, ...]:
+    """Those of every run, and before its name the choices and methods in which the shown runs differ."""
+    asked = [name for name in fields(shown) if all(isinstance(row.get(name), str) for row in shown)]
+    varied = [n for n in asked if n not in (*COLUMNS, *OF_ITS_OWN) and len({row[n] for row in shown}) > 1]
+    return (*COLUMNS[:-1], *varied, COLUMNS[-1])
 
 
 def _show_why(one: Path, other: Path) -> None:

@@ -6,25 +6,14 @@ import difflib
 import re
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from cimlab.choices import choices, conf_dir
 from cimlab.config import errors
 from cimlab.config.schema import unknown_key
 from cimlab.config.words import readable
-
-
-def conf_dir() -> Path:
-    """conf/: inside the package when installed, at the top of the repository otherwise."""
-    installed = Path(__file__).parents[1] / "conf"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
-
-
-def choices(group: str) -> list[str]:
-    """Names of the shipped choices of a configuration group."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cimlab.config.compose import choices as shipped
+from cimlab.choices import choices as shipped
 from cimlab.config.compose import composed
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import plain_config

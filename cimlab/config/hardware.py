@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
+from cimlab.choices import choices, conf_dir
 from cimlab.config.components import Component
-from cimlab.config.compose import choices, conf_dir
 from cimlab.config.errors import ConfigError
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.accelerator import Accelerator

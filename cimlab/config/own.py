@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from cimlab.config.compose import choices
+from cimlab.choices import choices
 from cimlab.config.errors import ConfigError, refuse
 from cimlab.config.schema import CHOICE_NAME
 

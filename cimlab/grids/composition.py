@@ -23,7 +23,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from cimlab.config.compose import composed, conf_dir, is_hydra
+from cimlab.choices import conf_dir
+from cimlab.config.compose import composed, is_hydra
 from cimlab.config.described import described
 from cimlab.config.errors import ConfigError
 from cimlab.config.renamed import todays

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_ato
 from cimlab.records.store import COMMITTED, is_simulation
 
 INDEX_FILE = ".index.json"
-LAYOUT = 4
+LAYOUT = 5
 Row = dict[str, Any]
 
 
@@ -58,9 +58,9 @@ def row_of(record: RunRecord) -> Row:
         "state": "done",
         "run": record.run,
         "name": record.name,
-        **{group: record.choices.get(group) for group in ("model", "data", "granularity", "geometry")},
-        "saliency": record.choices.get("saliency"),
+        **{group: choice for group, choice in record.choices.items() if group != "method"},
         "allocation": record.config["prune"].get("allocation"),
+        "budget": record.config["prune"].get("budget", "weights"),
         "methods": "+".join(record.methods),
         "remaining": record.config["prune"]["remaining"],
         "seed": record.seed,
@@ -75,11 +75,17 @@ def row_of(record: RunRecord) -> Row:
         "energy_j": cost.get("total", {}).get("energy_j"),
         "energy_ratio": cost.get("ratio", {}).get("energy_j"),
         "latency_s": cost.get("total", {}).get("latency_s"),
+        "throughput_ratio": cost.get("ratio", {}).get("images_per_s"),
         "seconds": sum(record.wall_time_s.values()),
         "created": record.created,
         "commit": record.code.get("git_commit"),
         "group": record.config.get("tracker", {}).get("group"),
     }
+
+
+def fields(found: Iterable[Row]) -> list[str]:
+    """What the rows of runs can be asked for: every choice of a group and every number that some row has."""
+    return list(dict.fromkeys(name for row in found for name in row))
 
 
 def unfinished(folder: Path) -> list[Row]:

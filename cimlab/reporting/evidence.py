@@ -9,6 +9,7 @@ from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.claims import Verdict, verdicts
 from cimlab.reporting.planned import PlannedGrid
+from cimlab.reporting.priced import cost
 from cimlab.reporting.published import Headline, Published, ValidationRow, headline
 from cimlab.reporting.studies import Study, main_studies, studies
 
@@ -45,6 +46,12 @@ class Evidence:
     def first(self) -> Study | None:
         """The main study on the hardest data."""
         return self.mains[0] if self.mains else None
+
+    @cached_property
+    def priced(self) -> Study | None:
+        """The study that costs are drawn from: the first main one, or the first of all whose runs have a price."""
+        mains = [self.first] if self.first else []
+        return next((s for s in (*mains, *self.studies) if any(map(cost, s.records))), self.first)
 
     @cached_property
     def headline(self) -> Headline | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from cimlab.choices import first_line
 from cimlab.records.flat import flat
 from cimlab.records.record import RunRecord, content_hash
 from cimlab.reporting.estimates import Estimate
@@ -28,12 +31,6 @@ PRICED = ("geometry", "chip")
 """Groups that set runs apart even where they train nothing: they change the price."""
 DATA_ORDER = ("imagenet", "cifar100", "cifar10", "digits", "fake")
 """Harder first."""
-SPELLED = {
-    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits_cnn": "digits CNN",
-    "resnet18": "ResNet-18", "resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "vgg8": "VGG-8",
-    "vgg8_half": "half-width VGG-8", "vgg11": "VGG-11", "vgg16": "VGG-16",
-}  # fmt: skip
-"""Names that are written otherwise than in conf/."""
 CLAIMED = 0.09
 """The fraction of weights in the reproduced claim (Meng et al. 2022, abstract)."""
 Point = tuple[str, float]
@@ -83,9 +80,18 @@ def in_words(choice: str, parameters: dict[str, Any]) -> str:
     return worded(choice) + (f" ({said})" if said else "")
 
 
+@cache
 def worded(name: str) -> str:
-    """A choice of conf/ as people read it."""
-    return SPELLED.get(name, name.replace("_", " "))
+    """A choice of conf/ as people read it: a model or data set as the first line of its file spells it.
+
+    >>> worded("resnet20"), worded("cifar10"), worded("operation_unit")
+    ('ResNet-20', 'CIFAR-10', 'operation unit')
+    """
+    letters = r"[\W_]*".join(re.findall(r"[^\W_]", name))
+    for group in ("model", "data"):
+        if spelled := re.search(rf"\b{letters}\b", first_line(group, name) or "", re.I):
+            return spelled[0]
+    return name.replace("_", " ")
 
 
 @dataclass(frozen=True)

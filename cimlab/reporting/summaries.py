@@ -12,7 +12,6 @@ from cimlab.reporting.priced import cost, priced_by
 from cimlab.reporting.studies import settings
 from cimlab.reporting.table import Column, Table
 
-WORDS = ("state", "model", "data", "granularity", "name")
 PHASES = ("dense", "pruned", "retrained")
 
 
@@ -131,16 +130,17 @@ def _cost(record: RunRecord) -> tuple[str, str]:
 
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     """Rows of `cimlab.records.index`, one a run; a value that is not known yet is left blank."""
-    headed = tuple(Column(name.removesuffix("_j"), text=name in WORDS) for name in columns)
+    words = {name for name in columns if any(isinstance(row.get(name), str) for row in rows)}
+    headed = tuple(Column(name.removesuffix("_j"), text=name in words) for name in columns)
     return Table(headed, tuple(tuple(_cell(name, row.get(name)) for name in columns) for row in rows))
 
 
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if name in ("accuracy", "dense", "pruned", "left", "steps_ratio", "remaining"):
+    if name in ("accuracy", "dense", "pruned", "left", "steps_ratio", "remaining", "energy_ratio"):
         return percent(value)
-    if name == "compression":
+    if name in ("compression", "throughput_ratio"):
         return f"{value:.2f} x"
     if name == "energy_j":
         return f"{value:.3g} J"

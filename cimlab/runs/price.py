@@ -318,7 +318,7 @@ def _activities(
 
 def _other_prices(accelerator: Accelerator) -> dict[str, Accelerator]:
     """The same accelerator under every shipped ADC price."""
-    from cimlab.config.compose import choices
+    from cimlab.choices import choices
     from cimlab.config.hardware import load_adc_price
 
     return {name: replace(accelerator, adc_price=load_adc_price(name)) for name in choices("adc_price")}

@@ -75,7 +75,7 @@ def _without(record: RunRecord, reason: str) -> RunRecord:
 
 def _today(record: RunRecord, file: Path) -> dict[str, Any]:
     """Counts and `cost`, as a record written today would hold them."""
-    from cimlab.config.compose import choices
+    from cimlab.choices import choices
     from cimlab.config.hardware import load_adc_price, load_technology, make_adc_price, make_technology
     from cimlab.crossbar.geometry import CrossbarGeometry
     from cimlab.hardware.accelerator import Accelerator

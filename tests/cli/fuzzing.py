@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cimlab.config.compose import conf_dir
+from cimlab.choices import conf_dir
 
 # What people and programs type by mistake: types, signs, sizes, quotes, brackets, interpolation, other scripts.
 ODD = (

@@ -65,7 +65,7 @@ def test_python_dash_m_is_the_same_command() -> None:
 
 
 def test_train_help_lists_every_choice_of_every_group(cimlab: Cimlab) -> None:
-    from cimlab.config.compose import conf_dir
+    from cimlab.choices import conf_dir
 
     answer = cimlab("train", "--help")
     for folder in conf_dir().iterdir():

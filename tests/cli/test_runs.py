@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,18 @@ def test_the_table_shows_what_people_ask_for(cimlab: Cimlab, output: Path) -> No
     assert "3 of 3 runs" in answer.out
 
 
+def test_a_group_in_which_runs_differ_is_a_column_and_a_filter(cimlab: Cimlab, output: Path) -> None:
+    other = replace(record(7, 0.8), choices={**record(7, 0.8).choices, "cooling": "wind"})
+    plain = replace(record(8, 0.8), choices={**record(8, 0.8).choices, "cooling": "none"})
+    for made in (other, plain):
+        made.write(output / made.name / RECORD_FILE)
+    assert "cooling" not in cimlab("runs", str(output), "cooling=wind").out
+    shown = cimlab("runs", str(output), "cooling=wind,none", "--sort=cooling").out
+    assert "cooling" in shown
+    assert "wind" in shown
+    assert names(cimlab, str(output), "cooling=wind") == ["net-007"]
+
+
 def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
     Failure("failed", "the loss became nan [red]", "now", {}).write(output / "failed")
     (output / "killed").mkdir()
@@ -87,8 +100,8 @@ def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("nope=3",), "fields: state"),
-        (("--sort=nope",), "fields are state"),
+        (("nope=3",), "fields: state, run, name, model"),
+        (("--sort=nope",), "fields are state, run, name, model"),
         (("accuracy<high",), "compares with one number"),
         (("no/such/folder",), "is no folder"),
     ],

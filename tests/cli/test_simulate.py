@@ -10,8 +10,8 @@ from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 
 from cimlab.analog import simulation
+from cimlab.choices import choices, conf_dir
 from cimlab.config.components import Component
-from cimlab.config.compose import choices, conf_dir
 from cimlab.config.schema import check
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord

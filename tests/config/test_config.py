@@ -9,8 +9,8 @@ from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from cimlab.choices import conf_dir
 from cimlab.config.components import HOMES, Component
-from cimlab.config.compose import conf_dir
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check
 from cimlab.runs.parts import _tell_of_emulation

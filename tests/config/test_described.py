@@ -11,7 +11,8 @@ from conftest import Cimlab, one_line
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from cimlab.config.compose import composed, conf_dir
+from cimlab.choices import conf_dir
+from cimlab.config.compose import composed
 from cimlab.config.described import described
 from cimlab.config.schema import TrainConfig, plain_config
 from cimlab.grids.composition import grid_of_words

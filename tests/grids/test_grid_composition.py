@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from cimlab.config.compose import conf_dir
+from cimlab.choices import conf_dir
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.grids.composition import read_grid

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cimlab.config.compose import choices
+from cimlab.choices import choices
 from cimlab.config.hardware import load_adc_price, shipped
 from cimlab.hardware.adc import AdcPrice, MurmannAdc, SarAdc, TableAdc
 from cimlab.hardware.errors import HardwareError

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cimlab.choices import choices
 from cimlab.config.components import Component
-from cimlab.config.compose import choices
 from cimlab.config.hardware import load_cost_model, shipped
 from cimlab.crossbar.compaction import Stripes
 from cimlab.crossbar.geometry import CrossbarGeometry

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cimlab.config.compose import choices
+from cimlab.choices import choices
 from cimlab.config.hardware import load_cost_model, load_geometry
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix

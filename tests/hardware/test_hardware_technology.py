@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cimlab.config.compose import choices
+from cimlab.choices import choices
 from cimlab.config.errors import ConfigError
 from cimlab.config.hardware import load_chip, load_technology, make_technology, shipped
 from cimlab.crossbar.geometry import CrossbarGeometry

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from cimlab.config.compose import choices
+from cimlab.choices import choices
 from cimlab.config.hardware import load_cost_model, load_technology
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix

@@ -8,7 +8,7 @@ import pytest
 from conftest import Cimlab
 from hydra import compose, initialize_config_dir
 
-from cimlab.config.compose import conf_dir
+from cimlab.choices import conf_dir
 from cimlab.config.schema import TrainConfig, check_plain, plain_config
 from cimlab.records.identity import NEVER, marks, selector
 from cimlab.records.record import RECORD_FILE, RunRecord

@@ -8,7 +8,7 @@ import torch
 from conftest import Cimlab, killed_in_epoch, one_line
 from hydra import compose, initialize_config_dir
 
-from cimlab.config.compose import conf_dir
+from cimlab.choices import conf_dir
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord

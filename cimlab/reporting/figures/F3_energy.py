@@ -36,8 +36,8 @@ PART_COLOURS = (
 
 @figure("F3", "Energy per image by component, dense and pruned")
 def energy_figure(evidence: Evidence) -> Drawing:
-    """The main study at its reference, a bar per granularity; pruning support on its own."""
-    study = evidence.first
+    """The study with prices at its reference, a bar per granularity; pruning support on its own."""
+    study = evidence.priced
     rows = [] if study is None else _energy_rows(study)
     if study is None or not rows:
         raise NotRun(NO_PRICE)

@@ -15,8 +15,8 @@ from cimlab.reporting.studies import Study, accuracy
 
 @figure("F7", "Accuracy against energy per image, and the Pareto front")
 def pareto_figure(evidence: Evidence) -> Drawing:
-    """The main study, and as hollow marks the studies that add methods beyond one-shot pruning to it."""
-    study = evidence.first
+    """The study with prices, and as hollow marks the studies that add methods beyond one-shot pruning to it."""
+    study = evidence.priced
     own = [] if study is None else _priced_rows(study)
     if study is None or not own:
         raise NotRun(NO_PRICE)

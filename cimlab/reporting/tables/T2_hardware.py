@@ -18,11 +18,11 @@ COSTS = (
 
 @table("T2", "Work and cost on the accelerator by pruned unit")
 def hardware_table(evidence: Evidence) -> Table:
-    """Every granularity at the main study's reference compression, and at the most it stands within the claim's loss.
+    """Every granularity at the reference compression of the study with prices, and at the most within the claim's loss.
 
     A granularity that was planned and not run shows as such.
     """
-    study, allowed_loss = evidence.first, evidence.published.drop
+    study, allowed_loss = evidence.priced, evidence.published.drop
     if study is None:
         raise NotRun("No runs were recorded")
     reference = study.reference

@@ -17,7 +17,7 @@ ADC_FACTORS = (0.1, 1.0, 10.0)
 @table("T7", "Energy ratio to dense, by the price of a conversion")
 def sensitivity_table(evidence: Evidence) -> Table:
     """Energy is linear in the price of a conversion, so that the ratio at another price is exact."""
-    study = evidence.first
+    study = evidence.priced
     if study is None:
         raise NotRun("No runs were recorded")
     at = study.reference

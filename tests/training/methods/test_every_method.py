@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import Cimlab, killed_in_epoch, one_line
 
-from cimlab.config.compose import choices
+from cimlab.choices import choices
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 
