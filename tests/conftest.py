@@ -34,6 +34,8 @@ READ = ("WANDB_", "CIMLAB_", "HYDRA_", "SLURM_", "SUBMITIT_", "PL_", "COMP_", "P
 """What variables begin with that cimlab, or a library it calls, lets decide something."""
 OURS = ("CIMLAB_WRITE_GOLDEN", "CIMLAB_FUZZ_CASES", "CIMLAB_FUZZ_RUNS")
 """What a person tells the tests themselves."""
+SMALL = ("recipe.epochs=1", "schedule.epochs=1", "trainer.threads=1", "tracker=none")
+"""The smallest run on digits that is still a real one."""
 CACHES = ("__pycache__", ".venv", ".git", ".hypothesis", ".pytest_cache", ".ruff_cache")
 
 
@@ -128,8 +130,7 @@ def train(cimlab: Cimlab, tmp_path: Path) -> Cimlab:
     """`cimlab train` on digits, one dense and one retraining epoch unless told otherwise, into tmp_path."""
 
     def run(*words: str) -> Answer:
-        small = ("recipe.epochs=1", "schedule.epochs=1", "trainer.threads=1", "tracker=none")
-        return cimlab("train", *small, f"paths.output_dir={tmp_path}", *words)
+        return cimlab("train", *SMALL, f"paths.output_dir={tmp_path}", *words)
 
     return run
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from conftest import Cimlab
 
@@ -16,12 +15,13 @@ HEAVY = ("pytorch_lightning", "lightning", "wandb", "torchvision")
 CODE = """
 import sys
 from cimlab.cli.main import main
-try:
-    main({words!r})
-except SystemExit as end:
-    assert not end.code, end.code
-heavy = [name for name in {heavy!r} if name in sys.modules]
-assert not heavy, heavy
+for words in {commands!r}:
+    try:
+        main(words)
+    except SystemExit as end:
+        assert not end.code, (words, end.code)
+    heavy = [name for name in {heavy!r} if name in sys.modules]
+    assert not heavy, (words, heavy)
 """
 LAB = """
 import sys
@@ -45,41 +45,24 @@ def ran(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["map", "model=digits_cnn", "input.channels=1", "input.size=8", "--json"],
-        ["map", "-m", "model=resnet20", "technology=isaac32,neurosim22_rram", "--csv"],
-        ["runs", "."],
-    ],
-    ids=lambda words: " ".join(words[:2]),
-)
-def test_a_command_that_asks_imports_nothing_that_trains(words: list[str], tmp_path: Path) -> None:
-    done = ran(CODE.format(words=words, heavy=HEAVY), tmp_path)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_simulation_imports_nothing_that_trains(tmp_path: Path) -> None:
-    torch.save(digits_cnn(num_classes=10, in_channels=1).state_dict(), tmp_path / "weights.pt")
-    words = ["simulate", "checkpoint=weights.pt", "model=digits_cnn", "data=digits", "images=8", "draws=1"]
-    done = ran(CODE.format(words=words, heavy=HEAVY), tmp_path)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_report_prices_runs_and_imports_nothing_that_trains(train: Cimlab, tmp_path: Path) -> None:
+def test_commands_that_ask_import_nothing_that_trains(train: Cimlab, tmp_path: Path) -> None:
+    """One process asks everything, and looks after each command: starting one takes longer than asking."""
     assert train("granularity=column_segment").code == 0
-    done = ran(CODE.format(words=["report", ".", "-o", "report.html"], heavy=HEAVY), tmp_path)
+    torch.save(digits_cnn(num_classes=10, in_channels=1).state_dict(), tmp_path / "weights.pt")
+    digits = ["model=digits_cnn", "input.channels=1", "input.size=8"]
+    commands = [
+        ["runs", "."],
+        ["map", *digits, "--json"],
+        ["map", *digits, "checkpoint=weights.pt", "--json"],
+        ["map", "-m", "model=resnet20", "technology=isaac32,neurosim22_rram", "--csv"],
+        ["simulate", "checkpoint=weights.pt", "model=digits_cnn", "data=digits", "images=8", "draws=1"],
+        ["report", ".", "-o", "report.html"],
+    ]
+    done = ran(CODE.format(commands=commands, heavy=HEAVY), tmp_path)
     assert done.returncode == 0, done.stderr
     assert "F3. Energy per image by component, dense and pruned" in (tmp_path / "report.html").read_text()
 
 
 def test_a_lab_imports_nothing_that_trains(tmp_path: Path) -> None:
     done = ran(LAB.format(heavy=HEAVY), tmp_path)
-    assert done.returncode == 0, done.stderr
-
-
-def test_stored_weights_are_priced_without_what_trained_them(tmp_path: Path) -> None:
-    torch.save(digits_cnn(num_classes=10, in_channels=1).state_dict(), tmp_path / "weights.pt")
-    words = ["map", "model=digits_cnn", "input.channels=1", "input.size=8", "checkpoint=weights.pt", "--json"]
-    done = ran(CODE.format(words=words, heavy=HEAVY), tmp_path)
     assert done.returncode == 0, done.stderr

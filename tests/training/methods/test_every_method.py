@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from conftest import Cimlab, killed_in_epoch, one_line
+from conftest import SMALL, Cimlab, killed_in_epoch, one_line
 
 from cimlab.choices import choices
+from cimlab.cli.main import main
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 
@@ -14,20 +15,28 @@ def only_record(folder: Path) -> RunRecord:
     return RunRecord.read(file)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the same run is without a method."""
+    folder = tmp_path_factory.mktemp("plain")
+    with pytest.raises(SystemExit):
+        main(["train", *SMALL, "schedule.epochs=3", f"paths.output_dir={folder}"])
+    return only_record(folder).run
+
+
 @pytest.mark.parametrize("method", choices("method"))
 def test_a_run_is_named_after_it_is_its_own_and_goes_on_after_a_kill(
-    train: Cimlab, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    train: Cimlab, tmp_path: Path, method: str, plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (f"method=[{method}]", "schedule.epochs=3")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert train("schedule.epochs=3", f"paths.output_dir={tmp_path / 'plain'}").code == 0
     assert train(*words, f"paths.output_dir={whole}").code == 0
     with killed_in_epoch(monkeypatch, 1):
         assert train(*words, f"paths.output_dir={cut}").code != 0
     assert train(*words, f"paths.output_dir={cut}").code == 0
     first, resumed = only_record(whole), only_record(cut)
     assert first.methods == (method,)
-    assert first.run != only_record(tmp_path / "plain").run
+    assert first.run != plain
     assert (first.accuracy, first.weights) == (resumed.accuracy, resumed.weights)
 
 
