@@ -365,15 +365,16 @@ def _follow(
 
 
 def shown(planned: PlannedRun, parts: Parts) -> Shown:
-    """The run as it appears among others: tagged with what grids compare, and with every method that is on."""
+    """The run as it appears among others: tagged with what was chosen of each group, and with every method."""
     from cimlab.training.tracking import Shown
 
-    tags = [planned.choices[group] for group in ("model", "data", "granularity")] + list(parts.methods)
+    choices = {group: choice for group, choice in planned.choices.items() if group != "method"}
+    tags = [*choices.values(), *parts.methods]
     asked = planned.plain.get("experiment")
     return Shown(
         name=planned.name,
         group=parts.tracker.group,
-        tags=list(dict.fromkeys(tags)),
+        tags=[tag for tag in dict.fromkeys(tags) if tag not in ("default", "none")],
         notes=asked["question"] if asked else None,
         config={**planned.plain, "choices": planned.choices},
     )
