@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cimlab.records.record import RecordError, write_atomically
-from cimlab.records.replace import replacing
+from cimlab.records.record import write_atomically, write_bytes_atomically
 from cimlab.reporting.looks import look, place, series_looks
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -99,13 +98,7 @@ def save(spec: Spec, path: Path) -> Path:
     drawn = {**copy.deepcopy(spec), "config": PLOT}
     pdf = path.suffix == ".pdf"
     content = vl_convert.vegalite_to_pdf(drawn) if pdf else vl_convert.vegalite_to_png(drawn, scale=2)
-    try:
-        with replacing(path) as file:
-            file.write(content)
-    except OSError as problem:
-        raise RecordError(
-            f"can't write {path} ({problem.strerror or problem}); check paths.output_dir"
-        ) from problem
+    write_bytes_atomically(path, content)
     return path
 
 
