@@ -21,7 +21,7 @@ UV_TARGET := --python $(BIN)/python --quiet
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
 	@echo "make paper        the paper as PDF from paper/records; no TeX and no network needed"
-	@echo "make results      RESULTS.md and its figures from paper/records"
+	@echo "make results      RESULTS.md and its figures from paper/records, README's picture of an array"
 	@echo "make test         lint, then every test"
 	@echo "make lint         ruff and ty, changing nothing"
 	@echo "make format       let ruff rewrite the code"
@@ -42,6 +42,7 @@ paper: $(READY)
 
 results: $(READY)
 	@$(BIN)/cimlab report paper/records -o RESULTS.md --figures paper/figures
+	@$(BIN)/python paper/one_array.py
 
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -100,9 +100,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def experiment_script(name: str) -> ModuleType:
-    """A script under experiments/, which is no package, as a module."""
-    path = Path(__file__).resolve().parents[1] / "experiments" / name
+def experiment_script(name: str, folder: str = "experiments") -> ModuleType:
+    """A script under experiments/ or paper/, which are no packages, as a module."""
+    path = Path(__file__).resolve().parents[1] / folder / name
     spec = spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -9,11 +9,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from conftest import SMALL
 
 from cimlab.cli.stopping import heeding_signals
 from cimlab.network.checkpoint_file import load
 
-TRAIN = (sys.executable, "-m", "cimlab", "train", "recipe.epochs=500", "schedule.epochs=1", "tracker=none")
+TRAIN = (sys.executable, "-m", "cimlab", "train", "recipe.epochs=500", *SMALL[1:])
 
 
 def receive(number: signal.Signals) -> None:

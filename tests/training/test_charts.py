@@ -77,7 +77,9 @@ def test_a_resumed_run_is_readable_among_others_and_has_its_whole_curve_and_its_
     assert sent.run.display_name == record.name
     assert sent.run.run_group == "my_grid"
     assert sent.run.job_type == "train"
-    assert {"digits_cnn", "digits", "operation_unit", "l2", "isaac32", "ideal", "distillation"} <= {*sent.run.tags}
+    assert {"digits_cnn", "digits", "operation_unit", "l2", "isaac32", "ideal", "distillation"} <= {
+        *sent.run.tags
+    }
     assert not {"default", "none"} & {*sent.run.tags}
     assert sent.run.notes == "does it pay?"
     assert sent.config["choices"]["granularity"] == "operation_unit"
