@@ -60,6 +60,14 @@ def test_a_network_that_is_left_digital_whole_is_refused(network: nn.Module, ima
         Lab("analog.digital=['*']").prune(network, images)
 
 
+def test_a_cost_is_printed_in_a_few_lines(network: nn.Module, images: torch.Tensor) -> None:
+    lab = Lab("granularity=operation_unit", "prune.remaining=0.25")
+    cost = lab.cost(network, lab.prune(network, images), images)
+    assert f"energy_j x {cost.ratios()['energy_j']:.4g}" in repr(cost)
+    assert f"energy_j={cost.pruned.total_energy_j:.4g}" in repr(cost)
+    assert len(repr(cost)) < 400
+
+
 def test_pruned_weights_are_zero_and_stay_so(network: nn.Module, images: torch.Tensor) -> None:
     lab = Lab("granularity=operation_unit", "prune.remaining=0.25")
     masks = lab.prune(network, images)

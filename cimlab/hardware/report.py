@@ -69,6 +69,12 @@ class HardwareReport:
     array_balance: Float[np.ndarray, " layers"]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Three totals: the arrays behind them fill pages."""
+        totals = self.totals()
+        shown = ", ".join(f"{name}={totals[name]:.4g}" for name in ("energy_j", "images_per_s", "area_m2"))
+        return f"HardwareReport({shown}, {len(self.layers)} layers, {self.technology}, {self.adc_price})"
+
     @property
     def energy_components(self) -> tuple[str, ...]:
         """Columns of `energy_j`."""
@@ -228,6 +234,12 @@ class CostComparison:
 
     pruned: HardwareReport
     dense: HardwareReport
+
+    def __repr__(self) -> str:
+        """Energy and throughput over those of the unpruned network; `summary` has the rest."""
+        ratios = self.ratios()
+        shown = ", ".join(f"{n} x {ratios[n]:.4g}" for n in ("energy_j", "images_per_s") if n in ratios)
+        return f"CostComparison({shown} of the unpruned network's; pruned={self.pruned}, dense={self.dense})"
 
     def ratios(self) -> dict[str, float]:
         """Pruned over dense, for every total that the dense network has; a network of nothing has no throughput."""
