@@ -66,6 +66,7 @@ def test_a_cost_is_printed_in_a_few_lines(network: nn.Module, images: torch.Tens
     assert f"energy_j x {cost.ratios()['energy_j']:.4g}" in repr(cost)
     assert f"energy_j={cost.pruned.total_energy_j:.4g}" in repr(cost)
     assert len(repr(cost)) < 400
+    assert "array(" not in repr(lab.place(network, {}, images))
 
 
 def test_pruned_weights_are_zero_and_stay_so(network: nn.Module, images: torch.Tensor) -> None:

@@ -206,6 +206,12 @@ class NetworkPlacement:
     dense: dict[str, Placement]
     digital_weights: int = 0
 
+    def __repr__(self) -> str:
+        """The totals: the work of each array fills pages."""
+        return (
+            f"NetworkPlacement({len(self.layers)} layers, total={self.total}, dense_total={self.dense_total})"
+        )
+
     @property
     def weights(self) -> dict[str, int | float]:
         """Weights on arrays and digital ones, and what is left of them, as `weight_counts`."""
