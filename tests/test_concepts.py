@@ -24,9 +24,12 @@ def test_every_setting_of_the_array_is_explained(name: str) -> None:
     assert f"`{name}`" in section(2)
 
 
-@pytest.mark.parametrize("name", granularities())
-def test_every_granularity_is_explained(name: str) -> None:
-    assert re.search(rf"^\| [^|]*\b{name}\b", section(3), re.MULTILINE)
+def test_the_table_of_granularities_names_none_that_is_not_there() -> None:
+    """A new one says what it is in its own file; a row here is for those that everybody compares with."""
+    cells = re.findall(r"^\| ([\w, ]+) \|", section(3), re.MULTILINE)
+    named = {name for cell in cells[1:] for name in cell.split(", ")}
+    assert named <= set(granularities())
+    assert {"weight", "column_segment", "operation_unit", "filter"} <= named
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Counts) if not f.name.startswith("weights")])
