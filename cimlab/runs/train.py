@@ -214,10 +214,10 @@ def _watch(planned: PlannedRun, parts: Parts, tracker: Tracker, judge: Judge | N
     return Watch(tracker, mapping, judge)
 
 
-def _dense_phase(planned: PlannedRun, training: Training) -> Phase:
+def _dense_phase(planned: PlannedRun, parts: Parts, training: Training) -> Phase:
     from cimlab.training.phases import dense_phase
 
-    return dense_phase(training, planned.dense_dir, planned.dense_run)
+    return dense_phase(training, parts.methods, planned.dense_dir, planned.dense_run)
 
 
 def _retraining(planned: PlannedRun, parts: Parts, training: Training) -> Phase:
@@ -236,7 +236,7 @@ def _dense_weights(
     from cimlab.training.fit import snapshot
     from cimlab.training.phases import fit_dense
 
-    network, phase = subject.network, _dense_phase(planned, training)
+    network, phase = subject.network, _dense_phase(planned, parts, training)
     kept = planned.dense_dir / checkpoints.NETWORK_FILE
     if planned.config.checkpoint is not None:
         path = Path(planned.config.checkpoint)
@@ -358,7 +358,7 @@ def _follow(
     subject.network.load_state_dict(weights)
     watch, seat = _watch(planned, parts, Tracker(), None), Seat(rank, resume, ready)
     if phase == "dense":
-        fit_dense(subject, parts.methods, training, _dense_phase(planned, training), watch, seat)
+        fit_dense(subject, parts.methods, training, _dense_phase(planned, parts, training), watch, seat)
         return
     subject, _ = arranged(subject, parts, tell=False)
     _fit_pruned(subject, parts, training, _retraining(planned, parts, training), watch, seat)

@@ -28,6 +28,10 @@ Judge = Callable[[list[float]], str | None]
 """From the validation accuracies of the retraining so far, why it is not worth going on, or None."""
 
 
+Tell = Callable[[str, str], None]
+"""Shows where a fit is, and what the epoch came to."""
+
+
 class Hopeless(RuntimeError):
     """A run that its judge has stopped; the message is the judge's."""
 
@@ -53,7 +57,7 @@ class EpochReport(pl.Callback):
         first_epoch: epochs of earlier phases, so that the tracker's axis runs on.
         history: the JSON-lines file.
         tracker: where the row is shown.
-        lines: print a line an epoch.
+        tell: told where the fit is and what the epoch came to; None where nobody looks.
         judge: asked after each epoch whether to go on.
     """
 
@@ -63,7 +67,7 @@ class EpochReport(pl.Callback):
         first_epoch: int,
         history: Path,
         tracker: Tracker,
-        lines: bool,
+        tell: Tell | None,
         judge: Judge | None = None,
     ) -> None:
         self.judge = judge
@@ -71,7 +75,7 @@ class EpochReport(pl.Callback):
         self.first_epoch = first_epoch
         self.history = history
         self.tracker = tracker
-        self.lines = lines
+        self.tell = tell
         self._started = 0.0
         self._trained = 0.0
         self._loss = math.nan
@@ -114,18 +118,16 @@ class EpochReport(pl.Callback):
         stored = {"phase": self.phase, "epoch": trainer.current_epoch, "seconds": seconds, **row}
         append_row(self.history, stored)
         self.tracker.log(tracked(stored, self.first_epoch))
-        if self.lines:
-            print(self._line(trainer, row), flush=True)
+        if self.tell is not None:
+            where = f"{self.phase} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self.tell(where, self._words(row))
         if self.judge is not None and "accuracy/validation" in row:
             accuracies = [shown["accuracy/validation"] for shown in read_rows(self.history)]
             if (reason := self.judge(accuracies)) is not None:
                 raise Hopeless(reason)
 
-    def _line(self, trainer: pl.Trainer, row: dict[str, float]) -> str:
-        parts = [
-            f"{self.phase} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
-            f"loss {self._loss:.3f}",
-        ]
+    def _words(self, row: dict[str, float]) -> str:
+        parts = [f"loss {self._loss:.3f}"]
         if "accuracy/validation" in row:
             parts.append(f"validation {100 * row['accuracy/validation']:.2f} %")
         parts.append(f"{row['throughput/train_images_per_s']:,.0f} images/s")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cimlab.data.base import ImageDataModule
 from cimlab.network.stored import not_finite
 from cimlab.training import checkpoints
+from cimlab.training.bar import PhaseBar
 from cimlab.training.callbacks import EpochReport, Judge, SeedEpochs
 from cimlab.training.feed import Feed
 from cimlab.training.learning_rate import RateCurve, dense_curve
@@ -65,6 +66,7 @@ class Phase:
         curve: learning rate over the peak.
         folder: of checkpoints and history.
         run: content hash of all that shapes the fit's result; only its own checkpoints are gone on from.
+        methods: at work in it, by name.
     """
 
     name: PhaseName
@@ -73,6 +75,7 @@ class Phase:
     curve: RateCurve
     folder: Path
     run: str
+    methods: tuple[str, ...] = ()
 
     @property
     def fit(self) -> str:
@@ -132,11 +135,13 @@ def fit(
     """
     settings = training.trainer
     bars = _show_bars(settings)
+    bar = PhaseBar(phase.name, phase.methods) if bars else None
     lines = settings.progress == "lines" or (settings.progress == "auto" and not bars)
+    tell = bar.tell if bar else _print_line if lines else None
     keep = checkpoints.PacedCheckpoint(phase.checkpoints, settings.checkpoint_every_s)
-    report = EpochReport(phase.name, phase.first_epoch, phase.history, tracker, lines, judge)
-    watching = [SeedEpochs(training.seed, phase.name), *callbacks, report, keep]
-    trainer = _trainer(settings, phase.epochs, watching, bars, phase.folder, phase.fit, seat.rank)
+    report = EpochReport(phase.name, phase.first_epoch, phase.history, tracker, tell, judge)
+    watching = [SeedEpochs(training.seed, phase.name), *callbacks, report, keep, *([bar] if bar else [])]
+    trainer = _trainer(settings, phase.epochs, watching, phase.folder, phase.fit, seat.rank)
     smoothing = training.recipe.label_smoothing
     module = Classifier(network, training.optimizer_factory, phase.curve, smoothing, parts)
     seat.ready()
@@ -169,7 +174,7 @@ def accuracies(
     module = Classifier(network, training.optimizer_factory, dense_curve(training.recipe))
     if rounding is not None:
         module.quantisers = rounding
-    trainer = _trainer(training.trainer, 1, [], False, folder, None)
+    trainer = _trainer(training.trainer, 1, [], folder, None)
     feed = Feed(training.data)
     accuracy = {}
     for phase, weights in phases.items():
@@ -195,13 +200,10 @@ def _trainer(
     settings: TrainerSettings,
     epochs: int,
     callbacks: list[pl.Callback],
-    bars: bool,
     folder: Path,
     fit: str | None,
     rank: Rank = ALONE,
 ) -> pl.Trainer:
-    if bars:
-        callbacks = [*callbacks, pl.callbacks.RichProgressBar(refresh_rate=10)]
     return pl.Trainer(
         accelerator=settings.accelerator,
         precision=settings.precision,
@@ -209,7 +211,7 @@ def _trainer(
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=fit is not None,
-        enable_progress_bar=bars,
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         deterministic=settings.deterministic,
@@ -218,6 +220,10 @@ def _trainer(
         plugins=[*([] if fit is None else [checkpoints.AtomicCheckpoints(fit)]), *rank.plugins()],
         **rank.trainer_options(),
     )
+
+
+def _print_line(where: str, words: str) -> None:
+    print(f"{where}  {words}", flush=True)
 
 
 def _show_bars(settings: TrainerSettings) -> bool:

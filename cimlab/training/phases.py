@@ -51,10 +51,10 @@ class Retrained:
     roundings: list[Rounding]
 
 
-def dense_phase(training: Training, folder: Path, run: str) -> Phase:
+def dense_phase(training: Training, methods: Methods, folder: Path, run: str) -> Phase:
     """The dense phase, kept in the folder of its network."""
-    recipe = training.recipe
-    return Phase("dense", recipe.epochs, 0, dense_curve(recipe), folder, run)
+    recipe, at_work = training.recipe, named(methods, "dense")
+    return Phase("dense", recipe.epochs, 0, dense_curve(recipe), folder, run, at_work)
 
 
 def retrain_phase(
@@ -63,7 +63,14 @@ def retrain_phase(
     """The retraining, kept in the run's folder."""
     _, rounds = scheduling(methods, 1.0)
     curve = retrain_curve(training.recipe, schedule, rounds, start_of(methods))
-    return Phase("retrain", schedule.epochs, training.recipe.epochs, curve, folder, run)
+    return Phase(
+        "retrain", schedule.epochs, training.recipe.epochs, curve, folder, run, named(methods, "retrain")
+    )
+
+
+def named(methods: Methods, phase: str) -> tuple[str, ...]:
+    """The methods at work in a phase."""
+    return tuple(name for name, method in methods.items() if phase in method.phases)
 
 
 def start_of(methods: Methods) -> float:
