@@ -11,7 +11,7 @@ from rich.console import Console
 from cimlab.training.bar import PhaseBar
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("width", [80, 120, 200])
 @pytest.mark.parametrize("methods", [(), ("gradual", "reorder", "distillation")])
 def test_a_fit_is_one_line(width: int, methods: tuple[str, ...]) -> None:
     out = io.StringIO()
