@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 WATCHED = frozenset(
-    {"torch", "torchvision", "pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb"}
+    {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb"}
 )  # every other library may be imported anywhere
 
 
@@ -37,7 +37,7 @@ FLOORS = {
     "pruning": floor("network crossbar pruning", "torch"),
     "hardware": floor("network crossbar records hardware", "torch"),
     "analog": floor("network crossbar analog", "torch"),
-    "models": floor("models", "torch torchvision"),
+    "models": floor("models", "torch torchvision timm"),
     "data": floor("data", "torch torchvision"),
     "records": floor("records"),
     "reporting": floor("records pruning reporting"),  # pruning: how a granularity looks stands in its file

@@ -4,8 +4,6 @@ The attention of vit_* and swin_* multiplies by its projections' raw weights, so
 linear layers never fires. regnet_* cannot be built on the meta device.
 """
 
-import difflib
-import pickle
 from pathlib import Path
 
 import torch
@@ -13,9 +11,13 @@ import torchvision
 from torch import nn
 
 from cimlab.models.blocks import require_positive_integers
-
-PRETRAINED_CHANNELS = 3
-PRETRAINED_CLASSES = 1000
+from cimlab.models.library import (
+    PRETRAINED_CHANNELS,
+    PRETRAINED_CLASSES,
+    downloaded,
+    require_listed,
+    require_published,
+)
 
 
 def torchvision_model(
@@ -45,31 +47,18 @@ def torchvision_model(
 
 def _published(name: str, weights: str, options: dict[str, bool]) -> nn.Module:
     """The model with its published weights, downloaded once into torch's own folder."""
-    try:
-        return torchvision.models.get_model(name, weights=weights, **options)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as problem:
-        folder = Path(torch.hub.get_dir(), "checkpoints")
-        raise ValueError(
-            f"weights={weights!r} of {name} can't be had ({problem}); with a network, move what is damaged "
-            f"out of {folder} and try again, or use weights=null"
-        ) from problem
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    return downloaded(
+        lambda: torchvision.models.get_model(name, weights=weights, **options), name, weights, folder
+    )
 
 
 def _require_known(name: str, in_channels: int, weights: str | None) -> None:
     names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        closest = ", ".join(difflib.get_close_matches(str(name), names, n=3, cutoff=0.0))
-        raise ValueError(
-            f"name={name!r} is no torchvision classification model; closest are {closest}; list all with "
-            "torchvision.models.list_models(module=torchvision.models)"
-        )
+    require_listed(name, names, "torchvision", "torchvision.models.list_models(module=torchvision.models)")
     if weights is None:
         return
-    published = list(torchvision.models.get_model_weights(name).__members__)
-    if weights not in published:
-        raise ValueError(
-            f"weights={weights!r} is not allowed for {name}; use null or one of {', '.join(published)}"
-        )
+    require_published(name, weights, list(torchvision.models.get_model_weights(name).__members__))
     if in_channels != PRETRAINED_CHANNELS:
         raise ValueError(
             f"in_channels={in_channels} is not allowed with weights={weights!r}; use weights=null"

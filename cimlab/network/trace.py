@@ -94,7 +94,7 @@ def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
     try:
         copied = shadow(network)
         return _pass(copied, samples(real, 1)), _pass(copied, samples(real, 2))
-    except (RuntimeError, ValueError) as problem:
+    except (RuntimeError, ValueError, AssertionError) as problem:
         shapes = ", ".join(" x ".join(map(str, part.shape[1:])) for part in tensors(batch))
         kind = "images" if isinstance(batch, Tensor) and batch.is_floating_point() else "inputs"
         reason = " ".join(str(problem).split())

@@ -9,7 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "scikit-learn", "torch", "torchvision", "wandb")
+PACKAGES = (
+    "hydra-core", "numpy", "pytorch-lightning", "scikit-learn", "timm", "torch", "torchvision", "wandb",
+)  # fmt: skip
 
 
 def code_version() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every network has the published number of parameters and the right output shape, and refuses bad values."""
 
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -8,8 +9,10 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+import timm
 import torch
 import torchvision
+from conftest import Cimlab, one_line
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
@@ -18,6 +21,7 @@ from cimlab.models.compact_transformer import Attention, CompactTransformer
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import BasicBlock, CifarResNet
+from cimlab.models.timm import timm_model
 from cimlab.models.torchvision import torchvision_model
 from cimlab.models.vgg import vgg8, vgg16
 from cimlab.models.wide_resnet import WideBlock, WideResNet
@@ -103,6 +107,7 @@ BIG_MODELS = [
         None,
         2_542_856 - 990 * (1024 + 1),
     ),
+    ("timm", partial(timm_model, "mobilenetv3_small_100"), 224, None, 2_542_856 - 990 * (1024 + 1)),
 ]
 
 
@@ -272,6 +277,15 @@ def test_every_family_has_a_config() -> None:
             {"name": "alexnet", "weights": "BEST"},
             "weights='BEST' is not allowed for alexnet",
         ),
+        (
+            timm_model,
+            {"name": "resnet18x"},
+            "no timm classification model; closest are resnet18, .*list_models",
+        ),
+        (timm_model, {"name": "resnet18.tv_in1k"}, "use name=resnet18 weights=tv_in1k, or weights=null"),
+        (timm_model, {"name": "resnet18", "weights": "BEST"}, "use null or one of DEFAULT, a1_in1k"),
+        (timm_model, {"name": "lcnet_035", "weights": "DEFAULT"}, "use null; it has none"),
+        (timm_model, {"name": "resnet18", "image_size": 32}, "image_size=32 is not allowed for resnet18"),
     ],
 )
 def test_bad_options_are_refused_in_one_clear_line(
@@ -293,6 +307,7 @@ def test_bad_options_are_refused_in_one_clear_line(
         vgg16,
         digits_cnn,
         partial(torchvision_model, "alexnet"),
+        partial(timm_model, "resnet18"),
     ],
 )
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True])
@@ -355,3 +370,36 @@ def test_pretrained_weights_without_network_or_damaged_say_what_to_do(
 def test_pretrained_model_refuses_other_channels() -> None:
     with pytest.raises(ValueError, match="in_channels=1 is not allowed with weights='DEFAULT'"):
         torchvision_model("alexnet", num_classes=10, in_channels=1, weights="DEFAULT")
+
+
+def test_a_timm_model_takes_other_channels_classes_and_image_sizes() -> None:
+    with torch.device("meta"):
+        model = timm_model("vit_tiny_patch16_224", num_classes=7, in_channels=1, image_size=32)
+        assert model(torch.empty(2, 1, 32, 32)).shape == (2, 7)
+
+
+def test_published_weights_of_timm_are_asked_for_by_their_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def create(name: str, **options: object) -> None:
+        asked.append((name, options))
+        raise OSError("no\nroute")
+
+    monkeypatch.setattr(timm, "create_model", create)
+    for weights, name in (("DEFAULT", "resnet18"), ("tv_in1k", "resnet18.tv_in1k")):
+        with pytest.raises(ValueError, match=rf"weights='{weights}' of resnet18 can't be had \(no route\)"):
+            timm_model("resnet18", num_classes=7, in_channels=1, weights=weights)
+        assert asked.pop() == (name, {"pretrained": True, "num_classes": 7, "in_chans": 1})
+
+
+def test_without_timm_one_line_names_the_extra(cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    answer = cimlab("map", "model=timm", "model.name=resnet18")
+    assert answer.code == 2
+    assert "timm, which is not installed; pip install 'cimlab[timm]'" in one_line(answer.err)
+
+
+def test_images_that_a_timm_model_is_not_built_for_are_one_line(cimlab: Cimlab) -> None:
+    answer = cimlab("map", "model=timm", "model.name=vit_tiny_patch16_224")
+    assert answer.code == 2
+    assert "images of 3 x 32 x 32 (Input height (32) doesn't match model (224)" in one_line(answer.err)
