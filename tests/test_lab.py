@@ -1,8 +1,7 @@
-"""A `Lab`: what the README shows runs, means what the commands mean, and refuses what it would not heed."""
+"""A `Lab` means what the commands mean, and refuses what it would not heed."""
 
 import copy
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from cimlab.errors import CimlabError
 from cimlab.lab import Lab
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.pruning.allocation import PruningError
-
-README = Path(__file__).parents[1] / "README.md"
 
 
 def test_a_lab_works_within_a_hydra_program_and_leaves_it_as_it_was() -> None:
@@ -43,16 +40,6 @@ def network() -> nn.Module:
 @pytest.fixture
 def images() -> torch.Tensor:
     return torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-def test_the_example_of_the_readme_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict = {}
-    exec(example, names)
-    counts = names["counts"]
-    assert 0 < counts.total.steps < counts.dense_total.steps
-    assert names["scores"].shape == (8, 10)
-    assert torch.isfinite(names["scores"]).all()
 
 
 def test_a_network_that_is_left_digital_whole_is_refused(network: nn.Module, images: torch.Tensor) -> None:

@@ -179,7 +179,7 @@ def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecor
 
 
 def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
-    """`cimlab simulate` of a run's network on the run's arrays, into the run's folder.
+    """`cimlab simulate` of a run's network on the run's arrays, into the run's folder, and a line on what came of it.
 
     Raises:
         ConfigError and the failures of `cimlab.analog`, each one line.
@@ -194,7 +194,10 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
         "rerun": config.rerun,
         "extensions": config.extensions,
     }
-    plan_simulation(check_plain(asked, SimulateConfig), asked, planned.choices, checkpoint.parent).perform()
+    at_end = plan_simulation(check_plain(asked, SimulateConfig), asked, planned.choices, checkpoint.parent)
+    record = at_end.perform()
+    on_arrays, floating = (f"{100 * record.accuracy[key]:.2f} %" for key in ("mean", "float"))
+    print(f"on the analog arrays: {on_arrays} of {record.images:,} test images, in floating point {floating}")
 
 
 def finished_simulation(path: Path, run: str) -> SimulationRecord | None:

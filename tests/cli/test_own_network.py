@@ -1,11 +1,14 @@
 """A network in a file of one's own: from one file to a priced, simulated run, and every way to name it wrongly."""
 
 import json
+import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, one_line
+from conftest import ROOT, Cimlab, one_line
 from PIL import Image
 
 from cimlab.config.sources import source_hashes
@@ -57,6 +60,48 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_folder(tmp_path: Path, name: str) -> Path:
     (found,) = [path.parent for path in tmp_path.rglob("record.json") if path.parent.name.startswith(name)]
     return found
+
+
+@pytest.fixture
+def readme(folder: Path) -> tuple[str, list[list[str]]]:
+    """The program of the README's own network, and its commands' words; its file stands in the folder."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Your own network in five lines\n")[2].partition("\n## ")[0]
+    file, program = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (folder / "mynet.py").write_text(file)
+    commands = re.findall(r"^    cimlab (.*)$", section, re.MULTILINE)
+    return program, [shlex.split(command, comments=True) for command in commands]
+
+
+def test_the_readmes_own_network_is_priced_and_simulated_by_its_commands(
+    readme: tuple[str, list[list[str]]], folder: Path, cimlab: Cimlab
+) -> None:
+    """As the README has them, word by word: a newcomer's first minute."""
+    price, train = readme[1]
+    assert "leakage" in cimlab(*price).out
+    answer = cimlab(*train)
+    assert answer.code == 0, answer.err
+    place = run_folder(folder, "mynet-digits-operation_unit-0.25-s0-")
+    record = json.loads((place / "record.json").read_text())
+    assert record["accuracy"]["retrained"]["test"] > 0.9
+    assert 0 < record["hardware"]["cost"]["ratio"]["energy_j"] < 1
+    simulated = json.loads((place / "simulation.json").read_text())["accuracy"]["mean"]
+    assert simulated > 0.9
+    assert f"on the analog arrays: {100 * simulated:.2f} % of 360 test images" in answer.out
+
+
+def test_the_readmes_own_network_is_priced_and_simulated_in_a_program(
+    readme: tuple[str, list[list[str]]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)
+    names: dict = {}
+    exec(readme[0], names)
+    assert 0 < names["cost"].ratios()["energy_j"] < 1
+    assert names["scores"].shape == (8, 10)
+    assert torch.isfinite(names["scores"]).all()
+    kept = sum(int(mask.sum()) for mask in names["masks"].values())
+    assert kept / sum(mask.numel() for mask in names["masks"].values()) == pytest.approx(0.25, abs=0.01)
 
 
 def test_a_network_from_one_file_is_trained_priced_and_simulated(
