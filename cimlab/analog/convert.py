@@ -13,8 +13,7 @@ from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.devices.base import Device
 from cimlab.analog.digital import whole_float32
 from cimlab.analog.errors import AnalogError
-from cimlab.analog.fold import output_factors
-from cimlab.analog.integers import mapped_layers, network_integers
+from cimlab.analog.integers import network_integers
 from cimlab.analog.layers import AnalogConvolution, AnalogLayer, AnalogLinear
 from cimlab.analog.layers import Mapping as LayerMapping
 from cimlab.analog.layout import laid_out
@@ -28,16 +27,6 @@ from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.layered import LayeredNetwork
 from cimlab.network.masks import Masks
-
-
-def require_convertible(network: nn.Module, geometry: CrossbarGeometry, settings: AnalogSettings) -> None:
-    """Refuse before any training what could not be converted after it.
-
-    Raises:
-        AnalogError: a layer, the forward pass or the encoding of weights can't be mapped.
-    """
-    mapped_layers(network, settings)
-    output_factors(network)
 
 
 @whole_float32()
@@ -61,7 +50,7 @@ def convert(
         settings: how to quantise.
         adc: ADC range; its range is calibrated here where it needs to be.
         calibration: batches of training images, or of whatever the network is given; without any, Conv2d and Linear
-            layers are all that is looked for.
+            layers are all that is looked for, and norms stay digital.
         permutation: order of rows and columns on the arrays, as a checkpoint stores it.
         learned: steps that the network was trained with; taken unless the settings say to calibrate all.
 

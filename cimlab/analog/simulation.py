@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from scipy.stats import t as student
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 from cimlab.analog.convert import analog_layers
 from cimlab.analog.digital import whole_float32
@@ -119,7 +120,8 @@ def layer_fidelity(
     def compare(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
             assert isinstance(module, AnalogLayer)
-            alone = module.original(inputs[0])
+            with _disable_current_modes():  # no part of what the forward pass computes, which may be watched
+                alone = module.original(inputs[0])
             found[name] = LayerFidelity(snr_db(wanted[name], output), snr_db(alone, output))
 
         return hook

@@ -20,7 +20,7 @@ from cimlab.network.off_arrays import DigitalProduct, OffArrays
 from cimlab.network.operand import Block, Convolution, Reading
 from cimlab.network.operations import Call
 from cimlab.network.pieces import Piece, Stored, Use, pieces, sites
-from cimlab.network.trace import calls, opened
+from cimlab.network.trace import opened, traced
 
 CHOSEN = "left digital by analog.digital"
 
@@ -83,12 +83,14 @@ class NetworkAccount:
         off_arrays: the digital ones, products of two activations and whatever else is beside the arrays, in plain
             numbers.
         reads: block of a product -> names of the weights that its outputs are made of, in order.
+        norms: module that multiplies -> the batch norm that alone reads what it computes.
     """
 
     on_arrays: tuple[WeightProduct, ...]
     digital: tuple[WeightProduct, ...]
     off_arrays: OffArrays
     reads: Mapping[Block, tuple[str, ...]] = field(default_factory=dict)
+    norms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
@@ -117,7 +119,7 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
     """
     network = opened(network)
     patterns = [str(pattern) for pattern in digital]
-    first, second = calls(network, batch)
+    first, second, norms = traced(network, batch)
     opaque = [product for product in second if product.kind == "opaque"]
     _refuse_opaque(opaque, patterns)
     per_image, once = _per_image(first, second)
@@ -136,7 +138,7 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
         once,
         *sample_of(batch),
     )
-    return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found))
+    return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found), norms)
 
 
 def _digital(

@@ -8,6 +8,7 @@ led through. Layers that are plain already stay where they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class LayeredNetwork(nn.Module):
         self.made = nn.ModuleDict({_key(name): layer for name, layer in made.items()})
         self.names = tuple(weight.name for weight in account.on_arrays)
         self.plain = tuple(name for name in self.names if name not in made)
+        self.norms = {layer: norm for layer, norm in account.norms.items() if layer in self.plain}
         self._reads = account.reads
         self._led = {block for block, names in account.reads.items() if any(name in made for name in names)}
 
@@ -67,7 +69,13 @@ class LayeredNetwork(nn.Module):
         if not self._led:
             return self.network(*inputs, **named)
         operations = Operations(self.network, self._see, with_modules=False)
-        with operations.within([*tensors(inputs), *tensors(named)]):
+        with operations.within([*tensors(inputs), *tensors(named)]), ExitStack() as stack:
+            for (
+                name
+            ) in self.plain:  # what computes in their place may do so beyond torch, where nothing is followed
+                layer = self.network.get_submodule(name)
+                follow = layer.register_forward_hook(lambda _, __, y: operations.provenance.mark_inputs([y]))
+                stack.callback(follow.remove)
             return self.network(*inputs, **named)
 
     def _see(self, product: Call, factors: Factors | None) -> Tensor | None:

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cimlab.network.operand import Block, Convolution, kernel_block, matrix_block
 from cimlab.network.provenance import Origin, Provenance
+from cimlab.network.readers import Readers
 
 aten = torch.ops.aten
 
@@ -89,7 +90,7 @@ class Operations(TorchDispatchMode):
     Args:
         network: its parameters are the weights; its modules are told of while `within` lasts.
         see: told every product and its factors; may answer with the product's result, for it to be taken.
-        with_modules: whether calls name the module that they are from.
+        with_modules: whether calls name the module that they are from, and what reads them is found out.
     """
 
     supports_higher_order_operators = True
@@ -107,6 +108,7 @@ class Operations(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self._with_modules = with_modules
+        self.readers = Readers()
         self.network = network
         self.see = see
         self.provenance = Provenance(dict(network.named_parameters()))
@@ -149,6 +151,8 @@ class Operations(TorchDispatchMode):
         if self._on_meta:
             args, kwargs = self._moved(args), self._moved(kwargs)
         packet = getattr(func, "_overloadpacket", None)
+        if self._with_modules:
+            self.readers.read(self._modules[-1], packet, args, tensors_in((args, kwargs)))
         if packet in MATRIX_PRODUCTS:
             return self._matrix_product(packet, func, args, kwargs)
         if packet in CONVOLUTIONS:
@@ -158,10 +162,10 @@ class Operations(TorchDispatchMode):
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        used = [*_tensors((args, kwargs))]
+        used = [*tensors_in((args, kwargs))]
         result = func(*args, **kwargs)
         self._look_inside(func, used)
-        self.provenance.follow(used, _tensors(result))
+        self.provenance.follow(used, tensors_in(result))
         return result
 
     def _look_inside(self, func: Any, used: list[Tensor]) -> None:
@@ -255,7 +259,9 @@ class Operations(TorchDispatchMode):
         result = self.see(call, factors)
         if result is None:
             result = compute()
-        self.provenance.follow(_tensors(args), [result])
+        if self._with_modules and call.kind == "weight":
+            self.readers.gave(call.module, result)
+        self.provenance.follow(tensors_in(args), [result])
         return result
 
     def _moved(self, values: Any) -> Any:
@@ -292,13 +298,13 @@ def _distinct(operand: Tensor) -> int:
     return operand[0].numel() if repeated else operand.numel()
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
+def tensors_in(values: Any) -> Iterator[Tensor]:
     """All tensors in nested tuples, lists and dictionaries."""
     if isinstance(values, Tensor):
         yield values
     elif isinstance(values, tuple | list):
         for value in values:
-            yield from _tensors(value)
+            yield from tensors_in(value)
     elif isinstance(values, dict):
         for value in values.values():
-            yield from _tensors(value)
+            yield from tensors_in(value)

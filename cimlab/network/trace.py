@@ -10,6 +10,7 @@ import copy
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from cimlab.network.batch import Batch, call, mapped, on, samples, size, tensors
 from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.errors import NetworkShapeError
-from cimlab.network.operations import Call, Operations
+from cimlab.network.operations import Call, Operations, tensors_in
 
 SMALL_SAMPLE, SMALL_NETWORK = 3 * 64 * 64, 10**8
 """Values of a sample and parameters up to which a pass is computed: a second at most, where the compiler takes four."""
@@ -67,8 +68,16 @@ def _emptied(value: Tensor) -> Tensor:
     return nn.Parameter(empty, requires_grad=False) if isinstance(value, nn.Parameter) else empty
 
 
-def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
-    """Every product for one sample, and for two.
+class Trace(NamedTuple):
+    """Every product for one sample, and for two; and the batch norm that alone reads what a module computes."""
+
+    first: list[Call]
+    second: list[Call]
+    norms: dict[str, str]
+
+
+def traced(network: nn.Module, batch: Batch) -> Trace:
+    """What a network computes of one sample, and of two.
 
     Args:
         network: left as it is.
@@ -84,16 +93,14 @@ def calls(network: nn.Module, batch: Batch) -> tuple[list[Call], list[Call]]:
         try:
             with torch.device("meta"):
                 copied = shadow(network, "meta")
-                return _pass(copied, on(samples(batch, 1), "meta")), _pass(
-                    copied, on(samples(batch, 2), "meta")
-                )
+                return _passes(copied, on(samples(batch, 1), "meta"), on(samples(batch, 2), "meta"))
         except Exception:  # values are read, or are needed: whatever is wrong besides shows again below
             pass
     where = next((p.device for p in network.parameters()), torch.device("cpu"))
     real = on(with_values(batch), where)
     try:
         copied = shadow(network)
-        return _pass(copied, samples(real, 1)), _pass(copied, samples(real, 2))
+        return _passes(copied, samples(real, 1), samples(real, 2))
     except (RuntimeError, ValueError, AssertionError) as problem:
         shapes = ", ".join(" x ".join(map(str, part.shape[1:])) for part in tensors(batch))
         kind = "images" if isinstance(batch, Tensor) and batch.is_floating_point() else "inputs"
@@ -116,12 +123,18 @@ def with_values(batch: Batch) -> Batch:
     return mapped(batch, lambda part: torch.rand(part.shape, dtype=part.dtype) if part.is_meta else part)
 
 
-def _pass(network: nn.Module, batch: Batch) -> list[Call]:
+def _passes(network: nn.Module, one: Batch, two: Batch) -> Trace:
+    first, norms = _pass(network, one)
+    return Trace(first, _pass(network, two)[0], norms)
+
+
+def _pass(network: nn.Module, batch: Batch) -> tuple[list[Call], dict[str, str]]:
     seen: list[Call] = []
     operations = Operations(network, lambda product, _: seen.append(product))
     with quiet(network), operations.within(tensors(batch)):
-        call(network, batch)
-    return seen
+        outputs = call(network, batch)
+    operations.readers.read("", None, (), tensors_in(outputs))  # by whoever called
+    return seen, operations.readers.norms()
 
 
 @contextmanager

@@ -60,7 +60,6 @@ def assemble(planned: PlannedRun) -> Parts:
     import torch
     from torch import nn
 
-    from cimlab.analog.convert import require_convertible
     from cimlab.config.components import Component
     from cimlab.config.hardware import make_cost_model, refuse_unpriceable
     from cimlab.hardware.attribution import step_energy
@@ -89,8 +88,6 @@ def assemble(planned: PlannedRun) -> Parts:
 
     def build_network() -> Any:
         network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
-        if config.simulate.at_end:
-            require_convertible(network, config.geometry, config.analog)
         return network.to(memory_format=torch.channels_last) if config.trainer.channels_last else network
 
     return Parts(

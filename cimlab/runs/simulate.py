@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cimlab.analog.adcs.base import AdcRange
     from cimlab.analog.devices.base import Device
     from cimlab.data.base import ImageDataModule
+    from cimlab.network.account import NetworkAccount
     from cimlab.network.masks import Masks
     from cimlab.network.stored import Stored
 
@@ -252,8 +253,7 @@ def _simulate(
     assert config.checkpoint is not None
     stored = read(Path(config.checkpoint))
     stored.fill(network)
-    masks, origin = _masks(stored, network, config), stored.origin()
-    content = stored.content
+    origin, content = stored.origin(), stored.content
     network.eval()
     if config.analog.backend == "tensor_core":
         network.to(_cuda())
@@ -262,6 +262,8 @@ def _simulate(
     started = time.perf_counter()
     where = device_of(network)
     calibration = [images.to(where) for images, _ in islice(data.train_loader(), config.calibration_batches)]
+    account = account_of(network, calibration[0], config.analog.digital)
+    masks = _masks(stored, network, account)
     permutation = content.get("permutation")
     learned = TrainedSteps.of_checkpoint(content["steps"]) if "steps" in content else None
     try:
@@ -328,18 +330,16 @@ def _simulate(
         weights=weight_counts(
             sum(s.weights.numel() for s in kept),
             sum(int(s.kept.sum()) for s in kept),
-            account_of(network, calibration[0], config.analog.digital).off_arrays.weights,
+            account.off_arrays.weights,
         ),
         layers=layers,
         origin=origin,
     )
 
 
-def _masks(stored: Stored, network: nn.Module, config: SimulateConfig) -> Masks:
+def _masks(stored: Stored, network: nn.Module, account: NetworkAccount) -> Masks:
     """What is kept of the weights, as `cimlab map` reads it, with a line on what that rests on."""
-    from cimlab.analog.convert import mapped_layers
-
-    masks, basis = stored.masks(network, mapped_layers(network, config.analog))
+    masks, basis = stored.masks(network, [weight.name for weight in account.on_arrays])
     for note in stored.notes:
         print(f"cimlab: {note}", file=sys.stderr)
     print(f"weights: {stored.path}, {basis}", flush=True)

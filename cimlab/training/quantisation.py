@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from cimlab.analog.array_errors import ArrayErrors, read_back_table, reads_exactly
-from cimlab.analog.convert import mapped_layers, require_convertible
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fake_quantise import LayerQuantiser, require_trainable
+from cimlab.analog.integers import mapped_layers
 from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
@@ -74,7 +74,6 @@ class QuantisedTraining(Part):
 
     def __init__(self, subject: Subject, quantiser: type[LayerQuantiser], hardware_aware: bool) -> None:
         arrays, self.geometry = subject.arrays, subject.rule.geometry
-        require_convertible(subject.network, self.geometry, arrays.analog)
         self.layers = mapped_layers(subject.network, arrays.analog)
         self.masks = subject.masks
         self._kept: Masks = {}

@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from cimlab.analog.adcs.full_scale import FullScaleAdc
 from cimlab.analog.adcs.ideal import IdealAdc
@@ -18,6 +19,7 @@ from cimlab.analog.devices.base import Device
 from cimlab.analog.devices.programming_variation import ProgrammingVariation
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fold import fold_batch_norms
+from cimlab.analog.layout import laid_out
 from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.cells import CellError
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -27,7 +29,10 @@ from cimlab.crossbar.placement import place_network
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.models.resnet_cifar import CifarResNet
+from cimlab.models.vgg import vgg8
+from cimlab.network.layered import LayeredNetwork
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -35,25 +40,78 @@ def settled(network: nn.Module, seed: int = 0) -> nn.Module:
     """The network with norms that have seen something."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, NORMS):
             assert module.running_mean is not None
             assert module.running_var is not None
             module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
             module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
-            nn.init.normal_(module.bias, 0, 0.1, generator=generator)
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+                nn.init.normal_(module.bias, 0, 0.1, generator=generator)
     return network.eval()
 
 
+def folded_for(network: nn.Module, images: torch.Tensor) -> nn.Module:
+    """The network, its norms folded, and checked to compute what it did."""
+    floating, _ = laid_out(network, {}, images, AnalogSettings())
+    folded = fold_batch_norms(floating)
+    torch.testing.assert_close(folded(images), network(images), rtol=1e-4, atol=1e-4)
+    assert isinstance(folded, LayeredNetwork)
+    return folded.network
+
+
+class Checked(nn.Module):
+    """A block whose forward pass asks for the shape of its images, and does as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] < 3 or float(x.abs().max()) > 1e6:
+            raise ValueError("too small")
+        return self.norm(self.conv(x)).relu()
+
+
 @pytest.mark.parametrize(
-    "network", [CifarResNet(depth=8, num_classes=4, in_channels=3), digits_cnn(num_classes=4, in_channels=3)]
+    "network",
+    [
+        CifarResNet(depth=8, num_classes=4, in_channels=3),
+        digits_cnn(num_classes=4, in_channels=3),
+        vgg8(num_classes=4, in_channels=3, width=0.1),  # whose head asks for the size of its image
+        nn.Sequential(Checked(), nn.Flatten(), nn.LazyLinear(3), nn.BatchNorm1d(3)),
+        nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 9, bias=False), nn.BatchNorm1d(4, affine=False)),
+        nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4)),
+    ],
 )
 def test_folding_keeps_the_outputs_and_leaves_no_norm(network: nn.Module) -> None:
+    images = torch.randn(3, 3, 32, 32)
+    network.eval()(images)
+    folded = folded_for(settled(network), images)
+    assert not any(isinstance(m, NORMS) for m in folded.modules())
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """As libraries have it, the activation within."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).relu()
+
+
+def test_a_norm_that_does_more_keeps_doing_that() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), NormAndActivation(4))
     settled(network)
-    images = torch.randn(3, 3, 12, 12)
-    folded = fold_batch_norms(network)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
-    torch.testing.assert_close(folded(images), network(images), rtol=1e-4, atol=1e-4)
+    images = torch.randn(2, 3, 6, 6)
+    folded = folded_for(network, images)
+    assert isinstance(folded, nn.Sequential)
+    layer, norm = network
+    assert isinstance(norm, NormAndActivation)
+    assert norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    wanted = layer.get_parameter("weight") * scale.view(-1, 1, 1, 1)
+    torch.testing.assert_close(folded.get_parameter("0.weight"), wanted)
+    before = folded[0](images)
+    torch.testing.assert_close(folded[1](before), before.relu())
 
 
 class PreActivation(nn.Module):
@@ -68,12 +126,41 @@ class PreActivation(nn.Module):
         return y + self.norm(y)
 
 
-def test_a_norm_that_shares_its_layer_stays_digital() -> None:
-    network = settled(PreActivation())
-    folded = fold_batch_norms(network)
+class Twice(Checked):
+    """The norm belongs to two layers, or two calls of one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x)) + self.norm(self.conv(x.flip(-1)))
+
+
+class Shown(Checked):
+    """Whoever calls the network reads the convolution too."""
+
+    def forward(self, x: torch.Tensor):
+        y = self.conv(x)
+        return y, self.norm(y)
+
+
+class Viewed(Checked):
+    """The norm's channels are not the layer's: here they are its pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x).transpose(1, 2))
+
+
+class OfItself(Checked):
+    """A norm by what it is given alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.batch_norm(self.conv(x), None, None, training=True)
+
+
+@pytest.mark.parametrize("kind", [PreActivation, Twice, Shown, Viewed, OfItself])
+def test_a_norm_that_shares_its_layer_stays_digital(kind: type[nn.Module]) -> None:
+    network, images = settled(kind()), torch.randn(2, 3, 6, 6)
+    folded = folded_for(network, images)
     assert isinstance(folded.get_submodule("norm"), nn.BatchNorm2d)
-    images = torch.randn(2, 3, 6, 6)
-    torch.testing.assert_close(folded(images), network(images))
+    assert torch.equal(folded.get_parameter("conv.weight"), network.get_parameter("conv.weight"))
 
 
 @st.composite

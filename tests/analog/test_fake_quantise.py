@@ -205,7 +205,7 @@ def test_the_converted_network_computes_what_was_trained(
     with training.attached(), torch.no_grad():
         trained = network(batches[0])
     learned = TrainedSteps.of_checkpoint(training.steps().to_checkpoint())
-    converted = convert(network, {}, geometry, AnalogSettings(), IdealAdc(), [], learned=learned)
+    converted = convert(network, {}, geometry, AnalogSettings(), IdealAdc(), batches, learned=learned)
     outputs = converted(batches[0])
     # an activation on the border of two levels may fall either way with the order of a sum
     assert float((outputs - trained).norm() / trained.norm()) < 0.01

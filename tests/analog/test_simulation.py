@@ -10,6 +10,7 @@ from torch import nn
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.convert import convert
 from cimlab.analog.fold import fold_batch_norms
+from cimlab.analog.layout import laid_out
 from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.simulation import PART, Spread, accuracy, layer_fidelity, snr_db
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -55,7 +56,8 @@ def test_more_bits_bring_every_layer_closer_to_floating_point() -> None:
     for bits in (3, 5, 8):
         geometry = CrossbarGeometry(weight_bits=bits, input_bits=bits, cell_bits=2)
         arrays = convert(network, {}, geometry, AnalogSettings(), IdealAdc(), [images])
-        found.append(layer_fidelity(arrays, fold_batch_norms(network), images))
+        floating, _ = laid_out(network, {}, images, AnalogSettings())
+        found.append(layer_fidelity(arrays, fold_batch_norms(floating), images))
     assert [set(layers) for layers in found] == [{"0", "4"}] * 3
     for fewer, more in pairwise(found):
         assert all(more[layer].own > fewer[layer].own + 6 for layer in fewer)  # 6 dB is one bit

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -43,6 +44,23 @@ from torch import nn
 
 def conv(inputs, outputs):
     return nn.Conv2d(inputs, outputs, 3, padding=1)
+"""
+SERIES = """
+import torch
+from torch import nn
+
+class Series(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(1, 16, 8, stride=4), nn.BatchNorm1d(16)
+        self.middle = nn.Parameter(torch.randn(240, 32) / 16)
+        self.head = nn.Linear(32, classes)
+
+    def forward(self, x):
+        return self.head((self.norm(self.conv(x.flatten(2))).relu().flatten(1) @ self.middle).relu())
+
+def build(num_classes):
+    return Series(num_classes)
 """
 
 
@@ -132,6 +150,24 @@ def test_a_network_from_one_file_is_trained_priced_and_simulated(
     ((simulation),) = (tmp_path / "simulated").rglob("simulation.json")
     assert simulation.parent.name.startswith("simulate-mynet-digits-")
     assert json.loads(simulation.read_text())["config"]["model"]["width"] == 6
+
+
+def test_layers_of_every_kind_are_put_on_arrays_after_training(
+    folder: Path, tmp_path: Path, train: Cimlab
+) -> None:
+    """A convolution over a sequence, a matrix product by hand, and attention in a network of ours."""
+    (folder / "series.py").write_text(SERIES)
+    for words in (("model=own", "model.file=series.py"), ("model=cct2_3x2", "model.image_size=8")):
+        answer = train(*words, "simulate.at_end=true", "simulate.images=60", "recipe.epochs=2")
+        assert answer.code == 0, answer.err
+        (place,) = (path.parent for path in tmp_path.rglob("simulation.json"))
+        simulated, record = (
+            json.loads((place / name).read_text()) for name in ("simulation.json", "record.json")
+        )
+        assert simulated["layers"].keys() == record["hardware"]["layers"].keys()
+        assert simulated["accuracy"]["mean"] == pytest.approx(simulated["accuracy"]["float"], abs=0.05)
+        assert simulated["accuracy"]["float"] > 0.3
+        shutil.rmtree(place)
 
 
 def test_a_network_of_ones_own_is_trained_on_a_folder_of_images(
@@ -252,7 +288,22 @@ def test_what_is_named_wrongly_is_one_line(
         answer = cimlab(command, *words, "paths.output_dir=out")
         assert answer.code == 2
         assert complaint in one_line(answer.err)
-    assert not list(folder.rglob("record.json"))
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["model=own", "model.file=wrong.py"], ["model=torchvision", "model.name=x"]]
+)
+def test_a_network_that_fails_leaves_no_folder(words: list[str], folder: Path, train: Cimlab) -> None:
+    """Its forward pass fails, in a way that nobody foresaw; or it can't be built."""
+    (folder / "wrong.py").write_text(
+        "from torch import nn\n\nclass Wrong(nn.Linear):\n    def forward(self, x):\n        return {}['x']\n\n"
+        "def build(num_classes):\n    return Wrong(64, num_classes)\n"
+    )
+    answer = train(*words, "paths.output_dir=out")
+    assert answer.code != 0
+    assert one_line(answer.err)
+    assert not (folder / "out").exists()
 
 
 def test_scores_that_are_not_the_classes_are_refused_before_training(train: Cimlab) -> None:
