@@ -1,7 +1,7 @@
 """Whatever is typed after `cimlab train` is accepted up to the first epoch, or refused in one clear line; what is
 accepted ends with a whole record of finite numbers, or in one line without a record.
 
-CIMLAB_FUZZ_CASES sets the number of command lines (25 here; 2000 and more before a release), CIMLAB_FUZZ_RUNS that
+CIMLAB_FUZZ_CASES sets the number of command lines (15 here; 2000 and more before a release), CIMLAB_FUZZ_RUNS that
 of whole runs (3 here; hundreds before a release), CIMLAB_FUZZ_SEED where they begin. `--hypothesis-show-statistics`
 tells how many of them were accepted.
 """
@@ -22,7 +22,7 @@ from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.training import tracking
 from tests.cli.fuzzing import COMMAND_LINES, PLAUSIBLE_LINES
 
-CASES = int(os.environ.get("CIMLAB_FUZZ_CASES", "25"))
+CASES = int(os.environ.get("CIMLAB_FUZZ_CASES", "15"))
 RUNS = int(os.environ.get("CIMLAB_FUZZ_RUNS", "3"))
 SEED = int(os.environ.get("CIMLAB_FUZZ_SEED", "0"))
 OWN = ("tracker=none", "trainer.threads=1", "paths.output_dir=out", "paths.data_dir=nothing")

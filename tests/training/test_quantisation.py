@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, killed_in_epoch, one_line
+from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
 
 from cimlab.choices import conf_dir
@@ -141,30 +141,6 @@ def test_training_with_several_chips_in_every_batch_recovers_what_their_variatio
     )
     plain, aware = accuracies_without_and_with_awareness(train, tmp_path, words)
     assert aware > plain + 0.2
-
-
-def test_a_killed_hardware_aware_run_goes_on_to_the_same_result(
-    train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = (
-        *AWARE[1:],
-        "method=[lsq,gradual]",
-        "schedule.epochs=3",
-        "method.gradual.prune_events=3",
-    )
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert train(*words, f"paths.output_dir={whole}").code == 0
-    shutil.copytree(whole / "dense", killed / "dense")
-    with killed_in_epoch(monkeypatch, 2):
-        assert train(*words, f"paths.output_dir={killed}").code == 1
-    assert train(*words, f"paths.output_dir={killed}").code == 0
-    assert the_record(killed).accuracy == the_record(whole).accuracy
-    one, other = network_of(whole), network_of(killed)
-    assert all(torch.equal(value, other["network"][name]) for name, value in one["network"].items())
-    for name, steps in one["steps"]["layers"].items():
-        same = other["steps"]["layers"][name]
-        assert torch.equal(steps["weight"], same["weight"])
-        assert (steps["input"], steps["zero"]) == (same["input"], same["zero"])
 
 
 @pytest.mark.parametrize(

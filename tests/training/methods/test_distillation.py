@@ -1,12 +1,11 @@
 """Soft targets against a loop over images and classes, a teacher that never moves, and runs that listen to it."""
 
 import math
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cimlab, killed_in_epoch, one_line
+from conftest import Cimlab, one_line
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -128,16 +127,3 @@ def test_a_bad_temperature_is_refused_in_one_line(cimlab: Cimlab) -> None:
         answer = cimlab("train", "method=[distillation]", word)
         assert answer.code == 2
         assert expected in one_line(answer.err)
-
-
-def test_a_killed_distilled_retraining_goes_on_to_the_same_result(
-    train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("method=[distillation]", "schedule.epochs=2")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train(*words, f"paths.output_dir={whole}")
-    shutil.copytree(whole / "dense", killed / "dense")
-    with killed_in_epoch(monkeypatch, 1):
-        assert train(*words, f"paths.output_dir={killed}").code == 1
-    assert "retrain epoch 1/2" not in train(*words, f"paths.output_dir={killed}").out
-    assert record(killed).accuracy == record(whole).accuracy

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import SMALL, Cimlab, killed_in_epoch, one_line
 
 from cimlab.choices import choices
@@ -38,6 +39,8 @@ def test_a_run_is_named_after_it_is_its_own_and_goes_on_after_a_kill(
     assert first.methods == (method,)
     assert first.run != plain
     assert (first.accuracy, first.weights) == (resumed.accuracy, resumed.weights)
+    one, other = (torch.load(next(f.glob("*/network.pt")))["network"] for f in (whole, cut))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_a_method_of_dense_training_says_so_where_the_dense_identity_reads_it(
