@@ -207,7 +207,8 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     if summary["off_arrays"]:
         console.print(tables.work_table(summary).for_terminal())
     console.print(tables.area_table(summary).for_terminal())
-    console.print(tables.area_curve_table(summary).for_terminal())
+    if summary["area_curve"]:
+        console.print(tables.area_curve_table(summary).for_terminal())
     console.print(tables.components_table(summary).for_terminal())
     console.print(tables.layers_table(summary).for_terminal())
     for note in summary["notes"]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def shipped(group: str, name: str) -> dict[str, Any]:
-    """The content of conf/GROUP/NAME.yaml.
+    """The content of conf/GROUP/NAME.yaml, on top of the choices that its defaults name.
 
     Raises:
         ConfigError: there is no such choice.
@@ -34,7 +34,11 @@ def shipped(group: str, name: str) -> dict[str, Any]:
         raise ConfigError(f"{group}={name}: choices are {', '.join(choices(group))}")
     content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    bases = [base for base in content.pop("defaults", []) if base != "_self_"]
+    merged = OmegaConf.merge(*(shipped(group, base) for base in bases), content)
+    whole = OmegaConf.to_container(merged)
+    assert isinstance(whole, dict)
+    return {str(key): value for key, value in whole.items()}
 
 
 def make_technology(content: Mapping[str, Any], file: str | Path) -> Technology:

@@ -6,10 +6,12 @@ Plain values, no torch, so that a configuration is checked before anything heavy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.errors import HardwareError, require_numbers
+from cimlab.hardware.floor_plan import FloorPlan
+from cimlab.records.identity import unless
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Chip:
         dram_bits_per_s: bandwidth for loading weights; 102.4e9 is a 32-bit LPDDR4-3200 channel (JESD209-4).
         write_pulses: programming pulses per cell.
         off_chip_links: link blocks counted in the chip's area and peak power.
+        floor_plan: where arrays lie and how inputs and outputs travel; None hides their way behind the arrays. It sets
+            the copies, and the unpruned network with them sets the area; pruning support comes on top.
 
     Raises:
         HardwareError: a value is out of range.
@@ -55,6 +59,7 @@ class Chip:
     dram_bits_per_s: float = 102.4e9
     write_pulses: int = 1
     off_chip_links: int = 0
+    floor_plan: Annotated[FloorPlan | None, unless(None)] = None
 
     def __post_init__(self) -> None:
         if self.readout not in ("per_step", "held"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from math import ceil, floor, log10
+from math import ceil, floor, log10, sqrt
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
@@ -30,12 +30,14 @@ from cimlab.hardware.report import CostComparison, HardwareReport
 from cimlab.hardware.schedule import Room, Timing, programming_seconds, schedule
 from cimlab.hardware.technology import (
     ACTIONS,
+    ARRAY_COMPONENTS,
     COMPONENTS,
     INSTANCES,
     SUPPORT,
     Component,
     Technology,
 )
+from cimlab.hardware.transport import Transport, transport
 from cimlab.network.off_arrays import NOTHING, OffArrays
 
 ARRAY = CrossbarMatrix("array", (1, 1))
@@ -57,11 +59,22 @@ class AdcFigures:
 
 @dataclass(frozen=True)
 class CostModel:
-    """A technology, an ADC price and a chip: everything but the network and the array's geometry."""
+    """A technology, an ADC price and a chip: everything but the network and the array's geometry.
+
+    Raises:
+        HardwareError: the chip has a floor plan, and the technology no price of its wires.
+    """
 
     technology: Technology
     adc: AdcPrice
     chip: Chip
+
+    def __post_init__(self) -> None:
+        if self.chip.floor_plan is not None and not self._wires_by_length:
+            raise HardwareError(
+                f"chip.floor_plan needs the energy of wires by length, which technology {self.technology.name} lacks "
+                "(components.interconnect.energy_j.bit_metre); use technology=neurosim22_chip, or chip.floor_plan=null"
+            )
 
     def report(
         self,
@@ -87,12 +100,16 @@ class CostModel:
         adc, bits = self.adc_figures(geometry), geometry.resolution_bits
         adc_j, adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
         room = self._room(layers, geometry, adc, adc_m2, area_m2)
-        timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room)
+        moved = self._moved(layers, geometry)
+        timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room, moved)
         if timing is None:
             raise HardwareError(self._too_small(layers, room))
         actions = action_counts(layers, geometry, self.chip, self.technology.device, adc.latency_s, bits)
         actions[:, ACTIONS.index("loaded_bit")] = timing.loaded_bits
         actions[:, ACTIONS.index("cell_write")] = timing.cell_writes
+        if moved is not None:
+            actions[:, ACTIONS.index("port_bit")] = moved.port_bits
+            actions[:, ACTIONS.index("bit_metre")] = moved.bit_metres
         instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
         area, leakage = self._area(instances, adc, adc_m2), instances @ self._leakage_prices(adc)
         leakage[:, ADC] *= adc_j / adc.energy_j
@@ -160,6 +177,9 @@ class CostModel:
 
     def chip_area_m2(self, dense: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> float:
         """Area of the chip that a network and the unpruned one are compared on, sum of parts."""
+        moved = self._moved(dense, geometry)
+        if moved is not None:
+            return self._smallest_m2(dense, self._room_of(dense, geometry), moved.copies)
         if self.chip.area_m2 is not None:
             return self.chip.area_m2
         adc = self.adc_figures(geometry)
@@ -169,16 +189,28 @@ class CostModel:
 
     def smallest_area_m2(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> float:
         """Area of one copy of each layer on its fewest arrays, with all that stands around them."""
-        adc = self.adc_figures(geometry)
-        adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)[1]
-        return self._smallest_m2(layers, self._room(layers, geometry, adc, adc_m2, None)) + self._links_m2(
-            adc
+        return self._smallest_m2(layers, self._room_of(layers, geometry)) + self._links_m2(
+            self.adc_figures(geometry)
         )
 
     def array_area_m2(self, geometry: CrossbarGeometry) -> float:
         """Area of one array with its periphery and its share of a tile, without pruning support."""
         adc = self.adc_figures(geometry)
         return float((self._plain_array(geometry) @ self.area_prices(adc)).sum())
+
+    def _moved(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> Transport | None:
+        """What travels over the chip's floor plan, if it has one."""
+        if self.chip.floor_plan is None:
+            return None
+        parts = (self._plain_array(geometry) @ self.area_prices(self.adc_figures(geometry))).tolist()
+        array_m2 = sum(m2 for name, m2 in zip(COMPONENTS, parts, strict=True) if name in ARRAY_COMPONENTS)
+        side_m = sqrt(array_m2 * self.technology.layout_factor.value)
+        return transport(layers, geometry, self.chip.floor_plan, side_m)
+
+    def _room_of(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> Room:
+        """Areas of the layers on a chip of any area."""
+        adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)[1]
+        return self._room(layers, geometry, self.adc_figures(geometry), adc_m2, None)
 
     def _room(
         self,
@@ -208,13 +240,15 @@ class CostModel:
     def _links_m2(self, adc: AdcFigures) -> float:
         return self.chip.off_chip_links * float(self.area_prices(adc)[INSTANCES.index("chip")].sum())
 
-    def _smallest_m2(self, layers: Sequence[PlacedLayer], room: Room) -> float:
+    def _smallest_m2(
+        self, layers: Sequence[PlacedLayer], room: Room, copies: Int[np.ndarray, " layers"] | int = 1
+    ) -> float:
         held = self.chip.readout == "held"
         fewest = [
             (p.row_groups if held and p.row_groups is not None else p.stripes).fewest.sum()
             for p in (layer.placement for layer in layers)
         ]
-        return float(np.array(fewest, dtype=float) @ room.array_m2 + room.copy_m2.sum())
+        return float((copies * (np.array(fewest, dtype=float) * room.array_m2 + room.copy_m2)).sum())
 
     def _too_small(self, layers: Sequence[PlacedLayer], room: Room) -> str:
         chip, needed = self.chip, self._smallest_m2(layers, room)
@@ -326,6 +360,7 @@ class CostModel:
             notes.append(
                 f"larger than the chip's {self.chip.max_arrays} arrays: reloaded in {timing.segments} parts per batch"
             )
+        notes += self._floor_plan_notes()
         notes += self._zero_input_notes(layers)
         if self.chip.adc_resolution != "geometry":
             bits = layer_bits(layers, geometry)
@@ -345,6 +380,23 @@ class CostModel:
                 f"mean value of kept cells assumed: {', '.join(f'{v:g}' for v in sorted(level))} of full scale"
             )
         return tuple(notes)
+
+    @property
+    def _wires_by_length(self) -> bool:
+        return "bit_metre" in self.technology.components["interconnect"].energy_j
+
+    def _floor_plan_notes(self) -> list[str]:
+        """What a floor plan decides, and what costs nothing without one."""
+        if self.chip.floor_plan is not None:
+            return [
+                "copies follow chip.floor_plan; the unpruned network with them sets the area, and pruning support is on top",
+                "inputs and results pass the floor plan's ports after the arrays are done, results before pooling",
+            ]
+        if self._wires_by_length:
+            return [
+                f"technology {self.technology.name} without chip.floor_plan: buffers and wires take no energy"
+            ]
+        return []
 
     def _zero_input_notes(self, layers: Sequence[PlacedLayer]) -> list[str]:
         """How many steps of a chip that skips zero inputs are skipped, and where that was not measured."""

@@ -31,7 +31,8 @@ def over_area(
 ) -> list[dict[str, float | None]]:
     """One point an area, from the smallest chip that holds the pruned network (`SMALLEST` at least) to `LARGEST`.
 
-    Where a network does not fit, its figures are None; so is the throughput of one of which nothing is left.
+    Where a network does not fit, its figures are None; so is the throughput of one of which nothing is left. There are
+    no points where a floor plan sets the area.
 
     Args:
         model: technology, ADC price and chip; the chip's own area plays no part.
@@ -39,6 +40,8 @@ def over_area(
         geometry: the array.
         off_arrays: what both multiply digitally.
     """
+    if model.chip.floor_plan is not None:
+        return []
     own_m2, whole_m2 = (model.smallest_area_m2(layers, geometry) for layers in (pruned, dense))
     points = []
     for ratio in _areas(max(own_m2 / whole_m2, SMALLEST)):

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from cimlab.crossbar.placement import Counts, weight_counts
 from cimlab.hardware.schedule import Timing
-from cimlab.hardware.technology import SUPPORT
+from cimlab.hardware.technology import ARRAY_COMPONENTS, SUPPORT
 from cimlab.network.off_arrays import OffArrays
 
 OFF_ARRAYS = ("digital_weights", "activation_products")
@@ -37,7 +37,7 @@ class HardwareReport:
         programming_j: energy of writing the kept cells of all copies once; no part of an image's energy.
         programming_s: time of it: arrays side by side, each a row at a time.
         timing: the schedule.
-        layout_factor: footprint over sum of parts.
+        layout_factor: footprint over sum of parts, of arrays.
         operations: 2 x MACs of the unpruned layer; operations_done: of the kept weights.
         off_arrays: what digital units multiply, in the unpruned network too.
         mac_j: energy of one multiply-accumulate of theirs.
@@ -129,8 +129,10 @@ class HardwareReport:
 
     @property
     def footprint_m2(self) -> float:
-        """Area with the technology's layout factor."""
-        return self.total_area_m2 * self.layout_factor
+        """Area with the technology's layout factor, which is that of arrays with their periphery."""
+        area = self.area_by_component
+        arrays = sum(area[name] for name in (*ARRAY_COMPONENTS, "unused") if name in area)
+        return self.total_area_m2 + arrays * (self.layout_factor - 1)
 
     @property
     def support_energy_j(self) -> float:

@@ -19,8 +19,9 @@ from cimlab.crossbar.placement import Placement
 from cimlab.hardware.actions import PlacedLayer, executed_share
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
-from cimlab.hardware.copies import Ways, spend
+from cimlab.hardware.copies import Spent, Ways, spend
 from cimlab.hardware.technology import Technology
+from cimlab.hardware.transport import Transport
 
 UNKNOWN = ActivityFactors()
 
@@ -89,6 +90,7 @@ def schedule(
     technology: Technology,
     conversion_s: float,
     room: Room,
+    moved: Transport | None = None,
 ) -> Timing | None:
     """Lay the work of one image after another out in time; None if the network does not fit and can't be reloaded.
 
@@ -97,6 +99,7 @@ def schedule(
         geometry, chip, technology: the accelerator.
         conversion_s: time of one ADC conversion.
         room: areas of the layers and of the chip.
+        moved: what travels over the chip's floor plan, which then sets copies and arrays; a clock cycle is a step's.
     """
     read_s, margin = technology.latency_s("cells"), technology.timing_margin.value
     ways = [
@@ -108,7 +111,10 @@ def schedule(
     fill_s *= np.array([w.arrays[0] > 0 for w in ways])
     fewest = np.array([w.arrays[0] for w in ways], dtype=np.int64)
     spent = None
-    if chip.max_arrays is None or fewest.sum() <= chip.max_arrays:
+    if moved is not None:
+        fastest = [max(0, int((w.arrays <= n).sum()) - 1) for w, n in zip(ways, moved.arrays, strict=True)]
+        spent = Spent(np.array(fastest, dtype=np.int64), moved.copies)
+    elif chip.max_arrays is None or fewest.sum() <= chip.max_arrays:
         spent = spend(ways, products, room.array_m2, room.copy_m2, room.area_m2)
     if spent is None:
         return (
@@ -117,6 +123,8 @@ def schedule(
     chosen = list(zip(ways, spent.way.tolist(), strict=True))
     product_s = np.array([w.product_s[i] for w, i in chosen], dtype=float)
     layer_s = ceil_division(products, spent.copies) * product_s
+    if moved is not None:
+        layer_s += moved.cycles * margin * max(read_s, conversion_s * chip.bitlines_per_conversion_slot)
     slowest, nothing = float(layer_s.max(initial=0.0)), np.zeros(len(layers))
     return Timing(
         product_s, layer_s, spent.copies,

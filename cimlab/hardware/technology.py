@@ -16,8 +16,8 @@ from cimlab.hardware.errors import HardwareError, require_numbers
 
 ACTIONS = (
     "cell_read", "cell_second", "row_drive", "active_row", "step", "conversion", "partial_sum_word",
-    "register_bit", "input_bit", "output_bit", "output", "index_bit", "selected_bit", "aligned_bit", "checked_bit",
-    "loaded_bit", "cell_write",
+    "register_bit", "input_bit", "output_bit", "port_bit", "bit_metre", "output", "index_bit", "selected_bit",
+    "aligned_bit", "checked_bit", "loaded_bit", "cell_write",
 )  # fmt: skip
 """What energy is charged for; `actions.py` says how each is counted."""
 INSTANCES = (
@@ -36,7 +36,7 @@ INSTANCES = (
 """What area, leakage and peak power are charged for."""
 
 CHARGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "cells": (("cell_read", "cell_second"), ("cell",)),
+    "cells": (("cell_read", "cell_second", "active_row"), ("cell",)),
     "wordline_driver": (("row_drive", "active_row"), ("row",)),
     "level_shifter": ((), ("array",)),
     "column_mux": (("conversion", "step"), ("column", "array")),
@@ -46,11 +46,11 @@ CHARGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "partial_sum_adder": (("partial_sum_word",), ("array", "tile")),
     "input_register": (("register_bit",), ("array",)),
     "output_register": (("conversion",), ("array", "tile")),
-    "input_buffer": (("input_bit",), ("tile",)),
+    "input_buffer": (("input_bit", "port_bit"), ("tile",)),
     "output_buffer": (("output_bit",), ("tile",)),
     "activation": (("output",), ("tile",)),
     "pooling": ((), ("tile",)),
-    "interconnect": (("input_bit", "output_bit"), ("tile",)),
+    "interconnect": (("input_bit", "output_bit", "bit_metre"), ("tile",)),
     "index_memory": (("index_bit",), ("index_bit",)),
     "input_selection": (("selected_bit",), ("selector",)),
     "output_alignment": (("aligned_bit",), ("aligner",)),
@@ -148,7 +148,7 @@ class Technology:
         device: the memory cell.
         digital_mac_j: a multiply-accumulate of two 8-bit numbers in a digital unit.
         timing_margin: factor on the step time.
-        layout_factor: bounding box over sum of parts.
+        layout_factor: bounding box of an array over the sum of its parts.
         limits: geometry field -> lowest and highest value that the figures cover.
         notes: what a reader must know, scaling steps included.
     """

@@ -28,7 +28,9 @@ from cimlab.hardware.schedule import layer_ways
 from cimlab.pruning.granularities.base import Granularity
 
 load = cache(load_cost_model)
-MODELS = [(t, a, c) for t in choices("technology") for a in choices("adc_price") for c in choices("chip")]
+CHIPS = [name for name in choices("chip") if shipped("chip", name)["floor_plan"] is None]
+"""Chips whose area sets the copies; a floor plan's own laws stand in test_transport.py."""
+MODELS = [(t, a, c) for t in choices("technology") for a in choices("adc_price") for c in CHIPS]
 ARRAY = CrossbarGeometry(rows=16, cols=32, active_rows=4, columns_per_adc=2, input_bits=2)
 """Operation unit 4 x 2, 4 logical columns and 4 row groups an array: small enough to prune unit by unit."""
 

@@ -108,7 +108,9 @@ def test_a_geometry_beyond_the_figures_is_refused(name: str) -> None:
 
 
 def test_an_unknown_technology_lists_the_choices() -> None:
-    with pytest.raises(ConfigError, match="technology=tsmc5: choices are isaac32, neurosim22_rram"):
+    with pytest.raises(
+        ConfigError, match="technology=tsmc5: choices are isaac32, neurosim22_chip, neurosim22_rram"
+    ):
         load_technology("tsmc5")
 
 
@@ -132,7 +134,8 @@ def test_slots_that_dont_divide_a_steps_bitlines_are_refused() -> None:
 
 @pytest.mark.parametrize("name", choices("chip"))
 def test_every_shipped_chip_is_valid(name: str) -> None:
-    assert load_chip(name).arrays_per_tile == 96
+    chip = load_chip(name)
+    assert chip.arrays_per_tile == (96 if chip.floor_plan is None else 144)
 
 
 def test_every_charge_is_a_known_action_or_instance() -> None:

@@ -50,3 +50,16 @@ def test_every_error_above_a_fifth_has_its_reason_written_down() -> None:
 def test_the_readme_holds_the_figures_of_this_code() -> None:
     written = (validate.FOLDER / "README.md").read_text(encoding="utf-8")
     assert written == validate.readme(ROWS, written), "run: python experiments/validation/validate.py"
+
+
+def test_every_figure_of_neurosims_chip_is_tested_and_its_copies_and_tiles_are_its_own() -> None:
+    assert [row.case for row in TESTED].count("neurosim_chip") == 12
+    case = validate.published()["neurosim_chip"]
+    report, _ = validate.neurosim_chip_report(case)
+    assert report.timing.copies.tolist() == case["copies"]
+    whole = validate.network_matrices(validate.vgg8(num_classes=10, in_channels=3), (3, 32, 32))
+    geometry = validate.CrossbarGeometry(
+        active_rows=128, cell_bits=1, signed_encoding="twos_complement", adc_bits=5
+    )
+    plan = validate.load_cost_model("neurosim22_chip", "sar", "neurosim").chip.floor_plan
+    assert validate.plan_tiles(whole, geometry, plan).tiles.tolist() == case["tiles"]
