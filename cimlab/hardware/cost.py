@@ -389,7 +389,7 @@ class CostModel:
         """What a floor plan decides, and what costs nothing without one."""
         if self.chip.floor_plan is not None:
             return [
-                "copies follow chip.floor_plan; the unpruned network with them sets the area, and pruning support is on top",
+                "copies follow chip.floor_plan; the unpruned network sets the area with them, and support comes on top",
                 "inputs and results pass the floor plan's ports after the arrays are done, results before pooling",
             ]
         if self._wires_by_length:

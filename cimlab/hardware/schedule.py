@@ -8,7 +8,7 @@ arrays runs in segments of consecutive layers, each loaded once a batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log2
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.placement import Placement
-from cimlab.hardware.actions import PlacedLayer, executed_share
+from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.copies import Spent, Ways, spend
@@ -145,7 +145,8 @@ def layer_ways(
 ) -> Ways:
     """How one copy of a layer may be laid, and how long one product then takes on its slowest array.
 
-    Where inputs that are zero are skipped, times are means over images.
+    Where inputs that are zero are skipped, times are means over images; a packed array is taken to hold the steps of
+    its stripe that skip least, so that pruning a step that is mostly skipped does not slow the others.
     """
     slot_s, cycles = conversion_s * chip.bitlines_per_conversion_slot, geometry.input_cycles
     steps, held = placement.work.row_group_steps, chip.readout == "held"
@@ -153,15 +154,37 @@ def layer_ways(
     group_s = (
         np.where(steps > 0, cycles * np.maximum(read_s, steps * slot_s), 0.0) if held else steps * step_s
     )
-    if chip.skip_zero_inputs and activity.zero_share is not None:
+    skips = chip.skip_zero_inputs and activity.zero_share is not None
+    if skips:
         group_s = group_s * (1 - activity.zero_share[..., None])
-        step_s *= executed_share(activity, chip, steps)
     if placement.row_groups is None:
         return Ways.cut(group_s, steps, geometry.row_groups)
     if not held:
-        return Ways.of(placement.stripes, step_s)
+        ways = Ways.of(placement.stripes, step_s)
+        return _least_skipped(ways, group_s, steps) if skips else ways
     slowest = int(steps.max(initial=0))  # packed, every row group is given the time of the slowest
     return Ways.of(placement.row_groups, float(group_s.max(initial=0.0)), slowest)
+
+
+def _least_skipped(
+    ways: Ways,
+    row_group_s: Float[np.ndarray, "groups row_groups array_cols"],
+    steps: Int[np.ndarray, "groups row_groups array_cols"],
+) -> Ways:
+    """Ways whose busiest array executes those of its stripe's steps that take the longest in the mean."""
+    each_s = np.divide(row_group_s, steps, out=np.zeros(steps.shape), where=steps > 0)
+    slowest_first = np.argsort(-each_s, axis=1)
+    held, taken_s = (
+        np.pad(np.cumsum(np.take_along_axis(figures, slowest_first, 1), 1), ((0, 0), (1, 0), (0, 0)))
+        for figures in (steps, row_group_s)
+    )
+    stripes = zip(
+        *(figures.swapaxes(1, 2).reshape(-1, figures.shape[1]) for figures in (held, taken_s)), strict=True
+    )
+    product_s = np.max([np.interp(ways.longest, upto, seconds) for upto, seconds in stripes], axis=0)
+    whole_s = ways.arrays * product_s
+    balance = np.divide(row_group_s.sum(), whole_s, out=np.ones(len(whole_s)), where=whole_s > 0)
+    return replace(ways, product_s=product_s, balance=balance)
 
 
 def ceil_division(

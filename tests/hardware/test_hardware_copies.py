@@ -18,6 +18,8 @@ from cimlab.crossbar.compaction import Stripes
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, PlacementMode, place, place_dense
+from cimlab.crossbar.tally import row_group_bounds
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.copies import Ways, spend
 from cimlab.hardware.cost import CostModel, placed_layers
@@ -115,7 +117,7 @@ def networks(draw: st.DrawFn) -> list[CrossbarMatrix]:
 
 def priced(
     model: CostModel, matrices: list[CrossbarMatrix], kept: dict[str, Tensor], name: str,
-    geometry: CrossbarGeometry, mode: PlacementMode, area_m2: float,
+    geometry: CrossbarGeometry, mode: PlacementMode, area_m2: float, activities: dict[str, ActivityFactors],
 ) -> HardwareReport:  # fmt: skip
     placement = NetworkPlacement(
         {
@@ -124,13 +126,22 @@ def priced(
         },
         {m.name: place_dense(m, geometry) for m in matrices},
     )
-    return model.report(placed_layers(matrices, placement)[0], geometry, area_m2)
+    return model.report(placed_layers(matrices, placement, activities)[0], geometry, area_m2)
+
+
+def zero_planes(matrix: CrossbarMatrix, geometry: CrossbarGeometry, generator: torch.Generator) -> np.ndarray:
+    """Any share of planes that are all zero, by row group."""
+    row_groups = len(row_group_bounds(matrix.rows, geometry)) - 1
+    return torch.rand(matrix.groups, row_groups, generator=generator).double().numpy()
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_one_more_pruned_unit_never_costs_time_energy_or_arrays(data: st.DataObject) -> None:
-    """Over all granularities, muxes, placements, technologies and chips; a layer's first index aside."""
+    """Over all granularities, muxes, placements, technologies and chips; a layer's first index aside.
+
+    Where zero inputs are skipped, row groups of fewer rows are fed as many planes of zeros, or more.
+    """
     name = data.draw(st.sampled_from(choices("granularity")))
     geometry = replace(ARRAY, mux_control=data.draw(st.sampled_from(["lockstep", "independent"])))
     mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
@@ -142,6 +153,7 @@ def test_one_more_pruned_unit_never_costs_time_energy_or_arrays(data: st.DataObj
             model.chip, max_arrays=None, bitlines_per_conversion_slot=1, off_chip_links=0,
             adc_idle_share=data.draw(st.sampled_from([0.0, 0.2])),
             adc_resolution=data.draw(st.sampled_from(["geometry", "layer", "column"])),
+            skip_zero_inputs=model.chip.readout == "per_step" and data.draw(st.booleans()),
         ),
     )  # fmt: skip
     matrices = data.draw(networks())
@@ -161,8 +173,14 @@ def test_one_more_pruned_unit_never_costs_time_energy_or_arrays(data: st.DataObj
     fewer = kept | {layer.name: grids[layer.name].spread(fewer_units)}
     smallest = priced_smallest(model, matrices, kept, name, geometry, mode)
     area = smallest * data.draw(st.sampled_from([1.0, 1.3, 2.0, 5.0]))
-    before = priced(model, matrices, kept, name, geometry, mode, area)
-    after = priced(model, matrices, fewer, name, geometry, mode, area)
+    zeros = {m.name: np.array(zero_planes(m, geometry, generator)) for m in matrices}
+    more = zeros | {layer.name: np.maximum(zeros[layer.name], zero_planes(layer, geometry, generator))}
+    fed, fed_less = (
+        {name: ActivityFactors(zero_share=share) for name, share in shares.items()}
+        for shares in (zeros, data.draw(st.sampled_from([zeros, more])))
+    )
+    before = priced(model, matrices, kept, name, geometry, mode, area, fed)
+    after = priced(model, matrices, fewer, name, geometry, mode, area, fed_less)
     assert after.timing.interval_s <= before.timing.interval_s * (1 + 1e-9)
     assert after.total_energy_j <= before.total_energy_j * (1 + 1e-9)
     assert (after.dynamic_j <= before.dynamic_j * (1 + 1e-12)).all()
@@ -241,6 +259,33 @@ def test_ways_to_lay_a_layer_equal_a_plain_recount(
     best = {a: min(s for n, s in plain if n <= a) for a, _ in plain}
     front = {a: s for a, s in best.items() if all(best[b] > s for b in best if b < a)}
     assert dict(zip(ways.arrays.tolist(), ways.longest.tolist(), strict=True)) == front
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 2), st.integers(1, 6), st.integers(1, 3))
+def test_a_packed_array_holds_the_steps_that_skip_least(
+    seed: int, groups: int, row_groups: int, stripes: int
+) -> None:
+    """A plain recount: every stripe's steps one by one, the slowest first, as many as the busiest array executes."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, cols = 4 * row_groups, 4 * stripes
+    matrix = CrossbarMatrix("layer", (groups * cols, rows, 1, 1), groups)
+    grid = granularity("operation_unit").index(matrix, ARRAY)
+    units = torch.rand(groups, grid.unit_rows, grid.unit_cols, generator=generator) < 0.6
+    assume(units.any() and not units.all())
+    placement = place(matrix, grid.spread(units), ARRAY, grid, "compacted")
+    share = zero_planes(matrix, ARRAY, generator)
+    chip = Chip(skip_zero_inputs=True)
+    ways = layer_ways(placement, ARRAY, chip, 0.0, 1.0, ActivityFactors(zero_share=share))
+    steps = placement.work.row_group_steps
+    for longest, product_s in zip(ways.longest.tolist(), ways.product_s.tolist(), strict=True):
+        busiest = 0.0
+        for group, stripe in combinations(range(groups), range(steps.shape[2])):
+            each = [
+                1 - share[group, r] for r in range(steps.shape[1]) for _ in range(steps[group, r, stripe])
+            ]
+            busiest = max(busiest, sum(sorted(each, reverse=True)[:longest]))
+        assert product_s == pytest.approx(ARRAY.input_cycles * busiest)
 
 
 def test_arrays_that_are_not_full_share_their_row_groups_evenly_in_the_dense_network_too() -> None:
