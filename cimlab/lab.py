@@ -39,10 +39,10 @@ from cimlab.network.batch import Batch
 from cimlab.network.computed import ComputedWeights
 from cimlab.network.masks import MaskError, Masks, masks_on_arrays
 from cimlab.network.trace import opened, unwrapped
+from cimlab.pruning.beyond import kept_beyond
 from cimlab.pruning.masks import (
     MaskHolder,
     PruningRule,
-    kept_beyond,
     layer_weight,
     make_masks,
     refuse_unprunable,
@@ -120,7 +120,7 @@ class Lab:
         refuse_unprunable(network, rule, [matrix.name for matrix in prunable])
         budget = budget_of(self.config.prune)
         masks = make_masks(network, prunable, rule, budget, generator, None, importance)
-        if (more := kept_beyond(masks, budget)) is not None:
+        if (more := kept_beyond(masks, budget, prunable, rule)) is not None:
             warnings.warn(more, stacklevel=2)
         self._remember_dense(network, masks)
         self.hold(network, masks).hold()

@@ -58,9 +58,17 @@ class PruningRule:
         steps = unit_steps(matrix, grid, self.geometry)
         if of == "steps":
             return steps
+        return steps * self.joules_per_step(matrix)
+
+    def joules_per_step(self, matrix: CrossbarMatrix) -> float:
+        """Energy of an array step of an unpruned layer.
+
+        Raises:
+            PruningError: nobody said what a step costs.
+        """
         if self.step_energy is None:
             raise PruningError("prune.budget=energy needs an accelerator to price steps on; use budget=steps")
-        return steps * self.step_energy(matrix)
+        return self.step_energy(matrix)
 
 
 def layer_weight(network: nn.Module, name: str) -> Tensor:
@@ -253,24 +261,6 @@ class MaskHolder:
         """Set every pruned weight to 0, in place; also one that became NaN, which a product with 0 would keep."""
         for (weight, rows), pruned in zip(self.weights, self.pruned, strict=True):
             weight[rows].masked_fill_(pruned, 0)
-
-
-def kept_beyond(masks: Masks, budget: Budget) -> str | None:
-    """What to say where units are too coarse, or floors too high, for so few weights to stay; None where they do.
-
-    Every layer keeps one unit at least, which may be most of a narrow layer.
-    """
-    total, left = sum(mask.numel() for mask in masks.values()), weights_left(masks)
-    if budget.rule == "per_layer" or left <= 1.05 * budget.remaining * total:
-        return None
-    excess = {name: int(mask.sum()) - budget.remaining * mask.numel() for name, mask in masks.items()}
-    most = max(excess, key=lambda name: excess[name])
-    share = 100 * int(masks[most].sum()) / masks[most].numel()
-    return (
-        f"{100 * left / total:.3g} % of the prunable weights are kept, not {100 * budget.remaining:g} %: each layer "
-        f"keeps one unit at least and prune.layer_floor={budget.layer_floor:g}, so that {share:.3g} % of layer {most} "
-        "stays; a finer granularity keeps less"
-    )
 
 
 def weights_left(masks: Masks) -> int:

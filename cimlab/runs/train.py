@@ -159,7 +159,8 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
     """Refuse now what would fail later: methods, and a budget that fails whatever the weights are."""
     import torch
 
-    from cimlab.pruning.masks import kept_beyond, make_masks, refuse_unprunable
+    from cimlab.pruning.beyond import kept_beyond
+    from cimlab.pruning.masks import make_masks, refuse_unprunable
     from cimlab.training.methods.base import MethodError, scheduling
 
     try:
@@ -174,7 +175,7 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
     masks = make_masks(
         subject.network, subject.prunable, subject.rule, subject.budget, generator, None, importance
     )
-    if (more := kept_beyond(masks, subject.budget)) is not None:
+    if (more := kept_beyond(masks, subject.budget, subject.prunable, subject.rule)) is not None:
         print(f"cimlab: {more}", file=sys.stderr, flush=True)
 
 

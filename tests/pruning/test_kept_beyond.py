@@ -6,11 +6,23 @@ import pytest
 import torch
 from torch import nn
 
+from cimlab.config.components import Component
+from cimlab.config.compose import choices
+from cimlab.config.hardware import load_cost_model, shipped
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import place_network
+from cimlab.hardware.attribution import step_energy
 from cimlab.lab import Lab
 from cimlab.network.errors import NetworkError
-from cimlab.pruning.allocation import Budget
-from cimlab.pruning.masks import kept_beyond
+from cimlab.pruning.allocation import Budget, BudgetCost, PruningError
+from cimlab.pruning.beyond import kept_beyond
+from cimlab.pruning.granularities.operation_unit import OperationUnit
+from cimlab.pruning.masks import PruningRule, make_masks
+from cimlab.pruning.saliencies.l2 import L2
 
+RULE = PruningRule(OperationUnit(), L2(), CrossbarGeometry())
+GEOMETRY = CrossbarGeometry(rows=16, cols=32, active_rows=4, columns_per_adc=2)
 EVERYWHERE = ("prune.exempt_first=false", "prune.exempt_last=false")
 
 
@@ -18,14 +30,48 @@ def test_a_narrow_layer_that_keeps_two_thirds_is_named_with_its_share() -> None:
     masks = {"wide": torch.zeros(1, 100, dtype=torch.bool), "narrow": torch.ones(1, 3, dtype=torch.bool)}
     masks["wide"][0, :2] = True
     masks["narrow"][0, 0] = False
-    line = kept_beyond(masks, Budget(0.03))
+    line = kept_beyond(masks, Budget(0.03), [], RULE)
     assert line is not None
     assert line.startswith("3.88 % of the prunable weights are kept, not 3 %")  # 4 of 103
     assert "66.7 % of layer narrow" in line
 
 
 def test_a_budget_that_is_kept_says_nothing() -> None:
-    assert kept_beyond({"0": torch.arange(100).view(10, 10) < 5}, Budget(0.05)) is None
+    assert kept_beyond({"0": torch.arange(100).view(10, 10) < 5}, Budget(0.05), [], RULE) is None
+
+
+@pytest.mark.parametrize("cost", ["steps", "energy"])
+@pytest.mark.parametrize("name", choices("granularity"))
+def test_a_budget_in_steps_is_met_or_told_with_the_share_that_the_arrays_take(
+    name: str, cost: BudgetCost
+) -> None:
+    """Of every granularity; whole operation units meet it within one unit."""
+    torch.manual_seed(0)
+    network = nn.ModuleDict({layer: nn.Conv2d(8, 24, 3, bias=False) for layer in "ab"})
+    matrices = [CrossbarMatrix("a", (24, 8, 3, 3), 1, 9), CrossbarMatrix("b", (24, 8, 3, 3), 1, 2)]
+    granularity = Component("granularity", shipped("granularity", name), []).build()
+    rule = PruningRule(granularity, L2(), GEOMETRY, step_energy(load_cost_model(), GEOMETRY))
+    budget = Budget(0.3, layer_floor=0.0 if name == "operation_unit" else 0.01, cost=cost)
+    try:
+        masks = make_masks(network, matrices, rule, budget, torch.Generator())
+    except PruningError as refused:
+        pytest.skip(f"units of two small layers are larger than the budget: {refused}")
+    placed = place_network(matrices, masks, GEOMETRY, granularity.index)
+    weights = {m.name: 1.0 if cost == "steps" else rule.joules_per_step(m) for m in matrices}
+    left, whole, largest = (
+        sum(weights[n] * p.counts.steps for n, p in placed.layers.items()),
+        sum(weights[n] * p.counts.steps for n, p in placed.dense.items()),
+        max(weights[m.name] * GEOMETRY.input_cycles * m.products for m in matrices),
+    )
+    told = kept_beyond(masks, budget, matrices, rule)
+    if left > 1.05 * 0.3 * whole:
+        assert told is not None
+        assert told.startswith(f"{100 * left / whole:.3g} % of the prunable")
+        assert "are kept, not 30 %" in told or "is kept, not 30 %" in told
+    else:
+        assert told is None
+    if name == "operation_unit":
+        assert 0.3 * whole - largest <= left <= 0.3 * whole + 1e-9 * whole
 
 
 def test_a_lab_warns_where_units_are_too_coarse_and_only_there() -> None:

@@ -1,0 +1,55 @@
+"""What is said where masks keep more than the budget asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.placement import place_network
+from cimlab.network.masks import Masks
+from cimlab.pruning.allocation import Budget
+from cimlab.pruning.masks import PruningRule, weights_left
+
+
+def kept_beyond(
+    masks: Masks, budget: Budget, matrices: Sequence[CrossbarMatrix], rule: PruningRule
+) -> str | None:
+    """What to say where more stays than was asked: units are too coarse, floors too high, or steps are shared.
+
+    Every layer keeps one unit at least, which may be most of a narrow layer. A unit answers for its share of array
+    steps, but a step is saved only where nothing of it is left.
+    """
+    total, left = _whole_and_left(masks, budget, matrices, rule)
+    if budget.rule == "per_layer" or left <= 1.05 * budget.remaining * total:
+        return None
+    asked, what = f"not {100 * budget.remaining:g} %", "weights" if budget.cost == "weights" else budget.cost
+    told = f"{100 * left / total:.3g} % of the prunable {what} are kept, {asked}"
+    if budget.cost != "weights":
+        told = told.replace("steps", "array steps").replace("energy are", "energy is")
+        return (
+            f"{told}: a step is saved only where nothing of it is left, and units share steps, or floors keep them; "
+            "granularity=operation_unit prunes whole steps, a lower prune.remaining more of them"
+        )
+    excess = {name: int(mask.sum()) - budget.remaining * mask.numel() for name, mask in masks.items()}
+    most = max(excess, key=lambda name: excess[name])
+    share = 100 * int(masks[most].sum()) / masks[most].numel()
+    return (
+        f"{told}: each layer "
+        f"keeps one unit at least and prune.layer_floor={budget.layer_floor:g}, so that {share:.3g} % of layer {most} "
+        "stays; a finer granularity keeps less"
+    )
+
+
+def _whole_and_left(
+    masks: Masks, budget: Budget, matrices: Sequence[CrossbarMatrix], rule: PruningRule
+) -> tuple[float, float]:
+    """Weights, array steps or joules of the prunable layers, and what the masks leave of them."""
+    if budget.cost == "weights":
+        return sum(mask.numel() for mask in masks.values()), weights_left(masks)
+    placed = place_network(list(matrices), masks, rule.geometry, rule.granularity.index)
+    price = {m.name: 1.0 if budget.cost == "steps" else rule.joules_per_step(m) for m in matrices}
+    whole, left = (
+        sum(price[name] * place.counts.steps for name, place in places.items())
+        for places in (placed.dense, placed.layers)
+    )
+    return whole, left
