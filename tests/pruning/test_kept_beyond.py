@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from cimlab.choices import choices
 from cimlab.config.components import Component
-from cimlab.config.compose import choices
 from cimlab.config.hardware import load_cost_model, shipped
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
