@@ -89,7 +89,7 @@ class AdcPrice(ABC):
         wanted = np.asarray(bits, dtype=float)
         if np.any(~np.isfinite(wanted)) or np.any(wanted > self.bits[1]):
             raise HardwareError(
-                f"adc_price {self.name} covers {self.bits[0]} to {self.bits[1]} bits, not {_worst(wanted)}; lower "
+                f"adc_price {self.name} covers {self.bits[0]} to {self.bits[1]} bits, not {_worst(wanted):g}; lower "
                 f"geometry.adc_bits (or active_rows, cell_bits), or choose another adc_price"
             )
         node = np.asarray(node_m, dtype=float)
