@@ -51,6 +51,7 @@ COMMANDS = (*COMPOSED, *PLAIN, "completion")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `cimlab` with the arguments of the command line; always ends the process with an exit code."""
+    _open_closed_streams()
     words = sys.argv[1:] if arguments is None else arguments
     if "COMP_LINE" in os.environ and any(word.startswith("query=") for word in words):
         words = _completion_words(words)
@@ -95,6 +96,13 @@ def _said(text: str) -> int:
     return 0
 
 
+def _open_closed_streams() -> None:
+    """Open to nowhere what the caller closed (`>&-`): the next file would take its number, and be printed into."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 for the whole process
+
+
 def _nobody_reads() -> int:
     """Whoever read our output has seen enough: say no more, and end as a program does that SIGPIPE ended."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,6 +115,7 @@ def _guarded(command: str, words: list[str]) -> int:
 
     from cimlab.cli.stopping import heeding_signals
     from cimlab.config import errors
+    from cimlab.records.json_text import json_text
 
     with heeding_signals() as stops:
         try:
@@ -126,4 +135,6 @@ def _guarded(command: str, words: list[str]) -> int:
             if stops.received:  # a library that was interrupted half-way failed on its way out
                 print(f"\ncimlab: {stops.line()}", file=sys.stderr)
                 return stops.code()
+            if "--json" in words:  # whoever reads the answer as JSON reads there why there is none
+                _said(json_text({"error": errors.describe(problem)}) + "\n")
             return errors.report(problem)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cimlab.cli.options import Options, Parser, at_least_one, fraction, seconds
 from cimlab.config.errors import ConfigError, OutputError
@@ -25,9 +25,10 @@ from cimlab.records.record import RunRecord
 
 if TYPE_CHECKING:
     import optuna
-    from hydra.core.override_parser.types import Override
 
-    from cimlab.grids.composition import Compose
+    from cimlab.grids.composition import Compose, Document
+    from cimlab.grids.space import Space
+    from cimlab.runs.planned import PlannedRun
 
 OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord], float]]] = {
     "accuracy": ("maximize", lambda record: record.accuracy["retrained"]["validation"]),
@@ -39,7 +40,6 @@ OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord
 }
 RISES_NEEDED = 4
 """Finished trials before what they have shown is taken for what a trial can do."""
-LAYERS = "prune.layer_remaining."
 HELP = """\
 The study is kept in paths.output_dir/search.journal, so the same command goes on with it; --storage takes a URL of
 a database instead (postgresql://USER@HOST/DATABASE, with cimlab[postgres]). Several processes and machines may
@@ -64,17 +64,15 @@ def run(words: list[str]) -> int:
 
 def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) -> int:
     import optuna
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    from cimlab.grids.space import refuse_idle_axes, space_of
     from cimlab.grids.study import SeededByTrial, open_study, searching
     from cimlab.grids.worker import Stop, stoppable
 
-    space = {
-        key: OverridesParser.create().parse_override(f"x={text.split('=', 1)[1]}")
-        for key, text in axes.items()
-    }
+    space = space_of(axes)
     if not space:
         raise ConfigError(f"{path} has no axes to search; write them below hydra.sweeper.params")
+    refuse_idle_axes(space, lambda words: _planned(compose(words)).run, path)
     output_dir = Path(compose([])["config"]["paths"]["output_dir"])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     names = asked.objectives.split(",")
@@ -99,6 +97,13 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     return 0
 
 
+def _planned(document: Document) -> PlannedRun:
+    from cimlab.config.schema import TrainConfig, check_plain
+    from cimlab.runs.planned import plan
+
+    return plan(check_plain(document["config"], TrainConfig), document["config"], document["choices"])
+
+
 def _finished(study: optuna.Study) -> int:
     return sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in study.trials)
 
@@ -106,7 +111,7 @@ def _finished(study: optuna.Study) -> int:
 def _trial(
     study: optuna.Study,
     searcher: str,
-    space: dict[str, Override],
+    space: Space,
     compose: Compose,
     names: list[str],
     floor: float | None,
@@ -115,23 +120,23 @@ def _trial(
     import optuna
 
     from cimlab.config.errors import describe
-    from cimlab.config.schema import TrainConfig, check_plain
+    from cimlab.grids.space import suggested
     from cimlab.grids.worker import LOG_FILE, output_to
     from cimlab.records.history import read_rows
-    from cimlab.runs.planned import plan
     from cimlab.runs.train import perform
     from cimlab.training.callbacks import Hopeless
 
     trial = study.ask()
     trial.set_user_attr("search", searcher)
     words = suggested(trial, space)
-    document = compose(words)
-    planned = plan(check_plain(document["config"], TrainConfig), document["config"], document["choices"])
+    planned = _planned(compose(words))
     trial.set_user_attr("folder", str(planned.run_dir))
     trial.set_user_attr("name", planned.name)
     try:
         with output_to(planned.run_dir / LOG_FILE):
             record = perform(planned, judge=None if floor is None else partial(hopeless, study, floor))
+        if (reason := record.hardware.get("unpriced")) is not None:
+            raise ConfigError(str(reason))
         values = [float(OBJECTIVES[name][1](record)) for name in names]
     except KeyError as problem:
         raise ConfigError(f"the record has no {problem}; set data.validation_size above 0") from problem
@@ -166,37 +171,6 @@ def hopeless(study: optuna.Study, floor: float, accuracies: list[float]) -> str 
         f"accuracy {accuracies[-1]:.4g} after retraining epoch {epoch}; {len(rises)} trials rose by at most "
         f"{max(rises):.4g} from there, which does not reach --floor={floor:g}"
     )
-
-
-def suggested(trial: optuna.Trial, space: dict[str, Override]) -> list[str]:
-    """The overrides of a trial: one for each axis, those of layers together."""
-    words, layers = [], []
-    for key, override in space.items():
-        value = _suggest(trial, key, override)
-        if key.startswith(LAYERS):
-            layers.append(f"{key.removeprefix(LAYERS)}: {value}")
-        else:
-            words.append(f"{key}={value}")
-    return words + ([f"++{LAYERS.rstrip('.')}={{{', '.join(layers)}}}"] if layers else [])
-
-
-def _suggest(trial: optuna.Trial, key: str, override: Override) -> Any:
-    from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
-
-    space = override.value()
-    log = "log" in getattr(space, "tags", ())
-    if isinstance(space, IntervalSweep):
-        assert space.start is not None
-        assert space.end is not None
-        return f"{trial.suggest_float(key, space.start, space.end, log=log):.6g}"
-    if isinstance(space, RangeSweep) and isinstance(space.step, int):
-        assert space.start is not None
-        assert space.stop is not None
-        last = int(space.stop) - (1 if space.step > 0 else 0)
-        return trial.suggest_int(key, int(space.start), last, step=space.step)
-    if isinstance(space, ChoiceSweep):
-        return trial.suggest_categorical(key, list(override.sweep_string_iterator()))
-    return trial.suggest_categorical(key, [override.get_value_element_as_str()])
 
 
 def _show(study: optuna.Study, names: list[str], figure: Path) -> None:

@@ -17,7 +17,6 @@ from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.folders import made
 
 if TYPE_CHECKING:
-    from cimlab.grids.grid import Place
     from cimlab.grids.planning import Plan
     from cimlab.grids.queue import Line
     from cimlab.grids.watching import Watch
@@ -172,6 +171,7 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: Stop | None, plo
 def _summary(plan: Plan, plot: str) -> None:
     from cimlab.cli import simulate, train
     from cimlab.grids.planning import record_path
+    from cimlab.runs.reprice import as_asked
 
     if plan.grid.command.name == "simulate":
         if simulations := list(_whole(SimulationRecord, map(record_path, plan.points)).values()):
@@ -181,9 +181,10 @@ def _summary(plan: Plan, plot: str) -> None:
     if whole:
         by_run = {point.run: record_path(point) for point in plan.points}
         places = [
-            _at(plan, place, whole[by_run[run]], by_run[run])
+            as_asked(whole[by_run[run]], by_run[run], document["config"], document["choices"])
             for place, run in plan.run_of.items()
             if by_run[run] in whole
+            for document in [plan.grid.document(place)]
         ]
         train.show_many(places, list(whole.values()), plan.output_dir / plot)
 
@@ -195,16 +196,6 @@ def _whole(kind: type[Kind], files: Iterable[Path]) -> dict[Path, Kind]:
         with contextlib.suppress(RecordError):
             found[file] = kind.read(file)
     return found
-
-
-def _at(plan: Plan, place: Place, record: RunRecord, file: Path) -> RunRecord:
-    """The record of a place's run, priced as the place asks: places that differ in prices alone share a run."""
-    if not any(len(axis.settings) > 1 for axis in plan.idle_axes):
-        return record
-    from cimlab.runs.reprice import priced_on
-
-    document = plan.grid.document(place)
-    return priced_on(record, file, document["config"], document["choices"])
 
 
 def announce(plan: Plan, took_s: float) -> None:

@@ -32,6 +32,8 @@ from cimlab.hardware.errors import HardwareError
 
 HARDWARE = ("geometry", "technology", "adc_price", "chip")
 """Groups that make an accelerator."""
+PRICED = (*HARDWARE, "mapping")
+"""Groups of which one trained run has a price for each value."""
 Node = dict[str, Any]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cimlab.config.accelerators import HARDWARE
+from cimlab.config.accelerators import PRICED
 from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, check_plain, secret_values
 from cimlab.grids.composition import located, read_grid
@@ -20,8 +20,6 @@ from cimlab.records.record import Remembered
 from cimlab.runs.planned import PlannedRun, plan
 from cimlab.runs.simulate import PlannedSimulation, SimulateConfig, finished_simulation, plan_simulation
 
-PRICED = (*HARDWARE, "mapping")
-"""Groups of which one trained run has a price for each value."""
 SIMULATED = ("adc", "device", "analog", "simulate")
 
 
@@ -112,7 +110,9 @@ def plan_of(grid: Grid, path: Path | None = None, retry_failed: bool = False) ->
     points, run_of = _points(grid, path)
     output_dir = Path(grid.first["config"]["paths"]["output_dir"])
     made = Plan(grid, points, run_of, output_dir)
-    _refuse_idle(made, path)
+    for axis in made.idle_axes:
+        words = [word for setting in axis.settings for word in setting.words]
+        refuse_idle(grid.command.name, axis.keys, words, path)
     find_done(made)
     if not retry_failed:
         failures = ((p.run_dir, Failure.read(Path(p.run_dir))) for p in made.pending)
@@ -157,22 +157,26 @@ def _points(grid: Grid, path: Path | None) -> tuple[list[Point], dict[Place, str
     return list(points.values()), run_of
 
 
-def _refuse_idle(made: Plan, path: Path | None) -> None:
+def refuse_idle(command: str, keys: Sequence[str], words: Sequence[str], path: Path | None) -> None:
     """Refuse an axis whose values make no other run and no other price: only its first value would come to pass.
 
+    Args:
+        command: train or simulate.
+        keys, words: of the axis, all of its values; it makes no other run.
+        path: the file that it is from, for messages.
+
     Raises:
-        ConfigError: there is one, such as folders, trackers or threads.
+        ConfigError: it has several values, and they have no price: folders, trackers or threads.
     """
-    for axis in made.idle_axes:
-        groups = {key.split(".")[0].split("@")[0] for key in axis.keys}
-        priced = made.grid.command.name == "train" and groups <= {*PRICED}
-        if len(axis.settings) < 2 or priced:
-            continue
-        simulated = made.grid.command.name == "train" and groups & {*SIMULATED}
-        mend = "compare them with cimlab simulate -m" if simulated else "give it one value"
-        words = [word for setting in axis.settings for word in setting.words]
-        line = f"{'+'.join(axis.keys)}: its {len(axis.settings)} values make the same run; {mend}"
-        raise ConfigError(f"{located(path, line, words)}{line}")
+    groups = {key.split(".")[0].split("@")[0] for key in keys}
+    values = len(words) // len(keys)
+    if values < 2 or (command == "train" and groups <= {*PRICED}):
+        return
+    mend = "give it one value"
+    if command == "train" and groups & {*SIMULATED}:
+        mend = "compare them with cimlab simulate -m"
+    line = f"{'+'.join(keys)}: its {values} values make the same run; {mend}"
+    raise ConfigError(f"{located(path, line, words)}{line}")
 
 
 class Shared:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from cimlab.config.errors import ConfigError
+from cimlab.records.flat import flat
 from cimlab.records.record import RecordError, RunRecord
 
 if TYPE_CHECKING:
@@ -38,6 +39,21 @@ def priced_today(record: RunRecord, file: Path) -> RunRecord:
         return replace(record, hardware=record.hardware | _today(record, file))
     except (RecordError, ConfigError, ValidationError) as problem:
         return _without(record, " ".join(str(problem).split()))
+
+
+def as_asked(record: RunRecord, file: Path, config: dict[str, Any], choices: dict[str, str]) -> RunRecord:
+    """The record as it is, or `priced_on` the accelerator that is asked for where it was priced on another.
+
+    Args:
+        record, file, config, choices: as `priced_on` takes them. A setting that the record does not have came later,
+            and is no other accelerator.
+    """
+    from cimlab.config.accelerators import PRICED
+
+    was, now = (flat({group: node.get(group) or {} for group in PRICED}) for node in (record.config, config))
+    if was.keys() <= now.keys() and all(was.get(key, value) == value for key, value in now.items()):
+        return record
+    return priced_on(record, file, config, choices)
 
 
 def priced_on(record: RunRecord, file: Path, config: dict[str, Any], choices: dict[str, str]) -> RunRecord:

@@ -1,5 +1,6 @@
 """The console script: quick answers, lazy imports, exit codes, completion."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,31 @@ def test_an_unknown_command_is_refused_with_the_known_ones(cimlab: Cimlab) -> No
     answer = cimlab("trian")
     assert answer.code == 2
     assert "train" in one_line(answer.err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["map", "model=digits_cnn", "input.channels=1", "input.size=8", "geometry.rows=-1"],
+        ["map", "checkpoint=missing.pt", "model=digits_cnn"],
+        ["runs", "missing"],
+    ],
+)
+def test_who_asks_for_json_reads_a_refusal_as_json(words: list[str], cimlab: Cimlab) -> None:
+    answer = cimlab(*words, "--json")
+    assert answer.code != 0
+    assert one_line(answer.err) == f"cimlab: {json.loads(answer.out)['error']}"
+    assert cimlab(*words).out == ""
+
+
+def test_with_its_output_closed_a_command_does_its_work_and_prints_into_no_file(tmp_path: Path) -> None:
+    words = "model=digits_cnn input.channels=1 input.size=8 geometry=default,isaac"
+    line = f'"$0" -m cimlab map -m {words} --csv paths.output_dir="$1" >&- 2>"$1/err.txt"'
+    answer = subprocess.run(["sh", "-c", line, sys.executable, str(tmp_path)], timeout=120, check=False)
+    assert answer.returncode == 0, (tmp_path / "err.txt").read_text()
+    assert (tmp_path / "err.txt").read_text() == ""
+    first = (tmp_path / "map.csv").read_text().splitlines()[0]
+    assert "energy" in first
 
 
 def test_python_dash_m_is_the_same_command() -> None:

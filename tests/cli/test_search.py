@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Cimlab, one_line
 
+from cimlab.config.errors import ConfigError
+
 optuna = pytest.importorskip("optuna")
+
+from cimlab.grids.space import refuse_idle_axes, space_of, suggested  # noqa: E402
 
 SMALL = ("recipe.epochs=1", "schedule.epochs=1", "trainer.threads=1", "tracker=none")
 SPACE = """\
@@ -249,3 +253,69 @@ def test_a_hopeless_trial_ends_early_and_is_no_point_of_the_front(search: Cimlab
     folder = Path(trial.user_attrs["folder"])
     assert len((folder / "history.jsonl").read_text().splitlines()) == 1
     assert not (folder / "record.json").exists()
+
+
+def spaced(folder: Path, **axes: str) -> Path:
+    """A file of axes alone."""
+    lines = "".join(f"      {key.replace('__', '.')}: {value}\n" for key, value in axes.items())
+    path = folder / "axes.yaml"
+    path.write_text(f"# @package _global_\nhydra:\n  sweeper:\n    params:\n{lines}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("axes", "line", "says"),
+    [
+        ({"paths__output_dir": "a,b"}, 5, "paths.output_dir: its 2 values make the same run; give it one value"),
+        ({"seed": "0,1", "trainer__threads": "range(1,4)"}, 6, "trainer.threads: its 3 values make the same run"),
+        ({"paths__dense_dir": "a,b", "prune__remaining": "interval(0.1,0.5)"}, 5, "paths.dense_dir: its 2 values"),
+        ({"adc": "full_scale,mse"}, 5, "compare them with cimlab simulate -m"),
+        ({"seed": "range(3,3)"}, None, "seed=range(3,3): matches nothing"),
+    ],
+)  # fmt: skip
+def test_an_axis_in_which_a_search_can_find_nothing_is_refused_before_anything_is_made(
+    axes: dict[str, str], line: int | None, says: str, cimlab: Cimlab, tmp_path: Path, monkeypatch
+) -> None:
+    path = spaced(tmp_path, **axes)
+    monkeypatch.chdir(tmp_path)
+    answer = cimlab("search", str(path), "--trials=1")
+    assert answer.code == 2
+    told = one_line(answer.err)
+    assert says in told
+    assert line is None or told.startswith(f"cimlab: {path}:{line}: ")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["axes.yaml"]
+
+
+def test_what_matters_beside_one_choice_of_another_axis_alone_is_searched(tmp_path: Path) -> None:
+    path = spaced(tmp_path, method="none,lsq", adc="full_scale,mse")
+    space = space_of({"method": "method=none,lsq", "adc": "adc=full_scale,mse"})
+
+    def run_of(words: list[str]) -> str:
+        return words[0] if words[0] == "method=none" else " ".join(words)
+
+    refuse_idle_axes(space, run_of, path)
+    with pytest.raises(ConfigError, match="adc: its 2 values make the same run"):
+        refuse_idle_axes(space, lambda words: words[0], path)
+
+
+def test_every_kind_of_axis_is_drawn_from() -> None:
+    written = {
+        "a": "a=interval(0.1,0.5)", "b": "b=range(1,8,3)", "c": "c=range(0.5,2,0.5)", "d": "d=x,y", "e": "e=5",
+        "f": "f=range(5,0,-2)",
+    }  # fmt: skip
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(sampler=sampler)
+    drawn = [suggested(study.ask(), space_of(written)) for _ in range(60)]
+    values = [{word.partition("=")[2] for word in words} for words in zip(*drawn, strict=True)]
+    assert all(0.1 <= float(value) <= 0.5 for value in values[0])
+    assert values[1:] == [{"1", "4", "7"}, {"0.5", "1.0", "1.5"}, {"x", "y"}, {"5"}, {"5", "3", "1"}]
+
+
+def test_a_trial_costs_what_its_own_accelerator_costs(cimlab: Cimlab, tmp_path: Path) -> None:
+    path = spaced(tmp_path, technology="isaac32,neurosim22_rram")
+    place = f"paths.output_dir={tmp_path / 'out'}"
+    answer = cimlab("search", str(path), *SMALL, place, "--trials=6", "--objectives=accuracy,energy")
+    assert answer.code == 0, answer.err
+    assert len(list((tmp_path / "out").glob("*/record.json"))) == 1
+    energies = {line.split("energy ")[1] for line in answer.out.splitlines() if line.startswith("trial ")}
+    assert len(energies) == 2

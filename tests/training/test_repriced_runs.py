@@ -41,3 +41,17 @@ def test_a_record_priced_elsewhere_says_to_the_last_digit_what_a_run_there_says(
 
 def plain(summary: dict[str, Any]) -> Any:
     return json.loads(json.dumps(summary))
+
+
+def test_a_finished_run_is_shown_with_the_price_that_is_asked_for(train: Cimlab, tmp_path: Path) -> None:
+    assert train(*FEW).code == 0
+    _, path = the_record(tmp_path)
+    before = path.read_bytes()
+    again = train(*FEW)
+    assert "priced" not in again.out
+    assert "isaac32 with ADC price isaac_table" in again.out
+    elsewhere = train(*FEW, *(f"{group}={choice}" for group, choice in ELSEWHERE.items()))
+    assert "already done" in elsewhere.out
+    assert "priced here on the one asked for" in elsewhere.out
+    assert "neurosim22_rram with ADC price sar" in elsewhere.out
+    assert path.read_bytes() == before
