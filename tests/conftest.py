@@ -6,6 +6,7 @@ No test reads the caller's environment, and none writes into the checkout: see `
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -88,6 +89,9 @@ BEFORE = pytest.StashKey[dict[str, tuple[int, int]]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    # as a terminal's program gets it: a shell starts what it puts in the background deaf to Ctrl-C, nohup to SIGHUP
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     session.config.stash[BEFORE] = places()
 
 

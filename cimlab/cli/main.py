@@ -1,7 +1,7 @@
 """The console script: chooses the command before anything heavy is imported, and turns errors into one line.
 
-Exit codes: 0 done, 1 the run failed, 2 the request was refused, 130 stopped from the keyboard, 143 stopped by SIGTERM,
-141 nobody reads the output any more.
+Exit codes: 0 done, 1 the run failed, 2 the request was refused, 3 the time budget is spent; 128 and its number by a
+signal (129 the terminal was lost, 130 Ctrl-C, 143 SIGTERM), 141 nobody reads the output any more.
 `CIMLAB_DEBUG=1` shows the traceback instead.
 """
 
@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cimlab.cli.stopping import Stops
 
 HELP = """\
 cimlab: prune a network so that a compute-in-memory accelerator really gets faster and cheaper.
@@ -105,8 +109,24 @@ def _open_closed_streams() -> None:
 
 def _nobody_reads() -> int:
     """Whoever read our output has seen enough: say no more, and end as a program does that SIGPIPE ended."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _print_to_nowhere()
     return 141
+
+
+def _print_to_nowhere() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _stopped(stops: Stops) -> int:
+    """Say that the command was stopped, if anybody is left to read it; the exit code."""
+    stops.deaf()
+    try:
+        sys.stdout.flush()
+        print(f"\ncimlab: {stops.line()}", file=sys.stderr, flush=True)
+    except OSError:  # the terminal is gone
+        _print_to_nowhere()
+    return stops.code()
 
 
 def _guarded(command: str, words: list[str]) -> int:
@@ -127,14 +147,12 @@ def _guarded(command: str, words: list[str]) -> int:
                 return _nobody_reads()
             if isinstance(end, SystemExit) and not stops.received:
                 return end.code if isinstance(end.code, int) else 2
-            print(f"\ncimlab: {stops.line()}", file=sys.stderr)
-            return stops.code()
+            return _stopped(stops)
         except BrokenPipeError:
             return _nobody_reads()
         except Exception as problem:  # every error a person can meet ends here, as a line
             if stops.received:  # a library that was interrupted half-way failed on its way out
-                print(f"\ncimlab: {stops.line()}", file=sys.stderr)
-                return stops.code()
+                return _stopped(stops)
             if "--json" in words:  # whoever reads the answer as JSON reads there why there is none
                 _said(json_text({"error": errors.describe(problem)}) + "\n")
             return errors.report(problem)

@@ -66,8 +66,8 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     import optuna
 
     from cimlab.grids.space import refuse_idle_axes, space_of
+    from cimlab.grids.stops import Stop, stoppable
     from cimlab.grids.study import SeededByTrial, open_study, searching
-    from cimlab.grids.worker import Stop, stoppable
 
     space = space_of(axes)
     if not space:

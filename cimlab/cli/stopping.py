@@ -1,6 +1,6 @@
-"""Being stopped: Ctrl-C, and the SIGTERM of Slurm and Docker, end a command in one line with the signal's own code.
+"""Being stopped: Ctrl-C, SIGTERM and a lost terminal end a command in one line with the signal's own code.
 
-Both are raised as KeyboardInterrupt, which every part of the house lets pass: locks are let go, half-written files
+All are raised as KeyboardInterrupt, which every part of the house lets pass: locks are let go, half-written files
 removed, the last whole epoch kept. What libraries make of that on their way out (Lightning exits with 1) hides nothing,
 for the signal itself is remembered here.
 """
@@ -13,9 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-OF_A_SIGNAL = 128
-"""What a shell adds to a signal's number for the exit code: 130 for Ctrl-C, 143 for SIGTERM."""
+from cimlab.grids.stops import OF_A_SIGNAL, SIGNALS
 
 
 class Stops:
@@ -25,11 +23,17 @@ class Stops:
         self.received: list[signal.Signals] = []
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Stop at the first; a second SIGTERM finds the way out taken already, a second Ctrl-C cuts it short."""
+        """Stop at the first; a second finds the way out taken already, unless it is Ctrl-C, which cuts it short."""
         again = bool(self.received)
         self.received.append(signal.Signals(number))
         if not again or number == signal.SIGINT:
             raise KeyboardInterrupt
+
+    def deaf(self) -> None:
+        """Hear no more: the way out has been taken to its end, and what is left is to say so."""
+        for number in SIGNALS:
+            if signal.getsignal(number) == self:
+                signal.signal(number, signal.SIG_IGN)
 
     def line(self) -> str:
         """What to say."""
@@ -44,7 +48,7 @@ class Stops:
 
 @contextmanager
 def heeding_signals() -> Generator[Stops]:
-    """Within, SIGINT and SIGTERM raise KeyboardInterrupt; a signal that the caller ignores (nohup) stays ignored."""
+    """Within, `SIGNALS` raise KeyboardInterrupt; a signal that the caller ignores (nohup) stays ignored."""
     stops = Stops()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may ask for signals
         yield stops
@@ -58,5 +62,5 @@ def heeding_signals() -> Generator[Stops]:
         yield stops
     finally:
         for number, handler in before.items():
-            if handler is not None:
+            if handler is not None and signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, handler)

@@ -19,8 +19,8 @@ from cimlab.runs.folders import made
 if TYPE_CHECKING:
     from cimlab.grids.planning import Plan
     from cimlab.grids.queue import Line
+    from cimlab.grids.stops import Stop
     from cimlab.grids.watching import Watch
-    from cimlab.grids.worker import Stop
 
 Kind = TypeVar("Kind", bound=Record)
 HELP = """\
@@ -73,7 +73,7 @@ def carry_out_queue(grids: list[tuple[Line, Plan]], terms: Terms) -> int:
 
     from cimlab.grids.planning import check_every_value, find_done
     from cimlab.grids.queue import needs_gpu
-    from cimlab.grids.worker import TIME_IS_UP
+    from cimlab.grids.stops import TIME_IS_UP
 
     accelerated, codes = torch.accelerator.is_available(), [0]
     for line, plan in grids:
@@ -124,8 +124,9 @@ def carry_out(plan: Plan, path: Path | None, terms: Terms) -> int:
     from cimlab.grids.engines import default_jobs, engine, run_elsewhere
     from cimlab.grids.planning import check_every_value
     from cimlab.grids.processors import share
+    from cimlab.grids.stops import Stop
     from cimlab.grids.watching import Watch
-    from cimlab.grids.worker import DiskFull, Session, Stop, work
+    from cimlab.grids.worker import DiskFull, Session, work
 
     kind = engine(plan.grid.launcher)
     jobs = 1 if kind == "basic" else terms.jobs or default_jobs(plan.grid.launcher)

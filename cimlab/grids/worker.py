@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import signal
 import time
 import traceback
 from collections.abc import Generator
@@ -17,6 +16,7 @@ from pathlib import Path
 from cimlab.config import errors
 from cimlab.grids.planning import Plan, Point, record_path
 from cimlab.grids.processors import limit_threads
+from cimlab.grids.stops import asked, stoppable
 from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.locks import FolderLockError, held, holder
 from cimlab.records.provenance import code_version
@@ -29,32 +29,6 @@ DEATHS = 5
 
 
 NO_SPACE = "no space left"
-
-
-TIME_IS_UP = 3
-"""How a command ends that its time budget stopped."""
-
-
-class Stop(BaseException):
-    """Stop now and leave everything so that it can go on: from the keyboard, from a signal, or time is up.
-
-    Args:
-        number: of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
-        super().__init__("time is up" if number == signal.SIGALRM else f"stopped{by}")
-
-    @property
-    def exit_code(self) -> int:
-        """3 where time is up; of a signal its own, as shells say it: 130 for Ctrl-C, 143 for SIGTERM."""
-        return TIME_IS_UP if self.number == signal.SIGALRM else 128 + self.number
-
-
-_asked: list[int] = []
-"""The signal for which Stop was raised, while `stoppable` is on its way out."""
 
 
 class DiskFull(RuntimeError):
@@ -96,29 +70,6 @@ def work(plan: Plan, session: Session) -> None:
             pending = held_elsewhere
 
 
-@contextlib.contextmanager
-def stoppable(deadline: float | None) -> Generator[None]:
-    """Within, SIGINT, SIGTERM and the deadline raise Stop; a second signal while stopping is the usual one."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-
-    def stop(number: int, frame: object) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_DFL if each != signal.SIGALRM else signal.SIG_IGN)
-        _asked.append(number)
-        raise Stop(_asked[-1])
-
-    before = {each: signal.signal(each, stop) for each in signals}
-    try:
-        if deadline is not None:
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, deadline - time.time()))
-        yield
-    finally:
-        _asked.clear()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
 def _finished(plan: Plan, point: Point, session: Session) -> bool:
     """Whether the point is done or has failed in this session, after trying to do it; False: another's."""
     run_dir = Path(point.run_dir)
@@ -133,8 +84,8 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
     except FolderLockError:
         return False
     except Exception as problem:
-        if _asked:  # a library that was interrupted half-way failed on its way out, which hid the Stop
-            raise Stop(_asked[-1]) from problem
+        if (hidden := asked()) is not None:  # a library that was interrupted half-way failed on its way out
+            raise hidden from problem
         if _disk_is_full(problem, run_dir):
             raise DiskFull(f"{NO_SPACE} for {run_dir}; free some, then the same command goes on") from problem
         _leave_failure(point, problem)

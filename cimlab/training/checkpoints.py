@@ -119,8 +119,10 @@ class PacedCheckpoint(ModelCheckpoint):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Keep the last whole epoch of a fit that is stopped; one that failed has nothing to go on from."""
-        if self._skipped is not None and not isinstance(exception, Exception):
+        """Keep the last whole epoch of a fit that is stopped or can't print; another failure would only come again."""
+        if self._skipped is not None and (
+            isinstance(exception, OSError) or not isinstance(exception, Exception)
+        ):
             path = Path(str(self.dirpath)) / f"epoch={self._skipped['epoch']}-stopped.ckpt"
             trainer.strategy.checkpoint_io.save_checkpoint(self._skipped, path)
             self._skipped = None

@@ -157,8 +157,9 @@ def _is_unwinding() -> bool:
 
 
 def _follow(follow: Follower, rank: Rank, words: Connection) -> None:
-    """The life of a follower: silent, deaf to Ctrl-C (rank 0 decides), and no longer than rank 0's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The life of a follower: silent, deaf to what stops programs (rank 0 decides), and no longer than rank 0's."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # which a whole group of processes gets
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from conftest import SMALL
 
 from cimlab.cli.stopping import heeding_signals
+from cimlab.grids.stops import SIGNALS, Stop, stoppable
 from cimlab.network.checkpoint_file import load
 
 TRAIN = (sys.executable, "-m", "cimlab", "train", "recipe.epochs=500", *SMALL[1:])
@@ -22,22 +22,14 @@ def receive(number: signal.Signals) -> None:
     time.sleep(0.01)  # Python handles it between two of its own steps
 
 
-@pytest.fixture(autouse=True)
-def heard() -> Generator[None]:
-    """SIGINT as a terminal's program gets it: a shell starts what it puts in the background deaf to it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_remembered_and_the_handlers_are_given_back(number: signal.Signals) -> None:
-    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(each) for each in SIGNALS]
     with heeding_signals() as stops, pytest.raises(KeyboardInterrupt):
         receive(number)
     assert stops.code() == 128 + number
     assert stops.received == [number]
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
 def test_a_second_sigterm_does_not_disturb_the_way_out() -> None:
@@ -48,14 +40,67 @@ def test_a_second_sigterm_does_not_disturb_the_way_out() -> None:
     assert stops.line() == "stopped by SIGTERM; the same command goes on from the last whole epoch"
 
 
-def test_a_signal_that_is_ignored_stays_so() -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_is_ignored_stays_so(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with heeding_signals() as stops:
-            receive(signal.SIGTERM)
+            receive(number)
         assert stops.received == []
+        with stoppable(None):
+            receive(number)
+        assert signal.getsignal(number) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
+
+
+def test_what_comes_while_it_is_told_that_a_command_was_stopped_is_not_heard() -> None:
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    try:
+        with heeding_signals() as stops:
+            with pytest.raises(KeyboardInterrupt):
+                receive(signal.SIGINT)
+            stops.deaf()
+            receive(signal.SIGINT)
+        receive(signal.SIGHUP)  # until the process has ended
+        assert stops.code() == 130
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_grid_that_is_stopped_is_stopped_once_and_ctrl_c_alone_cuts_that_short(
+    number: signal.Signals,
+) -> None:
+    def way_out() -> None:
+        try:
+            receive(number)
+        finally:
+            receive(signal.SIGTERM)
+            receive(signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                receive(signal.SIGINT)
+
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with pytest.raises(Stop) as stop, stoppable(None):
+        way_out()
+    assert stop.value.exit_code == 128 + number
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_a_lost_terminal_ends_the_command_with_the_signals_code(tmp_path: Path) -> None:
+    """The signal, and every line from then on into a pipe that nobody reads, which is as bad."""
+    program = (
+        "import os, signal\nfrom cimlab.cli import main, sweep\n"
+        "sweep.run = lambda words: os.kill(os.getpid(), signal.SIGHUP)\n"
+        "main.main(['sweep', 'a.yaml'])"
+    )
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=write, stderr=write)
+    os.close(read)
+    os.close(write)
+    assert process.wait(timeout=60) == 129
 
 
 @pytest.mark.parametrize(("number", "by"), [(signal.SIGTERM, " by SIGTERM"), (signal.SIGINT, "")])

@@ -16,6 +16,7 @@ from conftest import Answer, Cimlab, one_line
 from cimlab.cli.options import seconds
 from cimlab.grids import worker
 from cimlab.grids.planning import make_plan
+from cimlab.grids.stops import Stop, stoppable
 from cimlab.records.locks import locked
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.runs.planned import PlannedRun
@@ -279,7 +280,7 @@ def test_ctrl_c_is_not_lost_where_a_library_fails_on_its_way_out(
     path = experiment(tmp_path, granularity="weight,filter")
     plan = make_plan(path, [*SMALL, f"paths.output_dir={tmp_path / 'out'}"])
     session = worker.Session(started=0.0, deadline=None, retry_failed=False)
-    with pytest.raises(worker.Stop, match="stopped"), worker.stoppable(None):
+    with pytest.raises(Stop, match="stopped"), stoppable(None):
         worker.work(plan, session)
     assert not list((tmp_path / "out").glob("*/failure.json"))
 
