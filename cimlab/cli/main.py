@@ -118,12 +118,12 @@ def _print_to_nowhere() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _stopped(stops: Stops) -> int:
+def _stopped(stops: Stops, command: str) -> int:
     """Say that the command was stopped, if anybody is left to read it; the exit code."""
     stops.deaf()
     try:
         sys.stdout.flush()
-        print(f"\ncimlab: {stops.line()}", file=sys.stderr, flush=True)
+        print(f"\ncimlab: {stops.line(command)}", file=sys.stderr, flush=True)
     except OSError:  # the terminal is gone
         _print_to_nowhere()
     return stops.code()
@@ -133,7 +133,7 @@ def _guarded(command: str, words: list[str]) -> int:
     """Run a command; one clear line and an exit code for whatever goes wrong."""
     from importlib import import_module
 
-    from cimlab.cli.stopping import heeding_signals
+    from cimlab.cli.stopping import OF_A_SIGNAL, heeding_signals
     from cimlab.config import errors
     from cimlab.records.json_text import json_text
 
@@ -141,18 +141,20 @@ def _guarded(command: str, words: list[str]) -> int:
         try:
             code = import_module(f"cimlab.cli.{command}").run(words)
             sys.stdout.flush()  # here, where a closed pipe can still be told from a mistake
+            if code > OF_A_SIGNAL:  # it was stopped, and has said so
+                stops.deaf()
             return code
         except (KeyboardInterrupt, SystemExit) as end:
             if isinstance(end.__context__, BrokenPipeError):  # rich ends the process itself
                 return _nobody_reads()
             if isinstance(end, SystemExit) and not stops.received:
                 return end.code if isinstance(end.code, int) else 2
-            return _stopped(stops)
+            return _stopped(stops, command)
         except BrokenPipeError:
             return _nobody_reads()
         except Exception as problem:  # every error a person can meet ends here, as a line
             if stops.received:  # a library that was interrupted half-way failed on its way out
-                return _stopped(stops)
+                return _stopped(stops, command)
             if "--json" in words:  # whoever reads the answer as JSON reads there why there is none
                 _said(json_text({"error": errors.describe(problem)}) + "\n")
             return errors.report(problem)

@@ -15,6 +15,14 @@ from types import FrameType
 
 from cimlab.grids.stops import OF_A_SIGNAL, SIGNALS
 
+GOES_ON = {
+    "train": "; the same command goes on from the last whole epoch",
+    "sweep": "; the same command goes on",
+    "search": "; the same command goes on",
+    "simulate": "; of several, those that are done stay",
+}
+"""What becomes of the work that was done; other commands begin anew."""
+
 
 class Stops:
     """The signals that came within `heeding_signals`."""
@@ -35,11 +43,11 @@ class Stops:
             if signal.getsignal(number) == self:
                 signal.signal(number, signal.SIG_IGN)
 
-    def line(self) -> str:
-        """What to say."""
+    def line(self, command: str) -> str:
+        """What to say of a command that was stopped."""
         name = self.received[0].name if self.received else "SIGINT"
         by = "" if name == "SIGINT" else f" by {name}"
-        return f"stopped{by}; the same command goes on from the last whole epoch"
+        return f"stopped{by}{GOES_ON.get(command, '')}"
 
     def code(self) -> int:
         """The exit code."""

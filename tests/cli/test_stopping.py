@@ -37,7 +37,8 @@ def test_a_second_sigterm_does_not_disturb_the_way_out() -> None:
         with pytest.raises(KeyboardInterrupt):
             receive(signal.SIGTERM)
         receive(signal.SIGTERM)  # Slurm's second one
-    assert stops.line() == "stopped by SIGTERM; the same command goes on from the last whole epoch"
+    assert stops.line("train") == "stopped by SIGTERM; the same command goes on from the last whole epoch"
+    assert stops.line("map") == "stopped by SIGTERM"
 
 
 @pytest.mark.parametrize("number", SIGNALS)
