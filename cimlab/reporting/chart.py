@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cimlab.records.record import write_atomically, write_bytes_atomically
-from cimlab.reporting.looks import look, place, series_looks
+from cimlab.reporting.looks import looks, place, series_looks
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH, HEIGHT = 300, 200
@@ -131,7 +131,7 @@ def log_percent(field: str, title: str, values: Iterable[float]) -> Spec:
 def by_granularity(names: Iterable[str], columns: int = 4, field: str = "granularity") -> Spec:
     """Colour, dash and shape channels of the granularities, with one joint legend below the figure."""
     domain = sorted(set(names), key=place)
-    looks = [look(name) for name in domain]
+    drawn = looks(domain)
     shown = {
         "orient": "bottom",
         "columns": columns,
@@ -141,15 +141,15 @@ def by_granularity(names: Iterable[str], columns: int = 4, field: str = "granula
         "symbolOpacity": 1,
     }
     return {
-        "color": _nominal(field, domain, [own.colour for own in looks], shown),
-        "strokeDash": _nominal(field, domain, [[5, 3] if own.dashed else [1, 0] for own in looks], shown),
-        "shape": _nominal(field, domain, [own.mark for own in looks], shown),
+        "color": _nominal(field, domain, [own.colour for own in drawn], shown),
+        "strokeDash": _nominal(field, domain, [[5, 3] if own.dashed else [1, 0] for own in drawn], shown),
+        "shape": _nominal(field, domain, [own.mark for own in drawn], shown),
     }
 
 
 def by_series(field: str, title: str | None, names: list[Any], columns: int) -> dict[str, Spec]:
     """The same channels for a field that is no granularity."""
-    looks = series_looks(len(names))
+    drawn = series_looks(len(names))
     shown = {
         "orient": "bottom",
         "title": title,
@@ -159,11 +159,11 @@ def by_series(field: str, title: str | None, names: list[Any], columns: int) -> 
         "labelLimit": 500,
     }
     return {
-        "color": _nominal(field, names, [own.colour for own in looks], shown),
+        "color": _nominal(field, names, [own.colour for own in drawn], shown),
         "strokeDash": _nominal(
             field, names, [[1, 0] if i % 2 == 0 else [4, 3] for i in range(len(names))], shown
         ),
-        "shape": _nominal(field, names, [own.mark for own in looks], shown),
+        "shape": _nominal(field, names, [own.mark for own in drawn], shown),
     }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +24,31 @@ def _kind(name: str) -> type[Granularity]:
 def look(name: str) -> Look:
     """Colour, mark and line of a granularity: the same in every figure."""
     return _kind(name).look
+
+
+def looks(names: Sequence[str]) -> list[Look]:
+    """Of each name its granularity's look; of one granularity with several parameters, each in a shade of its own.
+
+    >>> [look.colour for look in looks(["block (rows=4)", "weight", "block (rows=8)"])]
+    ['#E69F00', '#0072B2', '#F1CA73']
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        own, number = look(name), seen[base(name)]
+        found.append(replace(own, colour=_shade(own.colour, SHADES[number % len(SHADES)])))
+        seen[base(name)] += 1
+    return found
+
+
+SHADES = (0.0, 0.45, -0.45, 0.7, -0.7)
+"""How far a colour goes towards black (below 0) or white for the next parameters of the same granularity."""
+
+
+def _shade(colour: str, share: float) -> str:
+    end = 255 if share > 0 else 0
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + abs(share) * (end - part)):02X}" for part in parts)
 
 
 def place(name: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cimlab.reporting.page import html_page
+from cimlab.reporting.parts import figures
 from cimlab.reporting.published import Published
 from cimlab.reporting.report import Report, assemble
 from tests.reporting.made_up import run
@@ -116,6 +117,7 @@ def test_a_browser_draws_every_figure_and_sorts_a_table(page: str, tmp_path: Pat
     assert falling == "dense/kernel"
     assert link == "T1a.csv blob:"
     assert requests == "0"
-    figures = re.findall(r'<div class="figure[^>]*data-name="(F\d)"[^>]*>(.*?)</section>', drawn, flags=re.S)
-    assert [name for name, _ in figures] == ["F1", "F2", "F3", "F4", "F5", "F6", "F7"]
-    assert all("<svg" in body and "<path" in body for _, body in figures)
+    drawable = [figure.name for figure in figures()]
+    drawings = re.findall(r'<div class="figure[^>]*data-name="(\w+)"[^>]*>(.*?)</section>', drawn, flags=re.S)
+    assert [name for name, _ in drawings] == drawable
+    assert all("<svg" in body and "<path" in body for _, body in drawings)

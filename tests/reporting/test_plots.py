@@ -1,6 +1,7 @@
 """Plots that commands leave: in the format of their name, every run a point, means over like runs alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -101,6 +102,16 @@ def test_every_granularity_looks_different_from_every_other() -> None:
     assert len({(own.colour, own.mark, own.dashed) for own in looks}) == len(looks)
     assert len({own.place for own in looks}) == len(looks)
     assert look("operation unit") == granularities()["operation_unit"].look
+
+
+def test_parameters_of_one_granularity_are_told_apart_and_others_keep_their_look() -> None:
+    sizes = [{"_target_": "Block", "rows": rows, "cols": 16} for rows in (4, 8, 16)]
+    blocks = [(run("block", left), size) for size in sizes for left in (0.25, 0.1)]
+    made = [replace(record, config=record.config | {"granularity": size}) for record, size in blocks]
+    spec = accuracy_plot([*made, run("weight", 0.25), run("weight", 0.1)])
+    drawn = {node.get("stroke") for node in marks(spec, "line mark")}
+    assert len(drawn) == 4
+    assert {look("weight").colour, look("block").colour} <= {str(colour).upper() for colour in drawn}
 
 
 def test_a_granularity_of_somebody_elses_package_is_drawn_last_and_in_grey() -> None:
