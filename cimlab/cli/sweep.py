@@ -172,7 +172,7 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: Stop | None, plo
 def _summary(plan: Plan, plot: str) -> None:
     from cimlab.cli import simulate, train
     from cimlab.grids.planning import record_path
-    from cimlab.runs.reprice import as_asked
+    from cimlab.runs.reprice import priced_on, was_priced_on
 
     if plan.grid.command.name == "simulate":
         if simulations := list(_whole(SimulationRecord, map(record_path, plan.points)).values()):
@@ -181,12 +181,15 @@ def _summary(plan: Plan, plot: str) -> None:
     whole = _whole(RunRecord, map(record_path, plan.points))
     if whole:
         by_run = {point.run: record_path(point) for point in plan.points}
-        places = [
-            as_asked(whole[by_run[run]], by_run[run], document["config"], document["choices"])
+        asked = [
+            (whole[by_run[run]], by_run[run], plan.grid.document(place))
             for place, run in plan.run_of.items()
             if by_run[run] in whole
-            for document in [plan.grid.document(place)]
         ]
+        places = [record for record, *_ in asked]
+        if not all(was_priced_on(record, document["config"]) for record, _, document in asked):
+            # places that differ in prices alone share a run, or it was run for another accelerator
+            places = [priced_on(record, file, new["config"], new["choices"]) for record, file, new in asked]
         train.show_many(places, list(whole.values()), plan.output_dir / plot)
 
 

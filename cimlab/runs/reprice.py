@@ -41,19 +41,12 @@ def priced_today(record: RunRecord, file: Path) -> RunRecord:
         return _without(record, " ".join(str(problem).split()))
 
 
-def as_asked(record: RunRecord, file: Path, config: dict[str, Any], choices: dict[str, str]) -> RunRecord:
-    """The record as it is, or `priced_on` the accelerator that is asked for where it was priced on another.
-
-    Args:
-        record, file, config, choices: as `priced_on` takes them. A setting that the record does not have came later,
-            and is no other accelerator.
-    """
+def was_priced_on(record: RunRecord, config: dict[str, Any]) -> bool:
+    """Whether the record's price is of the configuration's accelerator; settings that came later make no other."""
     from cimlab.config.accelerators import PRICED
 
     was, now = (flat({group: node.get(group) or {} for group in PRICED}) for node in (record.config, config))
-    if was.keys() <= now.keys() and all(was.get(key, value) == value for key, value in now.items()):
-        return record
-    return priced_on(record, file, config, choices)
+    return was.keys() <= now.keys() and all(was.get(key, value) == value for key, value in now.items())
 
 
 def priced_on(record: RunRecord, file: Path, config: dict[str, Any], choices: dict[str, str]) -> RunRecord:

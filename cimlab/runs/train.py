@@ -26,7 +26,7 @@ from cimlab.runs.folders import made
 from cimlab.runs.identity import conditions
 from cimlab.runs.parts import Parts, assemble, subject_of, training_of
 from cimlab.runs.planned import PlannedRun, plan
-from cimlab.runs.reprice import as_asked
+from cimlab.runs.reprice import priced_on, was_priced_on
 
 if TYPE_CHECKING:
     from cimlab.training.callbacks import Judge
@@ -77,13 +77,13 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
             from cimlab.training.checkpoints import NETWORK_FILE
 
             simulate_at_end(planned, planned.run_dir / NETWORK_FILE)
-    asked = as_asked(done, record_file, planned.plain, planned.choices)
-    if asked is not done:
+    if not was_priced_on(done, planned.plain):
         print(
             "it was priced on another accelerator, which its record keeps; priced here on the one asked for"
         )
+        done = priced_on(done, record_file, planned.plain, planned.choices)
     print(f"record: {record_file}", flush=True)
-    return asked
+    return done
 
 
 @contextmanager
