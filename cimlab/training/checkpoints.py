@@ -42,7 +42,11 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         with replacing(path) as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else problem
+        reason = problem.strerror if isinstance(problem, OSError) else str(problem)
+        if "inline_container" in str(problem) or "PytorchStreamWriter" in str(
+            problem
+        ):  # torch's, of its own code
+            reason = "only a part of it could be written: the disk is full, or a limit was met"
         raise CheckpointError(f"can't write {path} ({reason}); check free space and rights") from problem
 
 
