@@ -7,6 +7,7 @@ conversions happen in steps, and what is fetched and written once an image is sp
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
@@ -18,6 +19,10 @@ from cimlab.hardware.cost import CostModel
 
 def step_energy(model: CostModel, geometry: CrossbarGeometry) -> Callable[[CrossbarMatrix], float]:
     """Joules per step of a layer; inputs and cells are assumed, as budgets are spent before anything is measured."""
+
+    plan = model.chip.floor_plan
+    if plan is not None:  # copies are of a network, and this prices layers one by one
+        model = replace(model, chip=replace(model.chip, floor_plan=replace(plan, copies=None)))
 
     def joules(matrix: CrossbarMatrix) -> float:
         layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())

@@ -22,21 +22,20 @@ def kept_beyond(
     total, left = _whole_and_left(masks, budget, matrices, rule)
     if budget.rule == "per_layer" or left <= 1.05 * budget.remaining * total:
         return None
-    asked, what = f"not {100 * budget.remaining:g} %", "weights" if budget.cost == "weights" else budget.cost
-    told = f"{100 * left / total:.3g} % of the prunable {what} are kept, {asked}"
+    what = {"weights": "weights are", "steps": "array steps are", "energy": "energy is"}[budget.cost]
+    told = f"{100 * left / total:.3g} % of the prunable {what} kept, not {100 * budget.remaining:g} %"
     if budget.cost != "weights":
-        told = told.replace("steps", "array steps").replace("energy are", "energy is")
         return (
-            f"{told}: a step is saved only where nothing of it is left, and units share steps, or floors keep them; "
-            "granularity=operation_unit prunes whole steps, a lower prune.remaining more of them"
+            f"{told}: a step is saved only where nothing of it is left; units that share steps keep more "
+            f"(granularity=operation_unit shares none), and so do floors (prune.layer_floor={budget.layer_floor:g} and "
+            "a unit a layer)"
         )
     excess = {name: int(mask.sum()) - budget.remaining * mask.numel() for name, mask in masks.items()}
     most = max(excess, key=lambda name: excess[name])
     share = 100 * int(masks[most].sum()) / masks[most].numel()
     return (
-        f"{told}: each layer "
-        f"keeps one unit at least and prune.layer_floor={budget.layer_floor:g}, so that {share:.3g} % of layer {most} "
-        "stays; a finer granularity keeps less"
+        f"{told}: each layer keeps one unit at least and prune.layer_floor={budget.layer_floor:g}, so that "
+        f"{share:.3g} % of layer {most} stays; a finer granularity keeps less"
     )
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cimlab.network.masks import Masks
     from cimlab.network.stored import Stored
     from cimlab.pruning.granularities.base import Granularity
+    from cimlab.pruning.masks import PruningRule
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -134,6 +135,8 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     from cimlab.crossbar.matrix import account_matrices, image_batch
     from cimlab.hardware.price import NetworkShape, PrunedNetwork
     from cimlab.network.account import account_of
+    from cimlab.pruning.beyond import kept_beyond
+    from cimlab.training.budget import budget_of, prunable_matrices
 
     choices = choices | called({"model": choices["model"]}, {"model": config.model})
     granularity = Component("granularity", config.granularity, config.extensions).build()
@@ -150,7 +153,12 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     kept = None if stored is None else stored.masks(network, [m.name for m in matrices])
 
     def pruned(geometry: CrossbarGeometry) -> PrunedNetwork:
-        return PrunedNetwork(layout, _random_masks(config, choices, network, matrices, granularity, geometry))
+        rule = _rule(config, choices, granularity, geometry)
+        return PrunedNetwork(layout, _random_masks(config, network, matrices, rule))
+
+    def beyond(geometry: CrossbarGeometry, masks: Masks) -> str | None:
+        rule = _rule(config, choices, granularity, geometry)
+        return kept_beyond(masks, budget_of(prune), prunable_matrices(matrices, prune), rule)
 
     given = None if kept is None else PrunedNetwork(layout, kept[0])
     prune = config.prune
@@ -161,6 +169,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         else f"random, {100 * prune.remaining:g} % of the prunable ones"
         f"{'' if prune.budget == 'weights' else f' in {prune.budget}'} left by {prune.allocation} allocation",
         network=pruned if given is None else lambda _: given,
+        beyond=beyond if given is None else lambda *_: None,
         activity=_activities(config, network, kept and kept[0]),
         choices=choices,
         cut=cut_of if given is None else lambda _: (),
@@ -182,6 +191,8 @@ def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sen
         summary["area_curve"] = price_over_area(network, activity, accelerator)
     except HardwareError as problem:
         raise errors.ConfigError(str(problem)) from problem
+    if (more := subject.beyond(accelerator.geometry, dict(network.masks))) is not None:
+        summary["notes"] = [more, *summary["notes"]]
     by_model: dict[str, dict[str, Any] | str] = {}
     if sensitivity:
         for name, other in _other_prices(accelerator).items():
@@ -268,27 +279,30 @@ def _permuted(stored: Stored | None, matrices: list[CrossbarMatrix]) -> list[Cro
         raise errors.ConfigError(f"checkpoint {stored.path}: mapping: {problem}") from problem
 
 
-def _random_masks(
-    config: MapConfig,
-    choices: dict[str, str],
-    network: nn.Module,
-    matrices: list[CrossbarMatrix],
-    granularity: Granularity,
-    geometry: CrossbarGeometry,
-) -> Masks:
-    """Random weights, pruned by units of this geometry; a budget in energy is of the configured accelerator."""
-    import torch
-
+def _rule(
+    config: MapConfig, choices: dict[str, str], granularity: Granularity, geometry: CrossbarGeometry
+) -> PruningRule:
+    """What is pruned on a geometry; a budget in energy is of the configured accelerator."""
     from cimlab.config.components import Component
     from cimlab.config.hardware import make_cost_model
     from cimlab.hardware.attribution import step_energy
-    from cimlab.pruning.allocation import PruningError
-    from cimlab.pruning.masks import PruningRule, make_masks
-    from cimlab.training.budget import budget_of, prunable_matrices
+    from cimlab.pruning.masks import PruningRule
 
     saliency = Component("saliency", config.saliency, config.extensions).build()
     model = make_cost_model(config.technology, config.adc_price, config.chip, choices, config.extensions)
-    rule = PruningRule(granularity, saliency, geometry, step_energy(model, geometry))
+    return PruningRule(granularity, saliency, geometry, step_energy(model, geometry))
+
+
+def _random_masks(
+    config: MapConfig, network: nn.Module, matrices: list[CrossbarMatrix], rule: PruningRule
+) -> Masks:
+    """Random weights, pruned by units of the rule's geometry."""
+    import torch
+
+    from cimlab.pruning.allocation import PruningError
+    from cimlab.pruning.masks import make_masks
+    from cimlab.training.budget import budget_of, prunable_matrices
+
     prunable = prunable_matrices(matrices, config.prune)
     generator = torch.Generator().manual_seed(config.seed)
     try:

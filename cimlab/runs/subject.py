@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.price import PrunedNetwork
     from cimlab.hardware.report import CostComparison
+    from cimlab.network.masks import Masks
 
 Cut = tuple[int, ...]
 
@@ -39,6 +40,7 @@ class Subject:
         accuracy: on test images after retraining, where a record says.
         geometry: the one that a record was pruned for.
         cut: what of a geometry the masks depend on; nothing, where they are given.
+        beyond: what to say where masks made for a geometry keep more than was asked; None where they do not.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Subject:
     accuracy: float | None = None
     geometry: dict[str, Any] | None = None
     cut: Callable[[CrossbarGeometry], Cut] = lambda _: ()
+    beyond: Callable[[CrossbarGeometry, Masks], str | None] = lambda *_: None
 
     def price(self, accelerator: Accelerator) -> CostComparison:
         """Pruned and dense on an accelerator.

@@ -53,6 +53,16 @@ def test_json_holds_what_the_tables_say(map_digits: Cimlab) -> None:
     assert adc["sar"] < adc["murmann"] < adc["isaac_table"]
 
 
+def test_a_budget_that_units_can_t_meet_is_told_before_all_other_notes(map_digits: Cimlab) -> None:
+    words = ("--json", "prune.budget=steps", "prune.remaining=0.09")
+    shared, own = (
+        json.loads(map_digits(*words, f"granularity={name}").out)["notes"]
+        for name in ("column_segment", "operation_unit")
+    )
+    assert "of the prunable array steps are kept, not 9 %" in shared[0]
+    assert not any("are kept" in note for note in own)
+
+
 def test_csv_has_one_row_a_layer(map_digits: Cimlab) -> None:
     rows = list(csv.DictReader(io.StringIO(map_digits("--csv").out)))
     names = [n for n, m in digits_cnn(num_classes=10, in_channels=1).named_modules() if hasattr(m, "weight")]

@@ -16,6 +16,7 @@ from cimlab.crossbar.placement import PlacementMode, place, place_dense
 from cimlab.crossbar.units import UnitGrid
 from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.activity import ActivityFactors
+from cimlab.hardware.attribution import step_energy
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.floor_plan import FloorPlan, Tile
@@ -82,6 +83,14 @@ def test_copies_of_another_network_are_refused_with_a_mend() -> None:
         HardwareError, match=r"copies holds 1 numbers for 2 layers; give one a layer, or .*=null"
     ):
         transport([dense(CONV), dense(HEAD)], GEOMETRY, replace(PLAN, copies=(1,)), 1.0)
+
+
+def test_energy_of_steps_is_asked_of_one_layer_whatever_the_copies_of_a_network() -> None:
+    model = on_plan()
+    plan = model.chip.floor_plan
+    assert plan is not None
+    fixed = replace(model, chip=replace(model.chip, floor_plan=replace(plan, copies=(1, 2, 3))))
+    assert step_energy(fixed, GEOMETRY)(CONV) == pytest.approx(step_energy(model, GEOMETRY)(CONV))
 
 
 @pytest.mark.parametrize(
