@@ -104,10 +104,7 @@ def test_a_lost_terminal_ends_the_command_with_the_signals_code(tmp_path: Path) 
     assert process.wait(timeout=60) == 129
 
 
-@pytest.mark.parametrize(("number", "by"), [(signal.SIGTERM, " by SIGTERM"), (signal.SIGINT, "")])
-def test_a_training_that_is_stopped_keeps_its_last_whole_epoch(
-    number: signal.Signals, by: str, tmp_path: Path
-) -> None:
+def test_a_training_that_is_stopped_keeps_its_last_whole_epoch(tmp_path: Path) -> None:
     words = (
         f"paths.output_dir={tmp_path / 'out'}",
         f"paths.data_dir={tmp_path}",
@@ -119,10 +116,10 @@ def test_a_training_that_is_stopped_keeps_its_last_whole_epoch(
         while "dense epoch 3/" not in log.read_text():
             assert run.poll() is None, log.read_text()
             time.sleep(0.05)
-        run.send_signal(number)
-        assert run.wait(timeout=60) == 128 + number
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(timeout=60) == 143
     *_, last = log.read_text().splitlines()
-    assert last == f"cimlab: stopped{by}; the same command goes on from the last whole epoch"
+    assert last == "cimlab: stopped by SIGTERM; the same command goes on from the last whole epoch"
     whole = sum("dense epoch" in line for line in log.read_text().splitlines())
     (kept,) = (tmp_path / "out").rglob("*.ckpt")  # none is written in passing within 1000 s
     assert load(kept)["epoch"] + 1 == whole

@@ -88,7 +88,7 @@ def test_every_point_of_a_hard_grid_is_what_hydra_composes(name: str, tmp_path: 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_shipped_experiments_are_hydras_own_and_hash_alike(path: Path, tmp_path: Path) -> None:
     grid = read_grid(path, [])
-    assert_same(grid, path, tmp_path, 5, checked=True)
+    assert_same(grid, path, tmp_path, 2, checked=True)
     note = grid.first["config"]["experiment"]
     assert note["question"]
     assert note["held_fixed"]
