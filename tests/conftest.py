@@ -79,7 +79,7 @@ def places() -> dict[str, tuple[int, int]]:
     found = {path.name: (0, 0) for path in ROOT.iterdir() if not path.name.startswith(".")}
     for folder in ("paper", "outputs", "multirun", "wandb", "data"):
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file():
+            if path.is_file() and not set(path.parts) & set(CACHES):
                 status = path.stat()
                 found[str(path.relative_to(ROOT))] = (status.st_mtime_ns, status.st_size)
     return found
