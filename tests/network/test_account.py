@@ -17,6 +17,7 @@ from cimlab.network.batch import Batch
 from cimlab.network.errors import NetworkError, NetworkShapeError
 from cimlab.network.weights import parameters, stored_weight
 
+torch.manual_seed(0)  # images and weights below are the same in every run
 IMAGES = torch.rand(4, 3, 12, 12)
 
 
