@@ -52,7 +52,7 @@ def run(words: list[str]) -> int:
         found += whole + unfinished(folder)
         for problem in problems:
             print(f"cimlab: {problem}", file=sys.stderr)
-    known = fields([*found, {"name": ""}])
+    known = list(dict.fromkeys((*COLUMNS, *fields(found))))
     conditions = [condition(word, known) for word in asked.words if re.search("[<>=]", word)]
     chosen = [row for row in found if all(holds(row) for holds in conditions)]
     chosen = sort(chosen, asked.sort, known)

@@ -161,9 +161,8 @@ def _of_layer(
     # a unit's registers are clocked with every bit, those of tiles and chip with every other
     port_bits = 2 * (unit_in + unit_out) + tiles_in + tiles_out + fetched + results
     leaves = 2 ** ceil(log2(tile.kernel * tile.units_per_side))
-    tree_m = (
-        (1.5 * leaves - 1) * side * array_m
-    )  # halved stage by stage in both directions, and in from the edge
+    # halved stage by stage in both directions, and in from the edge
+    tree_m = (1.5 * leaves - 1) * side * array_m
     tile_m = tile.kernel * tile.units_per_side * side * array_m
     x, y = ceil(grid[1] / 2), max(0, grid[0] - ceil(grid[0] / 2) - 1)  # to the middle of the chip
     bit_metres = (

@@ -49,9 +49,8 @@ class Evidence:
 
     @cached_property
     def priced(self) -> Study | None:
-        """The study that costs are drawn from: the first main one, or the first of all whose runs have a price."""
-        mains = [self.first] if self.first else []
-        return next((s for s in (*mains, *self.studies) if any(map(cost, s.records))), self.first)
+        """The study that costs are drawn from: the first whose runs have a price."""
+        return next((study for study in self.studies if any(map(cost, study.records))), self.first)
 
     @cached_property
     def headline(self) -> Headline | None:

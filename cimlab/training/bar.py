@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 WORDS = {"dense": "dense training", "retrain": "retraining"}
+FIRST = ("validation", "loss", "speed")
+"""What an epoch came to, in the order in which it is shown where room is short."""
 BAR, TIME = 10, 6
 """Columns that the bar has at least, and the time that is left."""
 
@@ -53,11 +55,11 @@ class PhaseBar(pl.Callback):
     ) -> None:
         self.progress.advance(self.task)
 
-    def tell(self, where: str, words: str) -> None:
+    def tell(self, where: str, words: dict[str, str]) -> None:
         """What the last epoch came to; where the fit is, the line says already."""
         shown = self.progress.tasks[self.task].description
         room = self.progress.console.width - len(shown) - BAR - TIME - 3
-        parts = sorted(words.split("  "), key=lambda part: not part.startswith("validation"))
+        parts = [words[name] for name in FIRST if name in words]
         while parts and len("  ".join(parts)) > room:
             parts.pop()
         self.progress.update(self.task, told="  ".join(parts))

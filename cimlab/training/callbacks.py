@@ -28,8 +28,8 @@ Judge = Callable[[list[float]], str | None]
 """From the validation accuracies of the retraining so far, why it is not worth going on, or None."""
 
 
-Tell = Callable[[str, str], None]
-"""Shows where a fit is, and what the epoch came to."""
+Tell = Callable[[str, dict[str, str]], None]
+"""Shows where a fit is, and what the epoch came to: `loss`, `validation` where there is one, `speed`."""
 
 
 class Hopeless(RuntimeError):
@@ -126,12 +126,11 @@ class EpochReport(pl.Callback):
             if (reason := self.judge(accuracies)) is not None:
                 raise Hopeless(reason)
 
-    def _words(self, row: dict[str, float]) -> str:
-        parts = [f"loss {self._loss:.3f}"]
+    def _words(self, row: dict[str, float]) -> dict[str, str]:
+        words = {"loss": f"loss {self._loss:.3f}"}
         if "accuracy/validation" in row:
-            parts.append(f"validation {100 * row['accuracy/validation']:.2f} %")
-        parts.append(f"{row['throughput/train_images_per_s']:,.0f} images/s")
-        return "  ".join(parts)
+            words["validation"] = f"validation {100 * row['accuracy/validation']:.2f} %"
+        return {**words, "speed": f"{row['throughput/train_images_per_s']:,.0f} images/s"}
 
 
 def tracked(row: dict[str, Any], first_epoch: int = 0) -> dict[str, float]:

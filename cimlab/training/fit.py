@@ -222,8 +222,8 @@ def _trainer(
     )
 
 
-def _print_line(where: str, words: str) -> None:
-    print(f"{where}  {words}", flush=True)
+def _print_line(where: str, words: dict[str, str]) -> None:
+    print("  ".join((where, *words.values())), flush=True)
 
 
 def _show_bars(settings: TrainerSettings) -> bool:

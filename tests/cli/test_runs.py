@@ -63,6 +63,10 @@ def test_runs_are_filtered_and_sorted(cimlab: Cimlab, output: Path) -> None:
     assert names(cimlab, place, "energy_j>0") == []
 
 
+def test_a_filter_is_no_mistake_where_nothing_is_finished_yet(cimlab: Cimlab, tmp_path: Path) -> None:
+    assert names(cimlab, str(tmp_path), "accuracy>0.9", "state=failed", "--sort=-accuracy") == []
+
+
 def test_the_table_shows_what_people_ask_for(cimlab: Cimlab, output: Path) -> None:
     answer = cimlab("runs", str(output))
     assert "90.00 %" in answer.out
@@ -100,8 +104,8 @@ def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("nope=3",), "fields: state, run, name, model"),
-        (("--sort=nope",), "fields are state, run, name, model"),
+        (("nope=3",), "fields: state, model, data"),
+        (("--sort=nope",), "fields are state, model, data"),
         (("accuracy<high",), "compares with one number"),
         (("no/such/folder",), "is no folder"),
     ],

@@ -22,7 +22,8 @@ def test_a_fit_is_one_line(width: int, methods: tuple[str, ...]) -> None:
     module: Any = None
     bar.on_train_start(trainer, module)
     bar.on_train_epoch_start(trainer, module)
-    bar.tell("retrain epoch 2/8", "loss 1.049  validation 78.36 %  1,430 images/s")
+    words = {"loss": "loss 1.049", "validation": "validation 78.36 %", "speed": "1,430 images/s"}
+    bar.tell("retrain epoch 2/8", words)
     for batch in range(5):
         bar.on_train_batch_end(trainer, module, None, None, batch)
     bar.progress.refresh()
