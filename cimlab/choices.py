@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 def conf_dir() -> Path:
@@ -20,3 +23,42 @@ def first_line(group: str, choice: str) -> str | None:
     """What a choice is, as its file says in its first line; None where no such choice is shipped."""
     file = conf_dir() / group / f"{choice}.yaml"
     return file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") if file.is_file() else None
+
+
+def groups(command: str) -> dict[str, str | list[str]]:
+    """The groups of conf/COMMAND.yaml in its order -> the choice that stands, a list where several may be chosen."""
+    entries = [entry for entry in _written(f"{command}.yaml")["defaults"] if isinstance(entry, dict)]
+    return {
+        group: choice
+        for entry in entries
+        for group, choice in entry.items()
+        if not group.startswith("override ")
+    }
+
+
+@cache
+def keys(command: str) -> tuple[str, ...]:
+    """Every dotted setting that a command's files write out, those of a group's choices after its own."""
+    own = {
+        key: value for key, value in _written(f"{command}.yaml").items() if key not in ("defaults", "hydra")
+    }
+    found = list(_leaves(own))
+    for group in groups(command):
+        for choice in choices(group):
+            content = _written(f"{group}/{choice}.yaml")
+            found += [f"{group}.{key}" for key in _leaves(content) if "_target_" not in key]
+    return tuple(dict.fromkeys(found))
+
+
+def _written(file: str) -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load((conf_dir() / file).read_text(encoding="utf-8")) or {}
+
+
+def _leaves(node: dict[str, Any]) -> Iterator[str]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from (f"{key}.{inner}" for inner in _leaves(value))
+        else:
+            yield str(key)

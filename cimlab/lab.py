@@ -15,8 +15,6 @@ from weakref import WeakKeyDictionary
 import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from torch import Tensor, nn
 
 from cimlab.analog.convert import convert, program_draw
@@ -26,10 +24,9 @@ from cimlab.config.arrays import make_adc, make_device
 from cimlab.config.components import Component
 from cimlab.config.compose import composed
 from cimlab.config.hardware import make_cost_model, refuse_unpriceable
-from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.config.trust import trusting
-from cimlab.config.words import readable
+from cimlab.config.words import given, parsed, readable
 from cimlab.crossbar.matrix import CrossbarMatrix, account_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.attribution import step_energy
@@ -69,7 +66,7 @@ class Lab:
     """
 
     def __init__(self, *words: str) -> None:
-        words = tuple(readable(todays(words), TrainConfig))
+        words = tuple(readable(given(words), TrainConfig))
         for word in words:
             _refuse_others(word)
         with trusting(words), _own_hydra():
@@ -252,12 +249,7 @@ def _own_hydra() -> Generator[None]:
 
 def _refuse_others(word: str) -> None:
     """Refuse what would be read and mean nothing."""
-    try:
-        key = OverridesParser.create().parse_override(word).key_or_group
-    except HydraException as problem:
-        raise errors.ConfigError(
-            f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}"
-        ) from problem
+    key = parsed(word).key_or_group
     if key.split(".")[0] not in USED:
         raise errors.ConfigError(
             f"{key}: a Lab leaves network, data and training to you; it takes {', '.join(USED)}"

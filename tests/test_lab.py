@@ -157,7 +157,7 @@ def test_layers_named_digital_stay_off_the_arrays(network: nn.Module, images: to
     [
         ("model=resnet20", "model: a Lab leaves network, data and training to you"),
         ("recipe.epochs=3", "recipe.epochs: a Lab leaves"),
-        ("granularity=blocks", "granularity/blocks"),
+        ("granularity=blocks", "did you mean block?"),
         ("geometry.activ_rows=3", "did you mean geometry.active_rows?"),
         ("geometry.active_rows=0", "active_rows=0 must be from 1"),
         ("prune.remaining=2", "prune.remaining"),

@@ -21,11 +21,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cimlab.choices import conf_dir
-from cimlab.config.compose import hydra_line, is_hydra
+from cimlab.cli.options import complaint_of
+from cimlab.config.compose import hydra_line, is_hydra, read
 from cimlab.config.errors import ConfigError, OutputError, unwritable
-from cimlab.config.renamed import todays
 from cimlab.config.trust import trusting
-from cimlab.config.words import readable
+from cimlab.config.words import given
 
 Result = TypeVar("Result")
 MANY = ("-m", "--multirun")
@@ -55,10 +55,10 @@ def run(command: Command, words: list[str]) -> int:
         ConfigError: Hydra or the schema refuses the configuration.
         OutputError: Hydra can't write where it wants to.
     """
-    words = readable(todays(words), command.schema)
-    hydra_options(words)
+    options, overrides = hydra_options(command.name, words)
+    words = read(given(overrides), command.schema)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one place words the message
-    sys.argv = ["cimlab", *words]
+    sys.argv = ["cimlab", *options, *words]
     failures: list[Exception] = []
 
     def job(config: DictConfig) -> None:
@@ -86,8 +86,20 @@ def run(command: Command, words: list[str]) -> int:
     return 0
 
 
-def hydra_options(words: list[str]) -> Namespace:
-    """The words as Hydra's options; `overrides` are those that are none, in their order.
+def hydra_options(name: str, words: list[str]) -> tuple[list[str], list[str]]:
+    """The words of `cimlab NAME` as Hydra's options, and those that are overrides.
+
+    Raises:
+        ConfigError: as `hydra_asked`.
+    """
+    overrides, options = hydra_asked(name, words).overrides, list(words)
+    for word in overrides:
+        options.remove(word)
+    return options, overrides
+
+
+def hydra_asked(name: str, words: list[str]) -> Namespace:
+    """What Hydra's options of `cimlab NAME` say, wherever they stand between the overrides.
 
     Raises:
         ConfigError: in one line, what argparse would refuse in several, and what would run pickled code.
@@ -95,15 +107,15 @@ def hydra_options(words: list[str]) -> Namespace:
     for word in words:
         if not word.isprintable():
             raise ConfigError(f"{word!r} holds characters that can't be printed; take them out")
-    complaint = io.StringIO()
+    parser, complaint = get_args_parser(), io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            options = get_args_parser().parse_args([*sorted(words, key=lambda word: word not in MANY)])
+            asked = parser.parse_intermixed_args(words)
     except SystemExit as end:
         if not end.code:
             raise
         text = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
-        raise ConfigError(f"{text}; --help lists groups, choices and settings") from end
-    if options.experimental_rerun:
+        raise ConfigError(complaint_of(name, text, parser)) from end
+    if asked.experimental_rerun:
         raise ConfigError("--experimental-rerun loads pickled code, which cimlab never does")
-    return options
+    return asked

@@ -23,6 +23,7 @@ from cimlab.config.compose import composed
 from cimlab.config.described import informed
 from cimlab.config.schema import check, plain_config
 from cimlab.config.trust import trusting
+from cimlab.config.words import given, readable
 from cimlab.records.json_text import json_text
 from cimlab.runs.price import MapConfig, Mapped, map_network, map_one, named
 from cimlab.runs.subject import Instead, Subject, recorded
@@ -61,8 +62,9 @@ def run(words: list[str]) -> int:
     return application.run(application.Command("map", MapConfig, job, show), words)
 
 
-def _run_here(words: list[str], many: bool, flags: set[str]) -> int:
+def _run_here(asked: list[str], many: bool, flags: set[str]) -> int:
     """Networks times accelerators, in this process, every choice composed once."""
+    words = readable(given(asked), MapConfig)
     with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         apart = Words.of(words)
         if "--adc-sensitivity" in flags and many and not any(a.key == "adc_price" for a in apart.hardware):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cimlab.cli.application import MANY, hydra_options
+from cimlab.cli.application import MANY, hydra_asked
 from cimlab.cli.sweep import Terms, announce, carry_out
 from cimlab.config.errors import ConfigError
 from cimlab.grids.composition import grid_of_words
@@ -12,11 +12,11 @@ from cimlab.grids.grid import Command
 from cimlab.grids.planning import collector_paused, plan_of
 
 
-def asked_for(words: list[str]) -> bool:
+def asked_for(name: str, words: list[str]) -> bool:
     """Whether the words ask for several runs, rather than for help or for one configuration to be shown."""
     if not any(word in MANY for word in words):
         return False
-    options = hydra_options(words)
+    options = hydra_asked(name, words)
     return not (options.help or options.hydra_help or options.info or options.shell_completion)
 
 
@@ -28,7 +28,7 @@ def run(command: Command, words: list[str]) -> int:
     Raises:
         ConfigError: a word, a value or a combination is refused; nothing was run.
     """
-    options = hydra_options(words)
+    options = hydra_asked(command.name, words)
     if options.cfg or options.resolve or options.package:
         raise ConfigError("--cfg, --resolve and --package show one configuration; leave -m out")
     started = time.time()

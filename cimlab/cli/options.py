@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from typing import NoReturn
 
+from cimlab.choices import conf_dir, groups, keys
 from cimlab.config.errors import ConfigError
 
 Options = argparse.Namespace
@@ -30,7 +32,24 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"{message} ({self.prog} --help shows every option)")
+        raise ConfigError(complaint_of(self.prog.split()[-1], message, self))
+
+
+def complaint_of(command: str, message: str, parser: argparse.ArgumentParser) -> str:
+    """What argparse says of the words of a command, and of a word that it does not know, what was meant."""
+    more = f"(cimlab {command} --help shows every option)"
+    unknown = message.removeprefix("unrecognized arguments: ").split()
+    if message == " ".join(unknown):
+        return f"{message} {more}"
+    word = next((word for word in unknown if word.startswith("-")), unknown[0])
+    name, _, value = word.partition("=")
+    near = difflib.get_close_matches(name, parser._option_string_actions, n=1, cutoff=0.75)
+    key = name.lstrip("-")
+    if (conf_dir() / f"{command}.yaml").is_file() and key in (*groups(command), *keys(command)):
+        hint = f"; settings have no dashes: {key}={value or 'VALUE'}"
+    else:
+        hint = f"; did you mean {near[0]}?" if near and name.startswith("--") else ""
+    return f"{word}: is no option of cimlab {command}{hint} {more}"
 
 
 def seconds(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 import re
 import sys
@@ -12,6 +13,7 @@ from cimlab.cli.options import Parser, at_least_one
 from cimlab.config.errors import ConfigError
 from cimlab.records.index import Row, fields, rows, unfinished
 from cimlab.records.json_text import json_text
+from cimlab.reporting.summaries import heading
 
 COLUMNS = (
     "state", "model", "data", "granularity", "remaining", "seed", "accuracy", "dense", "compression", "arrays",
@@ -71,11 +73,9 @@ def condition(word: str, known: Sequence[str]) -> Callable[[Row], bool]:
         ConfigError: unknown field, or a comparison with something that is no number.
     """
     match = re.fullmatch(r"(\w+)(<=|>=|!=|=|<|>)(.*)", word)
-    if not match or match[1] not in known:
-        raise ConfigError(
-            f"{word}: filter by FIELD=VALUE[,VALUE], FIELD<VALUE ...; fields: {', '.join(known)}"
-        )
-    field, sign, texts = match[1], match[2], match[3].split(",")
+    if not match:
+        raise ConfigError(f"{word}: filter by FIELD=VALUE[,VALUE], FIELD<VALUE ...")
+    field, sign, texts = _field(word, match[1], known), match[2], match[3].split(",")
     compare = COMPARE[sign]
     values = [_number(text) for text in texts]
     if sign not in ("=", "!=") and (len(values) > 1 or isinstance(values[0], str)):
@@ -100,12 +100,24 @@ def sort(found: list[Row], field: str, known: Sequence[str]) -> list[Row]:
     Raises:
         ConfigError: unknown field.
     """
-    name = field.removeprefix("-")
-    if name not in known:
-        raise ConfigError(f"--sort={field}: fields are {', '.join(known)}")
+    name = _field(f"--sort={field}", field.removeprefix("-"), known)
     having = [row for row in found if row.get(name) is not None]
     rest = [row for row in found if row.get(name) is None]
     return sorted(having, key=lambda row: row[name], reverse=field.startswith("-")) + rest
+
+
+def _field(word: str, asked: str, known: Sequence[str]) -> str:
+    """The field that a word names, by its own name or by its column's heading.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    named = {heading(name): name for name in known} | {name: name for name in known}
+    if asked in named:
+        return named[asked]
+    near = difflib.get_close_matches(asked, named, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(f"{word}: no run has {asked!r}; {hint}fields: {', '.join(known)}")
 
 
 def _number(text: str) -> float | str:

@@ -58,7 +58,7 @@ def run(words: list[str]) -> int:
     from cimlab.grids.composition import experiment
 
     path = Path(asked.file)
-    with experiment(path, asked.overrides) as (axes, compose):
+    with experiment(path, asked.overrides, asked.config_dir) as (axes, compose):
         return _search(path, axes, compose, asked)
 
 
@@ -212,6 +212,9 @@ def _parser() -> Parser:
         "file", help="an experiment file whose axes are the space, e.g. experiments/search_layers.yaml"
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
+    parser.add_argument(
+        "--config-dir", metavar="FOLDER", help="choices of your own: FOLDER/GROUP/CHOICE.yaml"
+    )
     parser.add_argument("--trials", type=at_least_one, default=50, help="finished trials to reach (50)")
     more = f"what to trade off, of {', '.join(OBJECTIVES)} (accuracy,steps)"
     parser.add_argument("--objectives", default="accuracy,steps", help=more)

@@ -16,7 +16,7 @@ from cimlab.runs.simulate import SimulateConfig, simulate
 
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
-    if multirun.asked_for(words):
+    if multirun.asked_for("simulate", words):
         return multirun.run(Command("simulate", SimulateConfig, described=True), words)
 
     def job(_config: DictConfig, _choices: dict[str, str]) -> SimulationRecord:

@@ -48,7 +48,8 @@ def run(words: list[str]) -> int:
     grids: list[tuple[Line, Plan]] = []
     for line in lines_of(path):
         began = time.time()
-        plan = make_plan(line.file, [*line.words, *overrides], asked.retry_failed)
+        every = [*line.words, *overrides]
+        plan = make_plan(line.file, every, asked.retry_failed, asked.config_dir)
         if line.file != path:
             print(f"\n{line}")
         announce(plan, time.time() - began)
@@ -236,6 +237,9 @@ def _parser() -> Parser:
     parser = Parser("sweep", __doc__, HELP)
     parser.add_argument("file", help="an experiment file, e.g. experiments/headline.yaml, or a queue of them")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
+    parser.add_argument(
+        "--config-dir", metavar="FOLDER", help="choices of your own: FOLDER/GROUP/CHOICE.yaml"
+    )
     parser.add_argument(
         "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
     )

@@ -14,7 +14,7 @@ from cimlab.runs.train import train
 
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
-    if multirun.asked_for(words):
+    if multirun.asked_for("train", words):
         return multirun.run(TRAIN, words)
     return application.run(application.Command("train", TrainConfig, train, show), words)
 

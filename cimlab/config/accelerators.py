@@ -8,15 +8,12 @@ changes is then set in plain containers.
 from __future__ import annotations
 
 import copy
+import difflib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -25,6 +22,7 @@ from cimlab.config.compose import composed
 from cimlab.config.errors import ConfigError
 from cimlab.config.hardware import make_adc_price, make_technology
 from cimlab.config.schema import check_plain
+from cimlab.config.words import parsed
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.chip import Chip
@@ -93,19 +91,6 @@ class Words:
         return any(word.partition("=")[0].lstrip("+") == group for word in self.fixed)
 
 
-def parsed(word: str) -> Override:
-    """A word as Hydra reads it.
-
-    Raises:
-        ConfigError: it can't be read.
-    """
-    loader = GlobalHydra.instance().config_loader() if GlobalHydra.instance().is_initialized() else None
-    try:
-        return OverridesParser.create(config_loader=loader).parse_override(word)
-    except HydraException as problem:
-        raise ConfigError(f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}") from problem
-
-
 @dataclass(eq=False)
 class Accelerators:
     """Every combination of hardware axes as an accelerator.
@@ -123,6 +108,16 @@ class Accelerators:
     extensions: list[str] = field(default_factory=list)
     _nodes: dict[tuple[str, str | None], Node] = field(default_factory=dict, repr=False)
     _parts: dict[tuple, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a choice that a group does not offer before the first price.
+
+        Raises:
+            ConfigError: names it.
+        """
+        for axis in self.words.hardware:
+            for choice in axis.values() if axis.key == axis.group else ():
+                self._node(axis.group, choice)
 
     def __len__(self) -> int:
         total = 1
@@ -212,7 +207,11 @@ def _set(node: Node, word: str) -> None:
     for parent in parents:
         node = node.get(parent, {})
     if not isinstance(node, dict) or (last not in node and not override.is_add()):
-        raise ConfigError(f"unknown key {override.key_or_group}")
+        near = difflib.get_close_matches(last, node, n=1) if isinstance(node, dict) else []
+        hint = (
+            f"; did you mean {'.'.join([override.key_or_group.rpartition('.')[0], *near])}?" if near else ""
+        )
+        raise ConfigError(f"unknown key {override.key_or_group}{hint}")
     node[last] = override.value()
 
 

@@ -6,14 +6,15 @@ import difflib
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cimlab.choices import choices, conf_dir
+from cimlab.choices import choices, conf_dir, groups
 from cimlab.config import errors
-from cimlab.config.schema import unknown_key
-from cimlab.config.words import readable
+from cimlab.config.keys import unknown_key
+from cimlab.config.words import parsed, readable
 
 
 @cache
@@ -31,7 +32,7 @@ def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig,
         ConfigError: Hydra refuses a word, or a file asks for what only the command line may.
     """
     try:
-        config = compose(name, readable(words, schema), return_hydra_config=True)
+        config = compose(name, read(words, schema), return_hydra_config=True)
     except errors.ConfigError:
         raise
     except Exception as problem:
@@ -42,29 +43,59 @@ def composed(name: str, words: Sequence[str], schema: type) -> tuple[DictConfig,
         return config, config.pop("hydra")
 
 
+def read(words: Sequence[str], schema: type) -> list[str]:
+    """The overrides of one configuration in Hydra's grammar.
+
+    Raises:
+        ConfigError: one can't be read, or gives a group several choices that takes one.
+    """
+    found = readable(words, schema)
+    for word in found:
+        override = parsed(word)
+        group, value = override.key_or_group, override.value()
+        one = not isinstance(groups("train").get(group, []), list)
+        if one and isinstance(value, list):  # Hydra would merge them
+            each = f"{group}={','.join(map(str, value))}"
+            errors.refuse(group, value, f"takes one choice; -m {each} takes each in turn")
+    return found
+
+
 def is_hydra(problem: BaseException) -> bool:
     """Whether Hydra or OmegaConf raised it, about the configuration."""
     return any(base.__module__.split(".")[0] in ("hydra", "omegaconf") for base in type(problem).__mro__)
 
 
 def hydra_line(problem: BaseException, schema: type) -> str:
-    """Hydra's multi-line advice, made to fit what is allowed here (a key can't be added with +)."""
+    """Hydra's multi-line advice as one line that fits what is allowed here (a key can't be added with +)."""
     text = " ".join(str(problem).split())
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and "To append" in text:
-        return unknown_key(schema, unknown.group(1))
+        return unknown_key(schema, unknown[1])
     if text.startswith("Config group override must be a string or a list"):
-        return "a group takes a choice, not null; ~GROUP leaves an optional one out, e.g. ~distillation"
-    text = text.replace("Available options in", "choices for")
-    wrong = re.search(r"Could not (?:find|load) '(\w+)/([\w.-]+)'", text)
-    near = difflib.get_close_matches(wrong[2], choices(wrong[1]), n=1) if wrong else []
-    if near:
-        text = f"did you mean {near[0]}? {text}"
-    in_list = re.search(r"Could not load '([^'/]+)/", text)
-    if in_list:  # of a wrong choice in a list, Hydra does not say what is right
-        group = in_list.group(1)
-        known = " ".join(choices(group))
-        text = text.replace(". Config search path", f"; choices for '{group}': {known} Config search path")
-    if "hydra/launcher/" in text:
-        text += " (joblib and submitit come with: pip install cimlab[grid])"
+        return "a group takes a choice, not null; method=[] is none"
+    if wrong := re.search(r"Could not (?:find|load) '(hydra/\w+|\w+)/([^']+)'", text):
+        listed = re.search(r"Available options in '[^']+':(.*?)(?: Config search path|$)", text)
+        return _no_choice(wrong[1], wrong[2], listed[1].split() if listed else choices(wrong[1]))
+    if several := re.match(r"Ambiguous value for argument '([^=]+)=([^']+)'", text):
+        return _several(several[1], several[2])
     return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]
+
+
+def _no_choice(group: str, choice: str, known: list[str]) -> str:
+    """What to say of a choice that a group does not offer."""
+    near = difflib.get_close_matches(choice, known, n=1) or [name for name in known if choice in name][:1]
+    hint = f"did you mean {near[0]}? " if near else ""
+    file = next(
+        (name for name in (choice, f"{choice}.py") if name.endswith(".py") and Path(name).is_file()), None
+    )
+    if group == "model" and file:
+        hint = f"a network of your own goes with model=own model.file={file}; "
+    more = " (joblib and submitit come with: pip install cimlab[grid])" if group == "hydra/launcher" else ""
+    return f"{group}={choice}: is no choice; {hint}choices: {', '.join(known)}{more}"
+
+
+def _several(key: str, values: str) -> str:
+    """What to say of `geometry=a,b` without -m."""
+    both = f" or, for all of them at once, {key}=[{values}]"
+    more = "" if key in groups("train") and not isinstance(groups("train")[key], list) else both
+    return f"{key}={values}: add -m to take each in turn{more}"

@@ -7,6 +7,7 @@ imported first from its folder, or from the folder of the package that it is par
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import importlib
 import importlib.util
@@ -37,11 +38,15 @@ def own_file(model: Mapping[str, Any]) -> Path | None:
     if model.get("_target_") is not None or "file" not in model:
         return None
     file = model["file"]
+    if file is None and (near := [key for key in model if difflib.get_close_matches(key, ["file"])][1:]):
+        raise ConfigError(f"unknown key model.{near[0]}; did you mean model.file?")
     if not isinstance(file, str) or not file:
         refuse("model.file", file, f"name the file of your network: {EXAMPLE}")
     path = Path(file)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else f"does not exist (looked for it in {Path.cwd()})"
+        near = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*.py")], n=1)
+        what += f", but {path.with_name(near[0])} does" if near and not path.is_dir() else ""
         refuse("model.file", file, f"{what}; give the Python file of your network")
     if path.suffix != ".py":
         refuse("model.file", file, "is no Python file; its name has to end in .py")
@@ -96,7 +101,13 @@ def own_function(model: Mapping[str, Any]) -> Callable[..., Any]:
     function = vars(module).get(name) if isinstance(name, str) else None
     if function is None:
         made = [key for key, value in vars(module).items() if _is_made_in(module, value)]
-        refuse("model.function", name, f"is nothing in {path}, which defines {', '.join(made) or 'nothing'}")
+        near = difflib.get_close_matches(str(name), made, n=1)
+        hint = f"; did you mean model.function={near[0]}?" if near else ""
+        refuse(
+            "model.function",
+            name,
+            f"is nothing in {path}, which defines {', '.join(made) or 'nothing'}{hint}",
+        )
     from torch import nn
 
     if isinstance(function, nn.Module) or not callable(function):

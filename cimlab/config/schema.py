@@ -7,13 +7,11 @@ in `components.py`, which needs torch.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
 import re
-from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from cimlab.analog.settings import AnalogSettings
 from cimlab.config.errors import ConfigError, refuse
+from cimlab.config.keys import dataclass_in, unknown_key
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
 from cimlab.records.identity import NEVER, PRUNED, only_where, within
@@ -190,12 +189,7 @@ def _adapter(schema: type) -> TypeAdapter:
 @functools.cache
 def _keys(schema: type) -> dict[str, type | None]:
     """Key -> the dataclass that its value has to fit, or None for other values."""
-    return {key: _dataclass_in(kind) for key, kind in get_type_hints(schema).items()}
-
-
-def _dataclass_in(kind: Any) -> type | None:
-    """A dataclass, also one that may be None."""
-    return next((member for member in (kind, *get_args(kind)) if is_dataclass(member)), None)
+    return {key: dataclass_in(kind) for key, kind in get_type_hints(schema).items()}
 
 
 def _refuse_unknown(top: type, schema: type, plain: dict, path: str) -> None:
@@ -239,17 +233,3 @@ def choice_names(all_choices: dict[str, str]) -> dict[str, str]:
         if not CHOICE_NAME.fullmatch(choice):
             refuse(group, choice, f"must be the plain name of a file in a folder {group}/")
     return found
-
-
-def unknown_key(schema: type, path: str) -> str:
-    """What to say of a key that nothing reads: the keys that are there, the nearest first."""
-    *parents, last = path.lstrip("+~").split(".")
-    here: Any = schema
-    for parent in parents:
-        here = _dataclass_in(get_type_hints(here).get(parent)) if is_dataclass(here) else None
-    if not is_dataclass(here):
-        return f"unknown key {path}; the command's --help lists all keys"
-    names = [field.name for field in fields(here)]
-    near = difflib.get_close_matches(last, names, n=1)
-    hint = f"did you mean {'.'.join([*parents, near[0]])}? " if near else ""
-    return f"unknown key {path}; {hint}allowed: {', '.join(names)}"

@@ -16,13 +16,19 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import QuotedString
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
+
+from cimlab.choices import choices, groups
+from cimlab.config.errors import ConfigError
+from cimlab.config.renamed import todays
 
 WORD = re.compile(r"(?P<key>[\w.@/]+)=(?P<value>.*)", re.DOTALL)
 A_PATH = re.compile(r"(^|\.)(checkpoint|file|\w+_dir)$")
 QUOTES = ("'", '"')
+PAIRS = {"[": "]", "{": "}", "(": ")"}
 QUOTED_NAME = re.compile(r"""(?<=[{,\s])(['"])([\w.*?\[\]-]+)\1\s*:""")
 
 
@@ -38,6 +44,71 @@ def readable(words: Sequence[str], schema: type) -> list[str]:
     ["checkpoint='runs/epoch=3.ckpt'", '++prune.layer_remaining={3:0.1}', 'seed=1,2']
     """
     return [_readable(word, schema) for word in words]
+
+
+def parsed(word: str) -> Override:
+    """A word as Hydra reads it; choices by `glob(*)` are found within Hydra's `initialize_config_dir`.
+
+    Raises:
+        ConfigError: it can't be read; one line that says why.
+    """
+    loader = GlobalHydra.instance().config_loader() if GlobalHydra.instance().is_initialized() else None
+    try:
+        return OverridesParser.create(config_loader=loader).parse_override(word)
+    except HydraException as problem:
+        raise ConfigError(f"{word}: {_slip(word, str(problem))}") from problem
+
+
+def given(words: Sequence[str]) -> list[str]:
+    """The overrides of a command line in today's terms.
+
+    Raises:
+        ConfigError: one is no KEY=VALUE, or became something else.
+    """
+    for place, word in enumerate(words):
+        after = words[place + 1] if place + 1 < len(words) else ""
+        if "=" in word.strip("=") or word.startswith("~") or (word.endswith("=") and "=" in (after or "=")):
+            continue  # the last is an empty text
+        if word.endswith("=") or after.startswith("="):  # granularity = weight, three words that mean one
+            meant = "".join(words[place : place + (3 if after == "=" else 2)])
+        elif after and "=" not in after:
+            meant = f"{word}={after}"
+        else:
+            meant = next(
+                (f"{group}={word}" for group in groups("train") if word in choices(group)), "KEY=VALUE"
+            )
+        raise ConfigError(f"{word}: settings are KEY=VALUE, without spaces around the =; write {meant}")
+    return todays(words)
+
+
+def _slip(word: str, reason: str) -> str:
+    """What went wrong in a word that Hydra does not read, in fewer words than its parser's."""
+    key, _, value = word.partition("=")
+    if not re.fullmatch(r"[+~]*[\w.@/:-]+", key):
+        return f"{key!r} is no key; keys are words with dots between, without spaces and quotes"
+    if "Unknown function" in reason:
+        return " ".join(reason.rpartition("': ")[2].split()).replace("Unknown", "unknown")
+    if _is_open(value):
+        return "a bracket or a quote is opened and not closed, or closed and not opened"
+    if re.search(r"(^|[,\[])\s*,|,\s*([\])]|$)", value):
+        return "a value before or after a comma is missing"
+    return (
+        f"""the value can't be read as it is; put it in quotes, once for the shell too: '{key}="{value}"'"""
+    )
+
+
+def _is_open(value: str) -> bool:
+    """Whether brackets or quotes of a value have no partner."""
+    expected: list[str] = []
+    quote = None
+    for sign in value:
+        if quote or sign in QUOTES:
+            quote = (None if sign == quote else quote) if quote else sign
+        elif sign in PAIRS:
+            expected.append(PAIRS[sign])
+        elif sign in PAIRS.values() and (not expected or expected.pop() != sign):
+            return True
+    return bool(expected or quote)
 
 
 def _readable(word: str, schema: type) -> str:
@@ -66,8 +137,8 @@ def _path(key: str, value: str) -> str:
         return value
     parts = value.split(",")
     if len(parts) > 1 and all(Path(part).exists() for part in parts):  # the values of an axis
-        return ",".join(part if _is_text(key, part) else _quoted(part) for part in parts)
-    return _quoted(value)
+        return ",".join(part if _is_text(key, part) else quoted(part) for part in parts)
+    return quoted(value)
 
 
 def _is_text(key: str, value: str) -> bool:
@@ -80,7 +151,8 @@ def _is_text(key: str, value: str) -> bool:
     return all(entry is None or isinstance(entry, str | QuotedString) for entry in read)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text in quotes of Hydra's grammar."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return f"'{escaped}'"
 

@@ -18,20 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from cimlab.choices import conf_dir
-from cimlab.config.compose import composed, is_hydra
+from cimlab.config.compose import composed
 from cimlab.config.described import described
 from cimlab.config.errors import ConfigError
-from cimlab.config.renamed import todays
 from cimlab.config.schema import TrainConfig
 from cimlab.config.text_file import text_of
 from cimlab.config.trust import trusting
-from cimlab.config.words import readable
+from cimlab.config.words import given, parsed, quoted, readable
 from cimlab.grids.grid import (
     Axis,
     Command,
@@ -50,15 +48,15 @@ Compose = Callable[[Sequence[str]], Document]
 TRAIN = Command("train", TrainConfig)
 
 
-def read_grid(path: Path, overrides: Sequence[str]) -> Grid:
+def read_grid(path: Path, overrides: Sequence[str], config_dir: str | None = None) -> Grid:
     """The grid of an experiment file, with overrides: a list of values is an axis, a single one holds for all.
 
     Raises:
         ConfigError: the file, an axis or a value is unknown or malformed; names the line of the file.
     """
     _refuse_unreadable(path)
-    overrides = todays(overrides)
-    with _hydra(path, overrides) as base:
+    overrides = given(overrides)
+    with _hydra(path, overrides, config_dir) as base:
         return _Composer(TRAIN, path, base, overrides).grid()
 
 
@@ -68,8 +66,8 @@ def grid_of_words(command: Command, words: Sequence[str], config_dir: str | None
     Raises:
         ConfigError: a word or a value is unknown or malformed.
     """
-    words = todays(words)
-    base = () if config_dir is None else (f"hydra.searchpath=[file://{Path(config_dir).absolute()}]",)
+    words = given(words)
+    base = _searched(config_dir)
     with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return _Composer(command, None, base, words).grid()
 
@@ -96,15 +94,17 @@ def _written_values(override: Override) -> tuple[Any, ...]:
 
 
 @contextmanager
-def experiment(path: Path, overrides: Sequence[str]) -> Generator[tuple[dict[str, str], Compose]]:
+def experiment(
+    path: Path, overrides: Sequence[str], config_dir: str | None = None
+) -> Generator[tuple[dict[str, str], Compose]]:
     """The axes of an experiment file as they are written, and what composes one point from its overrides.
 
     Raises:
         ConfigError: as `read_grid`.
     """
     _refuse_unreadable(path)
-    overrides = todays(overrides)
-    with _hydra(path, overrides) as base:
+    overrides = given(overrides)
+    with _hydra(path, overrides, config_dir) as base:
         composer = _Composer(TRAIN, path, base, overrides)
         yield composer.written, lambda words: _document(*composer.compose(words))
 
@@ -127,7 +127,7 @@ def _refuse_unreadable(path: Path) -> None:
 
 
 @contextmanager
-def _hydra(path: Path, overrides: Sequence[str]) -> Generator[tuple[str, ...]]:
+def _hydra(path: Path, overrides: Sequence[str], config_dir: str | None = None) -> Generator[tuple[str, ...]]:
     """Hydra with the file as the choice of a group; gives the overrides that choose it.
 
     Only the overrides are the person's own words: what the file may not decide is refused.
@@ -137,7 +137,21 @@ def _hydra(path: Path, overrides: Sequence[str]) -> Generator[tuple[str, ...]]:
         group.mkdir()
         (group / f"{path.stem}.yaml").write_text(text_of(path), encoding="utf-8")
         with trusting(overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            yield (f"hydra.searchpath=[file://{folder}]", f"+experiments={path.stem}")
+            yield (*_searched(folder, config_dir), f"+experiments={path.stem}")
+
+
+def _searched(*folders: str | None) -> tuple[str, ...]:
+    """The override that lets Hydra look for choices in more folders.
+
+    Raises:
+        ConfigError: one is not there.
+    """
+    named = [Path(folder).absolute() for folder in folders if folder is not None]
+    for folder in named:
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir={folder} is no folder; give one that holds GROUP/CHOICE.yaml")
+    places = [quoted(f"file://{folder}") for folder in named]
+    return (f"hydra.searchpath=[{','.join(places)}]",) if places else ()
 
 
 class _Composer:
@@ -149,14 +163,14 @@ class _Composer:
         self.command = command
         self.path = path
         self.told: set[str] = set()
-        given = self._parse(overrides)
-        self.base = (*base, *(o.input_line or "" for o in given if not o.is_sweep_override()))
+        asked = self._parse(overrides)
+        self.base = (*base, *(o.input_line or "" for o in asked if not o.is_sweep_override()))
         self.unswept = self.compose(())
         params = self.unswept[1].sweeper.params or {}
         written = {str(key).lstrip("+~"): f"{key}={value}" for key, value in params.items()}
-        for override in given:
+        for override in asked:
             written.pop(override.key_or_group, None)
-        written |= {o.key_or_group: o.input_line or "" for o in given if o.is_sweep_override()}
+        written |= {o.key_or_group: o.input_line or "" for o in asked if o.is_sweep_override()}
         self.written = written
 
     def grid(self) -> Grid:
@@ -236,12 +250,9 @@ class _Composer:
 
     def _parse_one(self, word: str) -> Override:
         try:
-            return OverridesParser.create().parse_override(*readable([word], TrainConfig))
-        except Exception as problem:
-            if not is_hydra(problem):
-                raise
-            line = f"{word}: {' '.join(str(problem).split()).split(' See https')[0]}"
-            raise ConfigError(f"{located(self.path, line, [word])}{line}") from problem
+            return parsed(*readable([word], TrainConfig))
+        except ConfigError as problem:
+            raise ConfigError(f"{located(self.path, str(problem), [word])}{problem}") from problem
 
     def _words(self, override: Override) -> tuple[str, ...]:
         if not override.is_sweep_override():

@@ -91,14 +91,16 @@ class Plan:
         return planned_run(self.grid, point.place)
 
 
-def make_plan(path: Path, overrides: list[str], retry_failed: bool = False) -> Plan:
-    """Plan the grid of an experiment file and find what is already done.
+def make_plan(
+    path: Path, overrides: list[str], retry_failed: bool = False, config_dir: str | None = None
+) -> Plan:
+    """Plan the grid of an experiment file and find what is already done; `config_dir` holds more choices.
 
     Raises:
         ConfigError: the file, an axis, a value or a combination of values is refused; nothing was run.
     """
     with collector_paused():
-        return plan_of(read_grid(path, overrides), path, retry_failed)
+        return plan_of(read_grid(path, overrides, config_dir), path, retry_failed)
 
 
 def plan_of(grid: Grid, path: Path | None = None, retry_failed: bool = False) -> Plan:

@@ -131,8 +131,13 @@ def _cost(record: RunRecord) -> tuple[str, str]:
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     """Rows of `cimlab.records.index`, one a run; a value that is not known yet is left blank."""
     words = {name for name in columns if any(isinstance(row.get(name), str) for row in rows)}
-    headed = tuple(Column(name.removesuffix("_j"), text=name in words) for name in columns)
+    headed = tuple(Column(heading(name), text=name in words) for name in columns)
     return Table(headed, tuple(tuple(_cell(name, row.get(name)) for name in columns) for row in rows))
+
+
+def heading(field: str) -> str:
+    """What the column of a run's field is called: values carry the unit."""
+    return field.removesuffix("_j")
 
 
 def _cell(name: str, value: Any) -> str:

@@ -87,7 +87,7 @@ def test_records_are_collected_into_the_clone(
     ("command", "words", "line"),
     [
         (report, ["nowhere"], "nowhere: is no folder"),
-        (report, ["--bogus"], "unrecognized arguments: --bogus"),
+        (report, ["--bogus"], "--bogus: is no option of cimlab report"),
         (paper, ["nowhere"], "nowhere: is no folder"),
         (collect, ["headline"], "the following arguments are required: FOLDER"),
         (collect, ["../x", "."], "NAME=../x: give letters"),

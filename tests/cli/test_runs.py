@@ -105,7 +105,7 @@ def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
     ("words", "message"),
     [
         (("nope=3",), "fields: state, model, data"),
-        (("--sort=nope",), "fields are state, model, data"),
+        (("--sort=nope",), "no run has 'nope'; fields: state, model, data"),
         (("accuracy<high",), "compares with one number"),
         (("no/such/folder",), "is no folder"),
     ],

@@ -183,7 +183,7 @@ def test_records_of_earlier_versions_have_no_origin_and_stay_readable() -> None:
         (["analog.percentile=0.1"], "percentile=0.1 must be above 0.5"),
         (["adc.gain_sigm=1"], "adc.gain_sigm"),
         (["draws=0"], "draws=0"),
-        (["device=[ideal,nope]"], "Could not load 'device/nope'; choices for 'device': drift ideal"),
+        (["device=[ideal,nope]"], "device=nope: is no choice; choices: drift, ideal"),
     ],
 )
 def test_a_bad_request_is_one_line(cimlab: Cimlab, words: list[str], complaint: str) -> None:

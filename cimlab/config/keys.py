@@ -1,0 +1,50 @@
+"""What to say of a key that nothing reads: the key that was meant, and those that are there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from cimlab.choices import conf_dir, keys
+
+NO_IMAGES = "say what its images are like instead: input.channels=3 input.size=32 input.classes=10"
+MEANT = 3
+"""Keys at most that are offered."""
+
+
+def unknown_key(schema: type, path: str) -> str:
+    """One line on a key that nothing reads.
+
+    Args:
+        schema: the dataclass of the command.
+        path: the key as it was written.
+    """
+    *parents, last = path.lstrip("+~").split(".")
+    here: Any = schema
+    for parent in parents:
+        here = dataclass_in(get_type_hints(here).get(parent)) if is_dataclass(here) else None
+    if not is_dataclass(here):
+        return f"unknown key {path}; the command's --help lists all keys"
+    names = [field.name for field in fields(here)]
+    near = [".".join([*parents, name]) for name in difflib.get_close_matches(last, names, n=1)]
+    if not parents:
+        near = _elsewhere(last, names) or near
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    if "input" in names and path.split(".")[0] == "data":
+        hint = f"{NO_IMAGES}; "
+    return f"unknown key {path}; {hint}allowed: {', '.join(names)}"
+
+
+def _elsewhere(last: str, heads: Sequence[str]) -> list[str]:
+    """Settings below others that are called so: `lr` is optimizer.lr."""
+    commands = [path.stem for path in sorted(conf_dir().glob("*.yaml"))]
+    every = dict.fromkeys(key for command in commands for key in keys(command))
+    found = [key for key in every if key.partition(".")[0] in heads and key.rpartition(".")[2] == last]
+    return sorted(found, key=lambda key: key.count("."))[:MEANT]
+
+
+def dataclass_in(kind: Any) -> type | None:
+    """A dataclass, also one that may be None."""
+    return next((member for member in (kind, *get_args(kind)) if is_dataclass(member)), None)
