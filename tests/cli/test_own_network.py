@@ -1,8 +1,6 @@
 """A network in a file of one's own: from one file to a priced, simulated run, and every way to name it wrongly."""
 
 import json
-import re
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, Cimlab, one_line
+from pages import blocks, commands
 from PIL import Image
 
 from cimlab.config.sources import source_hashes
@@ -84,11 +83,12 @@ def run_folder(tmp_path: Path, name: str) -> Path:
 def readme(folder: Path) -> tuple[str, list[list[str]]]:
     """The program of the README's own network, and its commands' words; its file stands in the folder."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Your own network in five lines\n")[2].partition("\n## ")[0]
-    file, program = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    (folder / "mynet.py").write_text(file)
-    commands = re.findall(r"^    cimlab (.*)$", section, re.MULTILINE)
-    return program, [shlex.split(command, comments=True) for command in commands]
+    file, typed, program = blocks(
+        text.partition("## Your own network in five lines\n")[2].partition("\n## ")[0]
+    )
+    assert file.file == "mynet.py"
+    (folder / file.file).write_text(file.text)
+    return program.text, commands(typed)
 
 
 def test_the_readmes_own_network_is_priced_and_simulated_by_its_commands(

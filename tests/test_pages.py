@@ -1,0 +1,42 @@
+"""The pages that teach: their commands and programs run as they stand, and print what the pages show."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Cimlab
+from pages import blocks, is_printed, run_page
+
+TUTORIALS = ROOT / "experiments" / "tutorial"
+TRAINS = {"own_network"}
+"""The others compute from committed records."""
+
+
+@pytest.mark.parametrize("name", [page.stem for page in sorted(TUTORIALS.glob("*.md"))])
+def test_a_tutorial_runs_as_it_stands(
+    name: str, cimlab: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "paper").symlink_to(ROOT / "paper")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)
+    run_page((TUTORIALS / f"{name}.md").read_text(encoding="utf-8"), cimlab, exact=name not in TRAINS)
+    assert (tmp_path / "outputs" / "map.csv").is_file()
+
+
+def test_what_a_page_shows_and_nothing_printed_is_found() -> None:
+    printed = "┃ unit │ energy ┃\n│ 0-abc12 │ 1.22 uJ │ 3 │ 5 │\n│ 1-def34 │ 1,302 nJ │"
+    assert is_printed("│   0-...   │ 1.22 uJ │ 3 │ 5 │", printed, exact=True)
+    assert is_printed("1-def34 | 1302 nJ", printed, exact=True)
+    assert not is_printed("│ 0-... │ 1.21 uJ │ 3 │ 5 │", printed, exact=True)
+    assert not is_printed("│ 0-... │ 1.22 nJ │ 3 │ 5 │", printed, exact=False)
+    assert not is_printed("│ 2-... │ 1.22 uJ │ 3 │ 5 │", printed, exact=False)
+    assert is_printed("│ 0-... │ 1.21 uJ │ 9 │ 5 │", printed, exact=False)
+    assert not is_printed("│ 0-... │ 1.21 uJ │ 9 │ 9 │", printed, exact=False)
+
+
+def test_a_block_that_belongs_in_a_file_says_so() -> None:
+    page = "Put in a file `net.py`:\n\n```python\nx = 1\n```\n\nThen:\n\n```sh\ncimlab map \\\n  a=b  # why\n```\n"
+    first, second = blocks(page)
+    assert (first.file, first.text) == ("net.py", "x = 1\n")
+    assert (second.language, second.file) == ("sh", None)
