@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,11 +17,13 @@ OPTIONS = {
     "client.toolbarMode": "minimal",
     "runner.magicEnabled": "false",
     "client.showErrorDetails": "none",
+    "theme.light.primaryColor": "#0072B2",
+    "theme.dark.primaryColor": "#56B4E9",
 }
 
 
 def run(words: list[str]) -> int:
-    """Serve until Ctrl-C; replaces this process.
+    """Serve until Ctrl-C.
 
     Raises:
         ConfigError: a folder is not there, or streamlit is not installed.
@@ -35,16 +35,31 @@ def run(words: list[str]) -> int:
             raise ConfigError(f"{folder} is no folder; give one that holds runs (the default is outputs)")
     if find_spec("streamlit") is None:
         raise ConfigError("the dashboard needs streamlit: pip install cimlab[grid]")
+    _made_ready(folders)
     print(f"http://127.0.0.1:{asked.port}  (Ctrl-C ends it)", flush=True)
-    os.execv(sys.executable, command(folders, asked.port))
+    from streamlit.web.cli import main
+
+    main(command(folders, asked.port), prog_name="streamlit", standalone_mode=False)
+    return 0
 
 
 def command(folders: list[Path], port: int) -> list[str]:
-    """The streamlit command line: this machine only, nothing sent anywhere."""
+    """The words for streamlit: this machine only, nothing sent anywhere."""
     page = Path(__file__).with_name("dashboard_page.py")
     options = [f"--{key}={value}" for key, value in {**OPTIONS, "server.port": str(port)}.items()]
     places = [str(folder.absolute()) for folder in folders]
-    return [sys.executable, "-m", "streamlit", "run", str(page), *options, "--", *places]
+    return ["run", str(page), *options, "--", *places]
+
+
+def _made_ready(folders: list[Path]) -> None:
+    """Do what takes seconds before the address is told, so that the page opens at once."""
+
+    from cimlab.pruning.granularities import granularities
+    from cimlab.records.index import rows
+
+    granularities()  # brings torch
+    for folder in folders:
+        rows(folder)  # verifies each record once
 
 
 def _parser() -> Parser:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from cimlab.reporting.dashboard import page
+from cimlab.reporting.dashboard.page import page
 from cimlab.runs.reprice import priced_today
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ COLUMNS = (
     "steps_ratio", "energy_j", "energy_ratio", "throughput_ratio", "seconds", "name",
 )  # fmt: skip
 """Shown of every run; choices of other groups are shown where runs differ in them."""
-OF_ITS_OWN = ("run", "folder", "file", "created", "commit", "reason")
-"""Texts in which all runs differ."""
+OF_ITS_OWN = ("run", "folder", "file", "created", "commit", "reason", "study", "unpriceable")
+"""Texts that differ from run to run and tell a reader nothing, or are shown elsewhere."""
 COMPARE: dict[str, Callable] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -161,7 +161,7 @@ def _show_why(one: Path, other: Path) -> None:
 
     found = differences(read_run(one), read_run(other))
     counts = {True: "yes", False: "no", None: "not said"}
-    rows = [(d.setting, str(d.one), str(d.other), counts[d.counts]) for d in found]
+    rows = [(d.setting, *map(str, d.values), counts[d.counts]) for d in found]
     headings = ("setting", one.name, other.name, "part of what a run is")
     console = Console(width=None if sys.stdout.isatty() else 200)
     if not rows:

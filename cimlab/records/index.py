@@ -19,9 +19,10 @@ from cimlab.records.history import read_rows
 from cimlab.records.locks import LOCK_FILE, holder
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
 from cimlab.records.store import COMMITTED, is_simulation
+from cimlab.records.study import study_of
 
 INDEX_FILE = ".index.json"
-LAYOUT = 5
+LAYOUT = 6
 Row = dict[str, Any]
 
 
@@ -35,7 +36,7 @@ def rows(folder: Path) -> tuple[list[Row], list[str]]:
         entry = known.get(place)
         if entry is None or entry[:2] != stamp:
             try:
-                entry = [*stamp, row_of(RunRecord.read(Path(path)))]
+                entry = [*stamp, _row_in(Path(path))]
             except RecordError as problem:
                 problems.append(str(problem))
                 continue
@@ -46,19 +47,32 @@ def rows(folder: Path) -> tuple[list[Row], list[str]]:
     found = [
         {**entry[2], "folder": str(folder / os.path.dirname(place)), "file": str(folder / place)}
         for place, entry in fresh.items()
+        if entry[2] is not None
     ]
     return sorted(found, key=lambda row: row["name"]), problems
+
+
+def _row_in(path: Path) -> Row | None:
+    """The row of a run's record; None of a simulation's, which are committed side by side."""
+    try:
+        return row_of(RunRecord.read(path))
+    except RecordError:
+        if path.name != RECORD_FILE and is_simulation(path):
+            return None
+        raise
 
 
 def row_of(record: RunRecord) -> Row:
     """What a table of runs shows of a record: choices, what was asked, and the main results."""
     total, hardware = record.hardware["total"], record.hardware
     cost = hardware.get("cost", {})  # records made before costs were known have none
+    parameters = record.config.get("granularity", {})
     return {
         "state": "done",
         "run": record.run,
         "name": record.name,
         **{group: choice for group, choice in record.choices.items() if group != "method"},
+        "parameters": ", ".join(f"{key}={value}" for key, value in parameters.items() if key != "_target_"),
         "allocation": record.config["prune"].get("allocation"),
         "budget": record.config["prune"].get("budget", "weights"),
         "methods": "+".join(record.methods),
@@ -79,6 +93,8 @@ def row_of(record: RunRecord) -> Row:
         "seconds": sum(record.wall_time_s.values()),
         "created": record.created,
         "commit": record.code.get("git_commit"),
+        "study": study_of(record),
+        "unpriceable": record.unpriceable,
         "group": record.config.get("tracker", {}).get("group"),
     }
 
@@ -118,7 +134,7 @@ def state_of(run_dir: Path) -> tuple[str, str]:
 def record_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Records below a folder with their file status, each in its run's folder or committed beside others.
 
-    One look-up a run, and none inside the folder of a run.
+    One look-up a run, and none inside the folder of a run. Committed ones may be simulations.
     """
     record = os.path.join(folder, RECORD_FILE)
     with contextlib.suppress(OSError):
@@ -129,7 +145,7 @@ def record_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     except OSError:
         return
     for entry in entries:
-        if COMMITTED.fullmatch(entry.name) and not is_simulation(Path(entry.path)):
+        if COMMITTED.fullmatch(entry.name):
             yield entry.path, entry.stat()
         elif _may_hold_runs(entry):
             yield from record_files(Path(entry.path))

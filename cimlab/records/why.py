@@ -1,4 +1,4 @@
-"""In which settings two runs differ, and which of these make them two runs."""
+"""In which settings runs differ, and which of these make them several runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from cimlab.records.record import RECORD_FILE, RunRecord
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that two runs have differently.
+    """A setting that runs have differently.
 
     Args:
         setting: dotted.
-        one, other: its values; None where a run has no such setting.
+        values: of each run; None where it has no such setting.
         counts: whether it is part of what a run is; None where the records are of schema 1, which don't say.
     """
 
     setting: str
-    one: Any
-    other: Any
+    values: tuple[Any, ...]
     counts: bool | None
 
 
@@ -35,22 +34,21 @@ def read_run(place: Path) -> RunRecord:
     return RunRecord.read(place / RECORD_FILE if place.is_dir() else place)
 
 
-def differences(one: RunRecord, other: RunRecord) -> list[Difference]:
+def differences(*records: RunRecord) -> list[Difference]:
     """Settings that differ, those that count first; edited source files are among them."""
-    own = flat(one.config) | {f"source {Path(f).name}": h for f, h in one.sources.items()}
-    others = flat(other.config) | {f"source {Path(f).name}": h for f, h in other.sources.items()}
-    known = one.schema > 1 and other.schema > 1
-    found = [
-        Difference(
-            key,
-            own.get(key),
-            others.get(key),
-            (key in own and _counts(key, one)) or (key in others and _counts(key, other)) if known else None,
-        )
-        for key in sorted({*own, *others})
-        if key not in own or key not in others or own[key] != others[key]
-    ]
+    known = [_settings(record) for record in records]
+    told = all(record.schema > 1 for record in records)
+    found = []
+    for key in sorted({key for own in known for key in own}):
+        values = tuple(own.get(key) for own in known)
+        having = [record for record, own in zip(records, known, strict=True) if key in own]
+        if len(having) < len(records) or any(value != values[0] for value in values):
+            found.append(Difference(key, values, any(_counts(key, r) for r in having) if told else None))
     return sorted(found, key=lambda difference: (not difference.counts, difference.setting))
+
+
+def _settings(record: RunRecord) -> dict[str, Any]:
+    return flat(record.config) | {f"source {Path(f).name}": h for f, h in record.sources.items()}
 
 
 def _counts(key: str, record: RunRecord) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cimlab.pruning.granularities.base import Granularity, Look
@@ -49,6 +50,14 @@ def _shade(colour: str, share: float) -> str:
     end = 255 if share > 0 else 0
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(part + abs(share) * (end - part)):02X}" for part in parts)
+
+
+def on_dark(spec: dict[str, Any]) -> dict[str, Any]:
+    """A specification whose black marks and lines are light."""
+    return json.loads(json.dumps(spec).replace(BLACK, LIGHT))
+
+
+BLACK, LIGHT = "#000000", "#F2F2F2"
 
 
 def place(name: str) -> tuple[int, str]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from cimlab.records.record import RunRecord, content_hash
+from cimlab.records.record import RunRecord
+from cimlab.records.study import study_of
 from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, quantity, share
 from cimlab.reporting.hardware import of_sample
-from cimlab.reporting.studies import granularity, settings
+from cimlab.reporting.studies import granularity
 
 
 def curves(
@@ -78,11 +79,6 @@ def accuracy_plot(records: Sequence[RunRecord]) -> Spec:
 
 GROUPS = ("study", "granularity", "remaining")
 """What the runs of one mean share; a line is of runs that share all but the last."""
-
-
-def study_of(record: RunRecord) -> str:
-    """The same for runs that differ in granularity, weights left and seed alone, and so may be averaged or compared."""
-    return content_hash(settings(record))[:12]
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
@@ -197,17 +193,56 @@ def placement_plot(executed: np.ndarray, groups_per_array: int, steps_per_array:
         groups_per_array, steps_per_array: where one array ends and the next begins.
         title: the layer.
     """
-    groups, steps = executed.shape
-    width, height = min(900, max(240, 6 * steps)), min(640, max(160, 6 * groups))
-    x = {"type": "quantitative", "scale": {"domain": [0, steps], "nice": False}, "axis": {"grid": False}}
-    y = {**x, "scale": {"domain": [groups, 0], "nice": False}}
-    picture: Spec = {
-        "data": {"values": [{"url": _picture(executed), "x": 0, "x2": steps, "y": 0, "y2": groups}]},
+    skipped = 100 * (1 - executed.mean())
+    said = f"{title}: {skipped:.1f} % of {executed.size:,} steps skipped"
+    axes = ("row group", "step (operation units across; lines are array edges)")
+    return picture(executed, (groups_per_array, steps_per_array), axes, said)
+
+
+def mask_plot(kept: np.ndarray, rows_per_array: int, columns_per_array: int, title: str) -> Spec:
+    """Where a layer's weights are left: one cell a weight of its crossbar matrix, or a shade for many.
+
+    Args:
+        kept: bool [rows, columns] of one group of a layer.
+        rows_per_array, columns_per_array: where one array ends and the next begins, in weights.
+        title: the layer.
+    """
+    tall, wide = (max(1, -(-side // most)) for side, most in zip(kept.shape, (640, 900), strict=True))
+    edges = [np.arange(0, side, step) for side, step in zip(kept.shape, (tall, wide), strict=True)]
+    sums = np.add.reduceat(np.add.reduceat(kept, edges[0], 0, dtype=float), edges[1], 1)
+    ones = np.add.reduceat(np.add.reduceat(np.ones_like(kept), edges[0], 0, dtype=float), edges[1], 1)
+    said = f"{title}: {100 * kept.mean():.1f} % of {kept.size:,} weights left"
+    said += f"; a shade is of {tall} x {wide} weights" if tall * wide > 1 else ""
+    axes = ("row (input)", "column (output; lines are array edges)")
+    return picture(sums / ones, (rows_per_array, columns_per_array), axes, said, kept.shape)
+
+
+def picture(
+    cells: np.ndarray,
+    per_array: tuple[int, int],
+    titles: tuple[str, str],
+    title: str,
+    shape: tuple[int, ...] | None = None,
+) -> Spec:
+    """A matrix of cells from white (0) to dark (1), with lines at the edges of arrays.
+
+    Args:
+        cells: bool or 0 to 1 [rows, columns].
+        per_array: rows and columns of an array.
+        titles: of the axes, rows first.
+        title: above.
+        shape: what the axes count, where a cell stands for many.
+    """
+    tall, wide = shape or cells.shape
+    width, height = min(900, max(240, 6 * wide)), min(640, max(160, 6 * tall))
+    x = {"type": "quantitative", "scale": {"domain": [0, wide], "nice": False}, "axis": {"grid": False}}
+    y = {**x, "scale": {"domain": [tall, 0], "nice": False}}
+    drawn: Spec = {
+        "data": {"values": [{"url": _png(cells), "x": 0, "x2": wide, "y": 0, "y2": tall}]},
         "mark": {"type": "image", "aspect": False, "smooth": False},
         "encoding": {
-            "x": {**x, "field": "x", "title": "step (operation units across; lines are array edges)"},
-            "x2": {"field": "x2"},
-            "y": {**y, "field": "y", "title": "row group"}, "y2": {"field": "y2"},
+            "x": {**x, "field": "x", "title": titles[1]}, "x2": {"field": "x2"},
+            "y": {**y, "field": "y", "title": titles[0]}, "y2": {"field": "y2"},
             "url": {"field": "url", "type": "nominal"},
         },
     }  # fmt: skip
@@ -217,19 +252,15 @@ def placement_plot(executed: np.ndarray, groups_per_array: int, steps_per_array:
             "mark": {"type": "rule", "color": EDGE, "strokeWidth": 0.7},
             "encoding": {axis: {**channel, "field": axis}},
         }
-        for axis, channel, size, whole in (
-            ("y", y, groups_per_array, groups),
-            ("x", x, steps_per_array, steps),
-        )
+        for axis, channel, size, whole in (("y", y, per_array[0], tall), ("x", x, per_array[1], wide))
     ]
-    skipped = 100 * (1 - executed.mean())
-    said = {"text": f"{title}: {skipped:.1f} % of {executed.size:,} steps skipped", "fontSize": 11}
-    return chart([], title=said, width=width, height=height, layer=[picture, *edges])
+    said = {"text": title, "fontSize": 11}
+    return chart([], title=said, width=width, height=height, layer=[drawn, *edges])
 
 
-def _picture(executed: np.ndarray) -> str:
-    """A bool array as a PNG inside an address, a pixel or more a cell (ISO/IEC 15948)."""
-    cells = np.where(executed, 0, 255).astype(np.uint8)
+def _png(shades: np.ndarray) -> str:
+    """Cells of 0 to 1 as a PNG inside an address, a pixel or more a cell (ISO/IEC 15948)."""
+    cells = (255 * (1.0 - shades)).round().astype(np.uint8)
     cells = np.kron(cells, np.ones((max(1, 640 // cells.shape[0]), max(1, 900 // cells.shape[1])), np.uint8))
     lines = np.pad(cells, ((0, 0), (1, 0)))  # each line of a PNG begins with the number of its filter: none
     header = struct.pack(">IIBBBBB", cells.shape[1], cells.shape[0], 8, 3, 0, 0, 0)  # 8 bits into a palette

@@ -10,25 +10,11 @@ from functools import cache
 from typing import Any
 
 from cimlab.choices import first_line
-from cimlab.records.flat import flat
 from cimlab.records.record import RunRecord, content_hash
+from cimlab.records.study import settings
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.looks import place
 
-SILENT_BEFORE = (
-    "rerun", "checkpoint", "extensions", "experiment", "paths", "tracker", "trainer.threads", "trainer.devices",
-    "trainer.progress", "trainer.checkpoint_every_s", "data.data_dir", "data.download", "data.eval_batch_size",
-    "data.seed", "mapping.every_n_epochs", "launcher", "hardware", "simulate",
-)  # fmt: skip
-"""Settings that change no number, of records of the first schema; later ones say themselves what did not count."""
-ARRAYS_BEFORE = ("adc", "device", "analog")
-"""The analog arrays: to a run that was not trained for them they change no accuracy either."""
-AXES = ("granularity", "prune.remaining", "seed", "data.seed")
-"""What the runs of a study differ in."""
-NAMED = ("technology", "adc_price")
-"""Groups whose numbers are today's of that name when a report is made."""
-PRICED = ("geometry", "chip")
-"""Groups that set runs apart even where they train nothing: they change the price."""
 DATA_ORDER = ("imagenet", "cifar100", "cifar10", "digits", "fake")
 """Harder first."""
 CLAIMED = 0.09
@@ -45,27 +31,6 @@ def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
         newest[record.run] = record
     notes = [f"{repeated} records of runs that were made again are passed over"] if repeated else []
     return sorted(newest.values(), key=lambda record: record.name), notes
-
-
-def settings(record: RunRecord) -> dict[str, Any]:
-    """What shapes a run's accuracy and cost, axes left out, as dotted keys."""
-    shared = {"model": record.choices["model"], "data": record.choices["data"]}
-    if record.config.get("checkpoint"):  # another file for every seed, perhaps
-        shared["checkpoint"] = "given"
-    if record.schema == 1:
-        silent = (*SILENT_BEFORE, *(() if _rounds(record) else ARRAYS_BEFORE))
-    else:
-        shared |= {group: record.choices.get(group) for group in NAMED} | record.sources
-        silent = (*NAMED, *(key for key in record.uncounted if key.split(".")[0] not in PRICED))
-    for key, value in flat(record.config).items():
-        if not any(key == name or key.startswith(f"{name}.") for name in (*silent, *AXES)):
-            shared.setdefault(key, value)
-    return shared
-
-
-def _rounds(record: RunRecord) -> bool:
-    """Whether training knew the arrays, of a record of the first schema."""
-    return "hardware_aware" in (record.config.get("quantisation") or {})
 
 
 def granularity(record: RunRecord) -> str:

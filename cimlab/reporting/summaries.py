@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from cimlab.records.record import RunRecord
+from cimlab.records.study import settings
 from cimlab.reporting.hardware import figure, quantity
 from cimlab.reporting.methods import VARIED as METHOD_SETTINGS
 from cimlab.reporting.priced import cost, priced_by
-from cimlab.reporting.studies import settings
 from cimlab.reporting.table import Column, Table
 
 PHASES = ("dense", "pruned", "retrained")

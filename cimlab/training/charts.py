@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cimlab.records.record import RunRecord
+from cimlab.records.study import study_of
 from cimlab.reporting.chart import share
-from cimlab.reporting.plots import GROUPS, curves, study_of
+from cimlab.reporting.plots import GROUPS, curves
 
 BARS, POINTS = "wandb/bar/v0", "wandb/scatter/v0"
 CURVES = "cimlab-accuracy-v2"  # a stored form is never changed: another drawing is another name

@@ -20,7 +20,7 @@ def pair(schema: int = 2):
 
 
 def test_what_counts_comes_first_and_an_edited_source_is_told() -> None:
-    found = [(d.setting, d.one, d.other, d.counts) for d in differences(*pair())]
+    found = [(d.setting, *d.values, d.counts) for d in differences(*pair())]
     assert found == [
         ("new", None, None, True),
         ("old", 1, None, True),

@@ -52,42 +52,76 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch):
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, view: str = "curves", **address: str | list[str]):
+    """The page with a view open, as an address asks for it."""
     from streamlit.testing.v1 import AppTest
 
     from cimlab.cli import dashboard
 
     path = Path(dashboard.__file__).with_name("dashboard_page.py")
     monkeypatch.setattr("sys.argv", [path.name, str(folder)])
-    return AppTest.from_file(str(path), default_timeout=120).run()
-
-
-def test_the_page_counts_lists_and_draws(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(folder, monkeypatch)
+    page = AppTest.from_file(str(path), default_timeout=120)
+    page.query_params.update({"view": view, **address})
+    page.run()
     assert not page.exception
     assert not page.markdown  # no stray string of the script
-    assert {metric.label: metric.value for metric in page.metric} == {
-        "done": "3", "running": "0", "failed": "1", "killed": "0", "stopped": "0",
-        "dense": "90.00 %", "pruned": "90.00 %", "retrained": "90.00 %", "compression": "4.0 x", "steps left": "25.0 %",
-    }  # fmt: skip
+    return page
+
+
+def charts_of(page) -> list[dict[str, Any]]:
+    found = page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")
+    return [json.loads(chart.proto.spec) for chart in found]
+
+
+def chosen(page, label: str):
+    (choice,) = [box for box in page.selectbox if box.label == label]
+    return choice
+
+
+def test_the_page_opens_on_the_curves_of_the_newest_grid(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Grids by their name or else their folder; what is not done belongs to no grid, and is counted with each."""
+    record = RunRecord.read(folder / "net-0" / RECORD_FILE)
+    newer = {"created": "2027-01-01T00:00:00+00:00", "choices": record.choices | {"model": "resnet20"}}
+    replace(record, run="9", **newer).write(folder / "latest" / "net-9-01234567.json")
+    page = opened(folder, monkeypatch)
+    grids = ["latest: ResNet-20 on digits", f"{folder.name}: net on digits", "all runs"]
+    assert chosen(page, "grid and network, newest first").options == grids
+    assert page.text[0].value.startswith("damaged: ")
+    assert page.text[1].value == "1 done, 0 running, 1 failed, 0 killed, 0 stopped"
+    assert [chart["layer"][1]["encoding"]["x"]["field"] for chart in charts_of(page)] == [
+        "left", "steps_ratio"
+    ]  # fmt: skip
+    told = [text.value for text in page.text]
+    assert "accuracy over energy left: not run" in told
+    reason = record.unpriceable
+    assert f"1 of 1 runs have no point over throughput at equal area (of dense): {reason}" in told
+    assert page.query_params["grid"] == grids[0]
+    other = opened(folder, monkeypatch, grid=grids[1])
+    assert other.text[1].value == "3 done, 0 running, 1 failed, 0 killed, 0 stopped"
+
+
+def test_a_filter_leaves_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(folder, monkeypatch, "runs")
     assert sorted(page.dataframe[0].value["name"]) == ["broken", "net-0", "net-1", "net-2"]
-    charts = page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")
-    own = ["curve", "curve", "loss", "accuracy", "layers"]
-    drawn = [
-        figure
-        for part in parts.figures()
-        for figure in part.charts(make_evidence([folder], priced_today))
-        if figure.spec
-    ]
-    assert drawn
-    assert len(charts) == len(own) + len(drawn)
-    headings = [heading.value for heading in page.subheader]
-    assert [heading.split(".")[0] for heading in headings if heading[0] == "F"] == [
-        f.name for f in parts.figures()
-    ]
     filters = {choice.label: choice for choice in page.multiselect}
     filters["granularity"].select("weight").run()
     assert page.dataframe[0].value["name"].tolist() == ["net-0"]
+    again = opened(folder, monkeypatch, "runs", granularity="filter")
+    assert sorted(again.dataframe[0].value["name"]) == ["net-1", "net-2"]
+
+
+def test_every_figure_and_table_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(folder, monkeypatch, "figures and tables")
+    evidence = make_evidence([folder], priced_today)
+    drawn = [figure for part in parts.figures() for figure in part.charts(evidence) if figure.spec]
+    assert drawn
+    assert len(charts_of(page)) == len(drawn)
+    headings = [heading.value.replace("\\", "") for heading in page.subheader]
+    assert [heading.split(".")[0] for heading in headings if heading[0] == "F"] == [
+        f.name for f in parts.figures()
+    ]
 
 
 def test_each_of_many_records_side_by_side_is_shown_as_a_run_of_its_own(
@@ -98,19 +132,17 @@ def test_each_of_many_records_side_by_side_is_shown_as_a_run_of_its_own(
         RunRecord.read(folder / f"net-{number}" / RECORD_FILE).write(
             committed / f"net-{number}-0123456{number}.json"
         )
-    page = opened(committed, monkeypatch)
-    assert not page.exception
-    (choice,) = [box for box in page.selectbox if box.label == "run"]
-    assert choice.options == [f"committed / net-{number}-0123456{number}  (done)" for number in (0, 1)]
+    page = opened(committed, monkeypatch, "one run")
+    assert chosen(page, "run").options == [f"net-{number}-0123456{number}" for number in (0, 1)]
     assert {metric.label: metric.value for metric in page.metric}["retrained"] == "90.00 %"
-    choice.select_index(1).run()
+    chosen(page, "run").select_index(1).run()
     assert {metric.label: metric.value for metric in page.metric}["retrained"] == "80.00 %"
+    assert page.query_params["run"] == "net-1-01234561"
     assert not page.info
 
 
 def test_text_from_files_is_never_markup(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(folder, monkeypatch)
-    assert not any(NASTY in markdown.value for markdown in page.markdown)
+    page = opened(folder, monkeypatch, "runs")
     assert NASTY in page.dataframe[0].value["reason"].tolist()
 
 
@@ -192,8 +224,7 @@ def test_a_browser_shows_counts_curves_table_and_one_run_and_asks_nobody_else(
 
         until(lambda: send("Page.navigate", url=address).get("errorText") is None)
         until(lambda: drawn() == 2)
-        first = seen("document.querySelector('[data-testid=stMetric]').innerText")
-        assert first.split() == ["done", "3"]
+        assert "3 done, 0 running, 1 failed" in seen("document.body.innerText")
         show("runs")
         cells = "[...document.querySelectorAll('[data-testid=stDataFrame] td')].map(cell => cell.innerText)"
         until(lambda: {"net-0", "net-1", "net-2", "broken"} <= set(seen(cells)))
@@ -218,6 +249,7 @@ def test_the_server_answers_this_machine_only_and_reports_to_nobody(tmp_path: Pa
     assert "--server.address=127.0.0.1" in words
     assert "--browser.gatherUsageStats=false" in words
     assert "--runner.magicEnabled=false" in words
+    assert words[0] == "run"
     assert words[-2:] == ["--", str(tmp_path)]
 
 

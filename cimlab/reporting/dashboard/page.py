@@ -1,0 +1,112 @@
+"""The frame of the page that streamlit runs from `cli/dashboard_page.py`: which runs, and the views of them.
+
+It reads records, histories and masks below the folders it is given, and shows them; text from files is shown as
+text, never as markup. Only the view that is open is computed. Everything chosen stands in the address of the page.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from cimlab.reporting import parts
+from cimlab.reporting.dashboard.chosen import ALL, filtered, grids, kept_choice, read
+from cimlab.reporting.dashboard.compare import show_compared
+from cimlab.reporting.dashboard.curves import show_curves
+from cimlab.reporting.dashboard.draw import draw, plain
+from cimlab.reporting.dashboard.one import show_run
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.priced import Price
+from cimlab.reporting.report import make_evidence
+
+STATES = ("done", "running", "failed", "killed", "stopped")
+STYLE = "<style>.stMainBlockContainer {padding-top: 2.5rem; padding-bottom: 2rem}</style>"
+"""Streamlit leaves a sixth of the screen empty above a page."""
+# columns of the table -> how they are headed and written; None: as they are
+COLUMNS = {
+    "state": None, "name": None, "reason": None, "model": None, "data": None, "granularity": None,
+    "parameters": None, "geometry": None, "methods": None, "remaining": ("asked to remain", "percent"), "seed": None,
+    "accuracy": ("accuracy", "percent"), "dense": ("dense", "percent"), "compression": ("compression", "%.1f x"),
+    "arrays": None, "steps_ratio": ("steps left", "percent"), "energy_ratio": ("energy left", "percent"),
+    "throughput_ratio": ("throughput, equal area", "%.2f x"), "energy_uj": ("energy (µJ)", "%.3g"),
+    "unpriceable": ("no price", None), "seconds": ("seconds", "%.0f"), "created": None,
+}  # fmt: skip
+
+
+def page(folders: list[Path], price: Price) -> None:
+    """The whole page; `price` gives a record its costs by today's model."""
+    st.set_page_config(page_title="cimlab", layout="wide")
+    st.html(STYLE)
+    runs, problems = read(tuple(folders))
+    for problem in problems:
+        st.text(f"damaged: {problem}")
+    if runs.empty:
+        st.info("No run yet in the folders given.")
+        return
+    grid = kept_choice("grid", "grid and network, newest first", [*grids(runs), ALL])
+    chosen = filtered(runs if grid == ALL else runs[(runs["grid"] == grid) | runs["grid"].isna()])
+    counts = chosen["state"].value_counts()
+    st.text(", ".join(f"{int(counts.get(state, 0))} {state}" for state in STATES))
+    views = {
+        "curves": lambda: show_curves(chosen[chosen["state"] == "done"], price),
+        "runs": partial(show_table, chosen),
+        "compare": partial(show_compared, runs, chosen, price),
+        "one run": partial(show_run, chosen, price),
+        "figures and tables": lambda: show_figures(evidence_of(stamps(runs), folders, price)),
+    }
+    tabs = st.tabs(list(views), key="view", bind="query-params")
+    for tab, view in zip(tabs, views.values(), strict=True):
+        if tab.open:
+            with tab:
+                view()
+
+
+def show_table(runs: pd.DataFrame) -> None:
+    """A row a run, with the columns that say something of any."""
+    if "energy_j" in runs:
+        runs = runs.assign(energy_uj=runs["energy_j"].astype(float) * 1e6)
+    shown = [name for name in COLUMNS if name in runs and (runs[name].notna() & (runs[name] != "")).any()]
+    formats = {
+        name: st.column_config.Column(written[0])
+        if written[1] is None
+        else st.column_config.NumberColumn(written[0], format=written[1])
+        for name in shown
+        if (written := COLUMNS[name])
+    }
+    height = min(700, 38 + 35 * len(runs))
+    st.dataframe(runs[shown], hide_index=True, width="stretch", height=height, column_config=formats)
+
+
+def stamps(runs: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+    """Every record's file and when it was written: what is priced for a page is priced again when they change."""
+    files = sorted(path for path in map(Path, runs["file"]) if path.is_file())
+    return tuple((str(path), path.stat().st_mtime_ns) for path in files)
+
+
+@st.cache_resource(max_entries=4, show_spinner="pricing the runs")
+def evidence_of(stamps: tuple[tuple[str, int], ...], _folders: list[Path], _price: Price) -> Evidence:
+    """All whole records with their costs, once for all pages over them."""
+    return make_evidence(_folders, _price)
+
+
+def show_figures(evidence: Evidence) -> None:
+    """Every figure and table that has a file, over all whole records."""
+    for figure in parts.figures():
+        for drawn in figure.charts(evidence):
+            st.subheader(plain(f"{drawn.name}. {drawn.title}"))
+            if drawn.spec is None:
+                st.text(f"not run: {drawn.missing}")
+            else:
+                draw(drawn.spec)
+            for note in drawn.notes:
+                st.text(note)
+    for file in parts.tables():
+        for table in file.tables(evidence):
+            st.subheader(plain(f"{table.name}. {table.title}"))
+            headings = [column.label for column in table.columns]
+            st.dataframe(pd.DataFrame(table.shown(), columns=headings), hide_index=True, width="stretch")
+            for note in table.notes:
+                st.text(note)
