@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from cimlab.records.flat import flat
@@ -19,8 +20,8 @@ AXES = ("granularity", "prune.remaining", "seed", "data.seed")
 """What the runs of a study differ in."""
 NAMED = ("technology", "adc_price")
 """Groups whose numbers are today's of that name when a report is made."""
-PRICED = ("geometry", "chip")
-"""Groups that set runs apart even where they train nothing: they change the price."""
+PRICED = ("geometry", "chip", "mapping.placement")
+"""Settings that set runs apart even where they train nothing: they change the price."""
 
 
 def study_of(record: RunRecord) -> str:
@@ -37,11 +38,15 @@ def settings(record: RunRecord) -> dict[str, Any]:
         silent = (*SILENT_BEFORE, *(() if _rounds(record) else ARRAYS_BEFORE))
     else:
         shared |= {group: record.choices.get(group) for group in NAMED} | record.sources
-        silent = (*NAMED, *(key for key in record.uncounted if key.split(".")[0] not in PRICED))
+        silent = (*NAMED, *(key for key in record.uncounted if not _within(key, PRICED)))
     for key, value in flat(record.config).items():
-        if not any(key == name or key.startswith(f"{name}.") for name in (*silent, *AXES)):
+        if not _within(key, (*silent, *AXES)):
             shared.setdefault(key, value)
     return shared
+
+
+def _within(key: str, names: Iterable[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _rounds(record: RunRecord) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cimlab.records.record import RunRecord
@@ -18,6 +17,8 @@ LITTLE_GAIN = 0.05
 """Pruning saves nothing by itself where it saves less than this share of the steps."""
 MINIMAL = 0.05
 """Pruning support is minimal overhead up to this share of the pruned network's energy."""
+
+UNPRICED = "no run at the claimed fraction has a price"
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,20 @@ class Verdict:
     evidence: str
 
 
-def verdicts(mains: list[Study], ours: Headline | None, published: Published) -> list[Verdict]:
-    """Every claim of the reproduced paper's abstract."""
+def verdicts(
+    mains: list[Study], ours: Headline | None, priced: Headline | None, published: Published
+) -> list[Verdict]:
+    """Every claim of the reproduced paper's abstract.
+
+    Args:
+        mains: the claims about units are judged by the first.
+        ours: the measurement beside the claim; the claim about compression is judged by it.
+        priced: the same of the runs that have a price; the claims about hardware are judged by it.
+        published: the claim.
+    """
     study = mains[0] if mains else None
-    judges: tuple[Callable[[Study | None, Headline | None, Published], Verdict], ...] = (
-        _unstructured, _coarse, _fine, _compression, _overhead, _performance,
-    )  # fmt: skip
-    return [judge(study, ours, published) for judge in judges]
+    of_units = [judge(study) for judge in (_unstructured, _coarse, _fine)]
+    return [*of_units, _compression(ours, published), *(judge(priced) for judge in (_overhead, _performance))]
 
 
 def _judged(holds: bool | None) -> str:
@@ -62,7 +70,7 @@ def _value(estimate: Estimate, digits: int = 2) -> str:
     return f"{estimate.mean:.{digits}f}{spread}"
 
 
-def _unstructured(study: Study | None, _: Headline | None, published: Published) -> Verdict:
+def _unstructured(study: Study | None) -> Verdict:
     claim = "unstructured pruning does not suit a crossbar"
     rule = f"single weights save less than {100 * LITTLE_GAIN:g} % of the steps"
     point = ("weight", study.reference) if study else None
@@ -87,7 +95,7 @@ def _pair(study: Study | None) -> tuple[Study, tuple[str, Estimate], tuple[str, 
     return (study, fine, classic) if fine and classic else None
 
 
-def _coarse(study: Study | None, _: Headline | None, published: Published) -> Verdict:
+def _coarse(study: Study | None) -> Verdict:
     claim = "structured pruning loses more accuracy than unstructured"
     rule = "the better of channel and filter loses more than single weights at equal weights kept"
     point = ("weight", study.reference) if study else None
@@ -105,7 +113,7 @@ def _coarse(study: Study | None, _: Headline | None, published: Published) -> Ve
     return Verdict("coarse", claim, rule, _judged(classic[1].mean > free.mean), evidence)
 
 
-def _fine(study: Study | None, _: Headline | None, published: Published) -> Verdict:
+def _fine(study: Study | None) -> Verdict:
     claim = "pruning at the array's own granularity is more accurate than classic structured pruning"
     rule = "the best unit that the crossbar skips loses less than the better of channel and filter"
     pair = _pair(study)
@@ -120,7 +128,7 @@ def _fine(study: Study | None, _: Headline | None, published: Published) -> Verd
     return Verdict("fine", claim, rule, _judged(fine[1].mean < classic[1].mean), evidence)
 
 
-def _compression(_: Study | None, ours: Headline | None, published: Published) -> Verdict:
+def _compression(ours: Headline | None, published: Published) -> Verdict:
     claim = f"{published.compression:g}x compression at a loss of {published.drop:g} points"
     rule = f"a unit that the crossbar skips reaches {published.compression:g}x of all weights at that loss or less"
     if ours is None:
@@ -142,29 +150,34 @@ def _compression_of(record: RunRecord) -> float:
     return record.weights["compression"]
 
 
-def _overhead(_: Study | None, ours: Headline | None, published: Published) -> Verdict:
+def _overhead(ours: Headline | None) -> Verdict:
     claim = "supporting it needs minimal hardware"
     rule = (
-        f"index, input selection and output alignment take at most {100 * MINIMAL:g} % of the pruned energy"
+        f"at the claimed compression index, input selection and output alignment take at most {100 * MINIMAL:g} % of "
+        "the pruned energy"
     )
     priced = [c for c in map(cost, ours.study.points[ours.point]) if c] if ours else []
     if ours is None or not priced:
-        return Verdict("overhead", claim, rule, UNTESTED, "no run at this point was priced")
+        return Verdict("overhead", claim, rule, UNTESTED, UNPRICED)
     share = Estimate.of(c["total"]["support_energy_j"] / c["total"]["energy_j"] for c in priced)
     assert share is not None
-    evidence = f"{100 * share.mean:.2f} % of energy, {ours.point[0]} ({_basis(ours.study, ours.point)})"
+    evidence = f"{100 * share.mean:.2f} % of energy; {_at(ours)}"
     return Verdict("overhead", claim, rule, _judged(share.mean <= MINIMAL), evidence)
 
 
-def _performance(_: Study | None, ours: Headline | None, published: Published) -> Verdict:
+def _performance(ours: Headline | None) -> Verdict:
     claim = "energy and effective throughput improve"
-    rule = "at the headline point both are better than dense on the same arrays"
+    rule = "at the claimed compression both are better than dense on a chip of equal area"
     energy = cost_ratio(ours.study, ours.point, "energy_j") if ours else None
-    speed = cost_ratio(ours.study, ours.point, "effective_ops_per_s") if ours else None
+    speed = cost_ratio(ours.study, ours.point, "images_per_s") if ours else None
     if ours is None or energy is None or speed is None:
-        return Verdict("performance", claim, rule, UNTESTED, "no run at this point was priced")
-    evidence = (
-        f"energy {_value(energy)} of dense, throughput {_value(speed)} of dense, {ours.point[0]} "
-        f"({_basis(ours.study, ours.point)})"
-    )
+        return Verdict("performance", claim, rule, UNTESTED, UNPRICED)
+    evidence = f"energy {_value(energy)} of dense, throughput {_value(speed)} of dense; {_at(ours)}"
     return Verdict("performance", claim, rule, _judged(energy.mean < 1 < speed.mean), evidence)
+
+
+def _at(ours: Headline) -> str:
+    """Which point it is, and what it loses."""
+    lost = ours.study.of(ours.point, loss)
+    assert lost is not None
+    return f"{ours.point[0]}, which loses {_value(lost)} points ({_basis(ours.study, ours.point)})"

@@ -8,6 +8,7 @@ from functools import cached_property
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.claims import Verdict, verdicts
+from cimlab.reporting.methods import comparable
 from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.priced import cost
 from cimlab.reporting.published import Headline, Published, ValidationRow, headline
@@ -48,9 +49,18 @@ class Evidence:
         return self.mains[0] if self.mains else None
 
     @cached_property
-    def priced(self) -> Study | None:
-        """The study that costs are drawn from: the first whose runs have a price."""
-        return next((study for study in self.studies if any(map(cost, study.records))), self.first)
+    def priced(self) -> list[list[Study]]:
+        """Of every network on the hardest data that has prices: its studies with prices that differ in budget and
+        methods alone; the larger study first."""
+        found = [
+            [study for study in family if any(map(cost, study.records))]
+            for family in comparable(self.studies)
+        ]
+        first: dict[str, list[Study]] = {}
+        for family in filter(None, found):
+            first.setdefault(family[0].title, family)
+        hardest = next((family[0].data for family in first.values()), None)
+        return [family for family in first.values() if family[0].data == hardest]
 
     @cached_property
     def headline(self) -> Headline | None:
@@ -58,6 +68,11 @@ class Evidence:
         return headline(self.studies, self.published)
 
     @cached_property
+    def priced_headline(self) -> Headline | None:
+        """The same of the runs that have a price: what the claims about hardware are judged by."""
+        return headline(studies(record for record in self.records if cost(record)), self.published)
+
+    @cached_property
     def verdicts(self) -> list[Verdict]:
         """On every claim of the reproduced paper."""
-        return verdicts(self.mains, self.headline, self.published)
+        return verdicts(self.mains, self.headline, self.priced_headline, self.published)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from cimlab.records.record import GROUPS_BEFORE, content_hash
@@ -12,6 +13,10 @@ BASELINE = "one-shot"
 """Pruning once under one threshold: no method at all."""
 VARIED = ("method.", "schedule._target_", "schedule.prune_", *(f"{group}." for group in GROUPS_BEFORE))
 """Settings, by the start of their names, that choose and tune methods, today and in records of the first schema."""
+
+
+BUDGET = "prune.budget"
+"""Setting of what a budget counts."""
 
 
 def combination(study: Study) -> str:
@@ -27,18 +32,37 @@ def _rest(settings: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def with_methods(study: Study, found: list[Study]) -> list[Study]:
-    """Studies that differ from a study in their methods alone."""
-    rest = _rest(study.settings)
-    return [other for other in found if other is not study and _rest(other.settings) == rest]
-
-
 def families(found: list[Study]) -> list[list[Study]]:
     """Studies in groups that differ in their methods alone, where some method was tried."""
+    groups = _grouped(found, _rest)
+    return [group for group in groups if any(study.methods for study in group)]
+
+
+def comparable(found: list[Study]) -> list[list[Study]]:
+    """Studies in groups that differ in their methods and in what their budget counts alone."""
+    return _grouped(found, lambda settings: {k: v for k, v in _rest(settings).items() if k != BUDGET})
+
+
+def _grouped(found: list[Study], rest: Callable[[dict[str, Any]], dict[str, Any]]) -> list[list[Study]]:
     groups: dict[str, list[Study]] = defaultdict(list)
     for study in found:
-        groups[content_hash(_rest(study.settings))].append(study)
-    return [group for group in groups.values() if any(study.methods for study in group)]
+        groups[content_hash(rest(study.settings))].append(study)
+    return list(groups.values())
+
+
+def budget(study: Study) -> str:
+    """What a study's budget counts: weights, array steps or energy; of records from before, weights."""
+    return str(study.settings.get(BUDGET, "weights"))
+
+
+def apart(family: list[Study]) -> list[str]:
+    """What tells each of comparable studies from the others, in words: its budget, its methods."""
+    said = []
+    for study in family:
+        words = [f"budget of {budget(study)}"] if len(set(map(budget, family))) > 1 else []
+        words += [combination(study)] if len(set(map(combination, family))) > 1 else []
+        said.append(", ".join(words) or combination(study))
+    return said
 
 
 def labels(family: list[Study]) -> dict[str, Study]:
@@ -54,3 +78,11 @@ def labels(family: list[Study]) -> dict[str, Study]:
             name = combination(study)
             named[f"{name} ({told})" if told else name] = study
     return named
+
+
+def marks(family: list[Study]) -> str:
+    """A note on comparable studies of one figure: whose marks are filled, whose hollow, and over how many seeds."""
+    filled, *hollow = apart(family)
+    seeds = max(study.seeds for study in family)
+    said = f"{family[0].title}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}; filled: {filled}"
+    return f"{said}{'; hollow: ' if hollow else ''}{', '.join(hollow)}."

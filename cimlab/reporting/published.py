@@ -11,6 +11,7 @@ import yaml
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.looks import finer_and_skipped
+from cimlab.reporting.methods import budget
 from cimlab.reporting.studies import Point, Study, loss
 
 
@@ -53,13 +54,15 @@ class Headline:
 def headline(found: list[Study], published: Published) -> Headline | None:
     """The least loss at the claimed fraction in all studies on the hardest data run there; None if none was.
 
-    The claim counts all weights, a run's setting the prunable ones: a setting that rounds to the claim is at it.
+    The claim counts all weights, a run's setting the prunable ones: a setting that rounds to the claim is at it, if
+    its budget counts weights.
     """
     tried = [
         (study, (name, fraction), lost.mean)
         for study in found
         for name, fraction in study.points
         if round(fraction, 2) == published.remaining
+        and budget(study) == "weights"
         and finer_and_skipped(name)
         and (lost := study.of((name, fraction), loss))
     ]

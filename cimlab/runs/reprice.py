@@ -8,7 +8,7 @@ cimlab's own.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +36,7 @@ def priced_today(record: RunRecord, file: Path) -> RunRecord:
     if record.unpriceable:
         return _without(record, record.unpriceable)
     try:
-        return replace(record, hardware=record.hardware | _today(record, file))
+        return _today(record, file)
     except (RecordError, ConfigError, ValidationError) as problem:
         return _without(record, " ".join(str(problem).split()))
 
@@ -82,8 +82,11 @@ def _without(record: RunRecord, reason: str) -> RunRecord:
     return replace(record, hardware={**known, "unpriced": reason})
 
 
-def _today(record: RunRecord, file: Path) -> dict[str, Any]:
-    """Counts and `cost`, as a record written today would hold them."""
+def _today(record: RunRecord, file: Path) -> RunRecord:
+    """The record with counts and `cost` as one written today would hold them, and the cost on chips of other areas.
+
+    Settings of the accelerator that came after the record have the values that it is priced with.
+    """
     from cimlab.choices import choices
     from cimlab.config.hardware import load_adc_price, load_technology, make_adc_price, make_technology
     from cimlab.crossbar.geometry import CrossbarGeometry
@@ -100,13 +103,19 @@ def _today(record: RunRecord, file: Path) -> dict[str, Any]:
         load_adc_price(priced) if priced in choices("adc_price") else make_adc_price(config["adc_price"]),
         _checked(Chip, "chip", config),
     )
-    return _priced(record, file, accelerator)
+    asked = config | {"chip": asdict(accelerator.chip) | config["chip"]}
+    asked["geometry"] = asdict(accelerator.geometry) | config["geometry"]
+    hardware = record.hardware | _priced(record, file, accelerator, curve=True)
+    return replace(record, config=asked, hardware=hardware)
 
 
-def _priced(record: RunRecord, file: Path, accelerator: Accelerator) -> dict[str, Any]:
+def _priced(
+    record: RunRecord, file: Path, accelerator: Accelerator, *, curve: bool = False
+) -> dict[str, Any]:
+    """Counts and `cost`; with what the network does on larger and smaller chips where the curve is asked for."""
     from cimlab.crossbar.summary import counts_summary
     from cimlab.hardware.errors import HardwareError
-    from cimlab.hardware.price import price
+    from cimlab.hardware.price import price, price_over_area
     from cimlab.runs.subject import kept_network
 
     network, activity = kept_network(record, file)
@@ -117,7 +126,8 @@ def _priced(record: RunRecord, file: Path, accelerator: Accelerator) -> dict[str
     counts = counts_summary(
         network.shape.matrices, network.placed(accelerator.geometry), accelerator.geometry
     )
-    return {**counts, "cost": compared.summary()}
+    over_area = {"area_curve": price_over_area(network, activity, accelerator)} if curve else {}
+    return {**counts, "cost": compared.summary() | over_area}
 
 
 def _checked(kind: type[Kind], group: str, config: dict[str, Any]) -> Kind:

@@ -121,6 +121,13 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
             "energy_j": energy / whole, "latency_s": steps, "images_per_s": 1 / steps, "area_m2": 1.02,
             "effective_ops_per_s": 1 / steps, "effective_ops_per_j": whole / energy,
         },
+        "area_curve": [
+            {
+                "area_over_dense": area, "images_per_s": 1000 * area / steps, "energy_j": energy,
+                "dense_images_per_s": 1000 * area if area >= 1 else None, "dense_energy_j": whole,
+            }
+            for area in (0.5, 1.0, 2.0)
+        ],
     }  # fmt: skip
 
 

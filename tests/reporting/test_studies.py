@@ -8,7 +8,7 @@ import pytest
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.figures.F2_unit_size import unit_size_figure
+from cimlab.reporting.figures.F8_unit_size import unit_size_figure
 from cimlab.reporting.looks import finer_and_skipped
 from cimlab.reporting.studies import (
     Study,

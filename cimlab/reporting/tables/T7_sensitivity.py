@@ -6,8 +6,10 @@ from typing import Any
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.methods import apart
 from cimlab.reporting.parts import NotRun, table
-from cimlab.reporting.priced import cost, pricing_notes
+from cimlab.reporting.priced import NO_PRICE, cost, pricing_notes
+from cimlab.reporting.studies import worded
 from cimlab.reporting.table import Column, Table
 
 ADC_FACTORS = (0.1, 1.0, 10.0)
@@ -17,22 +19,24 @@ ADC_FACTORS = (0.1, 1.0, 10.0)
 @table("T7", "Energy ratio to dense, by the price of a conversion")
 def sensitivity_table(evidence: Evidence) -> Table:
     """Energy is linear in the price of a conversion, so that the ratio at another price is exact."""
-    study = evidence.priced
-    if study is None:
-        raise NotRun("No runs were recorded")
-    at = study.reference
-    names = [name for name in study.granularities if any(map(cost, study.points.get((name, at), ())))]
-    rows = []
-    for name in names:
-        priced = [c for c in map(cost, study.points[name, at]) if c]
-        cells = [Estimate.of(_energy_ratio(c, factor) for c in priced) for factor in ADC_FACTORS]
-        rows.append((name, *cells))
+    if not evidence.priced:
+        raise NotRun(NO_PRICE)
+    rows, records = [], []
+    for family in evidence.priced:
+        at = family[0].reference
+        for study, told in zip(family, apart(family), strict=True):
+            for name in study.granularities:
+                priced = [c for c in map(cost, study.points.get((name, at), ())) if c]
+                if priced:
+                    cells = [Estimate.of(_energy_ratio(c, factor) for c in priced) for factor in ADC_FACTORS]
+                    rows.append((worded(study.model), told, name, 100 * at, *cells))
+                    records += study.points[name, at]
     columns = (
-        Column("granularity", text=True),
+        Column("network", text=True), Column("runs", text=True), Column("granularity", text=True),
+        Column("asked", "%", 0),
         *(Column(f"ADC energy x {factor:g}", digits=3, spread=False) for factor in ADC_FACTORS),
-    )
-    notes = (f"{study.title}, {100 * at:g} % kept.", *pricing_notes(study.records))
-    return Table(columns, tuple(rows), notes)
+    )  # fmt: skip
+    return Table(columns, tuple(rows), pricing_notes(records))
 
 
 def _energy_ratio(summary: dict[str, Any], factor: float) -> float:

@@ -1,4 +1,4 @@
-"""F3: energy per image by component, dense and at each granularity."""
+"""F7: energy per image by component, dense and at each granularity."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from cimlab.reporting.chart import chart
 from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.methods import apart
 from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import NO_PRICE, cost
 from cimlab.reporting.studies import Study
@@ -34,21 +35,21 @@ PART_COLOURS = (
 )
 
 
-@figure("F3", "Energy per image by component, dense and pruned")
+@figure("F7", "Energy per image by component, dense and pruned")
 def energy_figure(evidence: Evidence) -> Drawing:
-    """The study with prices at its reference, a bar per granularity; pruning support on its own."""
-    study = evidence.priced
-    rows = [] if study is None else _energy_rows(study)
-    if study is None or not rows:
+    """The first network with prices at its reference, a bar per granularity and budget; pruning support on its own."""
+    if not evidence.priced:
         raise NotRun(NO_PRICE)
-    order = ["dense", *study.granularities]
+    family = evidence.priced[0]
+    rows = _energy_rows(family)
+    order = list(dict.fromkeys(row["bar"] for row in rows))
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
     colours = dict(zip((*PARTS, "other"), PART_COLOURS, strict=True))
     spec = chart(
         rows, width=220, height={"step": 15},
         mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
         encoding={
-            "y": {"field": "granularity", "type": "nominal", "sort": order, "title": None},
+            "y": {"field": "bar", "type": "nominal", "sort": order, "title": None},
             "x": {"field": "energy", "type": "quantitative", "title": "energy per image (µJ)", "stack": "zero"},
             "color": {
                 "field": "part", "type": "nominal",
@@ -56,10 +57,13 @@ def energy_figure(evidence: Evidence) -> Drawing:
                 "legend": {"orient": "bottom", "columns": 2, "title": None},
             },
             "order": {"field": "place", "type": "ordinal"},
-            "tooltip": [{"field": "granularity"}, {"field": "part"}, {"field": "energy", "format": ".4~g"}],
+            "tooltip": [{"field": "bar"}, {"field": "part"}, {"field": "energy", "format": ".4~g"}],
         },
     )  # fmt: skip
-    notes = (f"{study.title}, {100 * study.reference:g} % kept; stacked in the order of the legend.",)
+    study = family[0]
+    notes = (
+        f"{study.title}, {100 * study.reference:g} % of the budget kept; stacked in the order of the legend.",
+    )
     return Drawing(spec, notes=notes)
 
 
@@ -67,23 +71,30 @@ def _part_of(component: str) -> str:
     return next((part for part, members in PARTS.items() if component in members), "other")
 
 
-def _energy_rows(study: Study) -> list[dict[str, Any]]:
-    places = {name: i for i, name in enumerate((*PARTS, "other"))}
-    rows = []
-    dense_done = False
-    for name in study.granularities:
-        priced = [c for c in map(cost, study.points.get((name, study.reference), ())) if c]
-        for label, key in (("dense", "dense_energy_j"), (name, "energy_j")):
-            if not priced or (label == "dense" and dense_done):
-                continue
-            dense_done = True
-            sums: dict[str, float] = {}
-            for summary in priced:
-                for component, joules in summary[key].items():
-                    part = _part_of(component)
-                    sums[part] = sums.get(part, 0.0) + 1e6 * joules / len(priced)
-            rows += [
-                {"granularity": label, "part": part, "energy": energy, "place": places[part]}
-                for part, energy in sums.items() if energy
-            ]  # fmt: skip
+def _energy_rows(family: list[Study]) -> list[dict[str, Any]]:
+    at, rows = family[0].reference, []
+    bars = [
+        (f"{name}, {told}" if len(family) > 1 else name, priced)
+        for study, told in zip(family, apart(family), strict=True)
+        for name in study.granularities
+        if (priced := [c for c in map(cost, study.points.get((name, at), ())) if c])
+    ]
+    for bar, priced in bars:
+        if not rows:
+            rows += _bar("dense", priced, "dense_energy_j")
+        rows += _bar(bar, priced, "energy_j")
     return rows
+
+
+def _bar(bar: str, priced: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Means over the runs of a point, part by part (uJ)."""
+    places = {name: i for i, name in enumerate((*PARTS, "other"))}
+    sums: dict[str, float] = {}
+    for summary in priced:
+        for component, joules in summary[key].items():
+            part = _part_of(component)
+            sums[part] = sums.get(part, 0.0) + 1e6 * joules / len(priced)
+    return [
+        {"bar": bar, "part": part, "energy": energy, "place": places[part]}
+        for part, energy in sums.items() if energy
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""F2: loss, energy and throughput against rows and columns of the operation unit, at fixed compression."""
+"""F8: loss, energy and throughput against rows and columns of the operation unit, at fixed compression."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cimlab.reporting.studies import Point, Study, cells_per_weight, loss
 UNIT_SIZE = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_bits")
 
 
-@figure("F2", "Effect of the operation unit's rows and columns, at fixed compression")
+@figure("F8", "Effect of the operation unit's rows and columns, at fixed compression")
 def unit_size_figure(evidence: Evidence) -> Drawing:
     """Loss, energy and throughput; of several groups of runs the one on the hardest data, of those the largest."""
     found = _families(evidence.studies)

@@ -1,4 +1,4 @@
-"""F1: test accuracy against weights left, one line per granularity."""
+"""F3: test accuracy against weights left, one line per granularity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PANELS = 3
 """Most studies that stand side by side."""
 
 
-@figure("F1", "Test accuracy against weights left, by pruned unit")
+@figure("F3", "Test accuracy against weights left, by pruned unit")
 def accuracy_figure(evidence: Evidence) -> Drawing:
     """A panel for each main study that has a curve."""
     mains = evidence.mains

@@ -1,0 +1,91 @@
+"""F1: accuracy against weights left beside accuracy against energy, where the units change their order."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+from cimlab.reporting.chart import Spec, by_granularity, chart, line_and_points, log_percent, only, quantity
+from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.methods import apart, marks
+from cimlab.reporting.parts import Drawing, NotRun, figure
+from cimlab.reporting.priced import NO_PRICE, cost
+from cimlab.reporting.studies import Study, accuracy, left
+
+ROWS = 2
+"""Most networks that stand one below the other."""
+COST = {"left": "weights left, of all (%)", "energy": "energy per image, of dense at equal area (%)"}
+
+
+@figure("F1", "Accuracy against weights left, and against the energy that is left")
+def pareto_figure(evidence: Evidence) -> Drawing:
+    """A row of two panels for each network with prices."""
+    shown = evidence.priced[:ROWS]
+    if not shown:
+        raise NotRun(NO_PRICE)
+    rows = [row for family in shown for row in _rows(family)]
+    names = {row["granularity"] for row in rows}
+    grid = [{"hconcat": [_panel(family, names, field) for field in COST]} for family in shown]
+    told = "Dotted: dense. Grey steps: points that no other beats in accuracy and energy."
+    return Drawing(chart(rows, vconcat=grid), wide=True, notes=(*map(marks, shown), told))
+
+
+def _rows(family: list[Study]) -> list[dict[str, Any]]:
+    return [
+        {
+            "network": study.title, "granularity": name, "series": f"{name} {told}", "told": told,
+            "kept": 100 * fraction, "hollow": study is not family[0], "left": study.mean((name, fraction), left),
+            "energy": fmean(100 * priced["ratio"]["energy_j"] for priced in known),
+            "accuracy": study.mean((name, fraction), accuracy),
+        }
+        for study, told in zip(family, apart(family), strict=True)
+        for (name, fraction), runs in study.points.items()
+        if (known := [priced for record in runs if (priced := cost(record))])
+    ]  # fmt: skip
+
+
+def _panel(family: list[Study], names: set[str], field: str) -> Spec:
+    rows = _rows(family)
+    x = log_percent(field, COST[field], [row[field] for row in rows])
+    y = quantity("accuracy", "test accuracy (%)")
+    style = by_granularity(names, columns=6)
+    tooltip = [
+        {"field": "granularity"},
+        {"field": "told", "title": "runs"},
+        {"field": "kept", "title": "asked, %"},
+        *({"field": name, "title": title, "format": ".4~g"} for name, title in COST.items()),
+        {"field": "accuracy", "title": "accuracy, %", "format": ".4~g"},
+    ]
+    line, point = line_and_points(x, y, style, tooltip)
+    line["encoding"] = {**only(line["encoding"], "x", "y", "color"), "detail": {"field": "series"}}
+    drawn = [
+        {
+            **point, "mark": {**point["mark"], "filled": not hollow},
+            "transform": [{"filter": f"datum.hollow == {str(hollow).lower()}"}],
+        }
+        for hollow in (False, True)
+    ]  # fmt: skip
+    dense: Spec = {
+        "data": {"values": [{"accuracy": family[0].dense.mean}]},
+        "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
+        "encoding": {"y": y},
+    }
+    front: Spec = {
+        "data": {"values": _front(rows)},
+        "mark": {"type": "line", "color": "#888888", "interpolate": "step-after", "strokeWidth": 1},
+        "encoding": {"x": x, "y": y, "order": {"field": "energy"}},
+    }
+    return {
+        "title": family[0].title, "width": 255, "height": 170,
+        "transform": [{"filter": {"field": "network", "equal": family[0].title}}],
+        "layer": [dense, *([front] if field == "energy" else []), line, *drawn],
+    }  # fmt: skip
+
+
+def _front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Points that no other beats in both: cheapest first, each more accurate than all cheaper ones."""
+    front: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["energy"], -row["accuracy"])):
+        if not front or row["accuracy"] > front[-1]["accuracy"]:
+            front.append(row)
+    return front
