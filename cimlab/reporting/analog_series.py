@@ -60,7 +60,7 @@ def lines(simulations: list[SimulationRecord]) -> dict[str, list[SimulationRecor
     for record in simulations:
         groups[canonical(_settings(record))].append(record)
     alike: dict[str, list[tuple[dict[str, Any], list[SimulationRecord]]]] = defaultdict(list)
-    several = {group for group in ("data", "adc") if len({r.choices[group] for r in simulations}) > 1}
+    several = varied(simulations)
     for records in groups.values():
         for settings, own in _networks(records):
             alike[_name(own[0], several)].append((settings, own))
@@ -71,6 +71,11 @@ def lines(simulations: list[SimulationRecord]) -> dict[str, list[SimulationRecor
         for settings, own in same:
             found[", ".join([name, *(_said(key, settings.get(key)) for key in odd)])] = own
     return found
+
+
+def varied(simulations: list[SimulationRecord]) -> set[str]:
+    """Of data and ADC, what differs among the simulations and is therefore named."""
+    return {group for group in ("data", "adc") if len({r.choices[group] for r in simulations}) > 1}
 
 
 def _settings(record: SimulationRecord) -> dict[str, Any]:
@@ -109,11 +114,15 @@ def _network(record: SimulationRecord) -> str:
 
 
 def _name(record: SimulationRecord, several: set[str]) -> str:
-    parts = [worded(record.choices["model"])]
-    parts += [worded(record.choices["data"])] if "data" in several else []
-    parts += [pruned(record), worded(record.choices["device"].replace("+", ", "))]
+    parts = [network(record, several), worded(record.choices["device"].replace("+", ", "))]
     parts += [f"{worded(record.choices['adc'])} ADC"] if "adc" in several else []
     return ", ".join(parts)
+
+
+def network(record: SimulationRecord, several: set[str]) -> str:
+    """The first words of a line's name: which network it is of, with its data where there are several."""
+    data = [worded(record.choices["data"])] if "data" in several else []
+    return ", ".join([worded(record.choices["model"]), *data, pruned(record)])
 
 
 def _said(key: str, value: Any) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
-from cimlab.reporting.planned import PlannedGrid
-from cimlab.reporting.priced import cost
+from cimlab.reporting.methods import apart, combination
+from cimlab.reporting.priced import cost, cost_ratio
 from cimlab.reporting.provenance import commit, machine
 from cimlab.reporting.published import Headline, ValidationRow
 from cimlab.reporting.studies import Study, accuracy, best, cells_per_weight, left, loss, worded
@@ -40,11 +40,39 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "verdicts": {word: str(count) for word, count in counted.items()},
         "main": study and _study(study),
         "headline": ours and _headline(ours),
+        "priced": [_priced(family) for family in evidence.priced],
         "validation": _validation(evidence.validation),
-        "grids": [
-            {"name": grid.name, "question": grid.question, "size": _size(grid)} for grid in evidence.grids
-        ],
     }  # fmt: skip
+
+
+def _priced(family: list[Study]) -> dict[str, Any]:
+    """A network with prices: at its reference, unit by unit from the most accurate, and who leaves least energy."""
+    first, at = family[0], family[0].reference
+    budgets = []
+    for study, told in zip(family, apart(family), strict=True):
+        names = [name for name in study.granularities if cost_ratio(study, (name, at), "energy_j")]
+        units = sorted((_costs(study, name, at) for name in names), key=lambda unit: float(unit["loss"]))
+        if units:
+            cheapest = min(units, key=lambda unit: float(unit["energy"]))
+            budgets.append({"told": told, "units": units, "cheapest": cheapest})
+    return {
+        "title": first.title, "dense": _mean(first.dense.mean), "asked": f"{100 * at:g}", "budgets": budgets,
+        "seeds": str(max(study.seeds for study in family)),
+        "dense_epochs": str(first.records[0].config["recipe"]["epochs"]),
+        "retrain_epochs": str(first.records[0].config["schedule"]["epochs"]),
+        "methods": combination(first),
+    }  # fmt: skip
+
+
+def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
+    energy, speed = (cost_ratio(study, (name, at), key) for key in ("energy_j", "images_per_s"))
+    assert energy is not None
+    assert speed is not None
+    return {
+        **_point(study, name, at),
+        "energy": f"{100 * energy.mean:.1f}",
+        "throughput": f"{speed.mean:.2f}",
+    }
 
 
 def _study(study: Study) -> dict[str, Any]:
@@ -76,10 +104,6 @@ def _study(study: Study) -> dict[str, Any]:
         "worst": _worst(study, at),
         "priced": all(cost(r) for r in study.records),
     }  # fmt: skip
-
-
-def _size(grid: PlannedGrid) -> str:
-    return "a search space" if grid.size is None else f"{grid.size} runs"
 
 
 def _mean(value: float | None, digits: int = 2) -> str | None:

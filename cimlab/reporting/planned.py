@@ -58,3 +58,11 @@ def axes_of(study: Study, grids: Iterable[PlannedGrid]) -> tuple[list[str], list
     names = [*study.granularities, *(worded(name) for name in plan["granularity"] if name not in run)]
     fractions = {*study.remaining, *map(float, plan["prune.remaining"])}
     return sorted(names, key=place), sorted(fractions, reverse=True)
+
+
+def not_run_note(study: Study, grids: Iterable[PlannedGrid]) -> list[str]:
+    """A sentence on the granularities and fractions that a grid of the study's network plans and no run of it has."""
+    names, fractions = axes_of(study, grids)
+    missing = [name for name in names if name not in study.granularities]
+    missing += [f"{100 * fraction:g} % kept" for fraction in fractions if fraction not in study.remaining]
+    return [f"Planned and not run: {', '.join(missing)}."] if missing else []

@@ -34,9 +34,7 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
         ("machines", Counter(map(machine, records))),
     ):
         if len(values) > 1:
-            parts = ", ".join(f"{value} ({n} runs)" for value, n in sorted(values.items()))
-            found.append(f"Records of different {what} are mixed: {parts}.")
-    changed = sum(bool(record.code.get("git_changed")) for record in records)
-    if changed:
-        found.append(f"{changed} runs came from a checkout with uncommitted changes.")
+            found.append(
+                f"Records of {len(values)} {what} are mixed; the table of where they come from lists them."
+            )
     return found

@@ -29,7 +29,7 @@ def area_figure(evidence: Evidence) -> Drawing:
         "Area and throughput are over those of the dense network with one copy of each layer; what a network leaves of "
         "the chip holds copies of its slowest layers. Black: dense."
     )
-    return Drawing(chart(rows, hconcat=panels), wide=True, notes=(*notes, told))
+    return Drawing(chart(rows, hconcat=panels), wide=len(shown) > 1, notes=(*notes, told))
 
 
 def _rows(family: list[Study]) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def _panel(title: str, rows: list[dict[str, Any]], names: set[str]) -> Spec:
         {"field": "area", "title": "area", "format": ".3~g"},
         {"field": "rate", "title": "throughput", "format": ".4~g"},
     ]
-    line, point = line_and_points(x, y, by_granularity(names, columns=6), tooltip)
+    line, point = line_and_points(x, y, by_granularity(names, columns=3), tooltip)
     pruned = {"filter": "datum.granularity != 'dense'"}
     line |= {
         "transform": [pruned],

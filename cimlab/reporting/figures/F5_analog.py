@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import by_resolution, lines
+from cimlab.reporting.analog_series import by_resolution, lines, network, varied
 from cimlab.reporting.chart import WIDTH, by_series, chart, line_and_points, quantity
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
@@ -18,8 +18,9 @@ def analog_figure(evidence: Evidence) -> Drawing:
     simulations = list(evidence.simulations)
     if not simulations:
         raise NotRun("no network was simulated on the analog array (cimlab simulate)")
+    several = varied(simulations)
     rows = [
-        _simulated_point(name, bits, records)
+        _simulated_point(name, network(line[0], several), bits, records)
         for name, line in lines(simulations).items()
         for bits, records in by_resolution(line).items()
     ]
@@ -27,15 +28,19 @@ def analog_figure(evidence: Evidence) -> Drawing:
     x = {
         "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": {"labelAngle": 0},
     }  # fmt: skip
-    channels = by_series("series", None, list(dict.fromkeys(row["series"] for row in rows)), 1)
+    colours, shapes = (_channels(rows, field) for field in ("network", "arrays"))
+    line, points = line_and_points(
+        x, quantity("accuracy", "test accuracy (%)"), {**shapes, "color": colours["color"]}
+    )
+    line["encoding"]["detail"] = {"field": "series"}
     bars = {
         "transform": [{"filter": "isValid(datum.low)"}],
         "mark": {"type": "rule"},
         "encoding": {
-            "x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, "color": channels["color"],
+            "x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, "color": colours["color"],
         },
     }  # fmt: skip
-    layers = [*line_and_points(x, quantity("accuracy", "test accuracy (%)"), channels), bars]
+    layers = [line, points, bars]
     images = ", ".join(f"{n:,}" for n in sorted({record.images for record in simulations}))
     notes = [
         "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
@@ -43,12 +48,19 @@ def analog_figure(evidence: Evidence) -> Drawing:
     ]
     if all(record.choices["device"] == "ideal" for record in simulations):
         notes.append("Device variation: not run.")
-    return Drawing(chart(rows, width=WIDTH, height=190, layer=layers), notes=tuple(notes))
+    return Drawing(chart(rows, width=WIDTH, height=190, layer=layers), wide=True, notes=tuple(notes))
 
 
-def _simulated_point(name: str, bits: str, records: list[SimulationRecord]) -> dict[str, Any]:
+def _channels(rows: list[dict[str, Any]], field: str) -> dict[str, Any]:
+    """Looks of one half of a line's name: the network has a colour, its arrays a mark and a dash."""
+    channels = by_series(field, field, list(dict.fromkeys(row[field] for row in rows)), 1)
+    return {name: {**own, "legend": own["legend"] | {"orient": "right"}} for name, own in channels.items()}
+
+
+def _simulated_point(name: str, of: str, bits: str, records: list[SimulationRecord]) -> dict[str, Any]:
     """One point: the mean of one network over its chips, or of several networks."""
-    point: dict[str, Any] = {"series": name, "adc": bits}
+    arrays = "lossless" if bits == "lossless" else name.removeprefix(f"{of}, ")
+    point: dict[str, Any] = {"series": name, "network": of, "arrays": arrays, "adc": bits}
     if len(records) == 1:
         point["accuracy"], ends = 100 * records[0].accuracy["mean"], records[0].accuracy["interval"]
         if ends is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import place
 from cimlab.reporting.parts import table
-from cimlab.reporting.planned import axes_of
+from cimlab.reporting.planned import not_run_note
 from cimlab.reporting.studies import Study, accuracy
 from cimlab.reporting.table import Cell, Column, Table
 
@@ -20,15 +20,19 @@ def accuracy_tables(evidence: Evidence) -> list[Table]:
 
 
 def _table(study: Study, evidence: Evidence) -> Table:
-    names, fractions = axes_of(study, evidence.grids)
+    fractions = study.remaining
     columns = [
         Column("granularity", text=True),
         *(Column(f"{100 * fraction:g} % kept") for fraction in fractions),
     ]
     rows: list[tuple[Cell, ...]] = [("dense", *[study.dense] * len(fractions))]
-    rows += [(name, *[study.of((name, fraction), accuracy) for fraction in fractions]) for name in names]
+    rows += [
+        (name, *[study.of((name, fraction), accuracy) for fraction in fractions])
+        for name in study.granularities
+    ]
     title = f"Test accuracy (%) of {study.title}, by pruned unit and prunable weights kept"
-    return Table(tuple(columns), tuple(rows), (_seeds_note(study), *_coarse_note(study)), title=title)
+    notes = (_seeds_note(study), *_coarse_note(study), *not_run_note(study, evidence.grids))
+    return Table(tuple(columns), tuple(rows), notes, title=title)
 
 
 def _seeds_note(study: Study) -> str:

@@ -1,17 +1,61 @@
-"""T4: other published work, quoted, with what makes it hard to compare."""
+"""T4: other published work, quoted, with what makes it hard to compare, and cimlab's figure of the same count."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.looks import finer_and_skipped
 from cimlab.reporting.parts import table
+from cimlab.reporting.priced import cost_ratio
+from cimlab.reporting.published import compression
+from cimlab.reporting.studies import Point, Study, loss, worded
 from cimlab.reporting.table import Column, Table
 
 
-@table("T4", "Published work on pruning for crossbars, as quoted")
+def _arrays(study: Study, point: Point) -> float:
+    return 1 / study.mean(point, lambda record: record.hardware["ratio"]["arrays"])
+
+
+def _energy(study: Study, point: Point) -> float | None:
+    ratio = cost_ratio(study, point, "energy_j")
+    return None if ratio is None else 1 / ratio.mean
+
+
+COUNTS: dict[str, Callable[[Study, Point], float | None]] = {
+    "weights": lambda study, point: compression(study, point).mean,
+    "arrays": _arrays,
+    "energy": _energy,
+}
+"""What a published ratio counts -> ours, dense over pruned."""
+
+
+@table("T4", "Published work on pruning for crossbars, as quoted, and what cimlab reaches by the same count")
 def work_table(evidence: Evidence) -> Table:
     """A row for each entry of published.yaml."""
     keys = ("method", "network", "compression", "accuracy_drop", "hardware", "conditions")
-    columns = tuple(Column(name.replace("_", " "), text=True) for name in ("source", *keys))
-    rows = tuple((w["label"], *(str(w[key]) for key in keys)) for w in evidence.published.work)
-    notes = ("Quoted from the abstracts; none of it was measured here.",)
-    return Table(columns, rows, notes)
+    names = ("source", *(key.replace("_", " ") for key in keys), "cimlab, same count")
+    rows = tuple(
+        (w["label"], *(str(w[key]) for key in keys), _alike(evidence, w.get("counts")))
+        for w in evidence.published.work
+    )
+    notes = (
+        "Quoted from the abstracts; none of it was measured here. Last column: the largest ratio of a unit that a "
+        f"crossbar skips, on the hardest data, at a loss of at most {evidence.published.drop:g} points.",
+    )
+    return Table(tuple(Column(name, text=True) for name in names), rows, notes)
+
+
+def _alike(evidence: Evidence, counted: str | None) -> str:
+    if counted is None:
+        return "not counted"
+    found = []
+    for study in evidence.studies:
+        for point in study.points if study.data == evidence.studies[0].data else ():
+            lost, reached = study.of(point, loss), COUNTS[counted](study, point)
+            if finer_and_skipped(point[0]) and reached and lost and lost.mean <= evidence.published.drop:
+                found.append((reached, f"{worded(study.model)}, {point[0]}, {lost.mean:.2f} points"))
+    if not found:
+        return f"{counted}: none at so small a loss"
+    reached, where = max(found)
+    return f"{reached:.1f}x ({counted}; {where})"

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
-from cimlab.reporting.methods import BASELINE, families, labels
+from cimlab.reporting.methods import families, labels
 from cimlab.reporting.parts import table
 from cimlab.reporting.studies import Study, accuracy, left, loss
 from cimlab.reporting.table import Cell, Column, Table
 
 
 @table("T8", "Which training method pays, beyond one-shot pruning")
-def methods_table(evidence: Evidence) -> Table:
-    """A row per combination of methods, for every granularity and budget that some method was tried at.
+def methods_table(evidence: Evidence) -> list[Table]:
+    """A table for each network; a row per combination of methods at every point that one-shot pruning was run at.
 
     The change is against one-shot pruning alone, seed by seed, so that both start from the same dense network.
     """
     columns = (
-        Column("model, data", text=True), Column("granularity", text=True), Column("kept", "%", 0),
-        Column("methods", text=True), Column("left of all", "%"), Column("accuracy", "%"),
-        Column("loss", "points"), Column("change", "points"), Column("steps, pruned / dense", digits=3),
+        Column("granularity", text=True), Column("kept", "%", 0), Column("methods", text=True),
+        Column("left of all", "%", spread=False), Column("accuracy", "%"), Column("loss", "points"),
+        Column("change", "points"), Column("steps, pruned / dense", digits=3),
     )  # fmt: skip
-    alone = {study.methods[0] for study in evidence.studies if len(study.methods) == 1}
-    tried = sorted(alone, key=_order)
-    rows = [row for family in families(evidence.studies) for row in _family_rows(family, tried)]
-    notes = (
+    note = (
         "Change against one-shot pruning alone, seed by seed. Per step: units ranked by saliency per array step, at "
-        "equal weights. The order of reordered rows and columns is priced as index.",
+        "equal weights. The order of reordered rows and columns is priced as index."
     )
-    return Table(columns, tuple(rows), notes)
+    found: dict[str, list[tuple[Cell, ...]]] = defaultdict(list)
+    for family in families(evidence.studies):
+        found[family[0].title] += _family_rows(family)
+    return [
+        Table(
+            columns,
+            tuple(rows),
+            (note,),
+            title=f"Which training method pays, beyond one-shot pruning: {title}",
+        )
+        for title, rows in found.items()
+        if rows
+    ]
 
 
 def _order(method: str) -> tuple[bool, str]:
@@ -36,11 +47,8 @@ def _order(method: str) -> tuple[bool, str]:
     return method == "per step", method
 
 
-def _family_rows(family: list[Study], tried: list[str]) -> list[tuple[Cell, ...]]:
-    """Rows of studies that differ in their methods alone; points at which no method was tried are left out.
-
-    Beside a baseline and a method by itself, every method that was tried by itself anywhere shows, if only as not run.
-    """
+def _family_rows(family: list[Study]) -> list[tuple[Cell, ...]]:
+    """Rows of studies that differ in their methods alone, at the points where one-shot pruning was run too."""
     points = {point for study in family if study.methods for point in study.points}
     named = labels(family)
     rows: list[tuple[Cell, ...]] = []
@@ -49,11 +57,10 @@ def _family_rows(family: list[Study], tried: list[str]) -> list[tuple[Cell, ...]
         bases = [study.points.get(point, ()) for study in family if not study.methods]
         base = {record.seed: accuracy(record) for runs in bases for record in runs}
         here = {label: study for label, study in named.items() if point in study.points}
-        alone = any(len(study.methods) == 1 for study in here.values())
-        for label in _in_order(here, tried if base and alone else []):
-            runs = here[label].points[point] if label in here else ()
+        for label in sorted(here, key=lambda label: _place(label, here[label])) if base else ():
+            runs = here[label].points[point]
             rows.append((
-                family[0].title, name, 100 * fraction, label,
+                name, 100 * fraction, label,
                 Estimate.of(map(left, runs)), Estimate.of(map(accuracy, runs)), Estimate.of(map(loss, runs)),
                 Estimate.of(accuracy(r) - base[r.seed] for r in runs if r.seed in base),
                 Estimate.of(r.hardware["ratio"]["steps"] for r in runs),
@@ -61,12 +68,6 @@ def _family_rows(family: list[Study], tried: list[str]) -> list[tuple[Cell, ...]
     return rows
 
 
-def _in_order(here: dict[str, Study], expected: list[str]) -> list[str]:
-    """The baseline, each method by itself, then combinations; what is missing of the first two shows."""
-    methods = {label: study.methods for label, study in here.items()}
-    shown = {BASELINE: (), **{name: (name,) for name in expected}}
-    missing = {label: names for label, names in shown.items() if names not in methods.values()}
-    known = methods | missing
-    return sorted(
-        known, key=lambda label: (len(known[label]), [_order(name) for name in known[label]], label)
-    )
+def _place(label: str, study: Study) -> tuple:
+    """The baseline, each method by itself, then combinations."""
+    return len(study.methods), [_order(name) for name in study.methods], label

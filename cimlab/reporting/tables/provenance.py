@@ -13,12 +13,13 @@ from cimlab.reporting.table import Column, Table
 def provenance_table(evidence: Evidence) -> Table:
     """A row for each pair of commit and machine."""
     columns = (
-        Column("commit", text=True), Column("machine", text=True), Column("torch", text=True),
+        Column("schema", digits=0), Column("commit", text=True), Column("machine", text=True),
+        Column("torch", text=True),
         Column("runs", digits=0), Column("training", "h", 2), Column("first", text=True), Column("last", text=True),
     )  # fmt: skip
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    groups: dict[tuple[float, str, str, str], list[RunRecord]] = {}
     for record in evidence.records:
-        key = (commit(record), machine(record), record.packages.get("torch", "unknown"))
+        key = (float(record.schema), commit(record), machine(record), record.packages.get("torch", "unknown"))
         groups.setdefault(key, []).append(record)
     rows = []
     for key, own in sorted(groups.items()):
