@@ -54,13 +54,27 @@ def _priced(family: list[Study]) -> dict[str, Any]:
         units = sorted((_costs(study, name, at) for name in names), key=lambda unit: float(unit["loss"]))
         if units:
             cheapest = min(units, key=lambda unit: float(unit["energy"]))
-            budgets.append({"told": told, "units": units, "cheapest": cheapest})
+            budgets.append(
+                {"told": told, "units": units, "cheapest": cheapest, **_against(cheapest, budgets)}
+            )
     return {
         "title": first.title, "dense": _mean(first.dense.mean), "asked": f"{100 * at:g}", "budgets": budgets,
+        "first": budgets[0], "others": budgets[1:],
         "seeds": str(max(study.seeds for study in family)),
         "dense_epochs": str(first.records[0].config["recipe"]["epochs"]),
         "retrain_epochs": str(first.records[0].config["schedule"]["epochs"]),
         "methods": combination(first),
+    }  # fmt: skip
+
+
+def _against(cheapest: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the cheapest unit of a further budget has beside the first budget: its own loss and energy there."""
+    if not before:
+        return {}
+    same = next((unit for unit in before[0]["units"] if unit["name"] == cheapest["name"]), None)
+    return {
+        "more_loss": f"{float(cheapest['loss']) - float(before[0]['cheapest']['loss']):.2f}",
+        "same": same,
     }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from cimlab.records.record import RunRecord
@@ -29,12 +28,15 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
     """One sentence for each way in which the records are not of one kind."""
     found = []
     for what, values in (
-        ("schema versions", Counter(str(record.schema) for record in records)),
-        ("code versions", Counter(map(commit, records))),
-        ("machines", Counter(map(machine, records))),
+        ("schema versions", {record.schema for record in records}),
+        ("code versions", set(map(commit, records))),
+        ("machines", set(map(machine, records))),
     ):
         if len(values) > 1:
             found.append(
                 f"Records of {len(values)} {what} are mixed; the table of where they come from lists them."
             )
+    changed = sum(bool(record.code.get("git_changed")) for record in records)
+    if changed:
+        found.append(f"{changed} runs came from a checkout with uncommitted changes.")
     return found

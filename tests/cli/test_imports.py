@@ -60,7 +60,7 @@ def test_commands_that_ask_import_nothing_that_trains(train: Cimlab, tmp_path: P
     ]
     done = ran(CODE.format(commands=commands, heavy=HEAVY), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "F3. Energy per image by component, dense and pruned" in (tmp_path / "report.html").read_text()
+    assert "F7. Energy per image by component, dense and pruned" in (tmp_path / "report.html").read_text()
 
 
 def test_a_lab_imports_nothing_that_trains(tmp_path: Path) -> None:

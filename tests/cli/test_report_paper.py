@@ -30,7 +30,7 @@ def test_a_report_is_written_and_what_is_missing_is_said(
     assert report.run([str(outputs), "-o", str(tmp_path / "r.html")]) == 0
     assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     said = capsys.readouterr().out
-    assert "not run: F7 " in said
+    assert "not run: F1 " in said
     assert said.endswith(f"report: {tmp_path / 'r.html'}\n")
 
 

@@ -111,7 +111,7 @@ def test_every_network_with_a_curve_gets_its_own_panel_with_its_own_points_and_o
     flat = of("vgg8_half", "cifar10", grid(("weight",), (0.09,), 1))
     records = [*grid(("weight", "filter"), (0.25, 0.09), 2), *small, *flat]
     made = assemble(records, [], [], Published.read(), (), [])
-    chart = next(chart for chart in made.charts if chart.name == "F1")
+    chart = next(chart for chart in made.charts if chart.name == "F3")
     assert chart.spec is not None
     assert chart.wide
     assert [panel["title"] for panel in chart.spec["hconcat"]] == [
@@ -143,15 +143,28 @@ def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: R
     table = report.table("T1a")
     assert table is not None
     shown = {row[0]: row[1:] for row in table.shown()}
-    assert shown["kernel"] == ["not run", "not run"]  # planned, never begun
     assert shown["filter"][1] == "not run"
     assert shown["filter"][0].startswith("7") or shown["filter"][0].startswith("9")
-    assert "kernel,not run,not run,not run,not run,not run,not run" in table.csv()
+    assert "Planned and not run: kernel." in table.notes
     work = report.table("T2")
     assert work is not None
-    assert [row for row in work.shown() if row[1] == "kernel"] == [
-        ["25 % kept", "kernel", *["not run"] * 12], ["loss ≤ 0.6", "kernel", *["not run"] * 12],
-    ]  # fmt: skip
+    assert {row[3] for row in work.rows} == {"weight", "operation unit", "filter"}
+    assert any("not run with masks: kernel." in note for note in work.notes)
+
+
+def test_runs_under_two_budgets_stand_side_by_side_and_are_told_apart() -> None:
+    steps = {"remaining": 0.09, "allocation": "global", "budget": "steps"}
+    records = [
+        run("operation_unit", 0.09, priced=True),
+        run("operation_unit", 0.09, priced=True, prune=steps),
+    ]
+    made = assemble(records, [], [], Published.read(), (), [])
+    table = made.table("T2")
+    assert table is not None
+    assert [row[1] for row in table.rows] == ["budget of weights", "budget of steps"]
+    pareto = next(chart for chart in made.charts if chart.name == "F1")
+    assert pareto.spec is not None
+    assert [row["hollow"] for row in pareto.spec["data"]["values"]] == [False, True]
 
 
 def test_no_cell_of_any_table_is_empty(report: Report) -> None:
@@ -171,10 +184,10 @@ def test_the_energy_ratio_at_another_converter_price_is_exact(report: Report) ->
     """Made-up prices: see cases._cost; at a free converter only the rest counts."""
     table = report.table("T7")
     assert table is not None
-    (row,) = (row for row in table.rows if row[0] == "operation unit")
+    (row,) = (row for row in table.rows if row[2] == "operation unit" and row[1] == "one-shot")
     share, rest = 0.25 * 1.2, 4e-6
     support = 4e-8 + 3e-8
-    for cell, factor in zip(row[1:], (0.1, 1.0, 10.0), strict=True):
+    for cell, factor in zip(row[4:], (0.1, 1.0, 10.0), strict=True):
         assert isinstance(cell, Estimate)
         dense = 6e-6 * factor + rest
         assert cell.mean == pytest.approx((share * dense + support) / dense)
@@ -182,11 +195,12 @@ def test_the_energy_ratio_at_another_converter_price_is_exact(report: Report) ->
 
 def test_what_was_not_priced_is_not_run_rather_than_free() -> None:
     made = assemble(grid(("weight", "filter"), (0.25,), 1), [], [], Published.read(), (), [])
-    (energy,) = (chart for chart in made.charts if chart.name == "F3")
+    (energy,) = (chart for chart in made.charts if chart.name == "F7")
     assert energy.spec is None
     table = made.table("T2")
     assert table is not None
-    assert table.shown()[0][-5:] == ["not run"] * 5
+    assert table.rows == ()
+    assert table.notes == ("no run kept the masks that a price needs.",)
 
 
 @pytest.mark.parametrize("devices", [("ideal",), ("ideal", "stuck_at")])

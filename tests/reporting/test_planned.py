@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from cimlab.cli.plain import planned_grids
-from cimlab.reporting.numbers import numbers
 from cimlab.reporting.planned import PlannedGrid, planned
-from tests.reporting.made_up import evidence
 
 TEXT = """\
 # @package _global_
@@ -39,8 +37,6 @@ def test_a_search_space_has_no_number_of_runs(tmp_path: Path) -> None:
     (grid,) = planned_grids(tmp_path)
     assert grid.is_search
     assert grid.size is None
-    told = numbers(evidence(grids=[grid]))["grids"]
-    assert told == [{"name": "search", "question": "which?", "size": "a search space"}]
 
 
 def test_only_grids_of_the_network_that_vary_the_axes_are_planned() -> None:

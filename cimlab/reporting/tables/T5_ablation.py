@@ -27,7 +27,7 @@ def ablation_table(evidence: Evidence) -> Table:
         pairs = differences(study, main)
         if all(
             key.startswith("geometry.") for key in pairs
-        ):  # another accelerator, not another method: see F2
+        ):  # another accelerator, not another method: see F8
             continue
         if study.methods:  # shown beside its own baseline in T8
             continue

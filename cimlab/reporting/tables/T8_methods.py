@@ -7,7 +7,7 @@ from collections import defaultdict
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.methods import families, labels
-from cimlab.reporting.parts import table
+from cimlab.reporting.parts import NotRun, table
 from cimlab.reporting.studies import Study, accuracy, left, loss
 from cimlab.reporting.table import Cell, Column, Table
 
@@ -30,6 +30,8 @@ def methods_table(evidence: Evidence) -> list[Table]:
     found: dict[str, list[tuple[Cell, ...]]] = defaultdict(list)
     for family in families(evidence.studies):
         found[family[0].title] += _family_rows(family)
+    if not any(found.values()):
+        raise NotRun("No method was run beside one-shot pruning")
     return [
         Table(
             columns,
