@@ -43,7 +43,7 @@ def test_a_report_in_markdown_shows_every_table_and_links_every_figure(outputs: 
     for figure in parts.figures():
         assert f"\n## {figure.name}. {figure.title}\n" in text
     links = re.findall(r"\]\(([^)]+\.svg)\)", text)
-    assert "drawn/figures/F1.svg" in links
+    assert "drawn/figures/F3.svg" in links
     assert all((tmp_path / link).is_file() for link in links)
     assert "_Not run: no run kept the masks that a price needs._" in text
 

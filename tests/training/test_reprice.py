@@ -27,7 +27,11 @@ def test_a_price_is_todays_whatever_was_logged(trained: tuple[RunRecord, Path]) 
     logged = record.hardware["cost"]
     old = {**logged, "energy_j": {"adc": 1.0}, "total": {"energy_j": 1.0}}
     priced = priced_today(replace(record, hardware=record.hardware | {"cost": old}), path)
-    assert cost(priced) == logged  # nothing changed since it was trained
+    found = cost(priced)
+    assert found is not None
+    curve = found.pop("area_curve")
+    assert found == logged  # nothing changed since it was trained
+    assert min(p["area_over_dense"] for p in curve if p["dense_images_per_s"]) == pytest.approx(1.0)
     assert {key: priced.hardware[key] for key in ("total", "dense", "ratio", "layers")} == {
         key: record.hardware[key] for key in ("total", "dense", "ratio", "layers")
     }
