@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -16,7 +17,8 @@ from omegaconf import DictConfig
 
 from cimlab.choices import choices as shipped_choices
 from cimlab.choices import conf_dir
-from cimlab.cli import application
+from cimlab.cli import application, multirun
+from cimlab.cli.fields import field_of, ordered
 from cimlab.config import errors
 from cimlab.config.accelerators import HARDWARE, Accelerators, Axis, Words
 from cimlab.config.compose import composed
@@ -24,6 +26,7 @@ from cimlab.config.described import informed
 from cimlab.config.schema import check, plain_config
 from cimlab.config.trust import trusting
 from cimlab.config.words import given, readable
+from cimlab.grids.composition import searched
 from cimlab.records.json_text import json_text
 from cimlab.runs.price import MapConfig, Mapped, map_network, map_one, named
 from cimlab.runs.subject import Instead, Subject, recorded
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from cimlab.runs.sweep import Sweep
 
 FLAGS = ("--json", "--csv", "--adc-sensitivity")
+SORT = "--sort="
+COLUMNS = {"energy": "energy_j", "throughput": "images_per_s", "area": "area_m2"}
+"""What columns are called -> their figure."""
 OF_RUNS = (*HARDWARE, "granularity", "mapping", "run", "paths", "picture", "extensions")
 """Keys that mean something beside `run`, which brings network, masks and weights."""
 
@@ -41,16 +47,12 @@ UNPRICED = ("paths", "picture", "extensions")
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    flags = {word for word in words if word in FLAGS}
-    words = [word for word in words if word not in FLAGS]
-    many = [word for word in words if word in application.MANY]
-    own = [word for word in words if word not in many]
-    ours = not any(word.startswith("-") for word in own)  # Hydra's options are Hydra's business
-    if many and not ours:
-        options = " ".join(word for word in own if word.startswith("-"))
-        raise errors.ConfigError(f"{options} is about one configuration; leave -m out, or the option")
-    if ours and (many or any(word.startswith("run=") for word in own)):
-        return _run_here(own, bool(many), flags)
+    flags = {word for word in words if word in FLAGS or word.startswith(SORT)}
+    words = [word for word in words if word not in flags]
+    asked = application.hydra_asked("map", words)
+    of_runs = any(word.startswith("run=") for word in asked.overrides) and not asked.cfg
+    if (asked.multirun or of_runs) and not multirun.only_shown(asked):
+        return _run_here(multirun.of_several(asked), flags)
 
     def job(_config: DictConfig, _choices: dict[str, str]) -> Mapped:
         config, choices = informed("map", list(HydraConfig.get().overrides.task), MapConfig)
@@ -62,9 +64,10 @@ def run(words: list[str]) -> int:
     return application.run(application.Command("map", MapConfig, job, show), words)
 
 
-def _run_here(asked: list[str], many: bool, flags: set[str]) -> int:
+def _run_here(asked: Namespace, flags: set[str]) -> int:
     """Networks times accelerators, in this process, every choice composed once."""
-    words = readable(given(asked), MapConfig)
+    words = [*searched(asked.config_dir), *readable(given(asked.overrides), MapConfig)]
+    many = asked.multirun
     with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         apart = Words.of(words)
         if "--adc-sensitivity" in flags and many and not any(a.key == "adc_price" for a in apart.hardware):
@@ -135,12 +138,16 @@ def _sweep(
     """Price every network on every accelerator; tell one CSV, one table and one plot."""
     from cimlab.runs.sweep import price_sweep
 
+    named = _sortable(apart)
+    for word in flags:
+        if word.startswith(SORT):
+            field_of(word, word.removeprefix(SORT).removeprefix("-"), named)
     total = len(subjects) * len(accelerators)
     with _progress(total) as done:
         swept = price_sweep(
             subjects, lambda subject: accelerators.points(subject.choices, subject.geometry), done
         )
-    _show_sweep(swept, folder, flags)
+    _show_sweep(swept, folder, flags, named)
     refused = sum(swept.refused.values())
     for reason, times in swept.refused.most_common(5):
         print(f"cimlab: {times} of {total:,}: {reason}", file=sys.stderr)
@@ -149,7 +156,17 @@ def _sweep(
     return 0
 
 
-def _show_sweep(swept: Sweep, folder: Path, flags: set[str]) -> None:
+def _sortable(apart: Words) -> dict[str, str]:
+    """What points are sorted by: fields of the CSV, headings of the table, and axes by the last part of their key."""
+    from cimlab.reporting.hardware import FIGURES
+
+    axes = [axis.key for axis in (*apart.hardware, *apart.others)]
+    fields = ["network", *axes, "accuracy", "technology", "adc_price", "adc_bits", *FIGURES]
+    fields += [f"{kind}/{name}" for kind in ("dense", "ratio") for name in FIGURES]
+    return {**{key.rpartition(".")[2]: key for key in axes}, **COLUMNS, **{name: name for name in fields}}
+
+
+def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, str]) -> None:
     """The numbers in one file; in a terminal also a table of the best and a plot."""
     from rich.console import Console
 
@@ -165,10 +182,13 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str]) -> None:
         write_atomically(folder / "map.json", json_text(rows, indent=1) + "\n")
         print(f"written: {folder / 'map.json'}")
         return
-    write_atomically(folder / "map.csv", shown.csv_text(rows, best))
+    lines = shown.flat(rows, best)
+    asked = [word.removeprefix(SORT) for word in flags if word.startswith(SORT)]
+    order = ordered(lines, asked[0], named) if asked else ()
+    write_atomically(folder / "map.csv", shown.csv_text(lines))
     if "--csv" not in flags:
         console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print(shown.points_table(rows, best).for_terminal())
+        console.print(shown.points_table(rows, best, order).for_terminal())
         for note in shown.notes(rows):
             console.print(f"note: {note}", highlight=False)
         plot = save(shown.points_plot(rows, best), folder / "map.png")

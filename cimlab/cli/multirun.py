@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from argparse import Namespace
 
 from cimlab.cli.application import MANY, hydra_asked
 from cimlab.cli.sweep import Terms, announce, carry_out
@@ -16,8 +17,23 @@ def asked_for(name: str, words: list[str]) -> bool:
     """Whether the words ask for several runs, rather than for help or for one configuration to be shown."""
     if not any(word in MANY for word in words):
         return False
-    options = hydra_asked(name, words)
-    return not (options.help or options.hydra_help or options.info or options.shell_completion)
+    return not only_shown(hydra_asked(name, words))
+
+
+def only_shown(asked: Namespace) -> bool:
+    """Whether help or Hydra's own state is asked for."""
+    return bool(asked.help or asked.hydra_help or asked.info or asked.shell_completion)
+
+
+def of_several(asked: Namespace) -> Namespace:
+    """Hydra's options, where a command composes several configurations itself.
+
+    Raises:
+        ConfigError: they ask to see one.
+    """
+    if asked.cfg or asked.resolve or asked.package:
+        raise ConfigError("--cfg, --resolve and --package show one configuration; leave -m out")
+    return asked
 
 
 def run(command: Command, words: list[str]) -> int:
@@ -28,9 +44,7 @@ def run(command: Command, words: list[str]) -> int:
     Raises:
         ConfigError: a word, a value or a combination is refused; nothing was run.
     """
-    options = hydra_asked(command.name, words)
-    if options.cfg or options.resolve or options.package:
-        raise ConfigError("--cfg, --resolve and --package show one configuration; leave -m out")
+    options = of_several(hydra_asked(command.name, words))
     started = time.time()
     with collector_paused():
         plan = plan_of(grid_of_words(command, options.overrides, options.config_dir), retry_failed=True)

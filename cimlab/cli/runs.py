@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import difflib
-import operator
+import csv
+import io
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from cimlab.choices import groups
+from cimlab.cli.fields import condition, ordered
 from cimlab.cli.options import Parser, at_least_one
 from cimlab.config.errors import ConfigError
-from cimlab.records.index import Row, fields, rows, unfinished
+from cimlab.records.index import Row, fields, rows, simulations, unfinished
 from cimlab.records.json_text import json_text
-from cimlab.reporting.summaries import heading
+from cimlab.reporting.summaries import heading, runs_table
 
-COLUMNS = (
-    "state", "model", "data", "granularity", "remaining", "seed", "accuracy", "dense", "compression", "arrays",
-    "steps_ratio", "energy_j", "energy_ratio", "throughput_ratio", "seconds", "name",
-)  # fmt: skip
-"""Shown of every run; choices of other groups are shown where runs differ in them."""
-OF_ITS_OWN = ("run", "folder", "file", "created", "commit", "reason", "study", "unpriceable")
-"""Texts that differ from run to run and tell a reader nothing, or are shown elsewhere."""
-COMPARE: dict[str, Callable] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "!=": operator.ne,
-    "=": operator.eq,
-    "<": operator.lt,
-    ">": operator.gt,
-}
+RESULTS = {
+    "run": (
+        "accuracy", "energy_j", "throughput_ratio", "compression", "energy_ratio", "steps_ratio", "dense", "arrays",
+        "seconds",
+    ),
+    "simulation": ("accuracy", "float", "quantised", "spread", "chips", "images", "compression", "seconds"),
+}  # fmt: skip
+"""What came of a run or a simulation, what is asked for most first; a narrow terminal leaves out the last."""
+SETTINGS = ("state", "model", "data", "granularity", "remaining", "seed")
+"""Shown of every run in this order, and choices of other groups, where the shown runs differ in them."""
+IN_NAMES = ("seed", "data", "model", "remaining", "granularity")
+"""What a narrow terminal leaves out next, for the name says it too."""
+KEPT = 3
+"""Results that every terminal shows."""
+OF_ITS_OWN = ("name", "run", "folder", "file", "created", "commit", "reason", "kind", "study", "unpriceable")
+"""Texts that are no setting."""
+PIPED = 1000
+"""Signs in a line where no terminal is: nothing is left out."""
 HELP = """\
 examples:
   cimlab runs state=failed
   cimlab runs granularity=operation_unit,filter 'remaining<=0.1' --sort=-accuracy
-  cimlab runs outputs other/outputs --json
+  cimlab runs 'accuracy>=0.85' --sort=energy      accuracy beside energy, the cheapest first
+  cimlab runs kind=simulation adc_bits=4,5        accuracy on the arrays
+  cimlab runs outputs other/outputs --csv
   cimlab runs --why outputs/RUN outputs/ANOTHER
 """
 
@@ -46,110 +53,86 @@ def run(words: list[str]) -> int:
         _show_why(*map(Path, asked.why))
         return 0
     folders = [Path(word) for word in asked.words if not re.search("[<>=]", word)] or [Path("outputs")]
-    found: list[Row] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder} is no folder; give one that holds runs (the default is outputs)")
-        whole, problems = rows(folder)
-        found += whole + unfinished(folder)
-        for problem in problems:
-            print(f"cimlab: {problem}", file=sys.stderr)
-    known = list(dict.fromkeys((*COLUMNS, *fields(found))))
-    conditions = [condition(word, known) for word in asked.words if re.search("[<>=]", word)]
+    found = [row for folder in folders for row in _rows(folder)]
+    names = field_names(found)
+    conditions = [condition(word, names) for word in asked.words if re.search("[<>=]", word)]
     chosen = [row for row in found if all(holds(row) for holds in conditions)]
-    chosen = sort(chosen, asked.sort, known)
+    chosen = [chosen[place] for place in ordered(chosen, asked.sort, names)]
     if asked.json:
-        sys.stdout.write(json_text(chosen, indent=1))
-        print()
+        print(json_text(chosen, indent=1))
+    elif asked.csv:
+        print(csv_text(chosen), end="")
     else:
-        _show(chosen[: asked.limit], len(chosen), len(found))
+        for kind in RESULTS:
+            _show([row for row in chosen if row["kind"] == kind], kind, found, asked.limit)
     return 0
 
 
-def condition(word: str, known: Sequence[str]) -> Callable[[Row], bool]:
-    """A filter like state=done, seed=0,1 or accuracy>=0.9; a row without the field does not pass.
+def field_names(found: Sequence[Row] = ()) -> dict[str, str]:
+    """Every field of runs and simulations by its own name, and by the heading of its column."""
+    results = (name for names in RESULTS.values() for name in names)
+    known = dict.fromkeys((*SETTINGS, *results, "name", *groups("train"), *fields(found)))
+    return {heading(name): name for name in known} | {name: name for name in known}
+
+
+def _rows(folder: Path) -> list[Row]:
+    """Everything below a folder, done or not; what is damaged is told.
 
     Raises:
-        ConfigError: unknown field, or a comparison with something that is no number.
+        ConfigError: there is no such folder.
     """
-    match = re.fullmatch(r"(\w+)(<=|>=|!=|=|<|>)(.*)", word)
-    if not match:
-        raise ConfigError(f"{word}: filter by FIELD=VALUE[,VALUE], FIELD<VALUE ...")
-    field, sign, texts = _field(word, match[1], known), match[2], match[3].split(",")
-    compare = COMPARE[sign]
-    values = [_number(text) for text in texts]
-    if sign not in ("=", "!=") and (len(values) > 1 or isinstance(values[0], str)):
-        raise ConfigError(f"{word}: {sign} compares with one number")
-
-    def holds(row: Row) -> bool:
-        value = row.get(field)
-        if value is None:
-            return False
-        if sign == "!=":
-            return all(_same(value, other) is False for other in values)
-        if sign == "=":
-            return any(_same(value, other) for other in values)
-        return isinstance(value, int | float) and compare(value, values[0])
-
-    return holds
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; give one that holds runs (the default is outputs)")
+    (whole, damaged), (simulated, more) = rows(folder), simulations(folder)
+    for problem in (*damaged, *more):
+        print(f"cimlab: {problem}", file=sys.stderr)
+    return [*whole, *unfinished(folder), *simulated]
 
 
-def sort(found: list[Row], field: str, known: Sequence[str]) -> list[Row]:
-    """Rows by a field, `-field` downwards; rows without it come last.
-
-    Raises:
-        ConfigError: unknown field.
-    """
-    name = _field(f"--sort={field}", field.removeprefix("-"), known)
-    having = [row for row in found if row.get(name) is not None]
-    rest = [row for row in found if row.get(name) is None]
-    return sorted(having, key=lambda row: row[name], reverse=field.startswith("-")) + rest
-
-
-def _field(word: str, asked: str, known: Sequence[str]) -> str:
-    """The field that a word names, by its own name or by its column's heading.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    named = {heading(name): name for name in known} | {name: name for name in known}
-    if asked in named:
-        return named[asked]
-    near = difflib.get_close_matches(asked, named, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(f"{word}: no run has {asked!r}; {hint}fields: {', '.join(known)}")
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _same(value: object, asked: float | str) -> bool:
-    return value == asked or str(value) == str(asked)
-
-
-def _show(shown: list[Row], chosen: int, total: int) -> None:
+def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
+    """Runs or simulations as a table in which they differ, and a line of what is the same in all."""
     from rich.console import Console
 
-    from cimlab.reporting.summaries import runs_table
-
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(runs_table(shown, _columns(shown)).for_terminal())
-    cut = f", the first {len(shown)} shown (--limit)" if len(shown) < chosen else ""
-    console.print(f"{chosen} of {total} runs{cut}", highlight=False)
+    total, shown = sum(row["kind"] == kind for row in found), chosen[:limit]
+    if not total and (kind != "run" or found):
+        return
+    console = Console(width=None if sys.stdout.isatty() else PIPED)
+    settings, same = _settings(shown)
+    table = runs_table(shown, (*settings, *RESULTS[kind], "name"))
+    spared = [heading(name) for name in (*RESULTS[kind][: KEPT - 1 : -1], *IN_NAMES)]
+    table, gone = table.fitted(console.width, spared)
+    console.print(table.for_terminal())
+    cut = f", the first {len(shown)} shown (--limit)" if len(shown) < len(chosen) else ""
+    console.print(f"{len(chosen)} of {total} {kind}s{cut}", highlight=False)
+    if same:
+        console.print(f"same in all, where recorded: {', '.join(same)}", highlight=False, markup=False)
+    if gone:
+        console.print(f"no room for {', '.join(gone)}; --csv and --json have all", highlight=False)
     for row in shown:
         if row.get("reason") and row["state"] in ("failed", "killed"):
             console.print(f"{row['state']}: {row['name']}: {row['reason']}", highlight=False, markup=False)
 
 
-def _columns(shown: list[Row]) -> tuple[str, ...]:
-    """Those of every run, and before its name the choices and methods in which the shown runs differ."""
-    asked = [name for name in fields(shown) if all(isinstance(row.get(name), str) for row in shown)]
-    varied = [n for n in asked if n not in (*COLUMNS, *OF_ITS_OWN) and len({row[n] for row in shown}) > 1]
-    return (*COLUMNS[:-1], *varied, COLUMNS[-1])
+def _settings(shown: list[Row]) -> tuple[list[str], list[str]]:
+    """The settings in which the shown runs differ, and those that are the same, with their value."""
+    texts = [name for name in fields(shown) if any(isinstance(row.get(name), str) for row in shown)]
+    names = dict.fromkeys((*SETTINGS, *(name for name in texts if name not in OF_ITS_OWN)))
+    values = {name: {row[name] for row in shown if row.get(name) not in (None, "")} for name in names}
+    if len(shown) == 1:
+        return list(SETTINGS), [
+            f"{name} {value}" for name in names if name not in SETTINGS for value in values[name]
+        ]
+    differ = [name for name in names if len(values[name]) > 1]
+    return differ, [f"{name} {value}" for name in names if name not in differ for value in values[name]]
+
+
+def csv_text(rows: list[Row]) -> str:
+    """Every field of every row; one line a run or simulation."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields(rows), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _show_why(one: Path, other: Path) -> None:
@@ -181,4 +164,5 @@ def _parser() -> Parser:
     more = "the settings in which two runs differ, and which of them make two runs of them"
     parser.add_argument("--why", nargs=2, metavar=("RUN", "ANOTHER"), help=more)
     parser.add_argument("--json", action="store_true", help="all chosen rows, as JSON")
+    parser.add_argument("--csv", action="store_true", help="the same as CSV, for a spreadsheet")
     return parser

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from cimlab.cli.fields import field_of
 from cimlab.cli.options import Parser, at_least_one, seconds
+from cimlab.cli.runs import field_names
 from cimlab.errors import FAILED
 from cimlab.records.record import MEND, Record, RecordError, RunRecord
 from cimlab.records.simulation import SimulationRecord
@@ -34,6 +36,8 @@ GPU, 130 Ctrl-C, 143 SIGTERM.
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
     asked = _parser().parse_intermixed_args(words)
+    if asked.sort:
+        field_of(f"--sort={asked.sort}", asked.sort.removeprefix("-"), field_names())
     overrides = list(asked.overrides)
     if asked.launcher:
         overrides.append(f"hydra/launcher={asked.launcher}")
@@ -60,7 +64,7 @@ def run(words: list[str]) -> int:
                 print(f"{plan.state(point):6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
         return 0
     deadline = None if asked.time_budget is None else started + asked.time_budget
-    terms = Terms(started, deadline, asked.jobs, asked.retry_failed, f"{path.stem}.png")
+    terms = Terms(started, deadline, asked.jobs, asked.retry_failed, f"{path.stem}.png", asked.sort)
     return carry_out(grids[0][1], path, terms) if len(grids) == 1 else carry_out_queue(grids, terms)
 
 
@@ -105,6 +109,7 @@ class Terms:
         jobs: points at a time; None is what the launcher says.
         retry_failed: run points again that failed before.
         plot: name of the closing plot's file.
+        sort: a field of `cimlab runs`, -FIELD downwards, by which the closing table is sorted; None is by accuracy.
     """
 
     started: float
@@ -112,6 +117,7 @@ class Terms:
     jobs: int | None = None
     retry_failed: bool = False
     plot: str = "accuracy.png"
+    sort: str | None = None
 
 
 def carry_out(plan: Plan, path: Path | None, terms: Terms) -> int:
@@ -148,13 +154,13 @@ def carry_out(plan: Plan, path: Path | None, terms: Terms) -> int:
             stopped = reason
         except DiskFull as problem:
             lines.append(str(problem))
-    return _close(plan, watch, lines, stopped, terms.plot)
+    return _close(plan, watch, lines, stopped, terms)
 
 
-def _close(plan: Plan, watch: Watch, lines: list[str], stopped: Stop | None, plot: str) -> int:
+def _close(plan: Plan, watch: Watch, lines: list[str], stopped: Stop | None, terms: Terms) -> int:
     """The closing summary and the exit code."""
     done, total = len(plan.done) + len(watch.done), len(plan.points)
-    _summary(plan, plot)
+    _summary(plan, terms)
     earlier = "(earlier; --retry-failed tries again)"
     failed = {Path(folder).name: f"{failure.reason} {earlier}" for folder, failure in plan.failed.items()}
     failed |= watch.failed
@@ -170,7 +176,7 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: Stop | None, plo
     return 0 if done == total else FAILED
 
 
-def _summary(plan: Plan, plot: str) -> None:
+def _summary(plan: Plan, terms: Terms) -> None:
     from cimlab.cli import simulate, train
     from cimlab.grids.planning import record_path
     from cimlab.runs.reprice import priced_on, was_priced_on
@@ -191,7 +197,7 @@ def _summary(plan: Plan, plot: str) -> None:
         if not all(was_priced_on(record, document["config"]) for record, _, document in asked):
             # places that differ in prices alone share a run, or it was run for another accelerator
             places = [priced_on(record, file, new["config"], new["choices"]) for record, file, new in asked]
-        train.show_many(places, list(whole.values()), plan.output_dir / plot)
+        train.show_many(places, list(whole.values()), plan.output_dir / terms.plot, terms.sort)
 
 
 def _whole(kind: type[Kind], files: Iterable[Path]) -> dict[Path, Kind]:
@@ -242,6 +248,9 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
+    )
+    parser.add_argument(
+        "--sort", metavar="FIELD", help="of the closing table; a field of cimlab runs, -FIELD downwards"
     )
     parser.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
     parser.add_argument(

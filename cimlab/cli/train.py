@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 from cimlab.cli import application, multirun
+from cimlab.cli.fields import ordered
+from cimlab.cli.runs import field_names
 from cimlab.config.schema import TrainConfig
 from cimlab.grids.composition import TRAIN
+from cimlab.records.index import row_of
 from cimlab.records.record import RunRecord
 from cimlab.runs.train import train
 
@@ -33,8 +36,10 @@ def show(record: RunRecord, _config: object) -> None:
         console.print(note, highlight=False)
 
 
-def show_many(places: list[RunRecord], records: list[RunRecord], figure: Path) -> None:
-    """The places of a grid side by side, and a plot of its runs."""
+def show_many(
+    places: list[RunRecord], records: list[RunRecord], figure: Path, sort: str | None = None
+) -> None:
+    """The places of a grid side by side, by a field of `cimlab runs` where one is given, and a plot of its runs."""
     from rich.console import Console
 
     from cimlab.reporting.chart import save
@@ -43,5 +48,6 @@ def show_many(places: list[RunRecord], records: list[RunRecord], figure: Path) -
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(comparison_table(places).for_terminal())
+    order = ordered([row_of(place) for place in places], sort, field_names()) if sort else None
+    console.print(comparison_table(places, order).for_terminal())
     console.print(f"plot: {save(accuracy_plot(records), figure)}", highlight=False, soft_wrap=True)

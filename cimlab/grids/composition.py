@@ -67,7 +67,7 @@ def grid_of_words(command: Command, words: Sequence[str], config_dir: str | None
         ConfigError: a word or a value is unknown or malformed.
     """
     words = given(words)
-    base = _searched(config_dir)
+    base = searched(config_dir)
     with trusting(words), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return _Composer(command, None, base, words).grid()
 
@@ -137,11 +137,11 @@ def _hydra(path: Path, overrides: Sequence[str], config_dir: str | None = None) 
         group.mkdir()
         (group / f"{path.stem}.yaml").write_text(text_of(path), encoding="utf-8")
         with trusting(overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            yield (*_searched(folder, config_dir), f"+experiments={path.stem}")
+            yield (*searched(folder, config_dir), f"+experiments={path.stem}")
 
 
-def _searched(*folders: str | None) -> tuple[str, ...]:
-    """The override that lets Hydra look for choices in more folders.
+def searched(*folders: str | None) -> tuple[str, ...]:
+    """The override that lets Hydra look for choices in more folders, of those that are given.
 
     Raises:
         ConfigError: one is not there.

@@ -1,4 +1,4 @@
-"""The runs below a folder as rows, fast: a record is verified once, and again only when its file changes.
+"""Runs and simulations below a folder as rows, fast: a record is verified once, and again only when its file changes.
 
 What was verified is kept in one file at the top of the folder, behind a checksum of its own. It holds nothing that
 the records don't say: it may be deleted, and a folder that can't be written is merely read more slowly.
@@ -18,16 +18,26 @@ from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.history import read_rows
 from cimlab.records.locks import LOCK_FILE, holder
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.records.store import COMMITTED, is_simulation
 from cimlab.records.study import study_of
 
 INDEX_FILE = ".index.json"
-LAYOUT = 6
+LAYOUT = 7
 Row = dict[str, Any]
 
 
 def rows(folder: Path) -> tuple[list[Row], list[str]]:
     """One row for each run with a whole record, sorted by name, and one line for each damaged record."""
+    return _rows(folder, "run")
+
+
+def simulations(folder: Path) -> tuple[list[Row], list[str]]:
+    """`rows` of what `cimlab simulate` recorded."""
+    return _rows(folder, "simulation")
+
+
+def _rows(folder: Path, kind: str) -> tuple[list[Row], list[str]]:
     known = _known(folder)
     fresh: dict[str, list[Any]] = {}
     problems = []
@@ -36,9 +46,10 @@ def rows(folder: Path) -> tuple[list[Row], list[str]]:
         entry = known.get(place)
         if entry is None or entry[:2] != stamp:
             try:
-                entry = [*stamp, _row_in(Path(path))]
+                entry = [*stamp, _read(Path(path))]
             except RecordError as problem:
-                problems.append(str(problem))
+                if is_simulation(Path(path)) == (kind == "simulation"):
+                    problems.append(str(problem))
                 continue
         fresh[place] = entry
     if fresh != known:
@@ -47,32 +58,36 @@ def rows(folder: Path) -> tuple[list[Row], list[str]]:
     found = [
         {**entry[2], "folder": str(folder / os.path.dirname(place)), "file": str(folder / place)}
         for place, entry in fresh.items()
-        if entry[2] is not None
+        if entry[2]["kind"] == kind
     ]
     return sorted(found, key=lambda row: row["name"]), problems
 
 
-def _row_in(path: Path) -> Row | None:
-    """The row of a run's record; None of a simulation's, which are committed side by side."""
-    try:
-        return row_of(RunRecord.read(path))
-    except RecordError:
-        if path.name != RECORD_FILE and is_simulation(path):
-            return None
-        raise
+def _read(path: Path) -> Row:
+    """The row of a record.
+
+    Raises:
+        RecordError: it is not whole.
+    """
+    if path.name != RECORD_FILE and is_simulation(path):
+        return simulated(SimulationRecord.read(path))
+    return row_of(RunRecord.read(path))
 
 
 def row_of(record: RunRecord) -> Row:
     """What a table of runs shows of a record: choices, what was asked, and the main results."""
     total, hardware = record.hardware["total"], record.hardware
+    geometry = record.config.get("geometry", {})
     cost = hardware.get("cost", {})  # records made before costs were known have none
     parameters = record.config.get("granularity", {})
     return {
         "state": "done",
+        "kind": "run",
         "run": record.run,
         "name": record.name,
         **{group: choice for group, choice in record.choices.items() if group != "method"},
         "parameters": ", ".join(f"{key}={value}" for key, value in parameters.items() if key != "_target_"),
+        "adc_bits": geometry["adc_bits"] or "lossless" if "adc_bits" in geometry else None,
         "allocation": record.config["prune"].get("allocation"),
         "budget": record.config["prune"].get("budget", "weights"),
         "methods": "+".join(record.methods),
@@ -99,6 +114,31 @@ def row_of(record: RunRecord) -> Row:
     }
 
 
+def simulated(record: SimulationRecord) -> Row:
+    """What a table of simulations shows of a record; `accuracy` is that on the arrays, over all chips."""
+    origin = record.origin or {}
+    return {
+        "state": "done",
+        "kind": "simulation",
+        "run": record.simulation,
+        "name": record.name,
+        **record.choices,
+        "adc_bits": record.resolution,
+        "granularity": origin.get("granularity"),
+        "remaining": origin.get("remaining"),
+        "seed": record.seed,
+        **{name: record.accuracy[name] for name in ("float", "quantised", "spread")},
+        "accuracy": record.accuracy["mean"],
+        "chips": len(record.accuracy["draws"]),
+        "images": record.images,
+        "left": record.weights["left"] / record.weights["total"],
+        "compression": record.weights["total"] / record.weights["left"],
+        "seconds": sum(record.wall_time_s.values()),
+        "created": record.created,
+        "commit": record.code.get("git_commit"),
+    }
+
+
 def fields(found: Iterable[Row]) -> list[str]:
     """What the rows of runs can be asked for: every choice of a group and every number that some row has."""
     return list(dict.fromkeys(name for row in found for name in row))
@@ -108,11 +148,17 @@ def unfinished(folder: Path) -> list[Row]:
     """One row for each run that was begun and has no record: running, failed, killed, or stopped on the way."""
     found = []
     for run_dir in _run_folders(folder):
-        if (run_dir / RECORD_FILE).exists():
+        if any((run_dir / name).exists() for name in (RECORD_FILE, SIMULATION_FILE)):
             continue
         state, reason = state_of(run_dir)
         history = read_rows(run_dir / "history.jsonl")
-        row: Row = {"state": state, "name": run_dir.name, "folder": str(run_dir), "reason": reason}
+        row: Row = {
+            "state": state,
+            "kind": "run",
+            "name": run_dir.name,
+            "folder": str(run_dir),
+            "reason": reason,
+        }
         row["file"] = str(run_dir / RECORD_FILE)
         found.append({**row, "epochs": len(history)})
     return sorted(found, key=lambda row: row["name"])
@@ -134,11 +180,15 @@ def state_of(run_dir: Path) -> tuple[str, str]:
 def record_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Records below a folder with their file status, each in its run's folder or committed beside others.
 
-    One look-up a run, and none inside the folder of a run. Committed ones may be simulations.
+    Two look-ups a run, and none inside the folder of a run.
     """
-    record = os.path.join(folder, RECORD_FILE)
-    with contextlib.suppress(OSError):
-        yield record, os.stat(record)
+    found = False
+    for name in (RECORD_FILE, SIMULATION_FILE):
+        with contextlib.suppress(OSError):
+            path = os.path.join(folder, name)
+            yield path, os.stat(path)
+            found = True
+    if found:
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from cimlab.records.record import Record
 
@@ -55,3 +55,10 @@ class SimulationRecord(Record):
     layers: dict[str, dict[str, Any]]
     origin: dict[str, Any] | None = None
     schema: int = field(default=SIMULATION_SCHEMA, kw_only=True)
+
+    @property
+    def resolution(self) -> int | Literal["lossless"]:
+        """The ADC's bits, or `lossless`: as many as no sum needs more."""
+        if self.choices["adc"] == "ideal":
+            return "lossless"
+        return self.config["geometry"]["adc_bits"] or "lossless"

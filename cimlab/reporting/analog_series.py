@@ -42,8 +42,7 @@ def pruned(record: SimulationRecord) -> str:
 
 def resolution(record: SimulationRecord) -> str:
     """The ADC's bits, or `lossless`."""
-    bits = record.config["geometry"]["adc_bits"]
-    return "lossless" if bits is None or record.choices["adc"] == "ideal" else str(bits)
+    return str(record.resolution)
 
 
 def by_resolution(line: list[SimulationRecord]) -> dict[str, list[SimulationRecord]]:

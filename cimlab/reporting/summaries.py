@@ -13,6 +13,10 @@ from cimlab.reporting.priced import cost, priced_by
 from cimlab.reporting.table import Column, Table
 
 PHASES = ("dense", "pruned", "retrained")
+SHARES = (
+    "accuracy", "dense", "pruned", "left", "steps_ratio", "remaining", "energy_ratio", "float", "quantised", "spread",
+)  # fmt: skip
+"""Fields of rows that are shown in percent."""
 
 
 def percent(value: float) -> str:
@@ -64,8 +68,14 @@ def _kinds(weights: dict[str, float]) -> list[tuple[str, str, str, str]]:
     return rows + ([("digital", f"{digital:,.0f}", "", f"{digital:,.0f}")] if digital else [])
 
 
-def comparison_table(records: list[RunRecord]) -> Table:
-    """Many runs, one a row, ordered by model, data, weights left and granularity, with every setting they differ in."""
+def comparison_table(records: list[RunRecord], order: list[int] | None = None) -> Table:
+    """Many runs, one a row, with every setting they differ in.
+
+    Args:
+        records: the runs.
+        order: places of the rows; None is by model, data, weights left and accuracy.
+    """
+    order = order or sorted(range(len(records)), key=lambda i: _order(records[i]))
     varied = _varied(records)
     short = [key.rpartition(".")[2] for key in varied]
     names = [last if short.count(last) == 1 else key for last, key in zip(short, varied, strict=True)]
@@ -94,7 +104,7 @@ def comparison_table(records: list[RunRecord]) -> Table:
             *_cost(record),
             str(record.seed),
         )
-        for i, record in sorted(enumerate(records), key=lambda pair: _order(pair[1]))
+        for i, record in ((i, records[i]) for i in order)
     ]
     title = "test accuracy and crossbar work, by granularity"
     return Table.of_texts((*words, *numbers), rows, title, len(words))
@@ -143,13 +153,13 @@ def heading(field: str) -> str:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if name in ("accuracy", "dense", "pruned", "left", "steps_ratio", "remaining", "energy_ratio"):
+    if name in SHARES:
         return percent(value)
     if name in ("compression", "throughput_ratio"):
         return f"{value:.2f} x"
     if name == "energy_j":
-        return f"{value:.3g} J"
-    return f"{value:,.0f}" if isinstance(value, float) else str(value)
+        return quantity(value, "J")
+    return str(value) if isinstance(value, str) else f"{value:,.0f}"
 
 
 def _order(record: RunRecord) -> tuple:

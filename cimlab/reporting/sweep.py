@@ -19,8 +19,8 @@ TOLD = 20
 Row = Mapping[str, Any]
 
 
-def csv_text(rows: Sequence[Row], best: Collection[int]) -> str:
-    """One row a point: what was varied, totals in SI units, the dense network's, their ratios, and the notes."""
+def flat(rows: Sequence[Row], best: Collection[int]) -> list[dict[str, Any]]:
+    """One dictionary a point: what was varied, totals in SI units, the dense network's, their ratios, and the notes."""
     lines = []
     for place, row in enumerate(rows):
         line = {
@@ -34,6 +34,11 @@ def csv_text(rows: Sequence[Row], best: Collection[int]) -> str:
         line |= {f"dense/{key}": value for key, value in row["dense"].items()}
         line |= {f"ratio/{key}": value for key, value in row["ratio"].items()}
         lines.append({**line, "notes": "; ".join(row["notes"])})
+    return lines
+
+
+def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
+    """A line a point, of `flat`."""
     names = list(dict.fromkeys(key for line in lines for key in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -42,12 +47,14 @@ def csv_text(rows: Sequence[Row], best: Collection[int]) -> str:
     return text.getvalue()
 
 
-def points_table(rows: Sequence[Row], best: Collection[int]) -> Table:
-    """The Pareto front first, then the others, each by energy; ratios are over the dense network there."""
+def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int] = ()) -> Table:
+    """The Pareto front first, then the others, each by energy, or in the order that was asked for; ratios are over the
+    dense network there.
+    """
     axes = list(dict.fromkeys(key for row in rows for key in row["axes"]))
     several = len({row["name"] for row in rows}) > 1
     accurate = any(row["accuracy"] is not None for row in rows)
-    order = sorted(range(len(rows)), key=lambda i: (i not in best, rows[i]["total"]["energy_j"]))
+    order = order or sorted(range(len(rows)), key=lambda i: (i not in best, rows[i]["total"]["energy_j"]))
     short = [key.rpartition(".")[2] for key in axes]
     names = [name if short.count(name) == 1 else key for name, key in zip(short, axes, strict=True)]
     heads = ["", *(["network"] if several else []), *names]

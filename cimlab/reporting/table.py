@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cimlab.reporting.estimates import Estimate
@@ -121,6 +121,28 @@ class Table:
         for row in self.shown():
             grid.add_row(*map(Text, row))
         return grid
+
+    def fitted(self, width: int, spared: Iterable[str]) -> tuple[Table, list[str]]:
+        """The table in a terminal of so many signs, and the headings of the columns that had to go for it.
+
+        Args:
+            width: signs in a line.
+            spared: headings, what is missed least first; others stay, and fold.
+        """
+        shown = self.shown()
+        wide = {
+            column.label: 3 + max(len(text) for text in (column.label, *(row[i] for row in shown)))
+            for i, column in enumerate(self.columns)
+        }
+        gone: list[str] = []
+        for heading in spared:
+            if 1 + sum(wide.values()) <= width:
+                break
+            if wide.pop(heading, None):
+                gone.append(heading)
+        kept = [i for i, column in enumerate(self.columns) if column.label in wide]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows), gone
 
     @property
     def missing(self) -> int:

@@ -77,13 +77,16 @@ def test_several_chips_stand_side_by_side(map_digits: Cimlab, tmp_path: Path) ->
     assert [(c["axes"]["geometry"], c["technology"]) for c in content] == [
         (g, t) for g in ("default", "independent") for t in ("isaac32", "neurosim22_rram")
     ]
-    table = map_digits("-m", "geometry=default,independent")
+    table = map_digits("-m", "geometry=default,independent", "--sort=-geometry")
     assert "2 points" in table.out
     rows = list(csv.DictReader((tmp_path / "map.csv").open()))
     assert [row["geometry"] for row in rows] == ["default", "independent"]
     assert float(rows[0]["energy_j"]) == content[0]["total"]["energy_j"]
     assert (tmp_path / "map.png").stat().st_size > 5000
     assert table.out.count(str(tmp_path)) == 2  # one CSV, one plot
+    assert table.out.index("│ independent") < table.out.index("│ default")
+    refused = map_digits("-m", "geometry=default,independent", "--sort=enrgy")
+    assert "did you mean energy?" in one_line(refused.err)
 
 
 def test_a_point_of_a_sweep_is_what_it_is_alone(map_digits: Cimlab, tmp_path: Path) -> None:

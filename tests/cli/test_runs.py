@@ -1,6 +1,8 @@
 """The table of runs: states, filters, order, JSON, and records that were damaged since they were last read."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 from dataclasses import replace
@@ -9,11 +11,13 @@ from pathlib import Path
 import pytest
 from conftest import Cimlab, one_line
 
+from cimlab.cli.fields import ordered
 from cimlab.records import load
 from cimlab.records.failure import Failure
-from cimlab.records.index import INDEX_FILE, rows
+from cimlab.records.index import INDEX_FILE, rows, simulations
 from cimlab.records.locks import locked
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 
 LAYER = {"weights": 100, "weights_left": 25, "steps": 10, "dense_steps": 40}
 
@@ -63,6 +67,12 @@ def test_runs_are_filtered_and_sorted(cimlab: Cimlab, output: Path) -> None:
     assert names(cimlab, place, "energy_j>0") == []
 
 
+def test_rows_are_sorted_by_numbers_then_words_and_those_without_come_last() -> None:
+    found = [{"energy_j": 2.0}, {}, {"energy_j": "lossless"}, {"energy_j": 1.5}, {"energy_j": "10"}]
+    assert ordered(found, "energy", {"energy": "energy_j"}) == [3, 0, 4, 2, 1]
+    assert ordered(found, "-energy_j", {"energy_j": "energy_j"}) == [2, 4, 0, 3, 1]
+
+
 def test_a_filter_is_no_mistake_where_nothing_is_finished_yet(cimlab: Cimlab, tmp_path: Path) -> None:
     assert names(cimlab, str(tmp_path), "accuracy>0.9", "state=failed", "--sort=-accuracy") == []
 
@@ -79,11 +89,71 @@ def test_a_group_in_which_runs_differ_is_a_column_and_a_filter(cimlab: Cimlab, o
     plain = replace(record(8, 0.8), choices={**record(8, 0.8).choices, "cooling": "none"})
     for made in (other, plain):
         made.write(output / made.name / RECORD_FILE)
-    assert "cooling" not in cimlab("runs", str(output), "cooling=wind").out
+    assert "cooling wind" in cimlab("runs", str(output), "cooling=wind").out  # what is the same in all
     shown = cimlab("runs", str(output), "cooling=wind,none", "--sort=cooling").out
     assert "cooling" in shown
     assert "wind" in shown
     assert names(cimlab, str(output), "cooling=wind") == ["net-007"]
+
+
+def simulation(bits: int | None, accuracy: float) -> SimulationRecord:
+    """A record as a simulation would leave it."""
+    return SimulationRecord(
+        simulation=f"{bits or 0:064d}",
+        name=f"simulate-net-{bits}b",
+        created="2026-01-01T00:00:00+00:00",
+        seed=0,
+        choices={"model": "net", "data": "digits", "adc": "mse", "device": "ideal"},
+        config={"geometry": {"adc_bits": bits}},
+        code={"git_commit": None},
+        packages={},
+        machine={},
+        wall_time_s={},
+        images=2000,
+        accuracy={"float": 0.91, "quantised": 0.9, "draws": [accuracy], "mean": accuracy, "spread": None},
+        weights={"total": 100, "left": 25},
+        layers={},
+        origin={"granularity": "filter", "remaining": 0.25},
+    )
+
+
+def test_simulations_stand_below_the_runs_with_their_adcs(cimlab: Cimlab, output: Path) -> None:
+    for made in (simulation(4, 0.5), simulation(None, 0.9)):
+        made.write(output / made.name / SIMULATION_FILE)
+    simulation(5, 0.8).write(output / "net-000" / SIMULATION_FILE)  # of a run, at its end
+    told = cimlab("runs", str(output)).out
+    assert "3 of 3 runs" in told
+    assert told.index("3 of 3 simulations") > told.index("3 of 3 runs")
+    assert "lossless" in told
+    assert "adc mse" in told
+    assert names(cimlab, str(output), "kind=simulation", "--sort=adc_bits") == [
+        "simulate-net-4b", "simulate-net-5b", "simulate-net-Noneb",
+    ]  # fmt: skip
+    assert names(cimlab, str(output), "adc_bits=4,5", "accuracy>0.6") == ["simulate-net-5b"]
+    assert len(rows(output)[0]) == len(simulations(output)[0]) == 3
+    (output / "simulate-net-4b" / SIMULATION_FILE).write_text("{")
+    assert len(rows(output)[1]) == 0
+    assert len(simulations(output)[1]) == 1
+
+
+def test_columns_that_have_no_room_are_named_and_all_are_in_the_csv(
+    cimlab: Cimlab, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cimlab.cli.runs.PIPED", 60)
+    told = cimlab("runs", str(output)).out
+    assert max(map(len, told.splitlines())) <= 60
+    assert "no room for seconds, arrays" in told
+    assert "net-002" in told
+    table = list(csv.DictReader(io.StringIO(cimlab("runs", "--csv", str(output)).out)))
+    assert [row["arrays"] for row in table] == ["0", "10", "20"]
+
+
+def test_what_is_the_same_in_all_is_told_once(cimlab: Cimlab, output: Path) -> None:
+    told = cimlab("runs", str(output)).out
+    heading = told.splitlines()[1]
+    assert "granularity" in heading
+    assert "model" not in heading
+    assert "state done, model net, data digits, remaining 0.25" in told.replace("\n", " ")
 
 
 def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
@@ -105,7 +175,7 @@ def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
     ("words", "message"),
     [
         (("nope=3",), "fields: state, model, data"),
-        (("--sort=nope",), "no run has 'nope'; fields: state, model, data"),
+        (("--sort=nope",), "there is no 'nope'; fields: state, model, data"),
         (("accuracy<high",), "compares with one number"),
         (("no/such/folder",), "is no folder"),
     ],
