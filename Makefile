@@ -16,12 +16,13 @@ UV_TARGET := --python $(BIN)/python --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart paper results test lint format coverage lock audit wheel clean which-python stale
+.PHONY: help quickstart paper results api test lint format coverage lock audit wheel clean which-python stale
 
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
 	@echo "make paper        the paper as PDF from paper/records; no TeX and no network needed"
 	@echo "make results      RESULTS.md and its figures from paper/records, README's picture of an array"
+	@echo "make api          the reference of what programs import, from the docstrings, into build/api"
 	@echo "make test         lint, then every test"
 	@echo "make lint         ruff and ty, changing nothing"
 	@echo "make format       let ruff rewrite the code"
@@ -43,6 +44,14 @@ paper: $(READY)
 results: $(READY)
 	@$(BIN)/cimlab report paper/records -o RESULTS.md --figures paper/figures
 	@$(BIN)/python paper/one_array.py
+
+# what programs import; a docstring or signature that pdoc can't read fails
+API := lab crossbar network pruning hardware analog records models data
+
+api: $(READY)
+	@$(BIN)/python -W error::UserWarning:pdoc.doc_types -m pdoc --docformat google --no-show-source \
+		--output-directory build/api $(API:%=cimlab.%)
+	@echo "build/api/index.html is up to date"
 
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest

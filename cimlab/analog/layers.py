@@ -198,14 +198,16 @@ class AnalogLayer(nn.Module):
         """The layer's output."""
 
 
+MaybeBatch = Float[Tensor, "channels *size"] | Float[Tensor, "batch channels *size"]
+"""Images of any number of dimensions, or one alone, as torch's convolutions take them."""
+
+
 class AnalogConvolution(AnalogLayer):
     """A Conv1d, Conv2d or Conv3d on arrays."""
 
     original: Convolution
 
-    def integers(
-        self, x: Float[Tensor, "*batch channels *size"]
-    ) -> Int[Tensor, "batch channels *padded_size"]:
+    def integers(self, x: MaybeBatch) -> Int[Tensor, "batch channels *padded_size"]:
         x = self._batched(x)
         around = self.original._reversed_padding_repeated_twice
         if len(self.original.kernel_size) != 2:
@@ -219,7 +221,7 @@ class AnalogConvolution(AnalogLayer):
     def places(self, q: Int[Tensor, "batch channels *padded_size"]) -> Places:
         return conv_places(q.shape, self.original, self.mapping.matrix)
 
-    def forward(self, x: Float[Tensor, "*batch channels *size"]) -> Float[Tensor, "*batch out *out_size"]:
+    def forward(self, x: MaybeBatch) -> MaybeBatch:
         images = self._batched(x)
         y = torch.empty(
             len(images), self.original.out_channels, *self._output_size(images), device=x.device, dtype=torch.float32
@@ -229,7 +231,7 @@ class AnalogConvolution(AnalogLayer):
             self.compute(self.integers(inputs), outputs.flatten(2))
         return (y if images is x else y[0]).to(x.dtype)
 
-    def _batched(self, x: Float[Tensor, "*batch channels *size"]) -> Float[Tensor, "batch channels *size"]:
+    def _batched(self, x: MaybeBatch) -> Float[Tensor, "batch channels *size"]:
         return x if x.ndim == len(self.original.kernel_size) + 2 else x[None]
 
     def _output_size(self, x: Float[Tensor, "batch channels *size"]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import copy
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,8 @@ def _emptied(value: Tensor) -> Tensor:
     return nn.Parameter(empty, requires_grad=False) if isinstance(value, nn.Parameter) else empty
 
 
-class Trace(NamedTuple):
+@dataclass(frozen=True)
+class Trace:
     """Every product for one sample, and for two; and the batch norm that alone reads what a module computes."""
 
     first: list[Call]
