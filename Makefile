@@ -21,7 +21,7 @@ UV_TARGET := --python $(BIN)/python --quiet
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
 	@echo "make paper        the paper as PDF from paper/records; no TeX and no network needed"
-	@echo "make results      RESULTS.md and its figures from paper/records, README's picture of an array"
+	@echo "make results      RESULTS.md and its figures from paper/records, the drawings of README and CONCEPTS.md"
 	@echo "make api          the reference of what programs import, from the docstrings, into build/api"
 	@echo "make test         lint, then every test"
 	@echo "make lint         ruff and ty, changing nothing"
@@ -44,6 +44,7 @@ paper: $(READY)
 results: $(READY)
 	@$(BIN)/cimlab report paper/records -o RESULTS.md --figures paper/figures
 	@$(BIN)/python paper/one_array.py
+	@$(BIN)/python paper/concepts.py
 
 # what programs import; a docstring or signature that pdoc can't read fails
 API := lab crossbar network pruning hardware analog records models data

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from svg import box, line, picture, text
 from torch import nn
 
 from cimlab.lab import Lab
@@ -34,20 +35,6 @@ GEOMETRY = (
     f"geometry.columns_per_adc={SIZE // READ}", "geometry.weight_bits=2", "geometry.cell_bits=2",
     "geometry.signed_encoding=offset",
 )  # fmt: skip
-STYLE = """
-  text { font: 12px system-ui, sans-serif; fill: #24292f }
-  .small { font-size: 11px; fill: #57606a }
-  .title { font-size: 13px; font-weight: 600 }
-  .cell, .gone { fill: #eaeef2 } .kept { fill: #0072B2 } .driven { fill: #a9d3ec } .read { fill: #D55E00 }
-  .wire { stroke: #afb8c1; stroke-width: 1 } .on { stroke: #0072B2; stroke-width: 2.5 }
-  .used { stroke: #D55E00; stroke-width: 2.5 } .box { fill: none; stroke: #57606a; stroke-width: 1.2 }
-  .adc { fill: #fff1e5; stroke: #D55E00; stroke-width: 1.5 }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3 } .small { fill: #9da7b3 } .cell, .gone { fill: #30363d } .kept { fill: #56B4E9 }
-    .driven { fill: #1f5478 } .read { fill: #f08a3c } .wire { stroke: #484f58 } .on { stroke: #56B4E9 }
-    .used { stroke: #f08a3c } .box { stroke: #9da7b3 } .adc { fill: #3a2413; stroke: #f08a3c }
-  }
-"""
 
 
 def pruned(granularity: str) -> tuple[np.ndarray, float, float]:
@@ -61,18 +48,6 @@ def pruned(granularity: str) -> tuple[np.ndarray, float, float]:
     left, whole = counts.total, counts.dense_total
     (mask,) = masks.values()
     return mask.numpy().T, left.steps / whole.steps, left.adc_conversions / whole.adc_conversions
-
-
-def box(x: float, y: float, width: float, height: float, kind: str, more: str = "") -> str:
-    return f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"{more}/>'
-
-
-def line(x: float, y: float, to_x: float, to_y: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x:g}" y1="{y:g}" x2="{to_x:g}" y2="{to_y:g}"/>'
-
-
-def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{words}</text>'
 
 
 def array(x: float, y: float) -> list[str]:
@@ -146,8 +121,7 @@ def drawing() -> str:
     about = (
         "One array step of a crossbar, and the same weights pruned at six granularities with the steps left"
     )
-    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 460" role="img">'
-    return "\n".join([head, f"<title>{about}</title>", f"<style>{STYLE}</style>", *parts, "</svg>", ""])
+    return picture(960, 460, about, parts)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,9 @@ def experiment_script(name: str, folder: str = "experiments") -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[path.stem] = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)  # as a script finds those beside it
+        spec.loader.exec_module(module)
     return module
 
 

@@ -119,10 +119,10 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
     """
     network = opened(network)
     patterns = [str(pattern) for pattern in digital]
-    first, second, norms = traced(network, batch)
-    opaque = [product for product in second if product.kind == "opaque"]
+    trace = traced(network, batch)
+    opaque = [product for product in trace.second if product.kind == "opaque"]
     _refuse_opaque(opaque, patterns)
-    per_image, once = _per_image(first, second)
+    per_image, once = _per_image(trace.first, trace.second)
     found = pieces([use for call, use in per_image if call.kind == "weight"], Stored(network))
     weights = [_weight(piece) for piece in found]
     weights += [_fixed(call, use) for call, use in per_image if call.kind == "fixed"]
@@ -138,7 +138,7 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
         once,
         *sample_of(batch),
     )
-    return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found), norms)
+    return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found), trace.norms)
 
 
 def _digital(

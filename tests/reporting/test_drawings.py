@@ -1,12 +1,16 @@
-"""The picture of one array: what it says is counted, and the committed file is what is drawn today."""
+"""The project's own drawings: what they say is counted, and the committed files are what is drawn today."""
 
+import pytest
 from conftest import ROOT, experiment_script
 
 one_array = experiment_script("one_array.py", "paper")
+concepts = experiment_script("concepts.py", "paper")
+DRAWINGS = {"array": one_array.drawing, **concepts.DRAWINGS}
 
 
-def test_the_picture_is_todays() -> None:
-    assert (ROOT / "paper" / "figures" / "array.svg").read_text() == one_array.drawing()
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_is_todays(name: str) -> None:
+    assert (ROOT / "paper" / "figures" / f"{name}.svg").read_text() == DRAWINGS[name]()
 
 
 def test_the_steps_left_are_those_of_a_count_by_eye() -> None:
