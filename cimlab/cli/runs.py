@@ -106,6 +106,8 @@ def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
     console.print(f"{len(chosen)} of {total} {kind}s{cut}", highlight=False)
     if same:
         console.print(f"same in all, where recorded: {', '.join(same)}", highlight=False, markup=False)
+    if any(row.get("energy_j") for row in shown):
+        console.print("energy and throughput: as priced when each run finished; map and report price anew")
     if gone:
         console.print(f"no room for {', '.join(gone)}; --csv and --json have all", highlight=False)
     for row in shown:
