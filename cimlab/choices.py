@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -37,17 +38,18 @@ def groups(command: str) -> dict[str, str | list[str]]:
 
 
 @cache
-def keys(command: str) -> tuple[str, ...]:
-    """Every dotted setting that a command's files write out, those of a group's choices after its own."""
+def keys(command: str) -> dict[str, str]:
+    """Every dotted setting that a command's files write out -> what stands, of those that no choice brings."""
     own = {
         key: value for key, value in _written(f"{command}.yaml").items() if key not in ("defaults", "hydra")
     }
-    found = list(_leaves(own))
+    found = {key: f"{json.dumps(value)} if nothing is said" for key, value in _leaves(own)}
     for group in groups(command):
         for choice in choices(group):
-            content = _written(f"{group}/{choice}.yaml")
-            found += [f"{group}.{key}" for key in _leaves(content) if "_target_" not in key]
-    return tuple(dict.fromkeys(found))
+            for key, _ in _leaves(_written(f"{group}/{choice}.yaml")):
+                if "_target_" not in key:
+                    found.setdefault(f"{group}.{key}", "")
+    return found
 
 
 def _written(file: str) -> dict[str, Any]:
@@ -56,9 +58,9 @@ def _written(file: str) -> dict[str, Any]:
     return yaml.safe_load((conf_dir() / file).read_text(encoding="utf-8")) or {}
 
 
-def _leaves(node: dict[str, Any]) -> Iterator[str]:
+def _leaves(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         if isinstance(value, dict) and value:
-            yield from (f"{key}.{inner}" for inner in _leaves(value))
+            yield from ((f"{key}.{inner}", leaf) for inner, leaf in _leaves(value))
         else:
-            yield str(key)
+            yield str(key), value

@@ -13,10 +13,7 @@ from cimlab.records import store
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    parser = Parser("collect", __doc__)
-    parser.add_argument("name", metavar="NAME", help="of the experiment, as in experiments/NAME.yaml")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folders with records")
-    asked = parser.parse_args(words)
+    asked = parser().parse_args(words)
     if not re.fullmatch(r"\w[\w-]*", asked.name):
         raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
     runs, problems = store.load_with_files(*asked.folders)
@@ -31,3 +28,11 @@ def run(words: list[str]) -> int:
     for record, source in records:
         print(f"record: {store.publish(record, repository() / 'paper' / 'records' / asked.name, source)}")
     return 0
+
+
+def parser() -> Parser:
+    """The options of the command."""
+    options = Parser("collect", __doc__)
+    options.add_argument("name", metavar="NAME", help="of the experiment, as in experiments/NAME.yaml")
+    options.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folders with records")
+    return options

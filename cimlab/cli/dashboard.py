@@ -28,7 +28,7 @@ def run(words: list[str]) -> int:
     Raises:
         ConfigError: a folder is not there, or streamlit is not installed.
     """
-    asked = _parser().parse_args(words)
+    asked = parser().parse_args(words)
     folders = [Path(word) for word in asked.folders] or [Path("outputs")]
     for folder in folders:
         if not folder.is_dir():
@@ -62,8 +62,9 @@ def _made_ready(folders: list[Path]) -> None:
         rows(folder)  # verifies each record once
 
 
-def _parser() -> Parser:
-    parser = Parser("dashboard", __doc__, "")
-    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="folders of runs (outputs)")
-    parser.add_argument("--port", type=at_least_one, default=8501, help="where the page is served (8501)")
-    return parser
+def parser() -> Parser:
+    """The options of the command."""
+    options = Parser("dashboard", __doc__, "")
+    options.add_argument("folders", nargs="*", metavar="FOLDER", help="folders of runs (outputs)")
+    options.add_argument("--port", type=at_least_one, default=8501, help="where the page is served (8501)")
+    return options

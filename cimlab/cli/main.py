@@ -14,31 +14,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cimlab.cli.stopping import Stops
 
+ABOUT = {
+    "train": "train (or find) a dense network, prune, retrain, map on crossbars, write a record",
+    "map": "what a network costs on a chip: energy, latency, area, throughput; no training",
+    "simulate": "accuracy of a trained network on the analog arrays: ADCs, device variation, chip by chip",
+    "sweep": "run every point of an experiment file once; goes on where it stopped",
+    "runs": "what was run, runs and failed, and simulations: tables to filter and sort",
+    "dashboard": "the same as a local web page, with curves",
+    "search": "let Optuna choose: accuracy against hardware cost",
+    "report": "tables and figures from records, as one HTML file that works offline",
+    "paper": "the paper as PDF, every number in it from records",
+    "collect": "copy records to paper/records, to be committed",
+    "charts": "store the project's wandb charts with a user or team, once",
+    "completion": 'print the shell set-up for completion: eval "$(cimlab completion bash)"; or zsh, fish',
+}
+"""Commands, in the order of a day's work."""
+
 HELP = """\
 cimlab: prune a network so that a compute-in-memory accelerator really gets faster and cheaper.
 
 usage: cimlab COMMAND [KEY=VALUE ...]
 
 commands:
-  train        train (or find) a dense network, prune, retrain, map on crossbars, write a record
-  map          what a network costs on a chip: energy, latency, area, throughput; no training
-  simulate     accuracy of a trained network on the analog arrays: ADCs, device variation, chip by chip
-  sweep        run every point of an experiment file once; goes on where it stopped
-  runs         what was run, runs and failed: a table to filter and sort
-  dashboard    the same as a local web page, with curves
-  search       let Optuna choose: accuracy against hardware cost
-  report       tables and figures from records, as one HTML file that works offline
-  paper        the paper as PDF, every number in it from records
-  collect      copy records to paper/records, to be committed
-  charts       store the project's wandb charts with a user or team, once
-  completion   print the shell set-up for completion: eval "$(cimlab completion bash)"
+{commands}
 
   cimlab train                                              a small CNN on digits, in seconds
   cimlab train model=resnet20 data=cifar10 recipe=cifar granularity=operation_unit prune.remaining=0.25
   cimlab train -m granularity=weight,operation_unit,filter prune.remaining=0.25,0.1 seed=0,1,2
   cimlab map model=resnet18 geometry=isaac chip=isaac --adc-sensitivity
   cimlab map -m run=outputs technology=isaac32,neurosim22_rram geometry.active_rows=8,16,32
-  cimlab simulate checkpoint=outputs/RUN/network.pt geometry.adc_bits=5 device=[programming_variation]
+  cimlab simulate checkpoint=outputs/RUN/network.pt geometry.adc_bits=5 'device=[programming_variation]'
   cimlab train --help                                       every group, choice and setting
 
 CIMLAB_DEBUG=1 shows tracebacks.
@@ -47,48 +52,53 @@ CIMLAB_DEBUG=1 shows tracebacks.
 COMPOSED = ("train", "map", "simulate")
 """Commands that Hydra composes: `cimlab NAME` runs `cimlab.cli.NAME.run` on conf/NAME.yaml."""
 
-PLAIN = ("sweep", "runs", "dashboard", "search", "report", "paper", "collect", "charts")
-"""Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`."""
-
-COMMANDS = (*COMPOSED, *PLAIN, "completion")
+PLAIN = tuple(name for name in ABOUT if name not in (*COMPOSED, "completion"))
+"""Commands with options of their own: `cimlab NAME` runs `cimlab.cli.NAME.run`, and `parser` reads its words."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `cimlab` with the arguments of the command line; always ends the process with an exit code."""
     _open_closed_streams()
     words = sys.argv[1:] if arguments is None else arguments
-    if "COMP_LINE" in os.environ and any(word.startswith("query=") for word in words):
-        words = _completion_words(words)
+    if "_CIMLAB_COMPLETE" in os.environ:
+        from cimlab.cli.completion import answer
+
+        lines = (f"{word}\t{what}\n" for word, what in answer(os.environ["_CIMLAB_COMPLETE"]).items())
+        sys.exit(_said("".join(lines)))
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
-            sys.exit(_said(HELP))
+            commands = "\n".join(f"  {name:11}  {about}" for name, about in ABOUT.items())
+            sys.exit(_said(HELP.format(commands=commands)))
         case ["--version", *_]:
             from cimlab import __version__
 
             sys.exit(_said(f"cimlab {__version__}\n"))
-        case ["completion", shell] if shell in ("bash", "zsh", "fish"):
-            sys.exit(_guarded("train", ["-sc", f"install={shell}"]))
+        case ["completion", "bash" | "zsh" | "fish" as shell]:
+            from cimlab.cli.completion import script
+
+            sys.exit(_said(script(shell)))
+        case [command, *rest] if command in COMPOSED and {"-h", "--help"} & {*rest}:
+            from cimlab.cli.help import text
+
+            sys.exit(_said(text(command, ABOUT[command])))
         case [command, *rest] if command in (*COMPOSED, *PLAIN):
             sys.exit(_guarded(command, rest))
-    asked = (
-        "completion takes bash, zsh or fish" if words[0] == "completion" else f"unknown command {words[0]!r}"
-    )
-    print(f"cimlab: {asked}; commands are {', '.join(COMMANDS)} (cimlab --help)", file=sys.stderr)
+    print(f"cimlab: {_unknown(words)}", file=sys.stderr)
     sys.exit(2)
 
 
-def _completion_words(words: list[str]) -> list[str]:
-    """The shell asks Hydra about a line without the command's name; the name itself is completed here."""
-    line = os.environ["COMP_LINE"]
-    parts = line.split(maxsplit=2)
-    if len(parts) < 2 or parts[1] not in COMPOSED or line.endswith(parts[1]):
-        start = parts[1] if len(parts) > 1 else ""
-        print("\n".join(name for name in COMMANDS if name.startswith(start)))
-        sys.exit(0)
-    rest = parts[2] if len(parts) > 2 else ""
-    os.environ["COMP_LINE"] = f"{parts[0]} {rest}"
-    os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
-    return [parts[1], *words]
+def _unknown(words: list[str]) -> str:
+    """What to say of a line that begins with no command."""
+    from difflib import get_close_matches
+
+    command = words[0]
+    if command == "completion":
+        return "completion takes bash, zsh or fish"
+    if "=" in command or command.startswith("-"):
+        return f"{command}: a command comes first, cimlab train {' '.join(words)} (cimlab --help)"
+    near = get_close_matches(command, ABOUT, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown command {command!r}; {hint}commands are {', '.join(ABOUT)} (cimlab --help)"
 
 
 def _said(text: str) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from importlib import import_module
 from typing import NoReturn
 
 from cimlab.choices import conf_dir, groups, keys
+from cimlab.cli.main import PLAIN
 from cimlab.config.errors import ConfigError
 
 Options = argparse.Namespace
@@ -49,6 +51,7 @@ def complaint_of(command: str, message: str, parser: argparse.ArgumentParser) ->
         hint = f"; settings have no dashes: {key}={value or 'VALUE'}"
     else:
         hint = f"; did you mean {near[0]}?" if near and name.startswith("--") else ""
+        hint = hint or "".join(f"; it is one of cimlab {other}" for other in PLAIN if _takes(other, name))
     return f"{word}: is no option of cimlab {command}{hint} {more}"
 
 
@@ -85,3 +88,11 @@ def fraction(text: str) -> float:
     if not match or float(text) > 1:
         raise argparse.ArgumentTypeError(f"{text}: give a number from 0 to 1, e.g. 0.85")
     return float(text)
+
+
+def _takes(command: str, option: str) -> bool:
+    """Whether a command has an option of this very name."""
+    return (
+        option.startswith("--")
+        and option in import_module(f"cimlab.cli.{command}").parser()._option_string_actions
+    )

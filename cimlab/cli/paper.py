@@ -11,11 +11,7 @@ from cimlab.cli.plain import read_report, repository, say_missing
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
     folder = repository() / "paper"
-    parser = Parser("paper", __doc__)
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: paper/records")
-    beside = "default: paper/build/paper.pdf, with every figure as SVG and every table as CSV beside it"
-    parser.add_argument("-o", "--output", type=Path, help=beside)
-    asked = parser.parse_args(words)
+    asked = parser().parse_args(words)
     made = read_report(asked.folders or [folder / "records"])
     from cimlab.reporting.paper import compile_paper, write_data
 
@@ -26,3 +22,12 @@ def run(words: list[str]) -> int:
     say_missing(made)
     print(f"paper: {output}")
     return 0
+
+
+def parser() -> Parser:
+    """The options of the command."""
+    options = Parser("paper", __doc__)
+    options.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: paper/records")
+    beside = "default: paper/build/paper.pdf, with every figure as SVG and every table as CSV beside it"
+    options.add_argument("-o", "--output", type=Path, help=beside)
+    return options

@@ -13,13 +13,7 @@ from cimlab.reporting.report import Report
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    parser = Parser("report", __doc__)
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders with records")
-    told = "default: report.html; a name in .md gives Markdown"
-    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help=told)
-    told = "where Markdown's figures go (default: the file's name, with -figures)"
-    parser.add_argument("--figures", type=Path, metavar="FOLDER", help=told)
-    asked = parser.parse_args(words)
+    asked = parser().parse_args(words)
     usual = (repository() / "paper" / "records", Path("outputs"))
     made = read_report(asked.folders or [folder for folder in usual if folder.is_dir()])
     write_atomically(asked.output, _content(made, asked.output, asked.figures))
@@ -40,3 +34,14 @@ def _content(made: Report, output: Path, figures: Path | None) -> str:
     from cimlab.reporting.page import html_page
 
     return html_page(made)
+
+
+def parser() -> Parser:
+    """The options of the command."""
+    options = Parser("report", __doc__)
+    options.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders with records")
+    told = "default: report.html; a name in .md gives Markdown"
+    options.add_argument("-o", "--output", type=Path, default=Path("report.html"), help=told)
+    told = "where Markdown's figures go (default: the file's name, with -figures)"
+    options.add_argument("--figures", type=Path, metavar="FOLDER", help=told)
+    return options

@@ -48,7 +48,7 @@ examples:
 
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
-    asked = _parser().parse_intermixed_args(words)
+    asked = parser().parse_intermixed_args(words)
     if asked.why:
         _show_why(*map(Path, asked.why))
         return 0
@@ -157,14 +157,15 @@ def _show_why(one: Path, other: Path) -> None:
         print("records of the first schema don't say what counted")
 
 
-def _parser() -> Parser:
-    parser = Parser("runs", __doc__, HELP)
+def parser() -> Parser:
+    """The options of the command."""
+    options = Parser("runs", __doc__, HELP)
     more = "folders of runs (outputs), and filters"
-    parser.add_argument("words", nargs="*", metavar="FOLDER or FILTER", help=more)
-    parser.add_argument("--sort", default="name", metavar="FIELD", help="a field, -FIELD downwards")
-    parser.add_argument("--limit", type=at_least_one, default=100, help="rows shown as a table (100)")
+    options.add_argument("words", nargs="*", metavar="FOLDER or FILTER", help=more)
+    options.add_argument("--sort", default="name", metavar="FIELD", help="a field, -FIELD downwards")
+    options.add_argument("--limit", type=at_least_one, default=100, help="rows shown as a table (100)")
     more = "the settings in which two runs differ, and which of them make two runs of them"
-    parser.add_argument("--why", nargs=2, metavar=("RUN", "ANOTHER"), help=more)
-    parser.add_argument("--json", action="store_true", help="all chosen rows, as JSON")
-    parser.add_argument("--csv", action="store_true", help="the same as CSV, for a spreadsheet")
-    return parser
+    options.add_argument("--why", nargs=2, metavar=("RUN", "ANOTHER"), help=more)
+    options.add_argument("--json", action="store_true", help="all chosen rows, as JSON")
+    options.add_argument("--csv", action="store_true", help="the same as CSV, for a spreadsheet")
+    return options

@@ -49,7 +49,7 @@ search one study at a time.
 
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
-    asked = _parser().parse_intermixed_args(words)
+    asked = parser().parse_intermixed_args(words)
     if find_spec("optuna") is None:
         raise ConfigError("a search needs optuna: pip install cimlab[grid]")
     unknown = [name for name in asked.objectives.split(",") if name not in OBJECTIVES]
@@ -206,23 +206,24 @@ def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
         console.print(f"plot: {plot}", soft_wrap=True)
 
 
-def _parser() -> Parser:
-    parser = Parser("search", __doc__, HELP)
-    parser.add_argument(
+def parser() -> Parser:
+    """The options of the command."""
+    options = Parser("search", __doc__, HELP)
+    options.add_argument(
         "file", help="an experiment file whose axes are the space, e.g. experiments/search_layers.yaml"
     )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
-    parser.add_argument(
+    options.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
+    options.add_argument(
         "--config-dir", metavar="FOLDER", help="choices of your own: FOLDER/GROUP/CHOICE.yaml"
     )
-    parser.add_argument("--trials", type=at_least_one, default=50, help="finished trials to reach (50)")
+    options.add_argument("--trials", type=at_least_one, default=50, help="finished trials to reach (50)")
     more = f"what to trade off, of {', '.join(OBJECTIVES)} (accuracy,steps)"
-    parser.add_argument("--objectives", default="accuracy,steps", help=more)
-    parser.add_argument("--storage", metavar="URL", help="a database instead of the journal file")
+    options.add_argument("--objectives", default="accuracy,steps", help=more)
+    options.add_argument("--storage", metavar="URL", help="a database instead of the journal file")
     more = "end trials early that can't reach this validation accuracy, 0 to 1"
-    parser.add_argument("--floor", type=fraction, metavar="ACCURACY", help=more)
-    parser.add_argument("--seed", type=int, default=0, help="of the sampler (0)")
-    parser.add_argument(
+    options.add_argument("--floor", type=fraction, metavar="ACCURACY", help=more)
+    options.add_argument("--seed", type=int, default=0, help="of the sampler (0)")
+    options.add_argument(
         "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
     )
-    return parser
+    return options

@@ -35,7 +35,7 @@ GPU, 130 Ctrl-C, 143 SIGTERM.
 
 def run(words: list[str]) -> int:
     """Run the command; an exit code, or raises what `errors.report` explains."""
-    asked = _parser().parse_intermixed_args(words)
+    asked = parser().parse_intermixed_args(words)
     if asked.sort:
         field_of(f"--sort={asked.sort}", asked.sort.removeprefix("-"), field_names())
     overrides = list(asked.overrides)
@@ -239,31 +239,34 @@ def announce(plan: Plan, took_s: float) -> None:
     sys.stdout.flush()
 
 
-def _parser() -> Parser:
-    parser = Parser("sweep", __doc__, HELP)
-    parser.add_argument("file", help="an experiment file, e.g. experiments/headline.yaml, or a queue of them")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
-    parser.add_argument(
+def parser() -> Parser:
+    """The options of the command."""
+    options = Parser("sweep", __doc__, HELP)
+    options.add_argument(
+        "file", help="an experiment file, e.g. experiments/headline.yaml, or a queue of them"
+    )
+    options.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
+    options.add_argument(
         "--config-dir", metavar="FOLDER", help="choices of your own: FOLDER/GROUP/CHOICE.yaml"
     )
-    parser.add_argument(
+    options.add_argument(
         "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
     )
-    parser.add_argument(
+    options.add_argument(
         "--sort", metavar="FIELD", help="of the closing table; a field of cimlab runs, -FIELD downwards"
     )
-    parser.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
-    parser.add_argument(
+    options.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
+    options.add_argument(
         "--dry-run", action="store_true", help="list the points in running order; run nothing"
     )
-    parser.add_argument(
+    options.add_argument(
         "--jobs",
         type=at_least_one,
         help="points at a time (more than one: joblib, unless a launcher is named)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--launcher",
         choices=("basic", "joblib", "submitit_local", "submitit_slurm"),
         help="where points run; the same as hydra/launcher=NAME, and hydra.launcher.KEY=VALUE sets it up",
     )
-    return parser
+    return options

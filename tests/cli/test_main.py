@@ -9,6 +9,9 @@ import pytest
 from conftest import Cimlab, one_line
 
 from cimlab import __version__
+from cimlab.choices import choices, first_line, groups, keys
+from cimlab.cli.completion import answer
+from cimlab.cli.main import COMPOSED
 from cimlab.config.errors import describe
 
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb")
@@ -90,40 +93,67 @@ def test_python_dash_m_is_the_same_command() -> None:
     assert answer.stdout == f"cimlab {__version__}\n"
 
 
-def test_train_help_lists_every_choice_of_every_group(cimlab: Cimlab) -> None:
-    from cimlab.choices import conf_dir
+@pytest.mark.parametrize("command", COMPOSED)
+def test_help_shows_every_choice_of_every_group_with_its_first_line(
+    command: str, cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    told = cimlab(command, "--help").out
+    words = " ".join(told.split())
+    for group, standing in groups(command).items():
+        assert f"{group}=[CHOICE,...]" in told if isinstance(standing, list) else f"{group}=CHOICE" in told
+        for choice in choices(group):
+            assert f" {choice} {first_line(group, choice)}" in words
+    assert all(key.partition(".")[2].partition(".")[0] in told for key in keys(command) if keys(command)[key])
+    assert not any(f"\n  {group}=" in told for group in groups("train").keys() - groups(command).keys())
+    assert max(map(len, told.splitlines())) <= 120
 
-    answer = cimlab("train", "--help")
-    for folder in conf_dir().iterdir():
-        if folder.is_dir() and f"{folder.name}: " in answer.out:
-            listed = next(line for line in answer.out.splitlines() if line.startswith(f"{folder.name}: "))
-            for choice in folder.glob("*.yaml"):
-                assert choice.stem in listed.removeprefix(f"{folder.name}: ").split(", ")
+
+@pytest.mark.parametrize("command", COMPOSED)
+def test_examples_of_the_help_are_lines_that_are_taken(command: str, cimlab: Cimlab, tmp_path: Path) -> None:
+    from cimlab.cli.help import EXAMPLES
+
+    for line in EXAMPLES[command].splitlines():
+        _, name, *words = line.split()
+        if "-m" in words:  # each value alone
+            words = [word.partition(",")[0] if "=" in word else word for word in words if word != "-m"]
+        words = [word for word in words if word != "--adc-sensitivity" and not word.startswith("--sort")]
+        answer = cimlab(name, *words, "--cfg", "job")
+        assert answer.code == 0, answer.err
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("cimlab tr", "train"),
-        ("cimlab train granularity=ope", "granularity=operation_unit"),
-        ("cimlab train geometry.active_r", "geometry.active_rows="),
+        ("cimlab tr", {"train": "train (or find) a dense network, prune, retrain, map on crossbars, write a record"}),
+        ("cimlab train granularity=ope", {"granularity=operation_unit": "what one array computes in one step, m x n"}),
+        ("cimlab train granularity=weight,cros", {"granularity=weight,crossbar": "one whole array"}),
+        ("cimlab train 'method=[gradual,ite", {"method=[gradual,iterative": first_line("method", "iterative")}),
+        ("cimlab train geometry.active_r", {"geometry.active_rows=": ""}),
+        ("cimlab train prune.rem", {"prune.remaining=": "0.25 if nothing is said"}),
+        ("cimlab map --adc", {"--adc-sensitivity": "the ratios under every ADC price"}),
+        ("cimlab report --fig", {"--figures": "where Markdown's figures go (default: the file's name, with -figures)"}),
+        ("cimlab sweep exp", {}),  # a file
+        ("cimlab sweep experiments/headline.yaml granularity=fil", {"granularity=filter": "one output filter, R x 1"}),
+        ("cimlab simulate checkpoint=out", {}),  # a file
     ],
-)
-def test_the_shell_completes_commands_groups_and_keys(line: str, expected: str) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "cimlab", "-sc", "query=bash"],
-        capture_output=True,
-        text=True,
-        env={"COMP_LINE": line, "COMP_POINT": str(len(line)), "PATH": "/usr/bin:/bin"},
-        timeout=60,
+)  # fmt: skip
+def test_the_shell_is_told_what_may_follow_and_what_it_is(line: str, expected: dict[str, str]) -> None:
+    assert answer(line) == expected
+
+
+def test_bash_completes_by_its_script(tmp_path: Path) -> None:
+    """As bash does at a tab: the script's function, and what it leaves to be inserted."""
+    program = tmp_path / "cimlab"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cimlab "$@"\n')
+    program.chmod(0o755)
+    line = "cimlab train granularity=operation"
+    asked = (
+        f'eval "$("{program}" completion bash)"; compopt() {{ :; }}; COMP_WORDS=("{program}"); COMP_TYPE=9; '
+        f'COMP_LINE="{line}"; COMP_POINT={len(line)}; _cimlab; printf "%s" "${{COMPREPLY[@]}}"'
     )
-    assert expected in answer.stdout.split(), answer
-
-
-def test_the_completion_script_is_for_cimlab(cimlab: Cimlab) -> None:
-    answer = cimlab("completion", "bash")
-    assert answer.code == 0
-    assert "complete -o nospace -o default -F hydra_bash_completion cimlab" in answer.out
+    told = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=60)
+    assert told.stdout == "operation_unit", told
 
 
 def test_an_option_behind_the_keys_of_a_multirun_is_answered_in_one_line(cimlab: Cimlab) -> None:
