@@ -18,6 +18,9 @@ UV_TARGET := --python $(BIN)/python --quiet
 .DELETE_ON_ERROR:
 .PHONY: help quickstart paper results api test lint format coverage lock audit wheel clean which-python stale
 
+.DEFAULT:
+	$(error there is no target '$@'; make without a target lists them)
+
 help:
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
 	@echo "make paper        the paper as PDF from paper/records; no TeX and no network needed"

@@ -28,7 +28,6 @@ from cimlab.config.trust import trusting
 from cimlab.config.words import given
 
 Result = TypeVar("Result")
-MANY = ("-m", "--multirun")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 
-from cimlab.cli.application import MANY, hydra_asked
+from cimlab.cli.application import hydra_asked
 from cimlab.cli.sweep import Terms, announce, carry_out
 from cimlab.config.errors import ConfigError
 from cimlab.grids.composition import grid_of_words
@@ -15,9 +15,8 @@ from cimlab.grids.planning import collector_paused, plan_of
 
 def asked_for(name: str, words: list[str]) -> bool:
     """Whether the words ask for several runs, rather than for help or for one configuration to be shown."""
-    if not any(word in MANY for word in words):
-        return False
-    return not only_shown(hydra_asked(name, words))
+    asked = hydra_asked(name, words)
+    return asked.multirun and not only_shown(asked)
 
 
 def only_shown(asked: Namespace) -> bool:

@@ -42,7 +42,7 @@ def complaint_of(command: str, message: str, parser: argparse.ArgumentParser) ->
     more = f"(cimlab {command} --help shows every option)"
     unknown = message.removeprefix("unrecognized arguments: ").split()
     if message == " ".join(unknown):
-        return f"{message} {more}"
+        return f"{message.replace(', KEY=VALUE', '')} {more}"
     word = next((word for word in unknown if word.startswith("-")), unknown[0])
     name, _, value = word.partition("=")
     near = difflib.get_close_matches(name, parser._option_string_actions, n=1, cutoff=0.75)

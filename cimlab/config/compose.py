@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cimlab.choices import choices, conf_dir, groups
+from cimlab.choices import choices, conf_dir, groups, keys
 from cimlab.config import errors
 from cimlab.config.keys import unknown_key
 from cimlab.config.words import parsed, readable
@@ -85,6 +85,8 @@ def _no_choice(group: str, choice: str, known: list[str]) -> str:
     """What to say of a choice that a group does not offer."""
     near = difflib.get_close_matches(choice, known, n=1) or [name for name in known if choice in name][:1]
     hint = f"did you mean {near[0]}? " if near else ""
+    if group == "model" and not near:
+        hint = "networks of libraries go by their name, model=torchvision model.name=vit_b_16; "
     file = next(
         (name for name in (choice, f"{choice}.py") if name.endswith(".py") and Path(name).is_file()), None
     )
@@ -96,6 +98,9 @@ def _no_choice(group: str, choice: str, known: list[str]) -> str:
 
 def _several(key: str, values: str) -> str:
     """What to say of `geometry=a,b` without -m."""
-    both = f" or, for all of them at once, {key}=[{values}]"
-    more = "" if key in groups("train") and not isinstance(groups("train")[key], list) else both
+    more = ""
+    if isinstance(groups("train").get(key), list) or keys("train").get(key, "").startswith("["):
+        more = f" or, for all of them at once, {key}=[{values}]"
+    elif re.fullmatch(r"\d*,\d+", values):
+        more = f"; a fraction has a point, {key}={values.replace(',', '.')}"
     return f"{key}={values}: add -m to take each in turn{more}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
@@ -29,20 +30,25 @@ def unknown_key(schema: type, path: str) -> str:
         return f"unknown key {path}; the command's --help lists all keys"
     names = [field.name for field in fields(here)]
     near = [".".join([*parents, name]) for name in difflib.get_close_matches(last, names, n=1)]
-    if not parents:
-        near = _elsewhere(last, names) or near
+    near = _elsewhere(path.lstrip("+~"), names) or near
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     if "input" in names and path.split(".")[0] == "data":
         hint = f"{NO_IMAGES}; "
     return f"unknown key {path}; {hint}allowed: {', '.join(names)}"
 
 
-def _elsewhere(last: str, heads: Sequence[str]) -> list[str]:
-    """Settings below others that are called so: `lr` is optimizer.lr."""
+def _elsewhere(path: str, heads: Sequence[str]) -> list[str]:
+    """Settings below others that are called so: `lr` is optimizer.lr, and prune_remaining prune.remaining."""
     commands = [path.stem for path in sorted(conf_dir().glob("*.yaml"))]
     every = dict.fromkeys(key for command in commands for key in keys(command))
-    found = [key for key in every if key.partition(".")[0] in heads and key.rpartition(".")[2] == last]
+    every = [key for key in every if key.partition(".")[0] in heads]
+    found = [key for key in every if _letters(key) == _letters(path)]
+    found = found or [key for key in every if "." not in path and key.rpartition(".")[2] == path]
     return sorted(found, key=lambda key: key.count("."))[:MEANT]
+
+
+def _letters(key: str) -> str:
+    return re.sub(r"[._]", "", key).lower()
 
 
 def dataclass_in(kind: Any) -> type | None:

@@ -176,6 +176,9 @@ def check_plain(plain: dict[str, Any], schema: type[Schema], secrets: dict[str, 
         first = problem.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "dataclass_type" and len(first["loc"]) == 1:
+            inner = ", ".join(f"{key}.{name}" for name in _keys(_keys(schema)[key]))
+            refuse(key, first["input"], f"is no setting itself; it has {inner}")
         if isinstance(first.get("ctx", {}).get("error"), ValueError):
             raise ConfigError(f"{key}: {message}") from problem
         refuse(key, first["input"], message[:1].lower() + message[1:])

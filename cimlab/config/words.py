@@ -21,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from cimlab.choices import choices, groups
+from cimlab.choices import choices, groups, keys
 from cimlab.config.errors import ConfigError
 from cimlab.config.renamed import todays
 
@@ -69,10 +69,14 @@ def given(words: Sequence[str]) -> list[str]:
         after = words[place + 1] if place + 1 < len(words) else ""
         if "=" in word.strip("=") or word.startswith("~") or (word.endswith("=") and "=" in (after or "=")):
             continue  # the last is an empty text
-        if word.endswith("=") or after.startswith("="):  # granularity = weight, three words that mean one
+        if word.endswith(":"):
+            meant = f"{word.rstrip(':')}={after}"
+        elif word.endswith("=") or after.startswith("="):  # granularity = weight, three words that mean one
             meant = "".join(words[place : place + (3 if after == "=" else 2)])
         elif after and "=" not in after:
             meant = f"{word}={after}"
+        elif word in keys("train"):
+            meant = f"{word}=VALUE"
         else:
             meant = next(
                 (f"{group}={word}" for group in groups("train") if word in choices(group)), "KEY=VALUE"

@@ -8,6 +8,7 @@ together, and the last point is composed in full and compared.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 import sys
@@ -111,7 +112,12 @@ def experiment(
 
 def _refuse_unreadable(path: Path) -> None:
     if not path.is_file():
-        raise ConfigError(f"{path} does not exist; give an experiment file, e.g. experiments/headline.yaml")
+        there = [str(file) for file in (*path.parent.glob("*.yaml"), *Path("experiments").glob("*.yaml"))]
+        near = difflib.get_close_matches(
+            path.with_suffix(".yaml").name, [Path(name).name for name in there], n=1
+        )
+        meant = next((name for name in there if Path(name).name in near), "experiments/headline.yaml")
+        raise ConfigError(f"{path} is no file; give an experiment file, e.g. {meant}")
     if not re.fullmatch(r"[\w-]+\.ya?ml", path.name):
         raise ConfigError(
             f"{path.name}: name an experiment file with letters, digits, - and _, ending in .yaml"
