@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,10 +54,16 @@ def command(folders: list[Path], port: int) -> list[str]:
 
 def _made_ready(folders: list[Path]) -> None:
     """Do what takes seconds before the address is told, so that the page opens at once."""
-
     from cimlab.pruning.granularities import granularities
     from cimlab.records.index import rows
 
+    for module in (
+        "pandas",
+        "streamlit.elements.vega_charts",
+        "cimlab.reporting.report",
+        "cimlab.runs.reprice",
+    ):
+        import_module(module)
     granularities()  # brings torch
     for folder in folders:
         rows(folder)  # verifies each record once

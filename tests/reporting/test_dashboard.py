@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from conftest import Cimlab, one_line
 
 from cimlab.records.failure import Failure
+from cimlab.records.masks import StoredMask, write_masks
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.reporting import parts
+from cimlab.reporting.priced import as_recorded
 from cimlab.reporting.report import make_evidence
+from cimlab.runs import reprice
 from cimlab.runs.reprice import priced_today
 from tests.reporting.made_up import run
 
@@ -110,6 +114,68 @@ def test_a_filter_leaves_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPa
     assert page.dataframe[0].value["name"].tolist() == ["net-0"]
     again = opened(folder, monkeypatch, "runs", granularity="filter")
     assert sorted(again.dataframe[0].value["name"]) == ["net-1", "net-2"]
+
+
+def test_a_chart_hides_what_its_legend_hid_and_fits_the_rest(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = charts_of(opened(folder, monkeypatch))
+    (param,) = shown[0]["layer"][1]["params"]
+    assert param["value"] == [{"series": "filter"}, {"series": "weight"}]
+    assert shown[0]["transform"] == [{"filter": {"param": "shown"}}]
+    hidden = charts_of(opened(folder, monkeypatch, hidden=["filter", "no such series"]))
+    assert hidden[0]["layer"][1]["params"][0]["value"] == [{"series": "weight"}]
+
+
+def test_series_of_several_studies_say_what_sets_them_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = RunRecord.read(folder / "net-1" / RECORD_FILE)
+    other = {"prune": record.config["prune"] | {"allocation": "erk"}, "seed": 1}
+    replace(record, run="7", name="net-7", config=record.config | other).write(folder / "net-7" / RECORD_FILE)
+    (param,) = charts_of(opened(folder, monkeypatch))[0]["layer"][1]["params"]
+    told = [f"{name} (prune.allocation={how})" for name, how in (
+        ("filter", "erk"), ("filter", "global"), ("weight", "global")
+    )]  # fmt: skip
+    assert [entry["series"] for entry in param["value"]] == told
+
+
+def test_runs_stand_side_by_side_with_what_differs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder / "net-1" / RECORD_FILE
+    record = RunRecord.read(place)
+    replace(record, config=record.config | {"prune": record.config["prune"] | {"allocation": "erk"}}).write(
+        place
+    )
+    page = opened(folder, monkeypatch, "compare")
+    assert "two to six" in page.info[0].value
+    page = opened(folder, monkeypatch, "compare", compare=["net-0", "net-1"])
+    results, settings = (table.value for table in page.dataframe)
+    assert list(results.columns) == ["A", "B"]
+    assert results["B"]["retrained accuracy"] == "80.00 %"
+    assert results["A"]["price"].startswith("not run: ")
+    assert settings.to_numpy().tolist() == [["prune.allocation", "global", "erk", "not said"]]
+    drawn = [chart["layer"][0]["encoding"]["y"]["field"] for chart in charts_of(page)]
+    assert drawn == ["fraction", "fraction", "loss/train", "accuracy/validation"]
+
+
+def test_masks_are_drawn_where_a_run_kept_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(folder, monkeypatch, "one run", run="net-1")
+    assert any(text.value.startswith("masks: none: ") for text in page.text)
+    place = folder / "net-1" / RECORD_FILE
+    kept = StoredMask(np.array([[[True, False], [False, False]]]), np.array([0, 0, 1]), np.array([0, 1]))
+    sha256 = write_masks(place, {"conv2": kept})
+    layers = [{"name": "conv1"}, {"name": "conv2"}]
+    record = replace(
+        RunRecord.read(place), schema=2, layers=layers, activity={"conv1": 1}, masks_sha256=sha256
+    )
+    record.write(place)
+    monkeypatch.setattr(
+        reprice, "priced_today", as_recorded
+    )  # the run is made up, and has no network to price
+    page = opened(folder, monkeypatch, "one run", run="net-1", layer="conv2")
+    assert charts_of(page)[-1]["title"]["text"] == "conv2: 33.3 % of 6 weights left"
+    chosen(page, "masks of layer").select("conv1").run()
+    assert page.text[-1].value == "this layer is whole: nothing of it was pruned"
 
 
 def test_every_figure_and_table_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,13 +30,19 @@ AXES = {
     "energy (J)": "energy_j",
     "latency (s)": "latency_s",
 }
-FIRST = list(AXES)[:4]
 FRACTIONS = ("left", "steps_ratio", "conversions_ratio", "energy_ratio")
+KINDS = ("place", "series", "geometry", "methods", "remaining", "seed")
+"""Told of a point, where records know it."""
 PRICED = ("energy_ratio", "throughput_ratio", "energy_j", "latency_s")
 WIDE_RANGE = 8
 """From the smallest to the largest value: an axis of a wider range is logarithmic."""
 MANY = 40
 """Studies whose settings are read to be told apart; of more, names are shown."""
+PLOT_HEIGHT = 330
+"""Of a chart with its axes, in pixels; the legend comes on top."""
+SVG_POINTS = 1000
+MANY_POINTS = {"usermeta": {"embedOptions": {"renderer": "canvas"}}, "config": {"aria": False}}
+"""Drawn as pixels: a browser takes seconds for thousands of elements."""
 METHODS = "methods"
 """A key that no setting has."""
 ONE_COLUMN = 24
@@ -52,7 +58,8 @@ def show_curves(done: pd.DataFrame, price: Price) -> None:
     if networks.nunique() > 1:
         st.info("Accuracies of several networks do not belong into one chart: choose one grid above.")
         return
-    over = st.multiselect("accuracy over", list(AXES), default=FIRST, key="over", bind="query-params")
+    first = list(AXES)[: 4 if len(done) <= SVG_POINTS else 2]
+    over = st.multiselect("accuracy over", list(AXES), default=first, key="over", bind="query-params")
     if st.toggle("price with today's model", key="today", bind="query-params"):
         done = priced_anew(done, price)
         st.caption("Energy, time and throughput by today's model, from the masks of each run.")
@@ -110,16 +117,17 @@ def curve(known: pd.DataFrame, label: str, names: list[str], hidden: list[str]) 
         hidden: series that the legend hides at first.
     """
     field = AXES[label]
-    fields = ["series", "place", "geometry", "methods", "remaining", "seed", "accuracy", "dense", field]
+    kinds = [name for name in KINDS if name in known]
     x = share(field, label) if field in FRACTIONS else quantity(field, label, axis={"format": "~s"})
     shown = known[~known["series"].isin(hidden)] if len(hidden) < len(names) else known
     low, high = shown[field].min(), shown[field].max()
     if low > 0 and high > WIDE_RANGE * low:
         x["scale"] |= {"type": "log", "nice": False}
-    told = [{"field": name} for name in ("place", "series", "geometry", "methods", "remaining", "seed")]
+    told = [{"field": name} for name in kinds]
     told += [{"field": name, "type": "quantitative", "format": ".2%"} for name in ("accuracy", "dense")]
     told.append({"field": field, "type": "quantitative", "title": label, "format": ".4~g"})
-    style = by_granularity(names, columns=1 if max(map(len, names)) > ONE_COLUMN else 2, field="series")
+    columns = 1 if max(map(len, names)) > ONE_COLUMN else 2
+    style = by_granularity(names, columns, field="series")
     for channel in style.values():
         channel["legend"] |= {"labelLimit": 320}
     y = share("accuracy", "test accuracy after retraining")
@@ -131,8 +139,15 @@ def curve(known: pd.DataFrame, label: str, names: list[str], hidden: list[str]) 
             "value": [{"series": name} for name in names if name not in hidden],
         }
     ]  # fmt: skip
-    only = [{"filter": {"param": "shown"}}]
-    return chart(values(known[fields]), height=380, transform=only, layer=[line, points])
+    if many := len(known) > SVG_POINTS:
+        points["mark"] |= {"size": 12, "opacity": 0.5}
+    return chart(
+        values(known[[*kinds, "accuracy", "dense", field]]),
+        height=PLOT_HEIGHT + 18 * -(-len(names) // columns),
+        transform=[{"filter": {"param": "shown"}}],
+        layer=[line, points],
+        **(MANY_POINTS if many else {}),
+    )
 
 
 def priced_anew(done: pd.DataFrame, price: Price) -> pd.DataFrame:
