@@ -57,6 +57,16 @@ USED = (
 class Lab:
     """Granularity, array, chip and device, chosen as on the command line.
 
+    >>> network, images = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)), torch.rand(4, 64)
+    >>> lab = Lab("granularity=operation_unit", "prune.remaining=0.25", "prune.exempt_first=false")
+    >>> masks = lab.prune(network, images)
+    >>> sum(int(mask.sum()) for mask in masks.values())  # of 64 x 32 weights
+    512
+    >>> lab.place(network, masks, images).total.weights_left
+    832
+    >>> lab.cost(network, masks, images).ratios()["energy_j"] < 1
+    True
+
     Args:
         words: overrides as `cimlab train` takes them, for instance "granularity=column_segment",
             "prune.remaining=0.09", "geometry.active_rows=16", "device=[programming_variation]".

@@ -172,7 +172,7 @@ def test_tables_say_of_what_energies_are() -> None:
     _, cost = through_a_lab(Speaks, IDS)
     summary = cost.summary()
     rows = {row[0]: row[1:] for row in totals_table(summary, "").rows}
-    assert f"energy a sequence of {LENGTH} tokens" in rows
-    assert "energy a token" in rows
+    assert f"energy per sequence of {LENGTH} tokens" in rows
+    assert "energy per token" in rows
     assert str(rows["throughput"][0]).endswith("sequences/s")
     assert [row[0] for row in work_table(summary).rows] == ["on arrays", "activation products"]

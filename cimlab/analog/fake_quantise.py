@@ -298,5 +298,5 @@ def _with_bias(layer: nn.Conv2d | nn.Linear, y: Float[Tensor, "..."]) -> Float[T
 
 
 def _by_channel(layer: nn.Conv2d | nn.Linear, values: Float[Tensor, " out"]) -> Float[Tensor, "..."]:
-    """One value an output, shaped to be broadcast over the layer's outputs."""
+    """One value per output, shaped to be broadcast over the layer's outputs."""
     return values.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else values

@@ -80,7 +80,7 @@ def _driven(
 ) -> Bool[Tensor, "groups rows cols"]:
     """Which wordlines are on while a column is converted: those that any column that shares them needs.
 
-    Lockstep muxes convert n neighbouring columns a step, and a step drives rows of its own. Independent muxes step
+    Lockstep muxes convert n neighbouring columns per step, and a step drives rows of its own. Independent muxes step
     through different columns at a time, so that a row group of an array is driven with one pattern for all of them
     (`Work.cells` counts so).
     """

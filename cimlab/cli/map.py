@@ -258,7 +258,7 @@ def _plain(result: Mapped) -> dict[str, Any]:
 
 
 def _csv(result: Mapped) -> str:
-    """One row a layer, then one per digital weight and per module that multiplies two activations."""
+    """One row per layer, then one per digital weight and per module that multiplies two activations."""
     import csv
     import io
 

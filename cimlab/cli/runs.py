@@ -129,7 +129,7 @@ def _settings(shown: list[Row]) -> tuple[list[str], list[str]]:
 
 
 def csv_text(rows: list[Row]) -> str:
-    """Every field of every row; one line a run or simulation."""
+    """Every field of every row; one line per run or simulation."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fields(rows), lineterminator="\n")
     writer.writeheader()

@@ -37,6 +37,10 @@ def quantise_weights(
 ) -> tuple[Int[Tensor, "out ..."], Float[Tensor, " out"]]:
     """Integers (int32) that span the largest weight, and the real size of one step by output.
 
+    >>> integers, step = quantise_weights(torch.tensor([[0.5, -1.0], [0.1, 0.2]]), 4, "per_channel")
+    >>> integers.tolist(), [round(size, 3) for size in step.tolist()]
+    ([[3, -7], [4, 7]], [0.143, 0.029])
+
     Raises:
         CellError: a weight is not finite.
     """
@@ -65,7 +69,7 @@ def weight_integers(
 
 
 def by_output(values: Float[Tensor, " out"], weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:
-    """One value an output, shaped to be broadcast over a weight."""
+    """One value per output, shaped to be broadcast over a weight."""
     return values.view(-1, *[1] * (weight.ndim - 1))
 
 

@@ -70,7 +70,11 @@ def input_digits(q: Int[Tensor, "..."], geometry: CrossbarGeometry) -> Int[Tenso
 
 
 def mean_digits(q: Int[Tensor, "..."], geometry: CrossbarGeometry) -> Float[Tensor, "..."]:
-    """Mean digit of each input over its cycles and over full scale, 0 to 1, float64: bit-serial, its share of ones."""
+    """Mean digit of each input over its cycles and over full scale, 0 to 1, float64: bit-serial, its share of ones.
+
+    >>> mean_digits(torch.tensor([255, 15]), CrossbarGeometry()).tolist()
+    [1.0, 0.5]
+    """
     return input_digits(q, geometry).double().mean(0) / (2**geometry.dac_bits - 1)
 
 

@@ -81,7 +81,7 @@ class Placement:
     row_groups: Stripes | None = None
 
     def on(self, geometry: CrossbarGeometry, arrays: int, longest: int) -> Counts:
-        """The counts where a chip lays the layer on more arrays, whose busiest executes `longest` steps a cycle."""
+        """The counts where a chip lays the layer on more arrays, whose busiest executes `longest` steps per cycle."""
         per_step = self.counts.steps // max(1, int(self.stripes.work.sum()))
         return replace(
             self.counts,
@@ -99,6 +99,19 @@ def place(
     mode: PlacementMode = "in_place",
 ) -> Placement:
     """Map the kept weights of one layer and count.
+
+    One operation unit of 16 x 2 weights takes one step, in each of 8 input cycles of each of 36 products:
+
+    >>> from cimlab.crossbar.units import aligned_segments
+    >>> import torch
+    >>> geometry = CrossbarGeometry()
+    >>> matrix = CrossbarMatrix("conv", weight_shape=(32, 16, 3, 3), products=36)
+    >>> kept = torch.zeros(1, matrix.rows, matrix.cols, dtype=torch.bool)
+    >>> kept[:, :16, :2] = True
+    >>> units = UnitGrid(aligned_segments(144, 128, 16), aligned_segments(32, 16, 2))
+    >>> counts = place(matrix, kept, geometry, units).counts
+    >>> counts.arrays, counts.steps, counts.weights_left, counts.index_bits
+    (1, 288, 32, 144)
 
     Args:
         matrix: the layer's crossbar matrix; gives the products per image.
@@ -125,7 +138,15 @@ def place_mask(
 
 
 def place_dense(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> Placement:
-    """The unpruned layer on the same arrays: what every ratio is taken against. It needs no index."""
+    """The unpruned layer on the same arrays: what every ratio is taken against. It needs no index.
+
+    9 row groups x 16 mux positions of two array columns, in each of 8 input cycles of each of 36 products:
+
+    >>> matrix = CrossbarMatrix("conv", weight_shape=(32, 16, 3, 3), products=36)
+    >>> counts = place_dense(matrix, CrossbarGeometry()).counts
+    >>> counts.arrays, counts.steps
+    (4, 41472)
+    """
     work = dense_work(matrix.groups, matrix.rows, matrix.cols, geometry)
     return _placement(matrix, work, geometry, matrix.weights, None, 0)
 
@@ -162,17 +183,21 @@ def _placement(
 
 
 def accumulator_bits(rows: int, geometry: CrossbarGeometry) -> int:
-    """Bits that hold any sum of `rows` products without overflow."""
+    """Bits that hold any sum of `rows` products without overflow.
+
+    >>> accumulator_bits(144, CrossbarGeometry(input_bits=8, weight_bits=8))
+    24
+    """
     return geometry.input_bits + geometry.weight_bits + ceil(log2(rows))
 
 
 def index_bits(
     kept: Bool[Tensor, "groups rows cols"], index: UnitGrid, row_groups: int, mode: PlacementMode
 ) -> int:
-    """Storage of the index: a bit a unit, or none where every unit is there.
+    """Storage of the index: a bit per unit, or none where every unit is there.
 
     A compacted layer may list ceil(log2(row groups)) bits a kept unit instead, if that is smaller; with a
-    single row group the list still needs one bit a kept unit.
+    single row group the list still needs one bit per kept unit.
     """
     units = kept.shape[0] * index.unit_rows * index.unit_cols
     units_kept = int(LayerMask.of(kept).units(index).sum(dtype=np.int64))

@@ -75,7 +75,11 @@ class Work:
 
 
 def row_group_bounds(rows: int, geometry: CrossbarGeometry) -> Int[np.ndarray, " row_groups_plus_one"]:
-    """First row of every row group, and `rows` at the end; groups start afresh at every array."""
+    """First row of every row group, and `rows` at the end; groups start afresh at every array.
+
+    >>> row_group_bounds(40, CrossbarGeometry(active_rows=16)).tolist()
+    [0, 16, 32, 40]
+    """
     return _bounds(rows, geometry.rows, geometry.active_rows)
 
 

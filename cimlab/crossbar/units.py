@@ -32,7 +32,11 @@ def aligned_segments(length: int, period: int, size: int) -> Int[Tensor, " lengt
 def segment_sum(
     values: Shaped[Tensor, "..."], labels: Int[Tensor, " length"], segments: int, dim: int
 ) -> Shaped[Tensor, "..."]:
-    """Sum `values` along `dim` (>= 0) over entries of equal label; that axis shrinks to `segments` long."""
+    """Sum `values` along `dim` (>= 0) over entries of equal label; that axis shrinks to `segments` long.
+
+    >>> segment_sum(torch.tensor([1, 2, 3]), torch.tensor([0, 0, 1]), segments=2, dim=0).tolist()
+    [3, 3]
+    """
     length = values.shape[dim]
     if _is_identity(labels, segments):
         return values
@@ -54,6 +58,11 @@ def _is_identity(labels: Int[Tensor, " length"], segments: int) -> bool:
 class UnitGrid:
     """How a matrix of R x C weights is cut: unit (u, v) holds the rows labelled u and the columns labelled v.
 
+    >>> grid = UnitGrid(row_of=torch.tensor([0, 0, 1]), col_of=torch.tensor([0, 1]))
+    >>> sums = grid.reduce(torch.tensor([[[1, 2], [3, 4], [5, 6]]]))
+    >>> sums.tolist(), grid.spread(sums).tolist()
+    ([[[4, 6], [5, 6]]], [[[4, 6], [4, 6], [5, 6]]])
+
     Args:
         row_of: label of every row, each of 0 .. unit_rows - 1 in use.
         col_of: label of every column, each of 0 .. unit_cols - 1 in use.
@@ -64,10 +73,12 @@ class UnitGrid:
 
     @property
     def unit_rows(self) -> int:
+        """Units one above the other."""
         return int(self.row_of.max()) + 1
 
     @property
     def unit_cols(self) -> int:
+        """Units side by side."""
         return int(self.col_of.max()) + 1
 
     def sizes(self) -> Int[Tensor, "unit_rows unit_cols"]:

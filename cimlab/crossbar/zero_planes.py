@@ -23,7 +23,7 @@ WATCHED_IMAGES = 32
 
 
 def cut_of_planes(geometry: CrossbarGeometry) -> Cut:
-    """What row groups and bit planes depend on: bits of an input, bits a cycle, rows driven at once, rows of an array.
+    """What row groups and bit planes depend on: bits of an input, bits per cycle, rows driven at once, array rows.
 
     >>> cut_of_planes(CrossbarGeometry())
     (8, 1, 16, 128)

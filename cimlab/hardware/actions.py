@@ -1,4 +1,4 @@
-"""From placed layers to action counts and instances: one row a layer, one column a kind, ready to be priced.
+"""From placed layers to action counts and instances: one row per layer, one column per kind, ready to be priced.
 
 Counts are per image and follow CONCEPTS.md, section 5; what is charged beyond it (registers, selection, alignment,
 index fetches) is defined here and nowhere else.
@@ -113,7 +113,7 @@ def _bias_additions(work: Work, geometry: CrossbarGeometry) -> int:
     """Additions that take the bias of offset encoding out again, for one product.
 
     A cell holds w + 2^(b-1), so a row group's partial sum is too large by 2^(b-1) times the sum of its inputs. That sum
-    is made once (an addition a row) and taken from every column's partial sum (one each); ISAAC, ISCA 2016, section V.
+    is made once (one addition per row) and taken from every column's partial sum (one each); ISAAC, section V.
     """
     return work.held_drives + work.columns if geometry.signed_encoding == "offset" else 0
 

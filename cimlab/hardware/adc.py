@@ -234,7 +234,7 @@ class SarAdc(AdcPrice):
     The current that the bitline draws while it converts is charged to the cells, not here.
 
     Args:
-        corners: one entry a node: node_m, watt_per_bit, watt, m2_per_bit, m2.
+        corners: one entry per node: node_m, watt_per_bit, watt, m2_per_bit, m2.
         clock_s: one comparison.
         measured_area_bits: highest resolution at which area was measured; the line continues beyond.
     """

@@ -1,7 +1,7 @@
 """Whose energy is it? The dynamic energy of an unpruned layer for each of its array steps, for budgets in energy.
 
 Units share out a layer's steps (`cimlab.crossbar.attribution`), and with them its energy: cell reads, drives and
-conversions happen in steps, and what is fetched and written once an image is spread over them.
+conversions happen in steps, and what is fetched and written once per image is spread over them.
 """
 
 from __future__ import annotations

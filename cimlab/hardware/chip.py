@@ -70,8 +70,8 @@ class Chip:
             )
         if self.skip_zero_inputs and self.readout == "held":
             raise HardwareError(
-                "chip.skip_zero_inputs=true has no meaning with chip.readout=held, whose reads are one a row group and "
-                "cycle; use chip.readout=per_step"
+                "chip.skip_zero_inputs=true has no meaning with chip.readout=held, whose reads are one per row group "
+                "and cycle; use chip.readout=per_step"
             )
         for name in ("bitlines_per_conversion_slot", "arrays_per_tile", "batch", "write_pulses"):
             require_numbers(f"chip.{name}", getattr(self, name), low=1)

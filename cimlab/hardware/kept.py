@@ -54,7 +54,7 @@ def keep(
     Args:
         record_file: where the record will be.
         matrices, masks, activity, off_arrays: as `KeptNetwork`.
-        units_of: how a layer was cut; where its mask goes by these units, a bit a unit is kept.
+        units_of: how a layer was cut; where its mask goes by these units, a bit per unit is kept.
 
     Raises:
         RecordError: the folder can't be written.

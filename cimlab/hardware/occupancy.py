@@ -53,7 +53,7 @@ def adc_of_layers(
         return adc.energy_j(bits, node_m), adc.area_m2(bits, node_m)
     if geometry.resolution_bits < geometry.lossless_adc_bits:
         raise HardwareError(
-            f"chip.adc_resolution={chip.adc_resolution} gives columns what loses nothing of them, but "
+            f"chip.adc_resolution={chip.adc_resolution} gives a column the ADC bits that lose nothing of its sums, but "
             f"geometry.adc_bits={geometry.adc_bits} loses; use geometry.adc_bits=null or chip.adc_resolution=geometry"
         )
     widest = layer_bits(layers, geometry)

@@ -190,7 +190,11 @@ def _least_skipped(
 def ceil_division(
     numbers: Int[np.ndarray, "..."], divisors: Int[np.ndarray, "..."]
 ) -> Int[np.ndarray, "..."]:
-    """Integer division, rounded up."""
+    """Integer division, rounded up.
+
+    >>> ceil_division(np.array([4, 5]), np.array([2, 2])).tolist()
+    [2, 3]
+    """
     return -(-numbers // divisors)
 
 

@@ -122,8 +122,8 @@ def _copies(layers: Sequence[PlacedLayer], blocks: Sequence[_Block], plan: Floor
     if plan.copies is not None:
         if len(plan.copies) != len(layers):
             raise HardwareError(
-                f"chip.floor_plan.copies holds {len(plan.copies)} numbers for {len(layers)} layers; give one a layer, "
-                "or chip.floor_plan.copies=null for the plan's own rule"
+                f"chip.floor_plan.copies holds {len(plan.copies)} numbers for {len(layers)} layers; "
+                "give one per layer, or chip.floor_plan.copies=null for the plan's own rule"
             )
         return plan.copies
     products = [layer.matrix.products for layer in layers]

@@ -78,7 +78,7 @@ def on(batch: Batch, device: torch.device | str) -> Batch:
 def sample_of(batch: Batch) -> tuple[str, int | None]:
     """What one sample is called, and how many tokens it has.
 
-    A first tensor of whole numbers, one row a sample, holds token ids; one of four dimensions holds images.
+    A first tensor of whole numbers, one row per sample, holds token ids; one of four dimensions holds images.
 
     >>> sample_of(torch.zeros(8, 3, 32, 32)), sample_of({"input_ids": torch.zeros(8, 16, dtype=torch.long)})
     (('image', None), ('sequence of 16 tokens', 16))

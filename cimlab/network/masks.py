@@ -172,7 +172,7 @@ def checked_mask(layer: str, mask: object, shape: tuple[int, ...]) -> Bool[Tenso
         mask = mask.to_dense()
     if tuple(mask.shape) != shape:
         raise MaskError(
-            f"the mask of layer {layer} has shape {tuple(mask.shape)}, its weight {shape}; give a value a weight"
+            f"the mask of layer {layer} has shape {tuple(mask.shape)}, its weight {shape}; give a value per weight"
         )
     if mask.dtype == torch.bool:
         return mask

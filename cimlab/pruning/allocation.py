@@ -76,6 +76,9 @@ def keep_highest(
 ) -> Bool[Tensor, " units"]:
     """Keep units from the highest score down until the next one would exceed `budget` weights.
 
+    >>> keep_highest(torch.tensor([0.3, 0.9, 0.5]), torch.tensor([4, 4, 2]), budget=6).tolist()
+    [False, True, True]
+
     Equal scores go in index order. Linear in the number of units (a radix select over the bits of the float, 16
     at a time), because a sort of 11 M scores would take longer than a training step.
     """
@@ -181,7 +184,7 @@ def _global(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " uni
             whole = sum(c.whole for c in layers)
             raise PruningError(
                 f"prune.remaining={budget.remaining:g} of the {budget.cost} is below the {floors / whole:.4f} that "
-                f"prune.layer_floor={budget.layer_floor:g} and one unit a layer keep; use prune.remaining of "
+                f"prune.layer_floor={budget.layer_floor:g} and one unit per layer keep; use prune.remaining of "
                 f"{floors / whole + 1e-4:.4f} or more, a lower prune.layer_floor or a finer granularity"
             )
         allowed -= floors
@@ -212,6 +215,9 @@ def _densities(layers: list[Candidates], budget: Budget) -> list[float]:
 
 def erk_densities(shapes: list[tuple[int, ...]], remaining: float) -> list[float]:
     """Layer densities in proportion to sum(shape) / prod(shape), none above 1, `remaining` over all.
+
+    >>> [round(density, 2) for density in erk_densities([(16, 3, 3, 3), (64, 64, 3, 3)], remaining=0.1)]
+    [1.0, 0.09]
 
     Evci et al., "Rigging the lottery", ICML 2020, section 3. Layers that would exceed 1 stay dense and the
     others share what is left.

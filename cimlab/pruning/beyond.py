@@ -28,7 +28,7 @@ def kept_beyond(
         return (
             f"{told}: a step is saved only where nothing of it is left; units that share steps keep more "
             f"(granularity=operation_unit shares none), and so do floors (prune.layer_floor={budget.layer_floor:g} and "
-            "a unit a layer)"
+            "one unit per layer)"
         )
     excess = {name: int(mask.sum()) - budget.remaining * mask.numel() for name, mask in masks.items()}
     most = max(excess, key=lambda name: excess[name])

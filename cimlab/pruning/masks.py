@@ -264,5 +264,9 @@ class MaskHolder:
 
 
 def weights_left(masks: Masks) -> int:
-    """Weights that the masks keep."""
+    """Weights that the masks keep.
+
+    >>> weights_left({"conv": torch.tensor([[True, False], [True, True]])})
+    3
+    """
     return sum(int(mask.sum()) for mask in masks.values())

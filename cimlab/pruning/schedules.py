@@ -26,6 +26,9 @@ def cubic_events(remaining: float, count: int, share: float) -> list[PruneEvent]
     """`count` events over the first `share` of the retraining, along s(t) = s_f (1 - (1 - t)^3).
 
     s is the fraction pruned and s_f = 1 - remaining (Zhu and Gupta, arXiv:1710.01878, equation 1).
+
+    >>> [(event.at, round(event.remaining, 3)) for event in cubic_events(0.1, count=3, share=0.5)]
+    [(0.0, 0.367), (0.25, 0.133), (0.5, 0.1)]
     """
     last = max(count - 1, 1)
     ramp = [(i + 1) / count for i in range(count)]

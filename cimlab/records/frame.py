@@ -1,4 +1,4 @@
-"""Records as a pandas data frame, one row a run: for notebooks."""
+"""Records as a pandas data frame, one row per run: for notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def load(*folders: str | Path, layers: bool = False) -> pandas.DataFrame:
 
     Args:
         folders: where runs are; `outputs` if none is given.
-        layers: one row a layer instead of a run, with the layer's counts as `layer/...`.
+        layers: one row per layer instead of one per run, with the layer's counts as `layer/...`.
 
     Columns are `run`, `name`, `seed`, `created`, a column for each group's choice (`granularity`, ...), and by path
     `config/prune.remaining`, `accuracy/retrained/test`, `weights/compression`, `hardware/total/arrays`,

@@ -1,4 +1,4 @@
-"""The masks that a record carries beside it: a bit a unit or a weight, packed, and the orders of permuted lines.
+"""The masks that a record carries beside it: a bit per unit or per weight, packed, and the orders of permuted lines.
 
 One compressed file: masks.npz in a run's folder, NAME.masks.npz beside a committed NAME.json. The record holds its
 SHA-256, so that masks and record that don't belong together are told apart.

@@ -155,7 +155,7 @@ class RunRecord(Record):
 
 
 _LONG_LIST = re.compile(r"\[\n[-+.\d\seE,]*\]")
-"""A list of numbers as `json` indents it, one a line; no text of JSON holds a line break."""
+"""A list of numbers as `json` indents it, one per line; no text of JSON holds a line break."""
 
 
 def _on_one_line(found: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from cimlab.reporting.table import Table
 
 FIGURES = {
     "images_per_s": ("throughput", "images/s"),
-    "energy_j": ("energy an image", "J"),
+    "energy_j": ("energy per image", "J"),
     "dynamic_j": ("of it dynamic", "J"),
     "latency_s": ("latency of a lone image", "s"),
     "lone_energy_j": ("energy of a lone image", "J"),
@@ -21,7 +21,7 @@ FIGURES = {
     "leakage_w": ("leakage", "W"),
     "support_energy_j": ("of it pruning support", "J"),
     "arrays": ("arrays", ""),
-    "steps": ("array steps an image", ""),
+    "steps": ("array steps per image", ""),
     "programming_j": ("programming once: energy", "J"),
     "programming_s": ("programming once: time", "s"),
 }
@@ -57,11 +57,11 @@ def figure(name: str, summary: Mapping[str, Any]) -> tuple[str, str]:
     """Heading and unit of a total, of what the network's samples are.
 
     >>> figure("energy_j", {"sample": "sequence of 16 tokens"})
-    ('energy a sequence of 16 tokens', 'J')
+    ('energy per sequence of 16 tokens', 'J')
     """
     (heading, unit), sample = FIGURES[name], summary.get("sample", "image")
     if sample != "image":
-        heading = heading.replace("an image", f"a {sample}").replace(
+        heading = heading.replace("per image", f"per {sample}").replace(
             "lone image", f"lone {sample.split()[0]}"
         )
         unit = unit.replace("image", sample.split()[0])
@@ -77,7 +77,7 @@ def totals_table(summary: Mapping[str, Any], title: str) -> Table:
         rows.append((heading, quantity(dense, unit), quantity(own, unit), ratio))
         if name == "energy_j" and (tokens := summary.get("tokens")):
             rows.append(
-                ("energy a token", quantity(dense / tokens, unit), quantity(own / tokens, unit), ratio)
+                ("energy per token", quantity(dense / tokens, unit), quantity(own / tokens, unit), ratio)
             )
     total, left = (quantity(summary["weight_counts"][name], "") for name in ("total", "left"))
     rows.append(("weights", total, left, _ratio(summary["weight_counts"]["remaining_all"])))
@@ -99,7 +99,7 @@ def work_table(summary: Mapping[str, Any]) -> Table:
         cells = [*(quantity(number, "") for number in numbers), *(quantity(j, "J") for j in joules)]
         rows.append((kind.replace("_", " ") or "on arrays", *cells))
     headings = ("", "weights", "left", "multiply-accumulates", "left", "dense energy", "energy")
-    return Table.of_texts(headings, rows, f"on the arrays and off them, {of_sample(summary)}")
+    return Table.of_texts(headings, rows, f"on the arrays and off them, per {summary.get('sample', 'image')}")
 
 
 def area_table(summary: Mapping[str, Any]) -> Table:
@@ -159,7 +159,7 @@ def components_table(summary: Mapping[str, Any]) -> Table:
 
 
 def layers_table(summary: Mapping[str, Any]) -> Table:
-    """One row a layer: weights left, arrays, copies, time, energy, and what waits for what; then all off the arrays."""
+    """One row per layer: weights left, arrays, copies, time, energy, what waits for what; then all off the arrays."""
     headings = ("", "weights left", "arrays", "copies", "time", "energy", "area", "ADCs busy", "arrays busy")
     rows = [
         (

@@ -200,7 +200,7 @@ def placement_plot(executed: np.ndarray, groups_per_array: int, steps_per_array:
 
 
 def mask_plot(kept: np.ndarray, rows_per_array: int, columns_per_array: int, title: str) -> Spec:
-    """Where a layer's weights are left: one cell a weight of its crossbar matrix, or a shade for many.
+    """Where a layer's weights are left: one cell per weight of its crossbar matrix, or a shade for many.
 
     Args:
         kept: bool [rows, columns] of one group of a layer.

@@ -40,7 +40,7 @@ def _row(record: SimulationRecord) -> tuple[str, ...]:
 
 
 def layer_table(record: SimulationRecord) -> Table:
-    """One row a layer: its signal-to-noise ratio alone, and with the errors of the layers before it."""
+    """One row per layer: its signal-to-noise ratio alone, and with the errors of the layers before it."""
     headings = ("layer", "ADC step (levels)", "alone (dB)", "accumulated (dB)")
     rows = [
         (name, f"{layer['adc_step']:.2f}", *(_decibels(layer[key]) for key in ("own_snr_db", "snr_db")))

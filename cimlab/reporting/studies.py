@@ -23,7 +23,7 @@ Point = tuple[str, float]
 
 
 def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
-    """One record a run, the newest where it was made more than once, and a line about what was passed over."""
+    """One record per run, the newest where it was made more than once, and a line about what was passed over."""
     newest: dict[str, RunRecord] = {}
     repeated = 0
     for record in sorted(records, key=lambda record: record.created):
@@ -65,7 +65,7 @@ class Study:
 
     Args:
         settings: what they share, as dotted keys.
-        points: (granularity, asked fraction of prunable weights) -> its runs, one a seed.
+        points: (granularity, asked fraction of prunable weights) -> its runs, one per seed.
     """
 
     settings: dict[str, Any]

@@ -69,7 +69,7 @@ def _kinds(weights: dict[str, float]) -> list[tuple[str, str, str, str]]:
 
 
 def comparison_table(records: list[RunRecord], order: list[int] | None = None) -> Table:
-    """Many runs, one a row, with every setting they differ in.
+    """Many runs, one per row, with every setting they differ in.
 
     Args:
         records: the runs.
@@ -131,7 +131,7 @@ def _varied(records: list[RunRecord]) -> dict[str, list[str]]:
 
 
 def _cost(record: RunRecord) -> tuple[str, str]:
-    """Energy of an image in microjoules, and images a second; nothing where the record has no price."""
+    """Energy of an image in microjoules, and images per second; nothing where the record has no price."""
     total = record.hardware.get("cost", {}).get("total")
     if total is None:
         return "", ""
@@ -139,7 +139,7 @@ def _cost(record: RunRecord) -> tuple[str, str]:
 
 
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
-    """Rows of `cimlab.records.index`, one a run; a value that is not known yet is left blank."""
+    """Rows of `cimlab.records.index`, one per run; a value that is not known yet is left blank."""
     words = {name for name in columns if any(isinstance(row.get(name), str) for row in rows)}
     headed = tuple(Column(heading(name), text=name in words) for name in columns)
     return Table(headed, tuple(tuple(_cell(name, row.get(name)) for name in columns) for row in rows))

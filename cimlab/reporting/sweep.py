@@ -38,7 +38,7 @@ def flat(rows: Sequence[Row], best: Collection[int]) -> list[dict[str, Any]]:
 
 
 def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
-    """A line a point, of `flat`."""
+    """A line per point, of `flat`."""
     names = list(dict.fromkeys(key for line in lines for key in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -61,7 +61,7 @@ def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int
     words = len(heads)
     heads += [
         *(["accuracy"] if accurate else []),
-        "energy an image",
+        "energy per image",
         "ratio",
         "throughput",
         "ratio",
@@ -117,7 +117,7 @@ def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
     log = {"type": "log", "nice": False, "padding": 8}
     scale = {"zero": False, "padding": 8} if by_accuracy else log
     axes = {
-        "x": axis("energy", "energy an image (uJ)", scale=log),
+        "x": axis("energy", "energy per image (uJ)", scale=log),
         "y": axis("other", "test accuracy (%)" if by_accuracy else "throughput (images/s)", scale=scale),
     }
     style = by_series("kind", None, list(kinds), 2)

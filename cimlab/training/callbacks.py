@@ -50,7 +50,7 @@ class SeedEpochs(pl.Callback):
 
 
 class EpochReport(pl.Callback):
-    """One row an epoch: to the history file, the tracker, and (where there are no bars) the terminal.
+    """One row per epoch: to the history file, the tracker, and (where there are no bars) the terminal.
 
     Args:
         phase: dense or retrain.
@@ -217,5 +217,5 @@ def cost_metrics(compared: CostComparison) -> dict[str, float]:
 
 
 def layer_rows(placement: NetworkPlacement) -> list[dict[str, int | str]]:
-    """Counts by layer, one row a layer."""
+    """Counts by layer, one row per layer."""
     return [{"layer": name, **asdict(layer.counts)} for name, layer in placement.layers.items()]

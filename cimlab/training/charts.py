@@ -2,7 +2,7 @@
 
 A chart is a small table that a run leaves when it is done; wandb joins the tables of all runs in view, so that the
 charts of a grid are those of its runs together. Every chart has a form of wandb's own. Accuracy over what is left has
-a better one, a line a granularity, which a server knows once `cimlab charts ENTITY` has stored it there.
+a better one, a line per granularity, which a server knows once `cimlab charts ENTITY` has stored it there.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ _LINE, _POINTS = curves(
 FORMS: dict[str, dict[str, Any]] = {
     CURVES: {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "description": "A line a granularity through the means over seeds, and a point a run",
+        "description": "A line per granularity through the means over seeds, and a point per run",
         "data": {"name": "wandb"},
         "title": "${string:title}",
         "layer": [

@@ -66,7 +66,7 @@ def geometries() -> list[CrossbarGeometry]:
     grid = product(heights, widths, (4, 8, 16, 32, 64, 128), (1, 2, 4, 8, 16, 32), (5, 6, 7, 8), (1, 2, 4))
     legal = []
     for rows, cols, active, per_adc, adc_bits, cell_bits in grid:
-        encoding = "offset" if cell_bits == 1 else "differential"  # 14 columns a weight fit no power of two
+        encoding = "offset" if cell_bits == 1 else "differential"  # 14 columns per weight fit no power of two
         try:
             legal.append(
                 CrossbarGeometry(

@@ -52,5 +52,5 @@ if __name__ == "__main__":
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             seconds, peak, steps = pool.apply(map_network, (network,))
         too_large |= peak > LIMIT_BYTES
-        print(f"{network}: peak {peak / 2**30:.2f} GiB, {seconds:.0f} s, {steps:,} steps an image")
+        print(f"{network}: peak {peak / 2**30:.2f} GiB, {seconds:.0f} s, {steps:,} steps per image")
     sys.exit(too_large)

@@ -165,7 +165,7 @@ def neurosim_chip(case: dict[str, Any]) -> dict[str, float]:
     """Figures of case `neurosim_chip`."""
     report, operations = neurosim_chip_report(case)
     energy = report.energy_by_component
-    cycles = 8 * 8  # input bits x columns an ADC
+    cycles = 8 * 8  # input bits x columns per ADC
     return {
         "area": report.footprint_m2 * 1e6,
         "sum of parts": report.total_area_m2 * 1e6,

@@ -147,7 +147,7 @@ def arrays_in_place(matrix: list[list[bool]], geometry: CrossbarGeometry) -> int
 
 
 def index_bits(mask: Mask, row_of: Labels, col_of: Labels, row_groups: int, mode: str) -> int:
-    """A bit a unit, or for a compacted layer ceil(log2(row groups)) bits (at least one) a kept unit if fewer."""
+    """A bit per unit, or for a compacted layer ceil(log2(row groups)) bits (at least one) per kept unit if fewer."""
     units = len(set(row_of)) * len(set(col_of)) * len(mask)
     kept = {
         (g, row_of[r], col_of[c])

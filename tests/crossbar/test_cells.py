@@ -16,7 +16,7 @@ PRECISIONS = [(8, 1), (8, 2), (8, 4), (8, 7), (4, 1), (5, 2), (16, 2), (2, 1)]
 
 
 def array(weight_bits: int, cell_bits: int, encoding: Any) -> CrossbarGeometry:
-    """A geometry of these cells; wide enough for any number of columns a weight."""
+    """A geometry of these cells; wide enough for any number of columns per weight."""
     return CrossbarGeometry(
         cols=2 * 3 * 4 * 5 * 7 * 16, columns_per_adc=1, weight_bits=weight_bits, cell_bits=cell_bits,
         signed_encoding=encoding,

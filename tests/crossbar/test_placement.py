@@ -141,7 +141,7 @@ def test_independent_adcs_never_take_more_steps_than_lockstep(data: st.DataObjec
     assert alone.adc_conversions == together.adc_conversions
 
 
-# k = 2 columns a weight (1 slice, differential), n = 4 / 2 / 2 = 1, T = 2: an array of 4 x 2 weights
+# k = 2 columns per weight (1 slice, differential), n = 4 / 2 / 2 = 1, T = 2: an array of 4 x 2 weights
 SMALL = CrossbarGeometry(
     rows=4, cols=4, active_rows=2, columns_per_adc=2, weight_bits=3, cell_bits=2, input_bits=2, dac_bits=1
 )
@@ -275,7 +275,7 @@ def test_an_empty_layer_takes_no_array_and_no_step() -> None:
     ("rows", "bits"), [(1, 16), (2, 17), (3, 18), (4, 18), (576, 26), (1024, 26), (1025, 27)]
 )
 def test_the_accumulator_holds_the_largest_sum(rows: int, bits: int) -> None:
-    """8-bit inputs and weights: 16 bits a product and ceil(log2 rows) for the sum."""
+    """8-bit inputs and weights: 16 bits per product and ceil(log2 rows) for the sum."""
     assert accumulator_bits(rows, CrossbarGeometry()) == bits
 
 

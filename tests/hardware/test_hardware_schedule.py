@@ -32,7 +32,7 @@ def report(
 
 
 def test_throughput_is_that_of_the_slowest_layer_and_latency_the_sum() -> None:
-    """One array each, 512 steps a product: 10 and 3 products."""
+    """One array each, 512 steps per product: 10 and 3 products."""
     slow, fast = CrossbarMatrix("slow", (16, 128), 1, 10), CrossbarMatrix("fast", (16, 128), 1, 3)
     timing = report([slow, fast], Chip()).timing
     assert timing.product_s == pytest.approx([512 * STEP_S] * 2)

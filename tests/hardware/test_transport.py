@@ -80,7 +80,7 @@ def test_layers_are_copied_until_they_keep_up_and_their_tiles_are_full() -> None
 
 def test_copies_of_another_network_are_refused_with_a_mend() -> None:
     with pytest.raises(
-        HardwareError, match=r"copies holds 1 numbers for 2 layers; give one a layer, or .*=null"
+        HardwareError, match=r"copies holds 1 numbers for 2 layers; give one per layer, or .*=null"
     ):
         transport([dense(CONV), dense(HEAD)], GEOMETRY, replace(PLAN, copies=(1,)), 1.0)
 

@@ -52,7 +52,7 @@ def test_two_processes_compute_what_one_computes_also_after_a_kill(
         torch.testing.assert_close(network["network"][name], value, rtol=0.02, atol=0.01)
     assert record.hardware["total"] == expected.hardware["total"]
     lines = next(two.glob("digits*/history.jsonl")).read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [0, 1]  # one row an epoch: rank 0's
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1]  # one row per epoch: rank 0's
     for row, other in zip(rows, expected_rows, strict=True):
         assert row["loss/train"] == pytest.approx(other["loss/train"], rel=1e-3)
         assert row["accuracy/validation"] == pytest.approx(other["accuracy/validation"], abs=0.03)

@@ -11,7 +11,7 @@ from cimlab.analog.slicing import SlicedMatrix
 
 @dataclass(frozen=True)
 class IdealAdc(AdcRange):
-    """Lossless for the geometry's active rows, cell bits and input bits a cycle; `adc_bits` is not read."""
+    """Lossless for the geometry's active rows, cell bits and input bits per cycle; `adc_bits` is not read."""
 
     def resolution_bits(self, sliced: SlicedMatrix) -> int:
         return sliced.geometry.lossless_adc_bits

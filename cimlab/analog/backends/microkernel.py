@@ -36,7 +36,7 @@ def convert_narrow(
     """out[lane] += coefficient * sum_t 2^(t dac) code_t, code = min((S * factor + offset) >> shift, top).
 
     All in 16 bits: the caller has checked that neither S * factor + offset nor the sum of codes overflows.
-    `len(cycles)`, `len(dac)`, `len(cells)` are input cycles, input bits a cycle and bits a cell. `planes` points
+    `len(cycles)`, `len(dac)`, `len(cells)` are input cycles, input bits per cycle and bits per cell. `planes` points
     at [plane, word, lane] 16-bit words, `weights` at [cell bit, word] 32-bit words that hold 16 bits twice.
     """
     shape = (cycles.count, dac.count, cells.count)

@@ -40,7 +40,7 @@ class PackedProgram:
     """An ArrayProgram in the kernel's layout, one group a list entry.
 
     Args:
-        shape: tuples whose lengths are input cycles, bits a cycle and bits a cell: constants to the compiler.
+        shape: tuples whose lengths are input cycles, bits per cycle and bits per cell: constants to the compiler.
         word_start: first word (of up to 16 wordlines) of each row group.
         row_start: first row of each word.
         entry_start: by group, where each row group's converted columns begin in `column`.

@@ -1,4 +1,4 @@
-"""One file a granularity: which weights of a crossbar matrix are pruned together, and what may be skipped."""
+"""One file per granularity: which weights of a crossbar matrix are pruned together, and what may be skipped."""
 
 from __future__ import annotations
 

@@ -71,7 +71,13 @@ def column_segments(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitG
 
 
 def block_units(matrix: CrossbarMatrix, geometry: CrossbarGeometry, rows: int, cols: int) -> UnitGrid:
-    """Units of rows x cols that start afresh at every array."""
+    """Units of rows x cols that start afresh at every array.
+
+    >>> matrix = CrossbarMatrix("conv", weight_shape=(32, 16, 3, 3))  # 144 x 32
+    >>> units = block_units(matrix, CrossbarGeometry(rows=128), rows=16, cols=2)
+    >>> units.unit_rows, units.unit_cols, units.sizes().unique().tolist()
+    (9, 16, [32])
+    """
     return UnitGrid(
         aligned_segments(matrix.rows, geometry.rows, rows),
         aligned_segments(matrix.cols, geometry.logical_cols, cols),

@@ -1,4 +1,4 @@
-"""LSQ: rounded retraining with learned step sizes, one an output for weights and one a layer for inputs.
+"""LSQ: rounded retraining with learned step sizes, one per output for weights and one per layer for inputs.
 
 Esser et al., "Learned step size quantization", ICLR 2020.
 """
