@@ -20,6 +20,12 @@ def unit_steps(
 ) -> Float[Tensor, "unit_rows unit_cols"]:
     """Array steps per image that each unit answers for: row groups x mux positions x input cycles x products.
 
+    Two column segments of 16 x 1 share the one step of an operation unit of 16 x 2, in 8 input cycles:
+
+    >>> grid = UnitGrid(row_of=torch.zeros(16, dtype=torch.long), col_of=torch.arange(2))
+    >>> unit_steps(CrossbarMatrix("fc", weight_shape=(2, 16)), grid, CrossbarGeometry()).tolist()
+    [[4.0, 4.0]]
+
     Rows and columns share out independently, because an operation unit is the product of a row group and a step's
     columns; those at a ragged edge answer for more. Steps are those of lockstep muxes, in place.
     """

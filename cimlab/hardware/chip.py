@@ -88,6 +88,9 @@ class Chip:
     def adcs_per_array(self, geometry: CrossbarGeometry) -> int:
         """Converters of one array.
 
+        >>> Chip().adcs_per_array(CrossbarGeometry(cols=128, columns_per_adc=8))
+        16
+
         Raises:
             HardwareError: the slots don't divide the bitlines of a step.
         """

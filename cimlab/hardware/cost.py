@@ -307,12 +307,14 @@ class CostModel:
         )
 
     def energy_prices(self, adc: AdcFigures) -> Float[np.ndarray, "actions components"]:
+        """Joules of one action, by the component that it is charged to."""
         prices = self._energy_without_adc.copy()
         running = 1 - self.chip.adc_idle_share
         prices[ACTIONS.index("conversion"), COMPONENTS.index("adc")] = adc.energy_j * running
         return prices
 
     def area_prices(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
+        """Square metres of one instance, by component."""
         prices = self._area_without_adc.copy()
         prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = adc.area_m2
         return prices

@@ -31,10 +31,12 @@ class Peak:
 
     @property
     def total_power_w(self) -> float:
+        """Power of all components."""
         return sum(self.power_w.values())
 
     @property
     def total_area_m2(self) -> float:
+        """Area of all components."""
         return sum(self.area_m2.values())
 
 

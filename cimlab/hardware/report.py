@@ -141,12 +141,14 @@ class HardwareReport:
 
     @property
     def energy_by_component(self) -> dict[str, float]:
+        """Joules per image, leakage and what is digital among them."""
         return (
             dict(zip(self.energy_components, self.energy_j.sum(0).tolist(), strict=True)) | self.off_arrays_j
         )
 
     @property
     def area_by_component(self) -> dict[str, float]:
+        """Square metres of all copies."""
         return dict(zip(self.area_components, self.area_m2.sum(0).tolist(), strict=True))
 
     @property

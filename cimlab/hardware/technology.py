@@ -205,6 +205,11 @@ class _Reader:
         self.where = where
 
     def technology(self) -> Technology:
+        """The checked technology.
+
+        Raises:
+            HardwareError: an entry is missing, foreign, or no quantity with a source.
+        """
         known = {"name", "node_m", "notes", "limits", "scaling", "timing_margin", "layout_factor"}
         known |= {"device", "components", "digital_mac_j"}
         self._refuse_foreign("", self.content, known)
