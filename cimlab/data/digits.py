@@ -1,5 +1,5 @@
 """Handwritten digits, 1797 grey images of 8 x 8 pixels (Alpaydin and Kaynak, UCI, 1998), bundled with
-scikit-learn: no download, seconds a run; the set for a first look and for tests."""
+scikit-learn: no download, a run takes seconds; the set for a first look and for tests."""
 
 import zlib
 
