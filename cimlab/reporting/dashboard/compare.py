@@ -81,12 +81,17 @@ def show_settings(records: dict[str, RunRecord]) -> None:
     rows = [
         {
             "setting": d.setting,
-            **dict(zip(records, map(str, d.values), strict=True)),
+            **dict(zip(records, map(_said, d.values), strict=True)),
             COUNTED: COUNTS[d.counts],
         }
         for d in found
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    narrow = {name: st.column_config.TextColumn(width="medium") for name in ("setting", *records)}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", column_config=narrow)
+
+
+def _said(value: object) -> str:
+    return "not set" if value is None else str(value)
 
 
 def show_left(records: dict[str, RunRecord]) -> None:

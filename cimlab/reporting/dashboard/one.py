@@ -54,8 +54,9 @@ def show_numbers(record: RunRecord) -> None:
     for name, title in (("steps", "steps left"), ("energy_j", "energy left"), ("latency_s", "latency left")):
         if name in ratios:
             numbers[title] = f"{100 * ratios[name]:.1f} %"
-    for column, (name, text) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(plain(name), text)
+    with st.container(horizontal=True):
+        for name, text in numbers.items():
+            st.metric(plain(name), text, width="content")
 
 
 def history(file: Path) -> pd.DataFrame:
@@ -135,7 +136,9 @@ def show_masks(record: RunRecord, file: Path) -> None:
     except RecordError as problem:
         st.text(f"masks: {problem}")
         return
-    layer = kept_choice("layer", "masks of layer", [own["name"] for own in record.layers])
+    names = [own["name"] for own in record.layers]
+    pruned = [name for name in names if masks.get(name, StoredMask()).kept is not None]
+    layer = kept_choice("layer", "masks of layer", [*pruned, *(name for name in names if name not in pruned)])
     kept = masks.get(layer, StoredMask()).by_weight()
     if kept is None:
         st.text("this layer is whole: nothing of it was pruned")

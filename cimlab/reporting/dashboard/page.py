@@ -25,15 +25,18 @@ from cimlab.reporting.report import make_evidence
 STATES = ("done", "running", "failed", "killed", "stopped")
 STYLE = "<style>.stMainBlockContainer {padding-top: 2.5rem; padding-bottom: 2rem}</style>"
 """Streamlit leaves a sixth of the screen empty above a page."""
-# columns of the table -> how they are headed and written; None: as they are
-COLUMNS = {
-    "state": None, "name": None, "reason": None, "model": None, "data": None, "granularity": None,
-    "parameters": None, "geometry": None, "methods": None, "remaining": ("asked to remain", "percent"), "seed": None,
-    "accuracy": ("accuracy", "percent"), "dense": ("dense", "percent"), "compression": ("compression", "%.1f x"),
-    "arrays": None, "steps_ratio": ("steps left", "percent"), "energy_ratio": ("energy left", "percent"),
-    "throughput_ratio": ("throughput, equal area", "%.2f x"), "energy_uj": ("energy (µJ)", "%.3g"),
-    "unpriceable": ("no price", None), "seconds": ("seconds", "%.0f"), "created": None,
+SETTINGS = (
+    "state", "reason", "model", "data", "granularity", "parameters", "remaining", "budget", "methods", "geometry",
+    "technology", "seed", "unpriceable",
+)  # fmt: skip
+"""Columns of the table that are left out where they are the same in all rows."""
+RESULTS = {
+    "accuracy": ("accuracy", "percent"), "energy_ratio": ("energy left", "percent"),
+    "throughput_ratio": ("throughput, equal area", "%.2f x"), "compression": ("compression", "%.1f x"),
+    "steps_ratio": ("steps left", "percent"), "energy_uj": ("energy (µJ)", "%.3g"), "dense": ("dense", "percent"),
+    "seconds": ("seconds", "%.0f"),
 }  # fmt: skip
+"""Columns of numbers: how they are headed and written."""
 
 
 def page(folders: list[Path], price: Price) -> None:
@@ -65,19 +68,19 @@ def page(folders: list[Path], price: Price) -> None:
 
 
 def show_table(runs: pd.DataFrame) -> None:
-    """A row a run, with the columns that say something of any."""
+    """A row a run: its name, the settings in which the rows differ, and what came of it."""
     if "energy_j" in runs:
         runs = runs.assign(energy_uj=runs["energy_j"].astype(float) * 1e6)
-    shown = [name for name in COLUMNS if name in runs and (runs[name].notna() & (runs[name] != "")).any()]
-    formats = {
-        name: st.column_config.Column(written[0])
-        if written[1] is None
-        else st.column_config.NumberColumn(written[0], format=written[1])
-        for name in shown
-        if (written := COLUMNS[name])
-    }
+    differ = [name for name in SETTINGS if name in runs and runs[name].nunique(dropna=False) > 1]
+    known = [name for name in RESULTS if name in runs and runs[name].notna().any()]
+    formats = {name: st.column_config.NumberColumn(head, format=how) for name, (head, how) in RESULTS.items()}
+    formats |= {"remaining": st.column_config.NumberColumn("asked to remain", format="percent")}
+    formats |= {"unpriceable": st.column_config.TextColumn("no price")}
+    shown = runs[["name", *differ, *known]]
     height = min(700, 38 + 35 * len(runs))
-    st.dataframe(runs[shown], hide_index=True, width="stretch", height=height, column_config=formats)
+    st.dataframe(shown, hide_index=True, width="stretch", height=height, column_config=formats)
+    same = [f"{name} {runs[name].iloc[0]}" for name in SETTINGS if name in runs and name not in differ]
+    st.text(f"same in all: {', '.join(same)}" if same and len(runs) else "")
 
 
 def stamps(runs: pd.DataFrame) -> tuple[tuple[str, int], ...]:
