@@ -8,6 +8,7 @@ negative part would double them (Jacob et al., CVPR 2018, equations 1 to 7).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 
 import torch
 from jaxtyping import Float, Int
@@ -81,7 +82,7 @@ def mean_digits(q: Int[Tensor, "..."], geometry: CrossbarGeometry) -> Float[Tens
 class RangeObserver:
     """Watches the inputs of one layer over calibration batches.
 
-    Keeps the exact extremes, and an evenly spaced sample of at most SAMPLE values a batch.
+    Keeps the exact extremes, and an evenly spaced sample of at most SAMPLE values a batch, from every channel alike.
     """
 
     def __init__(self, layer: str) -> None:
@@ -103,7 +104,7 @@ class RangeObserver:
                 f"inputs of layer {self.layer} are not finite; the checkpoint or the data is damaged"
             )
         self._low, self._high = min(self._low, low), max(self._high, high)
-        self._samples.append(values[:: max(1, -(-values.numel() // SAMPLE))].cpu())
+        self._samples.append(values[:: _stride(values.numel())].cpu())
 
     def quantiser(self, rule: RangeRule, percentile: float, bits: int) -> InputQuantiser:
         """The quantiser that the rule chooses from what was seen.
@@ -130,6 +131,18 @@ class RangeObserver:
         elif rule == "mse":
             low, high = least_error_range(torch.cat(self._samples), low, high, bits)
         return InputQuantiser.of_range(low, high, bits)
+
+
+def _stride(number: int) -> int:
+    """The smallest distance of at most SAMPLE samples of a batch that has no divisor in common with its size.
+
+    Every dimension of the batch divides its size. A distance that shared one with the channels would see a few
+    channels alone, and miss the one whose values are large, as transformers have.
+    """
+    stride = max(1, -(-number // SAMPLE))
+    while gcd(stride, number) > 1:
+        stride += 1
+    return stride
 
 
 def least_error_range(
