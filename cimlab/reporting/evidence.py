@@ -51,7 +51,7 @@ class Evidence:
     @cached_property
     def priced(self) -> list[list[Study]]:
         """Of every network on the hardest data that has prices: its studies with prices that differ in budget and
-        methods alone; the larger study first."""
+        methods alone, the larger study first. The most accurate dense network leads."""
         found = [
             [study for study in family if any(map(cost, study.records))]
             for family in comparable(self.studies)
@@ -60,7 +60,8 @@ class Evidence:
         for family in filter(None, found):
             first.setdefault(family[0].title, family)
         hardest = next((family[0].data for family in first.values()), None)
-        return [family for family in first.values() if family[0].data == hardest]
+        shown = [family for family in first.values() if family[0].data == hardest]
+        return sorted(shown, key=lambda family: -family[0].dense.mean)
 
     @cached_property
     def headline(self) -> Headline | None:
