@@ -61,7 +61,7 @@ def apart(family: list[Study]) -> list[str]:
     for study in family:
         words = [f"budget of {budget(study)}"] if len(set(map(budget, family))) > 1 else []
         words += [combination(study)] if len(set(map(combination, family))) > 1 else []
-        said.append(", ".join(words) or combination(study))
+        said.append(", ".join(words) or f"budget of {budget(study)}")
     return said
 
 

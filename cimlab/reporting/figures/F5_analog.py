@@ -19,10 +19,12 @@ def analog_figure(evidence: Evidence) -> Drawing:
     if not simulations:
         raise NotRun("no network was simulated on the analog array (cimlab simulate)")
     several = varied(simulations)
+    known = {network(line[0], several): line for line in lines(simulations).values() if not _lossless(line)}
     rows = [
         _simulated_point(name, network(line[0], several), bits, records)
         for name, line in lines(simulations).items()
         for bits, records in by_resolution(line).items()
+        if network(line[0], several) in known or not known
     ]
     order = sorted({row["adc"] for row in rows}, key=lambda bits: int(bits) if bits.isdigit() else 99)
     x = {
@@ -46,9 +48,21 @@ def analog_figure(evidence: Evidence) -> Drawing:
         "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
         f"Test images: {images}.",
     ]
+    alone = [r for r in simulations if known and network(r, several) not in known]
+    if alone:
+        furthest = 100 * max(abs(r.accuracy["mean"] - r.accuracy["float"]) for r in alone)
+        notes.append(
+            f"Not drawn: {len(alone)} simulations on lossless arrays alone, within {furthest:.2f} points of floating "
+            "point."
+        )
     if all(record.choices["device"] == "ideal" for record in simulations):
         notes.append("Device variation: not run.")
     return Drawing(chart(rows, width=WIDTH, height=190, layer=layers), wide=True, notes=tuple(notes))
+
+
+def _lossless(line: list[SimulationRecord]) -> bool:
+    """Whether nothing was asked of the arrays that could cost accuracy but 8 bits or so of weights and inputs."""
+    return set(by_resolution(line)) == {"lossless"} and line[0].choices["device"] == "ideal"
 
 
 def _channels(rows: list[dict[str, Any]], field: str) -> dict[str, Any]:
