@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.chip import Chip
 
+ACCELERATOR = ("geometry", "technology", "adc_price", "chip")
+"""Groups of a record's configuration without which it can't be priced."""
 Kind = TypeVar("Kind", "CrossbarGeometry", "Chip")
 
 
@@ -94,6 +96,8 @@ def _today(record: RunRecord, file: Path) -> RunRecord:
     from cimlab.hardware.chip import Chip
 
     config: dict[str, Any] = record.config
+    if lacking := [group for group in ACCELERATOR if group not in config]:
+        raise ConfigError(f"its configuration lacks {', '.join(lacking)}")
     named, priced = record.choices.get("technology", ""), record.choices.get("adc_price", "")
     accelerator = Accelerator(
         _checked(CrossbarGeometry, "geometry", config),

@@ -43,6 +43,17 @@ def test_a_price_is_todays_whatever_was_logged(trained: tuple[RunRecord, Path]) 
     assert "masks" in pricing_notes([without])[-1]
 
 
+@pytest.mark.parametrize("group", ["geometry", "technology", "adc_price", "chip"])
+def test_a_record_that_does_not_say_its_accelerator_has_no_price_and_says_why(
+    trained: tuple[RunRecord, Path], group: str
+) -> None:
+    record, path = trained
+    config = {key: value for key, value in record.config.items() if key != group}
+    priced = priced_today(replace(record, config=config), path)
+    assert cost(priced) is None
+    assert priced.hardware["unpriced"] == f"its configuration lacks {group}"
+
+
 def test_an_old_price_is_never_shown_beside_todays(tmp_path: Path) -> None:
     old = replace(run(priced=True), schema=1)
     assert cost(old) is not None
