@@ -59,6 +59,8 @@ PLAIN = tuple(name for name in ABOUT if name not in (*COMPOSED, "completion"))
 def main(arguments: list[str] | None = None) -> None:
     """Run `cimlab` with the arguments of the command line; always ends the process with an exit code."""
     _open_closed_streams()
+    if arguments is None:  # a process of our own: threads that wait for work sleep instead of burning a core
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else arguments
     if "_CIMLAB_COMPLETE" in os.environ:
         from cimlab.cli.completion import answer

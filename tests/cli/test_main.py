@@ -1,6 +1,7 @@
 """The console script: quick answers, lazy imports, exit codes, completion."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,21 @@ def imported_after(*words: str, folder: Path | None = None) -> set[str]:
 def test_help_and_refusals_import_nothing_heavy_and_leave_nothing(words: list[str], tmp_path: Path) -> None:
     assert imported_after(*words, folder=tmp_path) == set()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_the_console_lets_waiting_threads_sleep_unless_told_otherwise(
+    before: dict[str, str], after: str
+) -> None:
+    program = (
+        "import os, sys\nfrom cimlab.cli.main import main\nsys.argv = ['cimlab', '--version']\n"
+        "try:\n    main()\nexcept SystemExit:\n    print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=clean | before
+    )
+    assert answer.stdout.splitlines()[-1] == after
 
 
 def test_help_lists_the_commands(cimlab: Cimlab) -> None:
