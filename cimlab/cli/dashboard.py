@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from cimlab.cli.options import Parser, at_least_one
+from cimlab.cli.options import Parser, port
 from cimlab.config.errors import ConfigError
 
 OPTIONS = {
@@ -73,5 +73,5 @@ def parser() -> Parser:
     """The options of the command."""
     options = Parser("dashboard", __doc__, "")
     options.add_argument("folders", nargs="*", metavar="FOLDER", help="folders of runs (outputs)")
-    options.add_argument("--port", type=at_least_one, default=8501, help="where the page is served (8501)")
+    options.add_argument("--port", type=port, default=8501, help="where the page is served (8501)")
     return options

@@ -67,6 +67,17 @@ def seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def port(text: str) -> int:
+    """A port of TCP.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text}: give a port from 1 to 65535")
+    return int(text)
+
+
 def at_least_one(text: str) -> int:
     """A count.
 

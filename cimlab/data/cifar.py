@@ -80,7 +80,8 @@ class Cifar(ResidentDataModule):
 
     def _remedy(self) -> str:
         source = self.source
-        return f"put {source.filename} from {source.url} into {self.data_dir} or point data_dir elsewhere"
+        where = f"into {self.data_dir} or name another folder with paths.data_dir=FOLDER"
+        return f"put {source.filename} from {source.url} {where}"
 
     def _install(self, archive: Path) -> None:
         """Unpacks the archive, downloaded if need be, beside the folder; then moves each file in one step.
