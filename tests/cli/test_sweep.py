@@ -132,7 +132,7 @@ def test_a_queue_runs_its_grids_in_order_and_what_needs_a_gpu_waits(
         ("queue: []", "holds none"),
         ("queue: [3]", "is no line of a queue"),
         ("queue: ['grid.yaml \"']", "is no line of a queue"),
-        ("queue: ['none.yaml']", "none.yaml does not exist"),
+        ("queue: ['none.yaml']", "none.yaml is no file"),
         ("queue: [grid.yaml, grid.yaml speed=3]", "speed"),
         ("queue: [grid.yaml, grid.yaml optimizer.lr=-1]", "learning rate"),
     ],
