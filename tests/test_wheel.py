@@ -41,7 +41,7 @@ def test_the_installed_command_finds_its_configuration_from_any_folder(
         text=True,
         check=True,
     )
-    assert "granularity: array_column" in answer.stdout
+    assert "array_column      a column of one array" in answer.stdout
     assert not list(tmp_path.iterdir())
 
 

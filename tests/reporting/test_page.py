@@ -113,8 +113,8 @@ def test_a_browser_draws_every_figure_and_sorts_a_table(page: str, tmp_path: Pat
     title = re.search(r"<title>(.*?)</title>", drawn)
     assert title is not None
     rising, falling, link, requests = unescape(title.group(1)).split("|")
-    assert rising == "filter/kernel"  # least accurate first; what was not run stays last
-    assert falling == "dense/kernel"
+    assert rising == "filter/dense"  # least accurate first
+    assert falling == "dense/filter"
     assert link == "T1a.csv blob:"
     assert requests == "0"
     drawable = [figure.name for figure in figures()]
