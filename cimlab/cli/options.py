@@ -107,3 +107,16 @@ def _takes(command: str, option: str) -> bool:
         option.startswith("--")
         and option in import_module(f"cimlab.cli.{command}").parser()._option_string_actions
     )
+
+
+def of_experiment(options: Parser, file: str) -> None:
+    """Add what every command over an experiment file takes.
+
+    Args:
+        file: the help of the file.
+    """
+    options.add_argument("file", help=file)
+    options.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
+    options.add_argument(
+        "--config-dir", metavar="FOLDER", help="choices of your own: FOLDER/GROUP/CHOICE.yaml"
+    )

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cimlab.cli.options import Options, Parser, at_least_one, fraction, seconds
+from cimlab.cli.options import Options, Parser, at_least_one, fraction, of_experiment, seconds
 from cimlab.config.errors import ConfigError, OutputError
 from cimlab.records.record import RunRecord
 
@@ -209,13 +209,7 @@ def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
 def parser() -> Parser:
     """The options of the command."""
     options = Parser("search", __doc__, HELP)
-    options.add_argument(
-        "file", help="an experiment file whose axes are the space, e.g. experiments/search_layers.yaml"
-    )
-    options.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
-    options.add_argument(
-        "--config-dir", metavar="FOLDER", help="choices of your own: FOLDER/GROUP/CHOICE.yaml"
-    )
+    of_experiment(options, "an experiment file whose axes are the space, e.g. experiments/search_layers.yaml")
     options.add_argument("--trials", type=at_least_one, default=50, help="finished trials to reach (50)")
     more = f"what to trade off, of {', '.join(OBJECTIVES)} (accuracy,steps)"
     options.add_argument("--objectives", default="accuracy,steps", help=more)

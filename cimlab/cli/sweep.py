@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cimlab.cli.fields import field_of
-from cimlab.cli.options import Parser, at_least_one, seconds
+from cimlab.cli.options import Parser, at_least_one, of_experiment, seconds
 from cimlab.cli.runs import field_names
 from cimlab.errors import FAILED
 from cimlab.records.record import MEND, Record, RecordError, RunRecord
@@ -242,13 +242,7 @@ def announce(plan: Plan, took_s: float) -> None:
 def parser() -> Parser:
     """The options of the command."""
     options = Parser("sweep", __doc__, HELP)
-    options.add_argument(
-        "file", help="an experiment file, e.g. experiments/headline.yaml, or a queue of them"
-    )
-    options.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides and axes")
-    options.add_argument(
-        "--config-dir", metavar="FOLDER", help="choices of your own: FOLDER/GROUP/CHOICE.yaml"
-    )
+    of_experiment(options, "an experiment file, e.g. experiments/headline.yaml, or a queue of them")
     options.add_argument(
         "--time-budget", type=seconds, metavar="9m", help="stop cleanly after so long (s, m, h)"
     )

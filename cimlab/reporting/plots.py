@@ -204,7 +204,8 @@ def mask_plot(kept: np.ndarray, rows_per_array: int, columns_per_array: int, tit
 
     Args:
         kept: bool [rows, columns] of one group of a layer.
-        rows_per_array, columns_per_array: where one array ends and the next begins, in weights.
+        rows_per_array, columns_per_array: of an array, in weights: units are cut there. A chip may share the rows of a
+            layer that fills no whole number of arrays out evenly.
         title: the layer.
     """
     tall, wide = (max(1, -(-side // most)) for side, most in zip(kept.shape, (640, 900), strict=True))
@@ -213,7 +214,7 @@ def mask_plot(kept: np.ndarray, rows_per_array: int, columns_per_array: int, tit
     ones = np.add.reduceat(np.add.reduceat(np.ones_like(kept), edges[0], 0, dtype=float), edges[1], 1)
     said = f"{title}: {100 * kept.mean():.1f} % of {kept.size:,} weights left"
     said += f"; a shade is of {tall} x {wide} weights" if tall * wide > 1 else ""
-    axes = ("row (input)", "column (output; lines are array edges)")
+    axes = ("row (input)", "column (output; lines at multiples of an array's rows and columns)")
     return picture(sums / ones, (rows_per_array, columns_per_array), axes, said, kept.shape)
 
 
