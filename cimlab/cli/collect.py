@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cimlab.cli.options import Parser
-from cimlab.cli.plain import repository
+from cimlab.cli.plain import TRIALS, repository
 from cimlab.config.errors import ConfigError
 from cimlab.records import store
+from cimlab.records.record import RunRecord
+from cimlab.records.simulation import SimulationRecord
+from cimlab.records.study import study_of
+
+Known = RunRecord | SimulationRecord
 
 
 def run(words: list[str]) -> int:
@@ -16,18 +22,50 @@ def run(words: list[str]) -> int:
     asked = parser().parse_args(words)
     if not re.fullmatch(r"\w[\w-]*", asked.name):
         raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
+    for folder in asked.folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: is no folder; give the folders of finished runs, e.g. outputs")
     runs, problems = store.load_with_files(*asked.folders)
+    runs, left_out = (runs, []) if asked.trials else store.without_trials(runs)
     simulations, damaged = store.load_simulations(*asked.folders)
-    for line in (*problems, *damaged):
-        print(f"note: {line}")
     records = [*runs, *((record, None) for record in simulations)]
     if not records:
-        raise ConfigError(
-            f"no record below {', '.join(map(str, asked.folders))}; give the folders of finished runs"
-        )
+        more = "".join(f" ({line})" for line in left_out)
+        where = ", ".join(map(str, asked.folders))
+        raise ConfigError(f"no record below {where}{more}; give the folders of finished runs")
+    published = repository() / "paper" / "records" / asked.name
+    if not asked.add:
+        _refuse_strangers([record for record, _ in records], published)
+    for line in (*problems, *damaged, *left_out):
+        print(f"note: {line}")
     for record, source in records:
-        print(f"record: {store.publish(record, repository() / 'paper' / 'records' / asked.name, source)}")
+        print(f"record: {store.publish(record, published, source)}")
     return 0
+
+
+def _refuse_strangers(records: Sequence[Known], published: Path) -> None:
+    """Refuse to mix experiments in one set, where nobody could tell them apart any more.
+
+    Raises:
+        ConfigError: the set holds records, and some of these answer another question than any of them.
+    """
+    there = [*store.load(published)[0], *store.load_simulations(published)[0]]
+    known = set(map(_experiment, there))
+    strangers = [record for record in records if _experiment(record) not in known]
+    if there and strangers:
+        held = ", ".join(sorted({f"{r.choices['model']} on {r.choices['data']}" for r in there}))
+        raise ConfigError(
+            f"NAME={published.name}: {published} holds {len(there)} records of another experiment ({held}) than "
+            f"{len(strangers)} of these {len(records)}; give a NAME of your own, or --add to put them together"
+        )
+
+
+def _experiment(record: Known) -> object:
+    """The same for records of one experiment: what its file asks, or settings, axes left out."""
+    question = (record.config.get("experiment") or {}).get("question")
+    if isinstance(record, RunRecord):
+        return question or study_of(record)
+    return question or (record.choices["model"], record.choices["data"])
 
 
 def parser() -> Parser:
@@ -35,4 +73,8 @@ def parser() -> Parser:
     options = Parser("collect", __doc__)
     options.add_argument("name", metavar="NAME", help="of the experiment, as in experiments/NAME.yaml")
     options.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folders with records")
+    options.add_argument(
+        "--add", action="store_true", help="to the set NAME, though it is another experiment's"
+    )
+    options.add_argument("--trials", action="store_true", help=TRIALS)
     return options

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -27,6 +26,7 @@ from cimlab.config.schema import check, plain_config
 from cimlab.config.trust import trusting
 from cimlab.config.words import given, readable
 from cimlab.grids.composition import searched
+from cimlab.progress import counting
 from cimlab.records.json_text import json_text
 from cimlab.runs.price import MapConfig, Mapped, map_network, map_one, named
 from cimlab.runs.subject import Instead, Subject, recorded
@@ -143,7 +143,7 @@ def _sweep(
         if word.startswith(SORT):
             field_of(word, word.removeprefix(SORT).removeprefix("-"), named)
     total = len(subjects) * len(accelerators)
-    with _progress(total) as done:
+    with counting("accelerators", total) as done:
         swept = price_sweep(
             subjects, lambda subject: accelerators.points(subject.choices, subject.geometry), done
         )
@@ -194,16 +194,6 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
         plot = save(shown.points_plot(rows, best), folder / "map.png")
         console.print(f"plot: {plot}", highlight=False, soft_wrap=True)
     print(f"written: {folder / 'map.csv'} ({len(rows):,} points)")
-
-
-@contextmanager
-def _progress(points: int) -> Generator[Callable[[int], None]]:
-    """A bar over all points where someone looks on; nothing elsewhere."""
-    from rich.progress import Progress
-
-    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task("accelerators", total=points)
-        yield lambda done: progress.advance(task, done)
 
 
 def _show(result: Mapped, folder: Path, flags: set[str]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from cimlab.cli.options import Parser
-from cimlab.cli.plain import read_report, repository, say_missing
+from cimlab.cli.plain import TRIALS, read_report, repository, say_missing
 
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
     folder = repository() / "paper"
     asked = parser().parse_args(words)
-    made = read_report(asked.folders or [folder / "records"])
+    made = read_report(asked.folders or [folder / "records"], asked.trials)
     from cimlab.reporting.paper import compile_paper, write_data
 
     build = folder / "build"
@@ -30,4 +30,5 @@ def parser() -> Parser:
     options.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: paper/records")
     beside = "default: paper/build/paper.pdf, with every figure as SVG and every table as CSV beside it"
     options.add_argument("-o", "--output", type=Path, help=beside)
+    options.add_argument("--trials", action="store_true", help=TRIALS)
     return options

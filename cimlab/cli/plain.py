@@ -9,6 +9,8 @@ from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.report import Report, make_report
 from cimlab.runs.reprice import priced_today
 
+TRIALS = "take in trials of searches, which are left out otherwise"
+
 
 def repository() -> Path:
     """The clone that the command runs in or, failing that, the one that cimlab runs from."""
@@ -16,8 +18,8 @@ def repository() -> Path:
     return here if (here / "paper" / "paper.typ").is_file() else Path(__file__).parents[2]
 
 
-def read_report(folders: list[Path]) -> Report:
-    """The report over the folders, with a line for each thing that is wrong with the records.
+def read_report(folders: list[Path], trials: bool = False) -> Report:
+    """The report over the folders, of searches' trials too if asked, with a line for each thing that is wrong.
 
     Raises:
         ConfigError: a folder is missing.
@@ -27,7 +29,7 @@ def read_report(folders: list[Path]) -> Report:
             raise ConfigError(f"{folder}: is no folder; give one that holds records")
     experiments = repository() / "experiments"
     readme = experiments / "validation" / "README.md"
-    made = make_report(folders, planned_grids(experiments), readme, priced_today)
+    made = make_report(folders, planned_grids(experiments), readme, priced_today, trials)
     for line in made.problems:
         print(f"note: {line}")
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cimlab.cli.options import Parser
-from cimlab.cli.plain import read_report, repository, say_missing
+from cimlab.cli.plain import TRIALS, read_report, repository, say_missing
 from cimlab.config.errors import ConfigError
 from cimlab.records.record import write_atomically
 from cimlab.reporting.report import Report
@@ -15,7 +15,7 @@ def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
     asked = parser().parse_args(words)
     usual = (repository() / "paper" / "records", Path("outputs"))
-    made = read_report(asked.folders or [folder for folder in usual if folder.is_dir()])
+    made = read_report(asked.folders or [folder for folder in usual if folder.is_dir()], asked.trials)
     write_atomically(asked.output, _content(made, asked.output, asked.figures))
     say_missing(made)
     print(f"report: {asked.output}")
@@ -44,4 +44,5 @@ def parser() -> Parser:
     options.add_argument("-o", "--output", type=Path, default=Path("report.html"), help=told)
     told = "where Markdown's figures go (default: the file's name, with -figures)"
     options.add_argument("--figures", type=Path, metavar="FOLDER", help=told)
+    options.add_argument("--trials", action="store_true", help=TRIALS)
     return options

@@ -119,13 +119,18 @@ def _settings(shown: list[Row]) -> tuple[list[str], list[str]]:
     """The settings in which the shown runs differ, and those that are the same, with their value."""
     texts = [name for name in fields(shown) if any(isinstance(row.get(name), str) for row in shown)]
     names = dict.fromkeys((*SETTINGS, *(name for name in texts if name not in OF_ITS_OWN)))
-    values = {name: {row[name] for row in shown if row.get(name) not in (None, "")} for name in names}
+    values = {name: {row[name] for row in shown if row.get(name) is not None} for name in names}
     if len(shown) == 1:
         return list(SETTINGS), [
-            f"{name} {value}" for name in names if name not in SETTINGS for value in values[name]
+            f"{name} {value}"
+            for name in names
+            if name not in SETTINGS
+            for value in values[name]
+            if value != ""
         ]
     differ = [name for name in names if len(values[name]) > 1]
-    return differ, [f"{name} {value}" for name in names if name not in differ for value in values[name]]
+    same = [(name, value) for name in names if name not in differ for value in values[name]]
+    return differ, [f"{name} {value}" for name, value in same if value != ""]
 
 
 def csv_text(rows: list[Row]) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +27,7 @@ from cimlab.records.record import RunRecord
 if TYPE_CHECKING:
     import optuna
 
-    from cimlab.grids.composition import Compose, Document
+    from cimlab.grids.composition import Compose
     from cimlab.grids.space import Space
     from cimlab.runs.planned import PlannedRun
 
@@ -72,7 +73,8 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     space = space_of(axes)
     if not space:
         raise ConfigError(f"{path} has no axes to search; write them below hydra.sweeper.params")
-    refuse_idle_axes(space, lambda words: _planned(compose(words)).run, path)
+    point = partial(_planned, compose, path.stem)
+    refuse_idle_axes(space, lambda words: point(words).run, path)
     output_dir = Path(compose([])["config"]["paths"]["output_dir"])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     names = asked.objectives.split(",")
@@ -84,7 +86,7 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     try:
         with searching(study, output_dir) as searcher, stoppable(deadline):
             while _finished(study) < asked.trials:
-                _trial(study, searcher, space, compose, names, asked.floor)
+                _trial(study, searcher, space, point, names, asked.floor)
     except Stop as reason:
         stopped = reason
     except optuna.exceptions.StorageInternalError as problem:
@@ -97,11 +99,14 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     return 0
 
 
-def _planned(document: Document) -> PlannedRun:
+def _planned(compose: Compose, search: str, words: list[str]) -> PlannedRun:
+    """The run of a point, told whose trial it is."""
     from cimlab.config.schema import TrainConfig, check_plain
     from cimlab.runs.planned import plan
 
-    return plan(check_plain(document["config"], TrainConfig), document["config"], document["choices"])
+    document = compose(words)
+    config = check_plain(document["config"], TrainConfig)
+    return replace(plan(config, document["config"], document["choices"]), search=search)
 
 
 def _finished(study: optuna.Study) -> int:
@@ -112,7 +117,7 @@ def _trial(
     study: optuna.Study,
     searcher: str,
     space: Space,
-    compose: Compose,
+    point: Callable[[list[str]], PlannedRun],
     names: list[str],
     floor: float | None,
 ) -> None:
@@ -129,7 +134,7 @@ def _trial(
     trial = study.ask()
     trial.set_user_attr("search", searcher)
     words = suggested(trial, space)
-    planned = _planned(compose(words))
+    planned = point(words)
     trial.set_user_attr("folder", str(planned.run_dir))
     trial.set_user_attr("name", planned.name)
     try:

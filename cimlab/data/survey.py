@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from PIL import Image
 
 from cimlab.data.errors import DataError
 from cimlab.data.pictures import SUFFIXES, has_deep_numbers, read_picture
+from cimlab.progress import counting
 
 NO_CLASSES = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
 """Folders that systems make by themselves; hidden ones are none of anybody's classes either."""
@@ -175,8 +175,11 @@ def require_whole(trees: Iterable[Tree]) -> None:
     memory = _memory(files)
     if memory is not None and memory.exists():
         return
-    with ThreadPoolExecutor(READERS) as readers, _bar(len(files)) as advance:
-        broken = [text for text in map(advance, readers.map(_complaint, files, chunksize=16)) if text]
+    broken = []
+    with ThreadPoolExecutor(READERS) as readers, counting("images looked at", len(files)) as done:
+        for complaint in readers.map(_complaint, files, chunksize=16):
+            done(1)
+            broken += [complaint] if complaint else []
     if broken:
         more = f" ({len(broken):,} of {len(files):,} images can't be used)" if len(broken) > 1 else ""
         raise DataError(f"{broken[0]}{more}")
@@ -234,19 +237,3 @@ def _memory(files: list[str]) -> Path | None:
     except (OSError, RuntimeError):  # no home, or a file that is gone: it is told when it is read
         return None
     return cache / "cimlab" / "images" / seen.hexdigest()
-
-
-@contextlib.contextmanager
-def _bar(files: int):
-    """A bar over the images where someone looks on; gives a function that passes its argument on and counts it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("looking at images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task("images", total=files)
-
-        def counted(text: str | None) -> str | None:
-            progress.advance(task)
-            return text
-
-        yield counted

@@ -221,7 +221,7 @@ def find_done(made: Plan) -> None:
         by_folder |= {os.path.normpath(row["folder"]): row for row in found}
     for point in made.points:
         row = by_folder.get(os.path.normpath(point.run_dir))
-        if row is not None and row["run"] == point.run:
+        if row is not None and row["run"] == point.run and not row["search"]:  # a trial becomes a point
             made.done[point.run_dir] = row
 
 

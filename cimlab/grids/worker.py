@@ -106,7 +106,7 @@ def _is_whole(point: Point) -> bool:
     try:
         kind = SimulationRecord if point.record_file == SIMULATION_FILE else RunRecord
         record = kind.read(path) if path.exists() else None
-        return record is not None and _run_of(record) == point.run
+        return record is not None and _run_of(record) == point.run and not getattr(record, "search", "")
     except RecordError:
         return False
 

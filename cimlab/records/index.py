@@ -23,7 +23,7 @@ from cimlab.records.store import COMMITTED, is_simulation
 from cimlab.records.study import study_of
 
 INDEX_FILE = ".index.json"
-LAYOUT = 7
+LAYOUT = 8
 Row = dict[str, Any]
 
 
@@ -111,6 +111,7 @@ def row_of(record: RunRecord) -> Row:
         "study": study_of(record),
         "unpriceable": record.unpriceable,
         "group": record.config.get("tracker", {}).get("group"),
+        "search": record.search,
     }
 
 

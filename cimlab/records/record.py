@@ -108,6 +108,7 @@ class RunRecord(Record):
         masks_sha256: of the masks file beside the record.
         uncounted: settings of `config`, dotted, that are no part of `run`; empty in schema 1.
         sources: file -> SHA-256 of code from outside cimlab that is part of `run`.
+        search: whose trial it is; empty where a person or a grid asked for the run.
     """
 
     run: str
@@ -129,6 +130,7 @@ class RunRecord(Record):
     masks_sha256: str = ""
     uncounted: list[str] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
+    search: str = ""
     schema: int = field(default=SCHEMA, kw_only=True)
     before: ClassVar[tuple[int, ...]] = (1,)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,15 @@ def load_with_files(*folders: Path) -> tuple[list[tuple[RunRecord, Path]], list[
         if record not in [known for known, _ in same]:  # the same record, in its run's folder and committed
             same.append((record, path))
     return sorted(itertools.chain(*found.values()), key=lambda pair: pair[0].name), problems
+
+
+def without_trials(found: Sequence[tuple[RunRecord, Path]]) -> tuple[list[tuple[RunRecord, Path]], list[str]]:
+    """The runs that somebody asked for, and a line for each search: what it chose is no sample of anything."""
+    trials = Counter(record.search for record, _ in found if record.search)
+    kept = [(record, path) for record, path in found if not record.search]
+    return kept, [
+        f"{n} trials of the search {name} are left out; --trials takes them" for name, n in trials.items()
+    ]
 
 
 def publish(record: RunRecord | SimulationRecord, folder: Path, source: Path | None = None) -> Path:

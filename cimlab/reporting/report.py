@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cimlab.errors import CimlabError
+from cimlab.progress import counting
 from cimlab.records import store
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
@@ -62,27 +63,34 @@ class Report:
 
 def make_evidence(folders: list[Path], price: Price) -> Evidence:
     """The whole records below the folders, with nothing planned and no validation beside them."""
-    newest, _ = latest(_priced(folders, price)[0])
+    found, _ = store.load_with_files(*folders)
+    newest, _ = latest(price(record, file) for record, file in found)
     return Evidence(tuple(newest), tuple(store.load_simulations(*folders)[0]), (), Published.read(), ())
 
 
-def make_report(folders: list[Path], grids: Iterable[PlannedGrid], readme: Path, price: Price) -> Report:
-    """Read every record below the folders and build the report.
+def make_report(
+    folders: list[Path], grids: Iterable[PlannedGrid], readme: Path, price: Price, trials: bool = False
+) -> Report:
+    """Read every record below the folders and build the report; a bar shows how far it is.
 
     Args:
         grids: what was planned.
         readme: what the validation of the hardware model wrote.
         price: gives each record its costs.
+        trials: take in those of searches.
     """
-    records, problems = _priced(folders, price)
+    found, problems = store.load_with_files(*folders)
+    found, left_out = (found, []) if trials else store.without_trials(found)
+    records = []
+    with counting("records priced", len(found)) as done:
+        for record, file in found:
+            records.append(price(record, file))
+            done(1)
     simulations, damaged = store.load_simulations(*folders)
     validation = read_validation(readme)
-    return assemble(records, simulations, grids, Published.read(), validation, [*problems, *damaged])
-
-
-def _priced(folders: list[Path], price: Price) -> tuple[list[RunRecord], list[str]]:
-    found, problems = store.load_with_files(*folders)
-    return [price(record, file) for record, file in found], problems
+    return assemble(
+        records, simulations, grids, Published.read(), validation, [*problems, *damaged, *left_out]
+    )
 
 
 def assemble(

@@ -24,6 +24,7 @@ class PlannedRun:
         choices: group -> choice; methods joined by +.
         identity: content hashes of what shapes the result, and the dense network.
         grid: the experiment file that the run is a point of.
+        search: the search that it is a trial of; empty otherwise.
     """
 
     config: TrainConfig
@@ -31,6 +32,7 @@ class PlannedRun:
     choices: dict[str, str]
     identity: Identity
     grid: str | None = None
+    search: str = ""
 
     @property
     def run(self) -> str:

@@ -118,6 +118,7 @@ def write_record(
         config=planned.plain,
         uncounted=list(planned.identity.uncounted),
         sources=planned.identity.sources,
+        search=planned.search,
         code=code_version(),
         packages=package_versions(),
         machine={**machine(), "accelerator": accelerator, "torch_threads": torch.get_num_threads()},

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from cimlab.config import errors
 from cimlab.config.arrays import device_name, make_adc, make_device
 from cimlab.config.schema import DATA, MODEL, check, check_plain, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.progress import counting
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.identity import NEVER
 from cimlab.records.locks import locked
@@ -277,7 +277,7 @@ def _simulate(
     images = sum(len(labels) for _, labels in _test_batches(data, config.images))
     chips = 1 if device.is_ideal and not (adc.gain_sigma or adc.offset_sigma) else config.draws
     draws = []
-    with _progress((chips + 2) * images) as advance:
+    with counting("images", (chips + 2) * images) as advance:
 
         def on_test_images(some: nn.Module) -> float:
             return accuracy(some, _test_batches(data, config.images), advance)
@@ -396,14 +396,3 @@ def _test_batches(data: ImageDataModule, images: int | None) -> Iterator[tuple[T
             left -= len(labels[:left])
             if left <= 0:
                 return
-
-
-@contextmanager
-def _progress(images: int) -> Generator[Callable[[int], None]]:
-    """A bar over all images of all chips where someone looks on; nothing elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task("images", total=images)
-        yield lambda done: progress.advance(task, done)

@@ -72,6 +72,10 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
                     (planned.run_dir / FAILURE_FILE).unlink(missing_ok=True)
     else:
         print(f"already done at commit {done.code['git_commit']}; rerun=true runs it again")
+        if done.search and not planned.search:
+            print(f"it was a trial of the search {done.search}, and is a run of its own from now on")
+            done = replace(done, search="")
+            done.write(record_file)
         if planned.config.simulate.at_end:
             from cimlab.runs.simulate import simulate_at_end
             from cimlab.training.checkpoints import NETWORK_FILE

@@ -24,6 +24,14 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path / "outputs"
 
 
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper" / "paper.typ").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def test_a_report_is_written_and_what_is_missing_is_said(
     outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,15 +80,45 @@ def test_a_paper_is_written(outputs: Path, tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "p.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_records_are_collected_into_the_clone(
-    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "paper").mkdir()
-    (tmp_path / "paper" / "paper.typ").touch()
-    monkeypatch.chdir(tmp_path)
+def test_records_are_collected_into_the_clone(outputs: Path, clone: Path) -> None:
     assert collect.run(["headline", str(outputs)]) == 0
-    names = sorted(path.name for path in (tmp_path / "paper" / "records" / "headline").iterdir())
+    names = sorted(path.name for path in (clone / "paper" / "records" / "headline").iterdir())
     assert names == sorted(f"{made.name}-{made.run[:8]}.json" for made in (run(), run("filter")))
+
+
+def test_a_set_grows_by_its_own_experiment_and_takes_no_other_unasked(outputs: Path, clone: Path) -> None:
+    published = clone / "paper" / "records" / "headline"
+    assert collect.run(["headline", str(outputs)]) == 0
+    for folder, made in (("same", run("kernel")), ("other", run("channel", recipe={"epochs": 3}))):
+        made.write(clone / folder / made.name / RECORD_FILE)
+    assert collect.run(["headline", "same"]) == 0
+    held = sorted(published.iterdir())
+    with pytest.raises(ConfigError, match=r"holds 3 records of another experiment .* than 1 of these 2"):
+        collect.run(["headline", "same", "other"])
+    assert sorted(published.iterdir()) == held
+    assert collect.run(["own_name", "other"]) == 0
+    assert collect.run(["headline", "same", "other", "--add"]) == 0
+    assert len(list(published.iterdir())) == 4
+
+
+def test_trials_of_a_search_are_left_out_and_said_unless_asked_for(
+    outputs: Path, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = replace(run("kernel"), search="space")
+    trial.write(clone / "trials" / trial.name / RECORD_FILE)
+    with pytest.raises(
+        ConfigError, match=r"no record below trials .1 trials of the search space are left out"
+    ):
+        collect.run(["mine", "trials"])
+    line = "note: 1 trials of the search space are left out; --trials takes them\n"
+    folders = [str(outputs), "trials"]
+    for command in (["mine", *folders], [*folders, "-o", "r.md"]):
+        assert (collect if command[0] == "mine" else report).run(command) == 0
+        assert line in capsys.readouterr().out
+    assert "kernel" not in Path("r.md").read_text(encoding="utf-8")
+    assert len(list((clone / "paper" / "records" / "mine").iterdir())) == 2
+    assert collect.run(["mine", *folders, "--trials"]) == 0
+    assert len(list((clone / "paper" / "records" / "mine").iterdir())) == 3
 
 
 @pytest.mark.parametrize(
@@ -91,6 +129,7 @@ def test_records_are_collected_into_the_clone(
         (paper, ["nowhere"], "nowhere: is no folder"),
         (collect, ["headline"], "the following arguments are required: FOLDER"),
         (collect, ["../x", "."], "NAME=../x: give letters"),
+        (collect, ["mine", "nowhere"], "nowhere: is no folder"),
     ],
 )
 def test_bad_words_are_refused_in_one_line(command, words: list[str], line: str) -> None:

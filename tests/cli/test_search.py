@@ -62,6 +62,7 @@ def test_a_search_keeps_to_its_space_goes_on_and_shows_the_front(search: Cimlab,
     records, _ = load(tmp_path / "out")
     measured = {(r.accuracy["retrained"]["validation"], r.hardware["ratio"]["steps"]) for r in records}
     assert {tuple(trial.values) for trial in study.trials} == measured
+    assert {record.search for record in records} == {"space"}
     front = [trial.values for trial in study.best_trials]
     assert not any(
         a >= front_a and s <= front_s and (a, s) != (front_a, front_s)

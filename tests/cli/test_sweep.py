@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,11 @@ def test_a_grid_runs_each_point_once_and_trains_each_dense_network_once(
     assert again.code == 0
     assert "already done: 4 (4 by code" in again.out
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob(f"*/{RECORD_FILE}")}
+    trial = next(iter(stamps))
+    replace(RunRecord.read(trial), search="space").write(trial)
+    assert "already done: 3 (3 by code" in sweep(path).out  # a trial of a search becomes a point
+    assert RunRecord.read(trial).search == ""
+    assert len((trial.parent / "history.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_sweep_and_a_multirun_over_the_same_file_are_the_same_runs(
