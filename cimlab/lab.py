@@ -10,6 +10,9 @@ import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -29,7 +32,10 @@ from cimlab.config.trust import trusting
 from cimlab.config.words import given, parsed, readable
 from cimlab.crossbar.matrix import CrossbarMatrix, account_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place_network
+from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.attribution import step_energy
+from cimlab.hardware.kept import KeptNetwork
+from cimlab.hardware.price import NetworkShape, PrunedNetwork, price
 from cimlab.hardware.report import CostComparison
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
@@ -44,8 +50,10 @@ from cimlab.pruning.masks import (
     make_masks,
     refuse_unprunable,
 )
+from cimlab.runs.own_record import Asked, Told, write_own
+from cimlab.runs.record import counted
 from cimlab.training.budget import budget_of, prunable_matrices
-from cimlab.training.costing import measured_cost
+from cimlab.training.costing import measured_activity
 
 USED = (
     "granularity", "saliency", "prune", "mapping", "geometry", "technology", "adc_price", "chip", "adc", "device",
@@ -84,6 +92,7 @@ class Lab:
         choices = {str(group): str(choice) for group, choice in hydra.runtime.choices.items() if choice}
         self.config = check(config, TrainConfig)
         plain, extensions = plain_config(config), self.config.extensions
+        self._asked = Asked(self.config, plain, choices, USED)
         self.geometry = self.config.geometry
         self.rule = PruningRule(
             Component("granularity", self.config.granularity, extensions).build(),
@@ -176,17 +185,58 @@ class Lab:
             CellError: a weight or an input is not a finite number.
             MaskError: no weight is left.
         """
-        masks, network = _of_opened(masks, network), opened(network)
-        dense = dense or self._dense_weights(network)
-        account = self.account(network, images)
-        matrices, masks = self._matrices(account), masks_on_arrays(masks, account)
-        placement = self.place(network, masks, images)
-        if not placement.total.weights_left:
-            raise MaskError("the masks keep no weight at all; nothing is left on arrays that could be priced")
-        return measured_cost(
-            self.cost_model, network, images, matrices, placement, masks,
-            dense, self.geometry, self.config.analog, account.off_arrays,
-        )  # fmt: skip
+        kept, _ = self._kept(network, masks, images, dense)
+        index, mode = self.rule.granularity.index, self.config.mapping.placement
+        shape = NetworkShape(kept.matrices, index, mode, kept.off_arrays)
+        accelerator = Accelerator(
+            self.geometry, self.cost_model.technology, self.cost_model.adc, self.cost_model.chip
+        )
+        return price(PrunedNetwork(shape, kept.masks), kept.activity, accelerator)
+
+    def record(
+        self,
+        folder: str | Path,
+        network: nn.Module,
+        masks: Masks,
+        images: Batch,
+        *,
+        accuracy: Mapping[str, float],
+        model: str,
+        data: str,
+        dense: Mapping[str, Tensor] | None = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write a record as `cimlab train` does, which `cimlab runs`, `map run=`, `report` and others take.
+
+        The same results write the same record again. Its machine and versions are those of this call.
+
+        Args:
+            folder: where runs are kept, for instance "outputs"; the record gets a folder of its own below it.
+            network, masks, images, dense: as `cost`.
+            accuracy: your measurements on test data, 0 to 1: "dense", "pruned" (before retraining) and "retrained".
+            model, data: what to call them; plain names.
+            training: setting -> plain value of your training, as {"epochs": 20}; runs that differ in it are never
+                averaged.
+
+        Returns:
+            The record's file.
+
+        Raises:
+            ConfigError: an accuracy is missing or no fraction, or a name is not plain.
+            MaskError, CellError: as `cost`.
+            OutputError, RecordError: the folder can't be written.
+        """
+        told = Told(model, data, {phase: float(value) for phase, value in accuracy.items()}, training or {})
+        kept, prunable = self._kept(network, masks, images, dense)
+        fields = partial(
+            counted,
+            network=kept,
+            prunable=prunable,
+            rule=self.rule,
+            cost=self.cost_model,
+            mapping=self.config.mapping,
+        )
+        return write_own(Path(folder), self._asked, told, kept, fields)
 
     def on_arrays(self, network: nn.Module, masks: Masks, images: Batch, draw: int = 0) -> nn.Module:
         """The network with its weights on the arrays: use it as you use the network.
@@ -206,6 +256,22 @@ class Lab:
         converted = convert(opened(network), masks, self.geometry, self.config.analog, self.adc, [images])
         program_draw(converted, self.device, self.config.seed, draw)
         return converted
+
+    def _kept(
+        self, network: nn.Module, masks: Masks, images: Batch, dense: Mapping[str, Tensor] | None
+    ) -> tuple[KeptNetwork, list[CrossbarMatrix]]:
+        """The network as a price sees it, and the layers that the budget is about."""
+        masks, network = _of_opened(masks, network), opened(network)
+        account = self.account(network, images)
+        matrices, masks = self._matrices(account), masks_on_arrays(masks, account)
+        if not any(bool(masks[m.name].any()) if m.name in masks else True for m in matrices):
+            raise MaskError("the masks keep no weight at all; nothing is left on arrays that could be priced")
+        activity = measured_activity(
+            network, images, masks, dense or self._dense_weights(network), self.geometry, self.config.analog,
+            matrices=matrices,
+        )  # fmt: skip
+        kept = KeptNetwork(tuple(matrices), masks, activity, account.off_arrays)
+        return kept, prunable_matrices(matrices, self.config.prune)
 
     def _remember_dense(self, network: nn.Module, masks: Masks) -> None:
         """Keep the weights that are about to be pruned, unless they are those of an earlier pruning."""

@@ -105,7 +105,7 @@ def row_of(record: RunRecord) -> Row:
         "energy_ratio": cost.get("ratio", {}).get("energy_j"),
         "latency_s": cost.get("total", {}).get("latency_s"),
         "throughput_ratio": cost.get("ratio", {}).get("images_per_s"),
-        "seconds": sum(record.wall_time_s.values()),
+        "seconds": sum(record.wall_time_s.values()) if record.wall_time_s else None,
         "created": record.created,
         "commit": record.code.get("git_commit"),
         "study": study_of(record),

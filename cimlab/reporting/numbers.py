@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
+from cimlab.records.flat import flat
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
@@ -61,8 +62,7 @@ def _priced(family: list[Study]) -> dict[str, Any]:
         "title": first.title, "dense": _mean(first.dense.mean), "asked": f"{100 * at:g}", "budgets": budgets,
         "first": budgets[0], "others": budgets[1:],
         "seeds": str(max(study.seeds for study in family)),
-        "dense_epochs": str(first.records[0].config["recipe"]["epochs"]),
-        "retrain_epochs": str(first.records[0].config["schedule"]["epochs"]),
+        **_training(first),
         "methods": combination(first),
     }  # fmt: skip
 
@@ -102,8 +102,7 @@ def _study(study: Study) -> dict[str, Any]:
         "granularities": str(len(study.granularities)),
         "weights": f"{record.weights['total']:,.0f}", "prunable": f"{record.weights['prunable']:,.0f}",
         "reference": f"{100 * at:g}", "sampling_error": _sampling_error(study),
-        "dense_epochs": str(config["recipe"]["epochs"]), "retrain_epochs": str(config["schedule"]["epochs"]),
-        "batch": str(config["data"]["batch_size"]), "precision": str(config["trainer"]["precision"]),
+        **_training(study),
         "schedule": " and ".join(record.methods) or "one_shot", "saliency": record.choices["saliency"],
         "allocation": config["prune"]["allocation"],
         "rows": str(geometry["rows"]), "cols": str(geometry["cols"]), "active_rows": str(geometry["active_rows"]),
@@ -118,6 +117,18 @@ def _study(study: Study) -> dict[str, Any]:
         "worst": _worst(study, at),
         "priced": all(cost(r) for r in study.records),
     }  # fmt: skip
+
+
+TRAINING = {
+    "dense_epochs": "recipe.epochs", "retrain_epochs": "schedule.epochs", "batch": "data.batch_size",
+    "precision": "trainer.precision",
+}  # fmt: skip
+
+
+def _training(study: Study) -> dict[str, str]:
+    """How a study was trained; records of a training outside cimlab do not say."""
+    settings = flat(study.records[0].config)
+    return {name: str(settings.get(key, "unrecorded")) for name, key in TRAINING.items()}
 
 
 def _mean(value: float | None, digits: int = 2) -> str | None:

@@ -13,6 +13,7 @@ from cimlab.config.own import own_file, own_name
 from cimlab.config.schema import TrainConfig, choice_names
 from cimlab.records.record import RECORD_FILE, Remembered, RunRecord
 from cimlab.runs.identity import Identity, identity_of
+from cimlab.training.settings import PruneSettings
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """Readable, unique together with the hash."""
-        c, prune = self.choices, self.config.prune
-        of = "" if prune.budget == "weights" else f"-{prune.budget}"
-        return f"{c['model']}-{c['data']}-{c['granularity']}-{prune.remaining:g}{of}-s{self.config.seed}"
+        return run_name(self.choices, self.config.prune, self.config.seed)
 
     @property
     def run_dir(self) -> Path:
@@ -86,6 +85,13 @@ class PlannedRun:
     def dense_dir(self) -> Path:
         """Where its dense network is kept."""
         return Path(self.config.paths.dense_dir) / self.dense_run
+
+
+def run_name(choices: Mapping[str, str], prune: PruneSettings, seed: int) -> str:
+    """What a run is called where its hash alone would tell a reader nothing."""
+    of = "" if prune.budget == "weights" else f"-{prune.budget}"
+    network = f"{choices['model']}-{choices['data']}-{choices['granularity']}"
+    return f"{network}-{prune.remaining:g}{of}-s{seed}"
 
 
 def plan(

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
     from cimlab.crossbar.matrix import CrossbarMatrix
     from cimlab.crossbar.placement import NetworkPlacement
+    from cimlab.hardware.cost import CostModel
+    from cimlab.hardware.kept import KeptNetwork
+    from cimlab.pruning.masks import PruningRule
     from cimlab.runs.parts import Parts
     from cimlab.training.charts import Chart
     from cimlab.training.fit import Training, Weights
     from cimlab.training.methods.base import Arrangement, Subject
     from cimlab.training.phases import Retrained
+    from cimlab.training.settings import MappingSettings
 
 
 def save_network(
@@ -83,30 +87,19 @@ def write_record(
     """
     import torch
 
-    from cimlab.crossbar.placement import place_network
-    from cimlab.crossbar.summary import counts_summary
-    from cimlab.hardware.accelerator import Accelerator
-    from cimlab.hardware.kept import keep
-    from cimlab.hardware.price import price_placement
+    from cimlab.hardware.kept import KeptNetwork
     from cimlab.training import checkpoints
     from cimlab.training.costing import measured_activity
 
     config, masks = planned.config, retrained.pruning.masks
-    placement = place_network(
-        subject.matrices, masks, config.geometry, subject.rule.granularity.index, config.mapping.placement,
-        subject.off_arrays.weights,
-    )  # fmt: skip
     images, _ = next(iter(training.data.train_loader()))
     steps = next((rounding.steps() for rounding in retrained.roundings), None)
     activity = measured_activity(
         subject.network, images, masks, dense, config.geometry, config.analog, steps, subject.matrices
     )
-    accelerator = Accelerator(config.geometry, parts.cost.technology, parts.cost.adc, parts.cost.chip)
-    compared = price_placement(subject.matrices, placement, activity, accelerator, subject.off_arrays)
-    granularity, file = subject.rule.granularity, planned.record_file
-    kept = keep(
-        file, subject.matrices, masks, activity, lambda m: granularity.units(m, config.geometry), subject.off_arrays
-    )  # fmt: skip
+    network = KeptNetwork(tuple(subject.matrices), masks, activity, subject.off_arrays)
+    kept = counted(planned.record_file, network, subject.prunable, subject.rule, parts.cost, config.mapping)
+    arranged = {name: arrangement.summary for name, arrangement in arrangements.items()}
     on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
     accelerator = torch.cuda.get_device_name() if on_gpu else None
     record = RunRecord(
@@ -124,15 +117,55 @@ def write_record(
         machine={**machine(), "accelerator": accelerator, "torch_threads": torch.get_num_threads()},
         wall_time_s=_seconds(planned),
         accuracy=accuracy,
-        weights=weight_summary(placement, subject.prunable),
-        hardware=counts_summary(subject.matrices, placement, config.geometry)
-        | {"mapping": asdict(config.mapping), "cost": compared.summary()}
-        | {name: arrangement.summary for name, arrangement in arrangements.items()},
-        **kept,
+        **{**kept, "hardware": kept["hardware"] | arranged},
     )
-    record.write(file)
+    record.write(planned.record_file)
     checkpoints.discard(planned.run_dir / "checkpoints")
     return record
+
+
+def counted(
+    record_file: Path,
+    network: KeptNetwork,
+    prunable: Sequence[CrossbarMatrix],
+    rule: PruningRule,
+    cost: CostModel,
+    mapping: MappingSettings,
+) -> dict[str, Any]:
+    """Place and price a network and write its masks beside its record-to-be: the record's fields that all this fills.
+
+    Args:
+        record_file: where the record will be.
+        network: as it was measured.
+        prunable: layers that the budget is about.
+        rule: gives the units that masks are kept by, and the geometry.
+        cost: technology, ADC price and chip.
+        mapping: how kept weights are placed.
+
+    Raises:
+        RecordError: the folder can't be written.
+    """
+    from cimlab.crossbar.placement import place_network
+    from cimlab.crossbar.summary import counts_summary
+    from cimlab.hardware.accelerator import Accelerator
+    from cimlab.hardware.kept import keep
+    from cimlab.hardware.price import price_placement
+
+    matrices, geometry, granularity = list(network.matrices), rule.geometry, rule.granularity
+    placement = place_network(
+        matrices, network.masks, geometry, granularity.index, mapping.placement, network.off_arrays.weights
+    )
+    accelerator = Accelerator(geometry, cost.technology, cost.adc, cost.chip)
+    compared = price_placement(matrices, placement, network.activity, accelerator, network.off_arrays)
+    return {
+        "weights": weight_summary(placement, prunable),
+        "hardware": counts_summary(matrices, placement, geometry)
+        | {"mapping": asdict(mapping), "cost": compared.summary()},
+        **keep(
+            record_file, matrices, network.masks, network.activity,
+            lambda matrix: granularity.units(matrix, geometry), network.off_arrays,
+        ),
+    }  # fmt: skip
 
 
 def _seconds(planned: PlannedRun) -> dict[str, float]:

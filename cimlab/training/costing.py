@@ -1,4 +1,4 @@
-"""What a trained network costs: the integers of its own cells and inputs, priced beside the unpruned network."""
+"""The integers that a trained network's cells hold and its wordlines are fed, beside the unpruned network's."""
 
 from __future__ import annotations
 
@@ -14,15 +14,9 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.activity import Activity, LayerActivity
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.crossbar.placement import NetworkPlacement
-from cimlab.hardware.accelerator import Accelerator
-from cimlab.hardware.cost import CostModel
-from cimlab.hardware.price import price_placement
-from cimlab.hardware.report import CostComparison
 from cimlab.network.batch import Batch, mapped, size
 from cimlab.network.errors import NetworkError
 from cimlab.network.masks import Masks
-from cimlab.network.off_arrays import OffArrays
 from cimlab.network.trace import shadow
 
 CALIBRATED = AnalogSettings()
@@ -109,28 +103,3 @@ def _measured(
         return replace(measured, pruned=pruned, dense=measure(before, {}, None))
     except AnalogError as problem:
         return replace(measured, notes=(f"values of cells and inputs are assumed: {problem}",))
-
-
-def measured_cost(
-    cost: CostModel,
-    network: nn.Module,
-    images: Batch,
-    matrices: list[CrossbarMatrix],
-    placement: NetworkPlacement,
-    masks: Masks,
-    dense: Mapping[str, Tensor] | None,
-    geometry: CrossbarGeometry,
-    settings: AnalogSettings,
-    off_arrays: OffArrays,
-) -> CostComparison:
-    """Measure the network as it is now, and price it where it is placed.
-
-    Args:
-        cost: technology, ADC price and chip.
-        network, images, masks, dense, geometry, settings: as `measured_activity` takes them.
-        matrices, placement: where the weights are.
-        off_arrays: what is multiplied digitally.
-    """
-    activity = measured_activity(network, images, masks, dense, geometry, settings, matrices=matrices)
-    accelerator = Accelerator(geometry, cost.technology, cost.adc, cost.chip)
-    return price_placement(matrices, placement, activity, accelerator, off_arrays)
