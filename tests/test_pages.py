@@ -1,5 +1,7 @@
 """The pages that teach: their commands and programs run as they stand, and print what the pages show."""
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -40,3 +42,31 @@ def test_a_block_that_belongs_in_a_file_says_so() -> None:
     first, second = blocks(page)
     assert (first.file, first.text) == ("net.py", "x = 1\n")
     assert (second.language, second.file) == ("sh", None)
+
+
+PAGES = ("README.md", "experiments/README.md", "experiments/cluster.md", "experiments/slurm/README.md")
+COMMAND = re.compile(r"^ {0,4}(cimlab (?:sweep|train) (?:[^\\\n]|\\\n)*)$", re.MULTILINE)
+
+
+def shown_commands() -> set[str]:
+    """Every command of the pages that would train, without its comment."""
+    texts = [(ROOT / page).read_text(encoding="utf-8") for page in PAGES if (ROOT / page).is_file()]
+    found = {found[1].replace("\\\n", "") for text in texts for found in COMMAND.finditer(text)}
+    return {shlex.join(shlex.split(command, comments=True)) for command in found}
+
+
+@pytest.mark.parametrize("command", sorted(shown_commands()))
+def test_a_command_that_a_page_shows_is_taken(
+    command: str, cimlab: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("experiments", "paper"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "mynet.py").write_text("def build(num_classes, in_channels): ...\n")
+    monkeypatch.chdir(tmp_path)
+    _, *words = shlex.split(command)
+    if words[0] == "sweep":
+        answer = cimlab(*words, *(["--dry-run"] if "--dry-run" not in words else []))
+    else:  # of a multirun, its first run
+        first = [re.sub(r"^([\w.]+=[^\[,]+),.*", r"\1", word) for word in words if word != "-m"]
+        answer = cimlab(*first, "-c", "job")
+    assert answer.code == 0, answer.err
