@@ -47,7 +47,7 @@ class Record:
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old file, or the whole new one."""
         content = finite(asdict(self))
-        text = json_text({**content, "sha256": _checksum(content)}, indent=1)
+        text = json_text({**content, "sha256": content_hash(content)}, indent=1)
         write_atomically(path, _LONG_LIST.sub(_on_one_line, text) + "\n")
 
     @classmethod
@@ -67,7 +67,7 @@ class Record:
             raise RecordError(
                 f"record {path} has schema {content.get('schema')!r}, this cimlab reads {known}"
             )
-        if stated != _checksum(content):
+        if stated != _sha256(_CANONICAL.encode(content)):  # what JSON gave is canonical once it is encoded
             raise RecordError(f"record {path} does not match its checksum; {MEND}")
         known = {f.name for f in fields(cls)}
         needed = {
@@ -164,13 +164,13 @@ def _on_one_line(found: re.Match[str]) -> str:
     return f"[{' '.join(found[0][1:-1].split())}]"
 
 
-def _checksum(content: dict[str, Any]) -> str:
-    return content_hash(content)
-
-
 def content_hash(content: Any) -> str:
     """SHA-256 over the canonical JSON of plain content: the same for the same content, whatever its key order."""
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
+    return _sha256(canonical(content))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def canonical(content: Any) -> str:
@@ -189,7 +189,7 @@ def _has_text_keys(content: Any) -> bool:
 def hash_of_texts(texts: dict[str, str]) -> str:
     """`content_hash` of a mapping, from the canonical text of each of its parts."""
     body = ",".join(f"{_CANONICAL.encode(key)}:{texts[key]}" for key in sorted(texts))
-    return hashlib.sha256(f"{{{body}}}".encode()).hexdigest()
+    return _sha256(f"{{{body}}}")
 
 
 class Remembered:
