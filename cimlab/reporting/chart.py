@@ -42,6 +42,24 @@ PLOT = _looks_with("sans-serif")
 """How plots look, in the font that vl-convert brings: a picture has no words in a font that isn't there."""
 
 
+def on_screen(dark: bool) -> Spec:
+    """How figures look in a browser, on a light or a dark ground."""
+    ink, line = ("#e6e9ed", "#3a424b") if dark else ("#1b1f24", "#d0d7de")
+    text = {
+        "labelColor": ink,
+        "titleColor": ink,
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    }
+    return {
+        "background": "transparent", "font": "system-ui, sans-serif", "view": {"stroke": line}, "text": {"color": ink},
+        "title": {"color": ink, "fontSize": 12, "fontWeight": "normal"},
+        "axis": {**text, "gridColor": line, "domainColor": line, "tickColor": line, "labelLimit": 260},
+        "legend": {**text, "labelLimit": 260, "symbolBaseFillColor": ink, "symbolBaseStrokeColor": ink},
+    }  # fmt: skip
+
+
 LEGEND = {"orient": "bottom", "symbolSize": 60, "symbolStrokeWidth": 0}
 """Below the figure; without strokes, which dashes would cut into the marks."""
 

@@ -51,7 +51,7 @@ def _figure(chart: Chart, page: Path, figures: Path) -> str:
 
 def _table(table: Table) -> str:
     body = table.markdown() if table.rows else "_Not run: no records for this table._\n"
-    return f"## {table.name}. {_text(table.title)}\n\n{body}{_notes(table.notes)}"
+    return f"## {_text(table.headed)}\n\n{body}{_notes(table.notes)}"
 
 
 def _notes(notes: tuple[str, ...]) -> str:

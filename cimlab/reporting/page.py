@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cimlab.records.json_text import json_text
-from cimlab.reporting.chart import Chart
+from cimlab.reporting.chart import Chart, on_screen
 from cimlab.reporting.report import Report
 from cimlab.reporting.table import NOT_RUN, Table
 
@@ -21,6 +21,9 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
     "script-src 'unsafe-inline' 'unsafe-eval'"  # Vega compiles its expressions
 )
+
+ONE_LINE = 24
+"""Letters of a cell up to which it is not wrapped."""
 
 
 def html_page(report: Report) -> str:
@@ -62,6 +65,7 @@ def html_page(report: Report) -> str:
 <ul>{missing or "<li>nothing is missing</li>"}</ul>
 <p class="note">cimlab {escape(metadata.version("cimlab"))}</p>
 </main>
+{_json_element("looks", {"light": on_screen(dark=False), "dark": on_screen(dark=True)})}
 <script>{library}</script>
 <script>{script}</script>
 </body>
@@ -71,7 +75,7 @@ def html_page(report: Report) -> str:
 
 def _summary(report: Report) -> str:
     found = report.numbers["records"]
-    said = ", ".join(f"{count} {word}" for word, count in report.numbers["verdicts"].items())
+    said = ", ".join(f"{word}: {count}" for word, count in report.numbers["verdicts"].items())
     return escape(
         f"{found['runs']} runs at {found['points']} points. Claims of the reproduced paper: {said}."
     )
@@ -89,7 +93,7 @@ def _figure(chart: Chart) -> str:
         body = f'<div class="missing">{NOT_RUN}: {escape(chart.missing)}</div>'
     else:
         name = escape(chart.name)
-        body = f'<div class="figure" data-spec="spec-{name}" data-name="{name}"></div>'
+        body = f'<div class="wide-content"><div class="figure" data-spec="spec-{name}" data-name="{name}"></div></div>'
         body += _json_element(f"spec-{chart.name}", chart.spec)
     wide = " wide" if chart.wide and chart.spec else ""
     return f"""<section class="item{wide}" id="{escape(chart.name)}">
@@ -109,11 +113,12 @@ def _table(table: Table) -> str:
         for shown, keys in zip(table.shown(), table.sort_keys(), strict=True)
     )
     body = f"<table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
+    body = f'<div class="wide-content">{body}</div>'
     if not table.rows:
         body = f'<div class="missing">{NOT_RUN}: no records for this table</div>'
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
     return f"""<section class="item" id="{name}">
-<div class="bar"><h3>{name}. {escape(table.title)}</h3>
+<div class="bar"><h3>{escape(table.headed)}</h3>
 <button type="button" data-csv="csv-{name}" data-file="{name}.csv">CSV</button></div>
 {body}{notes}{_json_element(f"csv-{table.name}", table.csv())}
 </section>"""
@@ -127,6 +132,8 @@ def _cell(shown: str, key: float | str | None, column: Any) -> str:
     if key is None:
         return f'<td class="not-run{" text" if column.text else ""}">{NOT_RUN}</td>'
     names = ["text"] if column.text else []
+    if len(shown) > ONE_LINE:
+        names.append("long")
     if shown in ("holds", "does not hold", "not tested"):
         names.append(shown.replace(" ", "-"))
     style = f' class="{" ".join(names)}"' if names else ""

@@ -77,6 +77,11 @@ class Table:
         columns = tuple(Column(heading, text=i < words) for i, heading in enumerate(headings))
         return cls(columns, tuple(map(tuple, rows)), title=title)
 
+    @property
+    def headed(self) -> str:
+        """Number and title; a table whose name is a word has no number."""
+        return f"{self.name}. {self.title}" if self.name[:1].isupper() else self.title
+
     def shown(self) -> list[list[str]]:
         """Rows as people read them: mean ± standard deviation where there are several seeds."""
         return [[_shown(c, col) for c, col in zip(row, self.columns, strict=True)] for row in self.rows]
@@ -171,14 +176,14 @@ def _shown(cell: Cell, column: Column) -> str:
         case str():
             return cell
         case Estimate():
-            mean = f"{cell.mean:,.{column.digits}f}"
+            mean = f"{cell.mean:z,.{column.digits}f}"
             return (
                 mean
                 if cell.spread is None or not column.spread
                 else f"{mean} ± {cell.spread:.{column.digits}f}"
             )
         case _:
-            return f"{cell:,.{column.digits}f}"
+            return f"{cell:z,.{column.digits}f}"
 
 
 def _written(cell: Cell, many: bool) -> list[str]:

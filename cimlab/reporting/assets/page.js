@@ -3,21 +3,13 @@ const root = document.documentElement;
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 
 // ---- light and dark ----
-const INK = { light: ["#1b1f24", "#d0d7de"], dark: ["#e6e9ed", "#3a424b"] };
-function vegaConfig(theme) {
-  const [ink, line] = INK[theme];
-  const text = { labelColor: ink, titleColor: ink, labelFontSize: 11, titleFontSize: 12, titleFontWeight: "normal" };
-  return {
-    background: "transparent", font: "system-ui, sans-serif", view: { stroke: line }, title: { color: ink, fontSize: 12, fontWeight: "normal" },
-    axis: { ...text, gridColor: line, domainColor: line, tickColor: line }, legend: { ...text, labelLimit: 260 }, text: { color: ink },
-  };
-}
+const LOOKS = read("looks");
 async function draw() {
   const theme = root.dataset.theme;
   for (const place of document.querySelectorAll(".figure[data-spec]")) {
     let text = document.getElementById(place.dataset.spec).textContent;
     if (theme === "dark") text = text.replaceAll("#000000", "#f2f2f2"); // black lines on a dark ground
-    const options = { renderer: "svg", config: vegaConfig(theme), actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: place.dataset.name };
+    const options = { renderer: "svg", config: LOOKS[theme], actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: place.dataset.name };
     await vegaEmbed(place, JSON.parse(text), options);
     place.dataset.drawn = theme;
   }

@@ -6,6 +6,7 @@ from typing import Any
 
 from cimlab.reporting.chart import Spec, by_granularity, chart, line_and_points, only, quantity
 from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.looks import BLACK
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import NO_PRICE, cost
@@ -27,7 +28,7 @@ def area_figure(evidence: Evidence) -> Drawing:
     notes = [f"{100 * family[0].reference:g} % of the budget kept. {marks(family)}" for family, _ in shown]
     told = (
         "Area and throughput are over those of the dense network with one copy of each layer; what a network leaves of "
-        "the chip holds copies of its slowest layers. Black: dense."
+        "the chip holds copies of its slowest layers. Without marks: dense."
     )
     return Drawing(chart(rows, hconcat=panels), wide=len(shown) > 1, notes=(*notes, told))
 
@@ -89,7 +90,7 @@ def _panel(title: str, rows: list[dict[str, Any]], names: set[str]) -> Spec:
     ]  # fmt: skip
     dense: Spec = {
         "transform": [{"filter": "datum.granularity == 'dense'"}],
-        "mark": {"type": "line", "color": "black", "strokeWidth": 1.5},
+        "mark": {"type": "line", "color": BLACK, "strokeWidth": 1.5},
         "encoding": {"x": x, "y": y},
     }
     return {
