@@ -47,7 +47,7 @@ def test_a_report_in_markdown_shows_every_table_and_links_every_figure(outputs: 
     assert report.run([str(outputs), "-o", str(page), "--figures", str(tmp_path / "drawn" / "figures")]) == 0
     text = page.read_text(encoding="utf-8")
     for table in parts.tables():
-        assert f"\n## {table.name}" in text
+        assert f"\n## {table.name if table.name[0].isupper() else table.title}" in text
     for figure in parts.figures():
         assert f"\n## {figure.name}. {figure.title}\n" in text
     links = re.findall(r"\]\(([^)]+\.svg)\)", text)
