@@ -48,7 +48,13 @@ def differences(*records: RunRecord) -> list[Difference]:
 
 
 def _settings(record: RunRecord) -> dict[str, Any]:
-    return flat(record.config) | {f"source {Path(f).name}": h for f, h in record.sources.items()}
+    """A class that a group's file names is called as the group's choice."""
+    targets = {f"{group}._target_": choice for group, choice in record.choices.items()}
+    known = {
+        key.removesuffix("._target_") if key in targets else key: targets.get(key, value)
+        for key, value in flat(record.config).items()
+    }
+    return known | {f"source {Path(f).name}": h for f, h in record.sources.items()}
 
 
 def _counts(key: str, record: RunRecord) -> bool:

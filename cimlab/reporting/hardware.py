@@ -47,6 +47,15 @@ def quantity(value: float, unit: str) -> str:
     return f"{value / 10.0**power:.3g} {PREFIXES[power]}{unit}"
 
 
+def component(name: str) -> str:
+    """A component of the hardware model in words.
+
+    >>> component("shift_add"), component("adc")
+    ('shift add', 'ADC')
+    """
+    return "ADC" if name == "adc" else name.replace("_", " ")
+
+
 def of_sample(summary: Mapping[str, Any]) -> str:
     """What energies and times are of: an image, or something else with its article."""
     sample = summary.get("sample", "image")
@@ -145,7 +154,7 @@ def components_table(summary: Mapping[str, Any]) -> Table:
     energy, dense, area = summary["energy_j"], summary["dense_energy_j"], summary["area_m2"]
     rows = [
         (
-            name.replace("_", " "),
+            component(name),
             quantity(dense[name], "J"),
             quantity(energy[name], "J"),
             _share(energy[name], sum(energy.values())),

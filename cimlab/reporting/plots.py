@@ -13,7 +13,7 @@ import numpy as np
 from cimlab.records.record import RunRecord
 from cimlab.records.study import study_of
 from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, quantity, share
-from cimlab.reporting.hardware import of_sample
+from cimlab.reporting.hardware import component, of_sample
 from cimlab.reporting.studies import granularity
 
 
@@ -130,7 +130,7 @@ def components_plot(summary: Mapping[str, Any]) -> Spec:
         f"energy of {of_sample(summary)} (µJ)": {"dense": summary["dense_energy_j"], "pruned": energy},
         "area, sum of parts (mm²)": {"dense": summary["dense_area_m2"], "pruned": area},
     }
-    names = [*(name.replace("_", " ") for name in shown), "others"]
+    names = [*map(component, shown), "others"]
     title = f"{summary['technology']}, ADC {summary['adc_price']} {summary['adc_bits']} b"
     drawn = [_stack(panel, bars, shown, names) for panel, bars in panels.items()]
     return chart([], title={"text": title, "fontSize": 11}, hconcat=drawn)
@@ -145,7 +145,7 @@ def _stack(
         known = {name: 1e6 * parts[name] for name in shown if name in parts}
         known["others"] = max(0.0, 1e6 * sum(parts.values()) - sum(known.values()))
         rows += [
-            {"bar": label, "part": part.replace("_", " "), "amount": amount, "place": place}
+            {"bar": label, "part": component(part), "amount": amount, "place": place}
             for place, (part, amount) in enumerate(known.items())
         ]
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(names) - 1)] + ["#C8C8C8"]
@@ -236,7 +236,11 @@ def picture(
     """
     tall, wide = shape or cells.shape
     width, height = min(900, max(240, 6 * wide)), min(640, max(160, 6 * tall))
-    x = {"type": "quantitative", "scale": {"domain": [0, wide], "nice": False}, "axis": {"grid": False}}
+    x = {
+        "type": "quantitative",
+        "scale": {"domain": [0, wide], "nice": False},
+        "axis": {"grid": False, "tickMinStep": 1},
+    }
     y = {**x, "scale": {"domain": [tall, 0], "nice": False}}
     drawn: Spec = {
         "data": {"values": [{"url": _png(cells), "x": 0, "x2": wide, "y": 0, "y2": tall}]},
@@ -247,6 +251,8 @@ def picture(
             "url": {"field": "url", "type": "nominal"},
         },
     }  # fmt: skip
+    frame = {**drawn, "mark": {"type": "rect", "filled": False, "color": "#999999"}}
+    frame["encoding"] = only(drawn["encoding"], "x", "x2", "y", "y2")
     edges: list[Spec] = [
         {
             "data": {"values": [{axis: edge} for edge in range(size, whole, size)]},
@@ -256,7 +262,7 @@ def picture(
         for axis, channel, size, whole in (("y", y, per_array[0], tall), ("x", x, per_array[1], wide))
     ]
     said = {"text": title, "fontSize": 11}
-    return chart([], title=said, width=width, height=height, layer=[drawn, *edges])
+    return chart([], title=said, width=width, height=height, layer=[drawn, frame, *edges])
 
 
 def _png(shades: np.ndarray) -> str:

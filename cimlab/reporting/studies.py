@@ -59,6 +59,17 @@ def worded(name: str) -> str:
     return name.replace("_", " ")
 
 
+def told(key: str, value: Any) -> str:
+    """A setting as people write it: of a class the name, of a switch a small word.
+
+    >>> told("chip.skip_zero_inputs", True), told("saliency._target_", "cimlab.pruning.saliency.L1")
+    ('chip.skip_zero_inputs=true', 'saliency=L1')
+    """
+    if key.endswith("._target_"):
+        return f"{key.removesuffix('._target_')}={str(value).rsplit('.', 1)[-1]}"
+    return f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+
+
 @dataclass(frozen=True)
 class Study:
     """Comparable runs.

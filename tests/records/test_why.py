@@ -41,5 +41,5 @@ def test_the_command_prints_them(train: Cimlab, cimlab: Cimlab, tmp_path: Path) 
     answer = cimlab("runs", "--why", one, other)
     assert answer.code == 0, answer.err
     said = {line.split()[1]: line.split()[-2] for line in answer.out.splitlines() if line.startswith("│")}
-    assert said["granularity._target_"] == "yes"
+    assert said["granularity"] == "yes"
     assert said["technology.name"] == "no"

@@ -140,6 +140,20 @@ def test_series_of_several_studies_say_what_sets_them_apart(
     assert [entry["series"] for entry in param["value"]] == told
 
 
+def test_runs_older_than_a_setting_of_the_chip_are_drawn_with_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = RunRecord.read(folder / "net-1" / RECORD_FILE)
+    chip = record.config.get("chip", {}) | {"came_later": False}
+    replace(record, run="7", name="net-7", config=record.config | {"chip": chip}).write(
+        folder / "net-7" / RECORD_FILE
+    )
+    page = opened(folder, monkeypatch)
+    (param,) = charts_of(page)[0]["layer"][1]["params"]
+    assert [entry["series"] for entry in param["value"]] == ["filter", "weight"]
+    assert page.caption[-1].value.startswith("Runs from before chip\\.came\\_later could be set")
+
+
 def test_runs_stand_side_by_side_with_what_differs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder / "net-1" / RECORD_FILE
     record = RunRecord.read(place)
@@ -200,9 +214,9 @@ def test_each_of_many_records_side_by_side_is_shown_as_a_run_of_its_own(
         )
     page = opened(committed, monkeypatch, "one run")
     assert chosen(page, "run").options == [f"net-{number}-0123456{number}" for number in (0, 1)]
-    assert {metric.label: metric.value for metric in page.metric}["retrained"] == "90.00 %"
+    assert {metric.label: metric.value for metric in page.metric}["retrained accuracy"] == "90.00 %"
     chosen(page, "run").select_index(1).run()
-    assert {metric.label: metric.value for metric in page.metric}["retrained"] == "80.00 %"
+    assert {metric.label: metric.value for metric in page.metric}["retrained accuracy"] == "80.00 %"
     assert page.query_params["run"] == "net-1-01234561"
     assert not page.info
 

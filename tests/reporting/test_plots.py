@@ -144,7 +144,7 @@ def test_bars_of_components_are_as_high_as_their_total() -> None:
         for row in panel["data"]["values"]:
             heights[row["bar"]] = heights.get(row["bar"], 0.0) + row["amount"]
         assert all(height == pytest.approx(total) for height in heights.values())
-        assert {row["part"] for row in panel["data"]["values"]} <= {"adc", "cells", "others"}
+        assert {row["part"] for row in panel["data"]["values"]} <= {"ADC", "cells", "others"}
     assert svg(spec)
 
 

@@ -19,7 +19,7 @@ from cimlab.reporting.hardware import quantity as in_units
 from cimlab.reporting.priced import Price, cost
 
 MOST = 6
-COUNTED = "part of what a run is"
+COUNTED = "makes another run"
 COUNTS = {True: "yes", False: "no", None: "not said"}
 
 
@@ -62,7 +62,7 @@ def results(record: RunRecord) -> dict[str, str]:
         return said | {"price": f"not run: {record.hardware.get('unpriced', '')}"}
     for name in ("energy_j", "images_per_s", "latency_s", "area_m2"):
         heading, unit = FIGURES[name]
-        said[heading] = f"{in_units(priced['total'][name], unit)} ({priced['ratio'][name]:.3g} of dense)"
+        said[heading] = f"{in_units(priced['total'][name], unit)} ({priced['ratio'][name]:.3g} x dense)"
     return said
 
 
@@ -98,7 +98,7 @@ def show_left(records: dict[str, RunRecord]) -> None:
     """Weights and steps left of each layer, a line a run."""
     rows = [{**row, "run": letter} for letter, record in records.items() for row in layer_rows(record)]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    axis = {"labelAngle": -40, "labelLimit": 160}
+    axis = {"labelAngle": -40, "labelLimit": 160, "labelOverlap": True}
     x = {"field": "layer", "type": "nominal", "sort": layers, "title": None, "axis": axis}
     for column, of in zip(st.columns(2), ("weights", "steps"), strict=True):
         with column:
@@ -109,9 +109,8 @@ def show_left(records: dict[str, RunRecord]) -> None:
 def show_epochs(files: dict[str, Path]) -> None:
     """Curves of training; which runs have none is said."""
     found = {letter: history(file) for letter, file in files.items()}
-    for letter, own in found.items():
-        if own.empty:
-            st.text(f"{letter}: {NO_HISTORY}")
+    if without := ", ".join(letter for letter, own in found.items() if own.empty):
+        st.text(f"{without}: {NO_HISTORY}")
     known = [own.assign(run=letter) for letter, own in found.items() if not own.empty]
     if not known:
         return

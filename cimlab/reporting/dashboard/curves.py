@@ -13,11 +13,11 @@ from cimlab.records.index import row_of
 from cimlab.records.record import RecordError, RunRecord
 from cimlab.records.study import settings
 from cimlab.reporting.chart import Spec, by_granularity, chart, quantity, share
-from cimlab.reporting.dashboard.draw import draw, values
+from cimlab.reporting.dashboard.draw import draw, plain, values
 from cimlab.reporting.methods import BASELINE, VARIED
 from cimlab.reporting.plots import curves
 from cimlab.reporting.priced import UNPRICED, Price
-from cimlab.reporting.studies import in_words
+from cimlab.reporting.studies import in_words, told
 
 AXES = {
     "energy left": "energy_ratio",
@@ -36,6 +36,8 @@ KINDS = ("place", "series", "geometry", "methods", "remaining", "seed")
 PRICED = ("energy_ratio", "throughput_ratio", "energy_j", "latency_s")
 WIDE_RANGE = 8
 """From the smallest to the largest value: an axis of a wider range is logarithmic."""
+ACCELERATOR = ("chip.", "geometry.")
+"""Settings of these groups come with new models of the hardware; runs from before were made without them."""
 MANY = 40
 """Studies whose settings are read to be told apart; of more, names are shown."""
 PLOT_HEIGHT = 330
@@ -65,7 +67,10 @@ def show_curves(done: pd.DataFrame, price: Price) -> None:
         st.caption("Energy, time and throughput by today's model, from the masks of each run.")
     else:
         st.caption("Energy, time and throughput as each run recorded them, by the model of its day.")
-    done = done.assign(series=series(done))
+    shared = first_settings(done)
+    done = done.assign(series=series(done, shared))
+    if came_later := later(shared):
+        st.caption(plain(f"Runs from before {', '.join(came_later)} could be set are drawn with the others."))
     names = sorted(done["series"].unique())
     hidden = [name for name in hidden_series() if name in names]
     for place, label in zip(_places(len(over)), over, strict=True):
@@ -119,6 +124,9 @@ def curve(known: pd.DataFrame, label: str, names: list[str], hidden: list[str]) 
     field = AXES[label]
     kinds = [name for name in KINDS if name in known]
     x = share(field, label) if field in FRACTIONS else quantity(field, label, axis={"format": "~s"})
+    y = share("accuracy", "test accuracy after retraining")
+    for channel in (x, y):
+        channel["scale"] |= {"padding": 8}  # or marks lie on the frame
     shown = known[~known["series"].isin(hidden)] if len(hidden) < len(names) else known
     low, high = shown[field].min(), shown[field].max()
     if low > 0 and high > WIDE_RANGE * low:
@@ -130,7 +138,6 @@ def curve(known: pd.DataFrame, label: str, names: list[str], hidden: list[str]) 
     style = by_granularity(names, columns, field="series")
     for channel in style.values():
         channel["legend"] |= {"labelLimit": 320}
-    y = share("accuracy", "test accuracy after retraining")
     line, points = curves(x, y, style, ("series", "remaining"), told)
     points["params"] = [
         {
@@ -168,9 +175,9 @@ def _prices(file: str, stamp: int, _price: Price) -> dict[str, Any]:
     return {**{name: row[name] for name in PRICED}, "unpriceable": record.hardware.get("unpriced", "")}
 
 
-def series(done: pd.DataFrame) -> list[str]:
+def series(done: pd.DataFrame, shared: dict[str, dict[str, Any]]) -> list[str]:
     """Each run's line: its granularity, and in brackets the settings in which comparable runs of the table differ."""
-    told = apart(done)
+    told = apart(shared) if shared else {study: study for study in done["study"]}
     names = []
     for choice, parameters, study in zip(done["granularity"], done["parameters"], done["study"], strict=True):
         said = ", ".join(part for part in (parameters, told[study]) if part)
@@ -178,26 +185,43 @@ def series(done: pd.DataFrame) -> list[str]:
     return names
 
 
-def apart(done: pd.DataFrame) -> dict[str, str]:
-    """Study -> what sets it apart from the others, in settings."""
+def first_settings(done: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Study -> its settings, dotted; nothing where there are too many to be told apart by them."""
     first = done.drop_duplicates("study").set_index("study")["file"]
-    if len(first) == 1 or len(first) > MANY:
-        return {study: "" if len(first) == 1 else study for study in first.index}
-    shared = {study: _settings(file) for study, file in first.items()}
-    keys = sorted({key for own in shared.values() for key in own})
-    differ = [key for key in keys if len({repr(own.get(key)) for own in shared.values()}) > 1]
+    return {study: _settings(file) for study, file in first.items()} if len(first) <= MANY else {}
+
+
+def later(shared: dict[str, dict[str, Any]]) -> list[str]:
+    """Settings of the accelerator that are the same in all studies whose runs knew them, and unknown to older runs."""
+    values = _values(shared)
+    return [
+        key for key in values
+        if key.startswith(ACCELERATOR) and len(values[key]) == 1 and any(key not in own for own in shared.values())
+    ]  # fmt: skip
+
+
+def apart(shared: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Study -> what sets it apart from the others, in settings."""
+    values, same = _values(shared), later(shared)
+    known = {key: all(key in own for own in shared.values()) for key in values}
+    differ = [key for key in values if key not in same and (len(values[key]) > 1 or not known[key])]
     brief = [key for key in differ if key != "method" and not key.startswith(VARIED)]
-    common = [key for key in brief if all(key in own for own in shared.values())]
-    for some in (common, brief):
-        told = _said(shared, some)
-        if len(set(told.values())) == len(told):
-            return told
+    for some in ([key for key in brief if known[key]], brief):
+        said = _said(shared, some)
+        if len(set(said.values())) == len(said):
+            return said
     return _said(shared, [key for key in differ if key != METHODS])
+
+
+def _values(shared: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
+    """Setting -> its values among the studies that have it."""
+    keys = sorted({key for own in shared.values() for key in own})
+    return {key: {repr(own[key]) for own in shared.values() if key in own} for key in keys}
 
 
 def _said(shared: dict[str, dict[str, Any]], keys: list[str]) -> dict[str, str]:
     return {
-        study: ", ".join(f"{key}={own[key]}" for key in keys if key in own) for study, own in shared.items()
+        study: ", ".join(told(key, own[key]) for key in keys if key in own) for study, own in shared.items()
     }
 
 

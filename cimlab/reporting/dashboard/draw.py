@@ -9,13 +9,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cimlab.reporting.chart import Spec
+from cimlab.reporting.chart import Spec, on_screen
 from cimlab.reporting.looks import on_dark
 
 
 def draw(spec: Spec, **more: Any) -> Any:
-    """Show a chart as wide as its place."""
-    return st.vega_lite_chart(on_dark(spec) if dark() else spec, width="stretch", **more)
+    """Show a chart as wide as its place, in the looks of the report."""
+    config = on_screen(dark()) | spec.get("config", {})
+    shown = (on_dark(spec) if dark() else spec) | {"config": config}
+    return st.vega_lite_chart(shown, width="stretch", theme=None, **more)
 
 
 def dark() -> bool:

@@ -14,6 +14,7 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.reporting.chart import chart, share
 from cimlab.reporting.dashboard.chosen import REFRESH_S, kept_choice
 from cimlab.reporting.dashboard.draw import draw, plain, values
+from cimlab.reporting.hardware import component
 from cimlab.reporting.plots import mask_plot, paired_bars
 from cimlab.reporting.priced import Price, cost, priced_by
 from cimlab.reporting.studies import cells_per_weight
@@ -48,7 +49,9 @@ def show_run(runs: pd.DataFrame, price: Price) -> None:
 
 def show_numbers(record: RunRecord) -> None:
     """Accuracy before and after, and what the network became."""
-    numbers = {name: f"{100 * values['test']:.2f} %" for name, values in record.accuracy.items()}
+    numbers = {
+        f"{name} accuracy": f"{100 * values['test']:.2f} %" for name, values in record.accuracy.items()
+    }
     numbers["compression"] = f"{record.weights['compression']:.1f} x"
     ratios = record.hardware["ratio"] | record.hardware.get("cost", {}).get("ratio", {})
     for name, title in (("steps", "steps left"), ("energy_j", "energy left"), ("latency_s", "latency left")):
@@ -89,7 +92,7 @@ def show_layers(record: RunRecord) -> None:
     """Weights and steps left, layer by layer, and energy by component."""
     rows = layer_rows(record)
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    axis = {"labelAngle": -40, "labelLimit": 160}
+    axis = {"labelAngle": -40, "labelLimit": 160, "labelOverlap": True}
     label = {"x": {"field": "layer", "type": "nominal", "sort": layers, "title": None, "axis": axis}}
     value = {"y": share("fraction", "left") | {"scale": {"domain": [0, 1]}}}
     draw(paired_bars(rows, value, label, "of", ["weights", "steps"], "left of each layer") | {"height": 380})
@@ -104,16 +107,17 @@ def show_energy(priced: dict[str, Any]) -> None:
     """Energy of an image by component, beside the unpruned network's."""
     dense, pruned = priced["dense_energy_j"], priced["energy_j"]
     rows = [
-        {"component": name.replace("_", " "), "energy (J)": joules, "network": network}
+        {"component": component(name), "energy (µJ)": 1e6 * joules, "network": network}
         for network, parts_of in (("dense", dense), ("pruned", pruned))
         for name, joules in parts_of.items() if joules
     ]  # fmt: skip
-    order = [name.replace("_", " ") for name in sorted(dense, key=dense.get, reverse=True)]
+    order = [component(name) for name in sorted(dense, key=dense.get, reverse=True)]
     axis = {"labelLimit": 200}
     label = {"y": {"field": "component", "type": "nominal", "sort": order, "title": None, "axis": axis}}
-    value = {"x": {"field": "energy (J)", "type": "quantitative", "axis": {"format": "~s"}}}
-    title = f"energy of an image by component ({priced_by(priced)})"
-    draw(paired_bars(rows, value, label, "network", ["pruned", "dense"], title))
+    value = {"x": {"field": "energy (µJ)", "type": "quantitative"}}
+    title = "energy of an image by component"
+    draw(paired_bars(rows, value, label, "network", ["pruned", "dense"], title) | {"height": {"step": 11}})
+    st.caption(plain(f"Energy by {priced_by(priced)}."))
 
 
 def layer_rows(record: RunRecord) -> list[dict[str, Any]]:

@@ -23,8 +23,11 @@ from cimlab.reporting.priced import Price
 from cimlab.reporting.report import make_evidence
 
 STATES = ("done", "running", "failed", "killed", "stopped")
-STYLE = "<style>.stMainBlockContainer {padding-top: 2.5rem; padding-bottom: 2rem}</style>"
-"""Streamlit leaves a sixth of the screen empty above a page."""
+STYLE = (
+    "<style>.stMainBlockContainer {padding-top: 2.5rem; padding-bottom: 2rem} "
+    ".stVegaLiteChart {max-width: 100%; overflow: auto hidden}</style>"
+)
+"""Streamlit leaves a sixth of the screen empty above a page, and lets a wide figure push a narrow page aside."""
 SETTINGS = (
     "state", "reason", "model", "data", "granularity", "parameters", "remaining", "budget", "methods", "geometry",
     "technology", "seed", "unpriceable",
@@ -77,10 +80,17 @@ def show_table(runs: pd.DataFrame) -> None:
     formats |= {"remaining": st.column_config.NumberColumn("asked to remain", format="percent")}
     formats |= {"unpriceable": st.column_config.TextColumn("no price")}
     shown = runs[["name", *differ, *known]]
-    height = min(700, 38 + 35 * len(runs))
-    st.dataframe(shown, hide_index=True, width="stretch", height=height, column_config=formats)
-    same = [f"{name} {runs[name].iloc[0]}" for name in SETTINGS if name in runs and name not in differ]
-    st.text(f"same in all: {', '.join(same)}" if same and len(runs) else "")
+    st.dataframe(shown, hide_index=True, width="stretch", height=_height(shown), column_config=formats)
+    first = {
+        name: runs[name].iloc[0] for name in SETTINGS if name in runs and name not in differ and len(runs)
+    }
+    same = [f"{name} {value}" for name, value in first.items() if pd.notna(value) and value != ""]
+    st.text(f"same in all: {', '.join(same)}" if same else "")
+
+
+def _height(rows: pd.DataFrame) -> int:
+    """Of a table that shows its rows without a bar of its own, in pixels, up to most of a screen."""
+    return min(700, 38 + 35 * len(rows))
 
 
 def stamps(runs: pd.DataFrame) -> tuple[tuple[str, int], ...]:
@@ -97,6 +107,7 @@ def evidence_of(stamps: tuple[tuple[str, int], ...], _folders: list[Path], _pric
 
 def show_figures(evidence: Evidence) -> None:
     """Every figure and table that has a file, over all whole records."""
+    st.caption("Over every finished run of the folders, whatever is chosen above and beside.")
     for figure in parts.figures():
         for drawn in figure.charts(evidence):
             st.subheader(plain(f"{drawn.name}. {drawn.title}"))
@@ -108,8 +119,9 @@ def show_figures(evidence: Evidence) -> None:
                 st.text(note)
     for file in parts.tables():
         for table in file.tables(evidence):
-            st.subheader(plain(f"{table.name}. {table.title}"))
-            headings = [column.label for column in table.columns]
-            st.dataframe(pd.DataFrame(table.shown(), columns=headings), hide_index=True, width="stretch")
+            st.subheader(plain(table.headed))
+            rows = pd.DataFrame(table.shown(), columns=[column.label for column in table.columns])
+            if table.rows:
+                st.dataframe(rows, hide_index=True, width="stretch", height=_height(rows))
             for note in table.notes:
                 st.text(note)
