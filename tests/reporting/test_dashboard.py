@@ -151,7 +151,7 @@ def test_runs_older_than_a_setting_of_the_chip_are_drawn_with_the_others(
     page = opened(folder, monkeypatch)
     (param,) = charts_of(page)[0]["layer"][1]["params"]
     assert [entry["series"] for entry in param["value"]] == ["filter", "weight"]
-    assert page.caption[-1].value.startswith("Runs from before chip\\.came\\_later could be set")
+    assert page.caption[-1].value.startswith("Runs from before chip\\.came_later could be set")
 
 
 def test_runs_stand_side_by_side_with_what_differs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
