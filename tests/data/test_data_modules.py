@@ -1,5 +1,6 @@
 """The contract every data module keeps, and what each refuses."""
 
+import gzip
 import hashlib
 import pickle
 import random
@@ -18,7 +19,7 @@ from PIL import Image
 from cimlab.data import cifar
 from cimlab.data.cifar10 import Cifar10
 from cimlab.data.cifar100 import Cifar100
-from cimlab.data.digits import Digits
+from cimlab.data.digits import Digits, _file, _read
 from cimlab.data.errors import DataError
 from cimlab.data.fake import FakeImages
 from cimlab.data.image_folder import ImageFolder, SeededImages, _test_transform
@@ -274,22 +275,32 @@ def test_cifar_finds_every_damage_before_anything_is_unpickled(name, damage, cif
     assert f"{victim} is damaged" in refusal(cifar10(cifar_tree))
 
 
-@pytest.mark.parametrize(
-    "damage", [EOFError("ended early"), ValueError("could not convert"), OSError("CRC check")]
-)
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "missing"])
 def test_damaged_digits_say_what_to_do(damage, tmp_path, monkeypatch):
-    def broken(**_):
-        raise damage
-
-    monkeypatch.setattr("sklearn.datasets.load_digits", broken)
+    whole = _file().read_bytes()
+    path = tmp_path / "digits.csv.gz"
+    if damage != "missing":
+        flipped = whole[:999] + bytes([whole[999] ^ 4]) + whole[1000:]
+        path.write_bytes({"flipped": flipped, "truncated": whole[:-9], "empty": b""}[damage])
+    monkeypatch.setattr("cimlab.data.digits._file", lambda: path)
     with pytest.raises(DataError, match=r"can't be read \(.*\); install scikit-learn again$"):
         digits(tmp_path).load(train=True)
 
 
 def test_digits_with_images_missing_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("sklearn.datasets.load_digits", lambda **_: (np.zeros((9, 64)), np.zeros(9)))
+    path = tmp_path / "digits.csv.gz"
+    path.write_bytes(gzip.compress(b"\n".join([b",".join([b"0"] * 65)] * 9)))
+    monkeypatch.setattr("cimlab.data.digits._file", lambda: path)
     with pytest.raises(DataError, match="it holds 9 images, not 1797"):
         digits(tmp_path).load(train=True)
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    for own, theirs in zip(_read(), load_digits(return_X_y=True), strict=True):
+        assert own.dtype == theirs.dtype
+        np.testing.assert_array_equal(own, theirs)
 
 
 def test_a_class_without_a_training_image_is_refused(tmp_path):
