@@ -84,11 +84,14 @@ class Lab:
     """
 
     def __init__(self, *words: str) -> None:
-        words = tuple(readable(given(words), TrainConfig))
-        for word in words:
-            _refuse_others(word)
-        with trusting(words), _own_hydra():
-            config, hydra = composed("train", words, TrainConfig)
+        try:
+            words = tuple(readable(given(words), TrainConfig))
+            for word in words:
+                _refuse_others(word)
+            with trusting(words), _own_hydra():
+                config, hydra = composed("train", words, TrainConfig)
+        except errors.ConfigError as problem:  # says all; Hydra's own hundred lines say no more
+            raise errors.ConfigError(str(problem)) from None
         choices = {str(group): str(choice) for group, choice in hydra.runtime.choices.items() if choice}
         self.config = check(config, TrainConfig)
         plain, extensions = plain_config(config), self.config.extensions

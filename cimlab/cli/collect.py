@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cimlab.cli.options import Parser
+from cimlab.cli.options import Parser, require_folders
 from cimlab.cli.plain import TRIALS, repository
 from cimlab.config.errors import ConfigError
 from cimlab.records import store
@@ -22,9 +22,7 @@ def run(words: list[str]) -> int:
     asked = parser().parse_args(words)
     if not re.fullmatch(r"\w[\w-]*", asked.name):
         raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
-    for folder in asked.folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: is no folder; give the folders of finished runs, e.g. outputs")
+    require_folders(asked.folders)
     runs, problems = store.load_with_files(*asked.folders)
     runs, left_out = (runs, []) if asked.trials else store.without_trials(runs)
     simulations, damaged = store.load_simulations(*asked.folders)

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from cimlab.cli.options import Parser, port
+from cimlab.cli.options import Parser, port, require_folders
 from cimlab.config.errors import ConfigError
 
 OPTIONS = {
@@ -31,9 +31,7 @@ def run(words: list[str]) -> int:
     """
     asked = parser().parse_args(words)
     folders = [Path(word) for word in asked.folders] or [Path("outputs")]
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder} is no folder; give one that holds runs (the default is outputs)")
+    require_folders(folders)
     if find_spec("streamlit") is None:
         raise ConfigError("the dashboard needs streamlit: pip install cimlab[grid]")
     _made_ready(folders)

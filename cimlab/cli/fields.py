@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from cimlab.config.errors import ConfigError
@@ -23,11 +23,16 @@ COMPARE: dict[str, Callable] = {
 }
 
 
-def condition(word: str, names: Names) -> Callable[[Row], bool]:
+def condition(word: str, names: Names, known: Mapping[str, Collection[str]]) -> Callable[[Row], bool]:
     """A filter like state=done, seed=0,1 or accuracy>=0.9; a row without the field does not pass.
 
+    Args:
+        word: as it was typed.
+        names: of fields.
+        known: every value of the fields that can have no other.
+
     Raises:
-        ConfigError: unknown field, or a comparison with something that is no number.
+        ConfigError: unknown field, a value that it can't have, or a comparison with something that is no number.
     """
     match = re.fullmatch(r"(\w+)(<=|>=|!=|=|<|>)(.*)", word)
     if not match:
@@ -37,6 +42,11 @@ def condition(word: str, names: Names) -> Callable[[Row], bool]:
     values = [_number(text) for text in texts]
     if sign not in ("=", "!=") and (len(values) > 1 or isinstance(values[0], str)):
         raise ConfigError(f"{word}: {sign} compares with one number")
+    for text in texts:
+        if text not in (own := sorted(known.get(field, (text,)))):
+            raise ConfigError(
+                f"{word}: no {field} is called {text!r}; {_near(text, own)}known: {', '.join(own)}"
+            )
 
     def holds(row: Row) -> bool:
         value = row.get(field)
@@ -77,11 +87,13 @@ def field_of(word: str, asked: str, names: Names) -> str:
     """
     if asked in names:
         return names[asked]
-    near = difflib.get_close_matches(asked, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(
-        f"{word}: there is no {asked!r}; {hint}fields: {', '.join(dict.fromkeys(names.values()))}"
-    )
+    fields = ", ".join(dict.fromkeys(names.values()))
+    raise ConfigError(f"{word}: there is no {asked!r}; {_near(asked, names)}fields: {fields}")
+
+
+def _near(asked: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(asked, known, n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def _number(text: str) -> float | str:

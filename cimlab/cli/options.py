@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from cimlab.choices import conf_dir, groups, keys
 from cimlab.cli.main import PLAIN
 from cimlab.config.errors import ConfigError
+from cimlab.errors import near_path
 
 Options = argparse.Namespace
 
@@ -53,6 +56,20 @@ def complaint_of(command: str, message: str, parser: argparse.ArgumentParser) ->
         hint = f"; did you mean {near[0]}?" if near and name.startswith("--") else ""
         hint = hint or "".join(f"; it is one of cimlab {other}" for other in PLAIN if _takes(other, name))
     return f"{word}: is no option of cimlab {command}{hint} {more}"
+
+
+def require_folders(folders: Sequence[Path]) -> None:
+    """Refuse folders of runs or records that are none.
+
+    Raises:
+        ConfigError: names the first, and the one that may have been meant.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            near = near_path(folder)
+            raise ConfigError(
+                f"{folder}: is no folder; {near}give one that holds runs or records, e.g. outputs"
+            )
 
 
 def seconds(text: str) -> float:

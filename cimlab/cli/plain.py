@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimlab.config.errors import ConfigError
+from cimlab.cli.options import require_folders
 from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.report import Report, make_report
 from cimlab.runs.reprice import priced_today
@@ -24,9 +24,7 @@ def read_report(folders: list[Path], trials: bool = False) -> Report:
     Raises:
         ConfigError: a folder is missing.
     """
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: is no folder; give one that holds records")
+    require_folders(folders)
     experiments = repository() / "experiments"
     readme = experiments / "validation" / "README.md"
     made = make_report(folders, planned_grids(experiments), readme, priced_today, trials)

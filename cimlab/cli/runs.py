@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cimlab.choices import groups
+from cimlab.choices import choices, groups
 from cimlab.cli.fields import condition, ordered
-from cimlab.cli.options import Parser, at_least_one
-from cimlab.config.errors import ConfigError
+from cimlab.cli.options import Parser, at_least_one, require_folders
+from cimlab.config.errors import in_yaml
 from cimlab.records.index import Row, fields, rows, simulations, unfinished
 from cimlab.records.json_text import json_text
 from cimlab.reporting.summaries import heading, runs_table
@@ -33,6 +33,8 @@ KEPT = 3
 """Results that every terminal shows."""
 OF_ITS_OWN = ("name", "run", "folder", "file", "created", "commit", "reason", "kind", "study", "unpriceable")
 """Texts that are no setting."""
+CLOSED = {"state": {"done", "running", "failed", "killed", "stopped"}, "kind": {*RESULTS}}
+"""Fields that have no other values; choices of groups are those that cimlab brings and those that were run."""
 PIPED = 1000
 """Signs in a line where no terminal is: nothing is left out."""
 HELP = """\
@@ -53,9 +55,12 @@ def run(words: list[str]) -> int:
         _show_why(*map(Path, asked.why))
         return 0
     folders = [Path(word) for word in asked.words if not re.search("[<>=]", word)] or [Path("outputs")]
+    require_folders(folders)
     found = [row for folder in folders for row in _rows(folder)]
     names = field_names(found)
-    conditions = [condition(word, names) for word in asked.words if re.search("[<>=]", word)]
+    known = {name: {str(row[name]) for row in found if row.get(name)} for name in groups("train")}
+    known = {name: {*own, *choices(name)} for name, own in known.items()} | CLOSED
+    conditions = [condition(word, names, known) for word in asked.words if re.search("[<>=]", word)]
     chosen = [row for row in found if all(holds(row) for holds in conditions)]
     chosen = [chosen[place] for place in ordered(chosen, asked.sort, names)]
     if asked.json:
@@ -76,13 +81,7 @@ def field_names(found: Sequence[Row] = ()) -> dict[str, str]:
 
 
 def _rows(folder: Path) -> list[Row]:
-    """Everything below a folder, done or not; what is damaged is told.
-
-    Raises:
-        ConfigError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder; give one that holds runs (the default is outputs)")
+    """Everything below a folder, done or not; what is damaged is told."""
     (whole, damaged), (simulated, more) = rows(folder), simulations(folder)
     for problem in (*damaged, *more):
         print(f"cimlab: {problem}", file=sys.stderr)
@@ -151,7 +150,7 @@ def _show_why(one: Path, other: Path) -> None:
 
     found = differences(read_run(one), read_run(other))
     counts = {True: "yes", False: "no", None: "not said"}
-    rows = [(d.setting, *map(str, d.values), counts[d.counts]) for d in found]
+    rows = [(d.setting, *map(in_yaml, d.values), counts[d.counts]) for d in found]
     headings = ("setting", one.name, other.name, "part of what a run is")
     console = Console(width=None if sys.stdout.isatty() else 200)
     if not rows:

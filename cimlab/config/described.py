@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cimlab.choices import choices as shipped
 from cimlab.config.compose import composed
-from cimlab.config.errors import ConfigError
+from cimlab.config.errors import ConfigError, in_yaml
 from cimlab.config.schema import plain_config
 from cimlab.config.sources import source_hashes
 
@@ -115,12 +115,10 @@ def _word(value: object) -> str:
     """A value in Hydra's grammar."""
     if isinstance(value, list):
         return f"[{','.join(map(_word, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
-    return repr(value)
+    return in_yaml(value)
 
 
 def _on_silence(path: str, config: DictConfig, keys: set[str]) -> tuple[str, ...]:
@@ -162,7 +160,7 @@ def _on_differences(
         for part in key.split("."):
             node = node.get(part) if isinstance(node, dict) else None
         if key.partition(".")[0] not in others and node != said:
-            told.append(f"{key}={node} for its {said}")
+            told.append(f"{key}={in_yaml(node)} for its {in_yaml(said)}")
     if not told:
         return ()
     return (f"checkpoint {path} says otherwise, what is given is taken: {', '.join(told)}",)

@@ -65,8 +65,15 @@ def unwritable(folder: object, problem: OSError) -> str:
     return f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
 
 
+def in_yaml(value: object) -> str:
+    """A value as a person writes it in a setting, for whom Python's None is null."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
 def refuse(key: str, value: object, allowed: str) -> NoReturn:
     """Raise the one-line refusal of a setting; of a long value, its beginning."""
-    text = str(value)
+    text = in_yaml(value)
     short = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     raise ConfigError(f"{key}={short}: {allowed}")

@@ -27,7 +27,9 @@ def unknown_key(schema: type, path: str) -> str:
     for parent in parents:
         here = dataclass_in(get_type_hints(here).get(parent)) if is_dataclass(here) else None
     if not is_dataclass(here):
-        return f"unknown key {path}; the command's --help lists all keys"
+        lone = last in get_type_hints(schema)
+        hint = f"did you mean {last}? " if lone else ""
+        return f"unknown key {path}; {hint}the command's --help lists all keys"
     names = [field.name for field in fields(here)]
     near = [".".join([*parents, name]) for name in difflib.get_close_matches(last, names, n=1)]
     near = _elsewhere(path.lstrip("+~"), names) or near

@@ -69,7 +69,9 @@ def given(words: Sequence[str]) -> list[str]:
         after = words[place + 1] if place + 1 < len(words) else ""
         if "=" in word.strip("=") or word.startswith("~") or (word.endswith("=") and "=" in (after or "=")):
             continue  # the last is an empty text
-        if word.endswith(":"):
+        if place and (words[place - 1].endswith(",") or word.startswith(",")):  # weight, filter
+            meant = "".join(words[place - 1 : _end_of_list(words, place)])
+        elif word.endswith(":"):
             meant = f"{word.rstrip(':')}={after}"
         elif word.endswith("=") or after.startswith("="):  # granularity = weight, three words that mean one
             meant = "".join(words[place : place + (3 if after == "=" else 2)])
@@ -81,8 +83,20 @@ def given(words: Sequence[str]) -> list[str]:
             meant = next(
                 (f"{group}={word}" for group in groups("train") if word in choices(group)), "KEY=VALUE"
             )
-        raise ConfigError(f"{word}: settings are KEY=VALUE, without spaces around the =; write {meant}")
+        raise ConfigError(
+            f"{word}: settings are KEY=VALUE, without spaces around = and commas; write {meant}"
+        )
     return todays(words)
+
+
+def _end_of_list(words: Sequence[str], place: int) -> int:
+    """Where a list ends that was torn apart at blanks beside its commas."""
+    end = place + 1
+    while (
+        end < len(words) and "=" not in words[end] and (words[end - 1][-1:] == "," or words[end][:1] == ",")
+    ):
+        end += 1
+    return end
 
 
 def _slip(word: str, reason: str) -> str:

@@ -52,6 +52,8 @@ class Cifar(ResidentDataModule):
             self._install(archive)
         except (OSError, HTTPException, RuntimeError, tarfile.TarError) as error:
             reason = " ".join(str(error).split())
+            with contextlib.suppress(OSError):  # it holds something
+                Path(self.data_dir).rmdir()
             raise DataError(
                 f"could not get {self.source.filename} into {self.data_dir}: {reason}; {self._remedy()}"
             ) from error

@@ -5,7 +5,9 @@ from cimlab.errors import REFUSED, CimlabError
 
 
 class DataError(CimlabError, RuntimeError):
-    """One clear line: what is wrong, where, and how to mend it."""
+    """One clear line: what is wrong, where, and how to mend it; data are looked at before any compute."""
+
+    exit_code = REFUSED
 
 
 class DataSettingError(CimlabError, ValueError):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from cimlab.errors import CimlabError
+from cimlab.errors import CimlabError, near_path
 
 ZIP_START = b"PK\x03\x04"
 DICTIONARIES = ("collections.defaultdict", "AttributeDict", "EasyDict")
@@ -63,7 +63,8 @@ def load(path: Path) -> dict[str, Any]:
         mend = f"its network is {inside}" if inside else "name the file in it"
         raise CheckpointError(f"checkpoint {path} is a folder; {mend}")
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist")
+        near = near_path(path)
+        raise CheckpointError(f"checkpoint {path} does not exist; {near}give a run's network.pt")
     with path.open("rb") as file:
         start = file.read(512)
     if not start.startswith(ZIP_START):

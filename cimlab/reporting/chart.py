@@ -134,7 +134,21 @@ def quantity(field: str, title: str, **more: Any) -> Spec:
 def share(field: str, title: str | None, **more: Any) -> Spec:
     """A numeric channel of a fraction, told in percent."""
     axis = {"format": "~%", "tickCount": 6} | ({} if title is None else {"title": title})
-    return {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis, **more}
+    return {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis} | more
+
+
+def spanning(values: Iterable[float], least: float) -> Spec:
+    """The scale of fractions that spans `least` at least: differences that are none don't fill a plot.
+
+    >>> spanning([0.9375, 0.938], 0.125)
+    {'zero': False, 'domain': [0.875, 1.0]}
+    """
+    known = list(values)
+    low, high = min(known), max(known)
+    if high - low >= least:
+        return {"zero": False}
+    low = min(max(0.0, (low + high - least) / 2), 1.0 - least)
+    return {"zero": False, "domain": [low, low + least]}
 
 
 def log_percent(field: str, title: str, values: Iterable[float]) -> Spec:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cimlab.records.record import RunRecord
 from cimlab.records.study import study_of
-from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, quantity, share
+from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, quantity, share, spanning
 from cimlab.reporting.hardware import component, of_sample
 from cimlab.reporting.studies import granularity
 
@@ -64,14 +64,18 @@ def accuracy_plot(records: Sequence[RunRecord]) -> Spec:
         "mark": {"type": "rule", "color": "#888888", "strokeDash": [2, 2]},
         "encoding": {"y": {"field": "dense", "type": "quantitative", "aggregate": "mean"}},
     }
-    y = share("accuracy", "test accuracy after retraining")
+    reached = [row[phase] for row in rows for phase in ("accuracy", "dense")]
+    y = share("accuracy", "test accuracy after retraining", scale=spanning(reached, 0.02))
     panels = [
         {
             "width": 330,
             "height": 260,
-            "layer": [dense, *curves(share(field, title), y, style, GROUPS, panel=field)],
+            "layer": [dense, *curves(share(field, title, scale=scale), y, style, GROUPS, panel=field)],
         }
-        for field, title in (("left", "weights left"), ("steps", "operation-unit steps left"))
+        for field, title, scale in (
+            (field, title, spanning([row[field] for row in rows], 0.1))
+            for field, title in (("left", "weights left"), ("steps", "operation-unit steps left"))
+        )
     ]
     title = {"text": "dotted: dense network", "fontSize": 10, "anchor": "end", "color": "#666666"}
     return chart(rows, hconcat=panels, title=title)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from cimlab.reporting.chart import Spec, by_series, chart, only
+from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, share, spanning
 from cimlab.reporting.chart import quantity as axis
 from cimlab.reporting.hardware import FIGURES, quantity
+from cimlab.reporting.studies import worded
 from cimlab.reporting.table import Table
 
 SHOWN = 20
 """Rows of the table; all of them are in the CSV."""
 TOLD = 20
 """Notes that are repeated below the table."""
+NAMED = 6
+"""Networks of one granularity that a plot can name."""
+CROWD = 100
+"""Points above which each is drawn small."""
 Row = Mapping[str, Any]
 
 
@@ -25,6 +31,7 @@ def flat(rows: Sequence[Row], best: Collection[int]) -> list[dict[str, Any]]:
     for place, row in enumerate(rows):
         line = {
             "network": row["name"],
+            "granularity": row["granularity"],
             **row["axes"],
             "pareto": int(place in best),
             "accuracy": row["accuracy"],
@@ -52,7 +59,8 @@ def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int
     dense network there.
     """
     axes = list(dict.fromkeys(key for row in rows for key in row["axes"]))
-    several = len({row["name"] for row in rows}) > 1
+    called = _short(rows)
+    several = len(called) > 1
     accurate = any(row["accuracy"] is not None for row in rows)
     order = order or sorted(range(len(rows)), key=lambda i: (i not in best, rows[i]["total"]["energy_j"]))
     short = [key.rpartition(".")[2] for key in axes]
@@ -71,7 +79,7 @@ def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int
     lines = []
     for place in order[:SHOWN]:
         row = rows[place]
-        line = ["*" if place in best else "", *([row["name"]] if several else [])]
+        line = ["*" if place in best else "", *([called[row["name"]]] if several else [])]
         line += [row["axes"].get(key, "") for key in axes]
         if accurate:
             line.append("" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %")
@@ -85,6 +93,21 @@ def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int
     more = f", {len(rows) - SHOWN:,} more in the CSV" if len(rows) > SHOWN else ""
     title = f"{len(rows):,} points, {len(best)} on the Pareto front (*){more}; ratios over the dense network there"
     return Table.of_texts(heads, lines, title, words)
+
+
+def _short(rows: Sequence[Row]) -> dict[str, str]:
+    """Networks as a narrow column calls them: without the hash of a run where the rest tells them apart."""
+    short = {row["name"]: re.sub("-[0-9a-f]{8}$", "", row["name"]) for row in rows}
+    return short if len({*short.values()}) == len(short) else {name: name for name in short}
+
+
+def _series(rows: Sequence[Row]) -> list[str]:
+    """What sets the points of several networks apart: their granularity or, where they share it, their name."""
+    units = [worded(row["granularity"]) for row in rows]
+    called = _short(rows)
+    if len({*units}) > 1:
+        return units
+    return [called[row["name"]] for row in rows] if 1 < len(called) <= NAMED else []
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -105,30 +128,49 @@ def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
     """Energy against accuracy where networks differ, else against throughput; the Pareto front as a line."""
     by_accuracy = len({row["name"] for row in rows}) > 1 and all(row["accuracy"] is not None for row in rows)
     kinds = ("Pareto front", "others")
+    series = _series(rows)
     values = [
         {
             "energy": 1e6 * row["total"]["energy_j"],
-            "other": 100 * row["accuracy"] if by_accuracy else row["total"]["images_per_s"],
+            "other": row["accuracy"] if by_accuracy else row["total"]["images_per_s"],
             "kind": kinds[place not in best],
+            "series": series[place] if series else "",
         }
         for place, row in enumerate(rows)
     ]
     values.sort(key=lambda value: value["kind"] == kinds[0])  # drawn last, on top
     log = {"type": "log", "nice": False, "padding": 8}
-    scale = {"zero": False, "padding": 8} if by_accuracy else log
+    reached = spanning([row["accuracy"] for row in rows], 0.02) if by_accuracy else {}
     axes = {
         "x": axis("energy", "energy per image (uJ)", scale=log),
-        "y": axis("other", "test accuracy (%)" if by_accuracy else "throughput (images/s)", scale=scale),
+        "y": share("other", "test accuracy", scale={"padding": 8, **reached})
+        if by_accuracy
+        else axis("other", "throughput (images/s)", scale=log),
     }
-    style = by_series("kind", None, list(kinds), 2)
-    style["color"]["scale"]["range"][1] = "#B0B0B0"
+    if series:
+        named = len({row["granularity"] for row in rows}) == 1
+        style = by_granularity(series, field="series")
+        if named:
+            style = by_series("series", None, sorted({*series}), 1)
+        drawn: Spec = {"color": {"value": "#B0B0B0"}}
+    else:
+        style = by_series("kind", None, list(kinds), 2)
+        style["color"]["scale"]["range"][1] = "#B0B0B0"
+        drawn = only(style, "color")
     line: Spec = {
         "transform": [{"filter": {"field": "kind", "equal": kinds[0]}}],
         "mark": {"type": "line", "strokeWidth": 1.3},
-        "encoding": {**axes, **only(style, "color")},
+        "encoding": {**axes, **drawn},
     }
     marks: Spec = {
-        "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.9},
+        "mark": {"type": "point", "filled": True, "size": 14 if len(rows) > CROWD else 40, "opacity": 0.9},
         "encoding": {**axes, **only(style, "color", "shape")},
     }
-    return chart(values, width=380, height=280, layer=[marks, line])
+    title = {"text": "line: Pareto front", "fontSize": 10, "anchor": "end", "color": "#666666"}
+    return chart(
+        values,
+        width=380,
+        height=280,
+        layer=[line, marks],
+        **({"title": title} if series and len(best) > 1 else {}),
+    )

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from cimlab.config import errors
+from cimlab.errors import near_path
 
 
 def file_hash(path: Path) -> str:
@@ -21,7 +22,7 @@ def file_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
-        mend = "give an existing file"
+        mend = f"{near_path(path)}give an existing file"
         if (inside := path / "network.pt").is_file():
             mend = f"its network is checkpoint={inside}"
         raise errors.ConfigError(f"checkpoint={path}: {problem.strerror or problem}; {mend}") from problem

@@ -81,6 +81,9 @@ class MapPaths:
     output_dir: str
 
 
+UNTRAINED = "weights are random, pruned by prune.allocation={}; train and Lab prune trained ones, by global unless told"
+
+
 @dataclass(frozen=True, config=_STRICT)
 class MapConfig:
     """Everything `cimlab map` reads."""
@@ -169,6 +172,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         else f"random, {100 * prune.remaining:g} % of the prunable ones"
         f"{'' if prune.budget == 'weights' else f' in {prune.budget}'} left by {prune.allocation} allocation",
         network=pruned if given is None else lambda _: given,
+        assumed=() if kept or prune.remaining == 1 else (UNTRAINED.format(prune.allocation),),
         beyond=beyond if given is None else lambda *_: None,
         activity=_activities(config, network, kept and kept[0]),
         choices=choices,
@@ -193,6 +197,7 @@ def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sen
         raise errors.ConfigError(str(problem)) from problem
     if (more := subject.beyond(accelerator.geometry, dict(network.masks))) is not None:
         summary["notes"] = [more, *summary["notes"]]
+    summary["notes"] = [*subject.assumed, *summary["notes"]]
     by_model: dict[str, dict[str, Any] | str] = {}
     if sensitivity:
         for name, other in _other_prices(accelerator).items():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimlab.config.errors import ConfigError
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.errors import near_path
 from cimlab.records import store
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 
@@ -40,6 +41,7 @@ class Subject:
         accuracy: on test images after retraining, where a record says.
         geometry: the one that a record was pruned for.
         cut: what of a geometry the masks depend on; nothing, where they are given.
+        assumed: what its masks rest on, where nobody trained it.
         beyond: what to say where masks made for a geometry keep more than was asked; None where they do not.
     """
 
@@ -51,6 +53,7 @@ class Subject:
     accuracy: float | None = None
     geometry: dict[str, Any] | None = None
     cut: Callable[[CrossbarGeometry], Cut] = lambda _: ()
+    assumed: tuple[str, ...] = ()
     beyond: Callable[[CrossbarGeometry, Masks], str | None] = lambda *_: None
 
     def price(self, accelerator: Accelerator) -> CostComparison:
@@ -102,7 +105,7 @@ def recorded(place: Path, instead: Instead) -> list[Subject]:
     """
     if not place.exists():
         raise ConfigError(
-            f"run={place}: does not exist; give a run's folder, a record or a folder of records"
+            f"run={place}: does not exist; {near_path(place)}give a run's folder, a record or a folder of records"
         )
     file = place / RECORD_FILE if (place / RECORD_FILE).is_file() else place
     if file.is_file():

@@ -27,6 +27,7 @@ class PricedPoint:
 
     Args:
         name: of the network.
+        granularity: choice that its units are of.
         axes: key -> value, of what was varied.
         accuracy: on test images, where a record says.
         technology, adc_price, adc_bits: whose prices these are.
@@ -35,6 +36,7 @@ class PricedPoint:
     """
 
     name: str
+    granularity: str
     axes: Axes
     accuracy: float | None
     technology: str
@@ -120,8 +122,9 @@ def _priced(subject: Subject, asked: list[Asked]) -> list[tuple[int, PricedPoint
 def _point(subject: Subject, axes: Axes, compared: CostComparison) -> PricedPoint:
     own = compared.pruned
     return PricedPoint(
-        subject.name, axes, subject.accuracy, own.technology, own.adc_price, own.adc_bits, own.totals(),
-        compared.dense.totals(), compared.ratios(), own.notes,
+        subject.name, subject.choices.get("granularity", ""), axes, subject.accuracy, own.technology,
+        own.adc_price, own.adc_bits, own.totals(), compared.dense.totals(), compared.ratios(),
+        (*subject.assumed, *own.notes),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import save, svg
 from cimlab.reporting.looks import look
 from cimlab.reporting.plots import GROUPS, accuracy_plot, components_plot, front_plot, placement_plot
+from cimlab.reporting.sweep import points_plot
 from tests.records.examples import example
 from tests.reporting.made_up import run
 
@@ -153,3 +154,39 @@ def test_every_step_of_a_layer_is_drawn_whatever_its_size(shape: tuple[int, int]
     executed = np.random.default_rng(0).random(shape) < 0.5
     path = save(placement_plot(executed, 8, 16, "conv1"), tmp_path / "placement.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        ({"a-12345678": "weight", "b-12345678": "operation_unit"}, {"weight", "operation unit"}),
+        (
+            {"a-12345678": "filter", "b-12345678": "filter"},
+            {"a", "b"},
+        ),  # a hash only where it tells them apart
+        ({"a-12345678": "filter", "a-9abcdef0": "filter"}, {"a-12345678", "a-9abcdef0"}),
+        ({"a-12345678": "filter"}, {""}),
+    ],
+)
+def test_networks_on_accelerators_are_told_apart_by_granularity_or_name(
+    named: dict[str, str], shown: set[str]
+) -> None:
+    total = {"energy_j": 1e-6, "images_per_s": 1.0}
+    rows = [
+        {"name": name, "granularity": unit, "accuracy": 0.9, "axes": {}, "total": total}
+        for name, unit in named.items()
+    ]
+    drawn = points_plot(rows, {0})
+    assert {value["series"] for value in drawn["data"]["values"]} == shown
+
+
+def test_a_difference_of_a_tenth_of_a_point_does_not_fill_a_plot() -> None:
+    records = [
+        replace(
+            run(remaining=left),
+            accuracy={phase: {"test": 0.9 + left / 100} for phase in ("dense", "retrained")},
+        )
+        for left in (0.25, 0.15)
+    ]
+    drawn = accuracy_plot(records)["hconcat"][0]["layer"][2]["encoding"]["y"]["scale"]["domain"]
+    assert drawn[1] - drawn[0] == pytest.approx(0.02)

@@ -249,7 +249,7 @@ def test_a_checkpoint_that_carries_code_is_not_run(train: Cimlab, tmp_path: Path
 
 def test_a_missing_data_set_is_told_before_anything_runs(train: Cimlab, tmp_path: Path) -> None:
     answer = train("data=cifar10", "data.download=false", f"paths.data_dir={tmp_path / 'nothing'}")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "is missing and download is off" in one_line(answer.err)
 
 
@@ -258,7 +258,7 @@ def test_a_half_downloaded_data_set_is_told_and_left_alone(train: Cimlab, tmp_pa
     folder.mkdir(parents=True)
     (folder / "data_batch_1").write_bytes(b"half")
     answer = train("data=cifar10", "data.download=false", f"paths.data_dir={folder.parent}")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "is damaged" in one_line(answer.err)
     assert (folder / "data_batch_1").read_bytes() == b"half"
 
