@@ -195,9 +195,9 @@ def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sen
         summary["area_curve"] = price_over_area(network, activity, accelerator)
     except HardwareError as problem:
         raise errors.ConfigError(str(problem)) from problem
+    summary["notes"] = [*subject.assumed, *summary["notes"]]
     if (more := subject.beyond(accelerator.geometry, dict(network.masks))) is not None:
         summary["notes"] = [more, *summary["notes"]]
-    summary["notes"] = [*subject.assumed, *summary["notes"]]
     by_model: dict[str, dict[str, Any] | str] = {}
     if sensitivity:
         for name, other in _other_prices(accelerator).items():

@@ -60,7 +60,7 @@ SLIPS = [
     ("dashboard rnus", "rnus: is no folder; did you mean runs?", None),
     ("runs rnus", "rnus: is no folder; did you mean runs?", "runs runs"),
     ("runs state=failde .", "no state is called 'failde'; did you mean failed?", "runs state=failed ."),
-    ("runs granularity!=wight .", "no granularity is called 'wight'; did you mean weight?", "runs granularity!=weight ."),
+    ("runs granularity!=wight .", "no granularity is called 'wight'; did you mean weight?", None),
     ("runs --sort=enrgy .", "did you mean energy?", "runs --sort=energy ."),
     ("runs enrgy<1 .", "did you mean energy?", "runs energy<1 ."),
 ]  # fmt: skip
