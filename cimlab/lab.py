@@ -42,7 +42,7 @@ from cimlab.network.batch import Batch
 from cimlab.network.computed import ComputedWeights
 from cimlab.network.masks import MaskError, Masks, masks_on_arrays
 from cimlab.network.trace import opened, unwrapped
-from cimlab.pruning.beyond import kept_beyond
+from cimlab.pruning.beyond import emptied, kept_beyond
 from cimlab.pruning.masks import (
     MaskHolder,
     PruningRule,
@@ -124,7 +124,7 @@ class Lab:
         Returns:
             Name of a weight -> True where it stays; a tied one under the name of each of its layers.
 
-        Warns where more stays than was asked, because units are coarse.
+        Warns where more stays than was asked, because units are coarse, and where layers keep next to nothing.
 
         Raises:
             NetworkError: as `account`.
@@ -141,6 +141,8 @@ class Lab:
         masks = make_masks(network, prunable, rule, budget, generator, None, importance)
         if (more := kept_beyond(masks, budget, prunable, rule)) is not None:
             warnings.warn(more, stacklevel=2)
+        if (bare := emptied(masks, budget)) is not None:
+            warnings.warn(bare, stacklevel=2)
         self._remember_dense(network, masks)
         self.hold(network, masks).hold()
         return masks | {layer: masks[own] for layer, own in account.tied.items() if own in masks}

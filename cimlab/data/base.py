@@ -21,7 +21,8 @@ class ImageDataModule(ABC):
 
     data_dir: the folder that holds the data; sets that carry or make their own images leave it alone.
     batch_size, eval_batch_size: images a batch in training, and in validation and test.
-    validation_size: images split off the training set, equally from each class; 0 means no validation.
+    validation_size: images split off the training set, equally from each class; 0 means no validation, None a tenth,
+        at most 10,000, which is the number from `prepare_data` on.
     seed: of the validation split, the order and the augmentation; the test set never depends on it.
     num_classes, in_channels, image_size (pixels a side), mean, std: known after `prepare_data`, so that a
     model can be built before `setup`.
@@ -30,7 +31,7 @@ class ImageDataModule(ABC):
 
     data_dir: str
     batch_size: int
-    validation_size: int
+    validation_size: int | None
     seed: int
     eval_batch_size: int = 1000
     num_classes: int = field(init=False)
@@ -47,7 +48,8 @@ class ImageDataModule(ABC):
     def __post_init__(self) -> None:
         require_at_least("batch_size", self.batch_size, 1)
         require_at_least("eval_batch_size", self.eval_batch_size, 1)
-        require_at_least("validation_size", self.validation_size, 0)
+        if self.validation_size is not None:
+            require_at_least("validation_size", self.validation_size, 0)
         require_at_least("seed", self.seed, 0)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> None:
@@ -65,9 +67,11 @@ class ImageDataModule(ABC):
     ) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " validation"]]:
         """Indices of the training and the validation images. Raises DataSettingError if no training image is
         left."""
+        if self.validation_size is None:
+            self.validation_size = min(10_000, len(labels) // 10)
         if self.validation_size >= len(labels):
             raise DataSettingError(
-                f"validation_size={self.validation_size} is not allowed; use 0 to {len(labels) - 1}, "
+                f"data.validation_size={self.validation_size} is not allowed; use 0 to {len(labels) - 1}, "
                 f"for there are {len(labels)} training images"
             )
         return stratified_split(labels, self.validation_size, self.seed)

@@ -1,6 +1,8 @@
 """Any tree of image files, one folder a class, ImageNet among them: read by worker processes, cropped on the
-CPU as uint8, normalised on the device. Its `val/` is the test set; validation is split off `train/`."""
+CPU as uint8, normalised on the device. Its `val/` or `test/` is the test set; validation is split off `train/`."""
 
+import difflib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -54,7 +56,7 @@ class FolderLoader(EpochLoader):
         self.batch_size = module.batch_size if training else module.eval_batch_size
         if training and self.batch_size > len(samples):
             raise DataSettingError(
-                f"batch_size={self.batch_size} is not allowed; use 1 to {len(samples)}, the training images"
+                f"data.batch_size={self.batch_size} is not allowed; use 1 to {len(samples)}, the training images"
             )
         self.transform = (
             _training_transform(module.image_size) if training else _test_transform(module.image_size)
@@ -74,7 +76,7 @@ class FolderLoader(EpochLoader):
             batch_size=self.batch_size,
             shuffle=self.training,
             drop_last=self.training,
-            num_workers=self.module.num_workers,
+            num_workers=min(self.module.num_workers, os.cpu_count() or 1),  # more would wait for each other
             pin_memory=device.type == "cuda",
             generator=torch.Generator().manual_seed(mixed_seed(self.module.seed, self.epoch)),
         )
@@ -98,14 +100,14 @@ def _test_transform(size: int) -> v2.Transform:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ImageFolder(ImageDataModule):
-    """Images under data_dir/train/CLASS and data_dir/val/CLASS, or under data_dir/CLASS alone.
+    """Images under data_dir/train/CLASS and data_dir/val/CLASS (or test/CLASS), or under data_dir/CLASS alone.
 
     Hidden files and folders are passed over. Sixteen bits become eight, real numbers go from 0 to 1, transparency shows
     white, photographs stand as their camera held them (`cimlab.data.pictures`).
 
     image_size: pixels a side of the crop that the model sees.
-    num_workers: processes that read images; 0 reads in this one.
-    test_fraction: share of the images kept for test where there is no val/; the same images in every run.
+    num_workers: processes that read images, at most one a core; 0 reads in this one.
+    test_fraction: share of the images kept for test where there is no val/ or test/; the same images in every run.
     """
 
     image_size: int = 224
@@ -132,13 +134,15 @@ class ImageFolder(ImageDataModule):
         if self._samples:
             return
         root = Path(self.data_dir)
+        _require_folder(root)
         if any(path.is_dir() for path in (root / "train").glob("*")):
-            trees = [scan(root / "train"), scan(root / "val")]
+            held = "test" if (root / "test").is_dir() and not (root / "val").is_dir() else "val"
+            trees = [scan(root / "train"), scan(root / held)]
             tree, test_tree = trees
             if tree.classes != test_tree.classes:
                 odd = sorted(set(tree.classes) ^ set(test_tree.classes))
                 raise DataError(
-                    f"{root}: train/ and val/ differ in class {odd[0]!r}; give both the same class folders"
+                    f"{root}: train/ and {held}/ differ in class {odd[0]!r}; give both the same class folders"
                 )
             development, test = tree.samples, test_tree.samples
         else:
@@ -156,7 +160,7 @@ class ImageFolder(ImageDataModule):
                     "images, remove the class, or lower data.validation_size"
                 )
         require_whole(trees)
-        _tell(f"{root}: {described(trees)}")
+        _tell(f"{root}: {described(trees)}; {_resized(tree.samples[0][0], self.image_size)}")
         self.num_classes = len(tree.classes)
         self._samples = {
             "train": _pick(development, train),
@@ -172,6 +176,24 @@ class ImageFolder(ImageDataModule):
 
     def test_loader(self) -> FolderLoader:
         return FolderLoader(self, self._samples["test"], training=False)
+
+
+def _require_folder(root: Path) -> None:
+    """Refuse a folder that is not there, with the one beside it whose name is like it."""
+    if root.is_dir():
+        return
+    beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+    near = difflib.get_close_matches(root.name, beside, n=1)
+    mend = (
+        f"did you mean paths.data_dir={root.parent / near[0]}?" if near else f"put images into {root}/CLASS/"
+    )
+    raise DataError(f"paths.data_dir={root}: no such folder; {mend}")
+
+
+def _resized(path: str, side: int) -> str:
+    """What becomes of images of the first one's size."""
+    height, width = read_picture(path).size[::-1]
+    return f"used at {side} x {side} pixels (data.image_size), the first image has {height} x {width}"
 
 
 @cache  # once a process, not once a run

@@ -69,7 +69,7 @@ def scan(root: Path) -> Tree:
             tree.others[Path(entry.name).suffix.lower()] += 1
     if not tree.classes:
         mend = (
-            f"give the folder above, data.data_dir={root.parent}"
+            f"give the folder above, paths.data_dir={root.parent}"
             if loose
             else f"put images into {root}/CLASS/"
         )
@@ -122,13 +122,14 @@ def _refuse_wrong_height(tree: Tree) -> None:
         (name,) = tree.classes
         mend = "add a folder for each other class"
         if len(inner[0]) > 1:
-            mend = f"it holds {', '.join(inner[0][:4])}: if these are the classes, data.data_dir={tree.root / name}"
+            mend = f"it holds {', '.join(inner[0][:4])}: if these are the classes, paths.data_dir={tree.root / name}"
         raise DataError(f"{tree.root} has one class only, {name}; {mend}")
     direct = any(Path(path).parent.parent == tree.root for path, _ in tree.samples)
     if not direct and len(inner[0]) > 1 and all(folders == inner[0] for folders in inner):
         raise DataError(
             f"{tree.root}: each of {', '.join(tree.classes[:4])} holds the folders {', '.join(inner[0][:4])}, so that "
-            f"classes seem to be one folder further down; give one of them, data.data_dir={tree.root / tree.classes[0]}"
+            "classes seem to be one folder further down; give one of them, "
+            f"paths.data_dir={tree.root / tree.classes[0]}"
         )
 
 

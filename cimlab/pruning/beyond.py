@@ -1,4 +1,4 @@
-"""What is said where masks keep more than the budget asked for."""
+"""What is said where masks keep more than the budget asked for, and where a layer keeps next to nothing."""
 
 from __future__ import annotations
 
@@ -36,6 +36,25 @@ def kept_beyond(
     return (
         f"{told}: each layer keeps one unit at least and prune.layer_floor={budget.layer_floor:g}, so that "
         f"{share:.3g} % of layer {most} stays; a finer granularity keeps less"
+    )
+
+
+def emptied(masks: Masks, budget: Budget) -> str | None:
+    """What to say where one threshold for all layers left some with no more than the floor.
+
+    It compares weights of layers that may differ in kind: grouped and depthwise convolutions, of few weights each,
+    often lose nearly all of theirs, and with them the network's accuracy.
+    """
+    if budget.rule not in ("global", "steps") or not masks:
+        return None
+    floor = [name for name, mask in masks.items() if int(mask.sum()) <= budget.layer_floor * mask.numel()]
+    if not floor:
+        return None
+    shown = ", ".join(floor[:3]) + (", ..." if len(floor) > 3 else "")
+    return (
+        f"{len(floor)} of {len(masks)} prunable layers keep no more than prune.layer_floor={budget.layer_floor:g} of "
+        f"their weights ({shown}), because prune.allocation={budget.rule} compares all layers; uniform and erk spare "
+        "them, and so does a higher floor"
     )
 
 

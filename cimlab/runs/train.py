@@ -144,6 +144,7 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
             subject, arrangements = arranged(subject, parts, config.trainer.progress != "none")
             with _together(planned, _retraining(planned, parts, training), subject) as (phase, seat):
                 retrained = _fit_pruned(subject, parts, training, phase, watch, seat)
+            _tell_emptied(planned, subject, retrained)
             weights = {
                 "dense": dense,
                 "pruned": retrained.pruning.weights_after_pruning,
@@ -187,6 +188,15 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
     )
     if (more := kept_beyond(masks, subject.budget, subject.prunable, subject.rule)) is not None:
         print(f"cimlab: {more}", file=sys.stderr, flush=True)
+
+
+def _tell_emptied(planned: PlannedRun, subject: Subject, retrained: Retrained) -> None:
+    """A line about layers that keep next to nothing, where accuracy may be lost."""
+    from cimlab.pruning.beyond import emptied
+
+    bare = emptied(retrained.pruning.masks, subject.budget)
+    if bare is not None and planned.config.trainer.progress != "none":
+        print(f"note: {bare}", flush=True)
 
 
 def _tell_unseen(planned: PlannedRun) -> None:

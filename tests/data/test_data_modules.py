@@ -171,7 +171,7 @@ class TestContract:
             make(cifar_tree, **{option: value})
 
     def test_more_validation_than_training_images_is_refused(self, make, cifar_tree):
-        with pytest.raises(ValueError, match=r"^validation_size=100000 is not allowed; use 0 to \d+"):
+        with pytest.raises(ValueError, match=r"^data\.validation_size=100000 is not allowed; use 0 to \d+"):
             ready(make(cifar_tree, validation_size=100000))
 
 
@@ -303,6 +303,16 @@ def test_digits_are_those_of_scikit_learn():
         np.testing.assert_array_equal(own, theirs)
 
 
+def test_a_tree_with_a_test_folder_is_read_and_what_becomes_of_its_images_is_told(tmp_path, capsys):
+    for part, count in (("train", 30), ("test", 4)):
+        write_images(tmp_path / "images" / part, {"cat": count, "dog": count})
+    module = image_folder(tmp_path, validation_size=None)
+    module.prepare_data()
+    assert module.validation_size == 6  # a tenth
+    assert sum(len(labels) for _, labels in module.test_loader()) == 8
+    assert "used at 8 x 8 pixels (data.image_size), the first image has" in capsys.readouterr().out
+
+
 def test_a_class_without_a_training_image_is_refused(tmp_path):
     write_images(tmp_path / "images", {"cat": 20, "dog": 20, "emu": 1})
     module = image_folder(
@@ -405,9 +415,11 @@ def test_image_folder_batches_do_not_depend_on_workers_or_global_seed(tmp_path):
 
 
 def test_image_folder_names_what_is_wrong_with_a_tree(tmp_path):
-    assert "/missing is no tree of class folders" in refusal(
-        image_folder(tmp_path, data_dir=str(tmp_path / "missing"))
-    )
+    missing = refusal(image_folder(tmp_path, data_dir=str(tmp_path / "missing")))
+    assert f"paths.data_dir={tmp_path / 'missing'}: no such folder; put images into" in missing
+    (tmp_path / "photographs").mkdir()
+    near = refusal(image_folder(tmp_path, data_dir=str(tmp_path / "fotographs")))
+    assert near.endswith(f"did you mean paths.data_dir={tmp_path / 'photographs'}?")
     (tmp_path / "images" / "train" / "emu").mkdir()
     assert "emu" in refusal(image_folder(tmp_path))
     Image.new("RGB", (9, 9)).save(tmp_path / "images" / "train" / "emu" / "0.png")

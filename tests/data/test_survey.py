@@ -83,8 +83,8 @@ def test_images_of_every_usual_kind_are_found_whatever_their_case(end: str, root
 def test_a_folder_too_high_names_the_one_that_is_meant(root: Path) -> None:
     message = refusal(root.parent)
     assert "has one class only, pets; it holds cat, dog" in message
-    assert f"data.data_dir={root}" in message
-    assert scan(Path(message.rpartition("data.data_dir=")[2])).classes == ["cat", "dog"]
+    assert f"paths.data_dir={root}" in message
+    assert scan(Path(message.rpartition("paths.data_dir=")[2])).classes == ["cat", "dog"]
 
 
 def test_several_folders_of_the_same_classes_are_a_folder_too_high(root: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_images_in_folders_of_their_own_below_a_class_are_its_images(root: Path)
 
 
 def test_a_folder_too_low_names_the_one_above(root: Path) -> None:
-    assert f"it holds 3 images itself; give the folder above, data.data_dir={root}" in refusal(root / "cat")
+    assert f"it holds 3 images itself; give the folder above, paths.data_dir={root}" in refusal(root / "cat")
 
 
 def test_one_class_an_empty_class_and_no_folder_are_refused(root: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cimlab.hardware.attribution import step_energy
 from cimlab.lab import Lab
 from cimlab.network.errors import NetworkError
 from cimlab.pruning.allocation import Budget, BudgetCost
-from cimlab.pruning.beyond import kept_beyond
+from cimlab.pruning.beyond import emptied, kept_beyond
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 from cimlab.pruning.masks import PruningRule, make_masks
 from cimlab.pruning.saliencies.l2 import L2
@@ -89,3 +89,18 @@ def test_a_pattern_of_digital_layers_that_matches_none_is_refused() -> None:
     with pytest.raises(NetworkError, match="no layer or weight is called so; there are 1, 2"):
         Lab("analog.digital=[head]").on_arrays(network, {}, images)
     assert Lab("analog.digital=['2']").on_arrays(network, {}, images)(images).shape == (2, 5)
+
+
+def test_layers_at_the_floor_are_named_where_one_threshold_left_them_there() -> None:
+    half, bare = torch.arange(200).view(10, 20) < 100, torch.arange(200).view(10, 20) < 2
+    masks = {"a": half, "grouped.1": bare, "grouped.2": bare}
+    told = emptied(masks, Budget(0.2))
+    assert told is not None
+    assert told.startswith(
+        "2 of 3 prunable layers keep no more than prune.layer_floor=0.01 of their weights (grouped.1, "
+    )
+    assert emptied(masks, Budget(0.2, "uniform")) is None
+    assert emptied({"a": half}, Budget(0.2)) is None
+    assert (
+        emptied(masks, Budget(0.2, layer_floor=0.0)) is None
+    )  # nobody asked for protection, and they keep some
