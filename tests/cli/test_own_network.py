@@ -256,7 +256,7 @@ def test_a_file_of_a_package_imports_as_it_does_there(folder: Path, cimlab: Ciml
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["model=own"], "model.file=None: name the file of your network: model=own model.file=mynet.py"),
+        (["model=own"], "model.file=null: name the file of your network: model=own model.file=mynet.py"),
         (["model=own", "model.file=absent.py"], "model.file=absent.py: does not exist (looked for it in "),
         (["model=own", "model.file=."], "model.file=.: is a folder; give the Python file"),
         (["model=own", "model.file=notes.txt"], "model.file=notes.txt: is no Python file"),

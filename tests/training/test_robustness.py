@@ -121,7 +121,7 @@ def test_an_empty_class_is_refused_before_training(train: Cimlab, tmp_path: Path
     image_tree(tmp_path / "images", classes=2, images=4)
     (tmp_path / "images" / "nothing").mkdir()
     answer = train("data=image_folder", f"data.data_dir={tmp_path / 'images'}", "data.validation_size=2")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "nothing" in one_line(answer.err)
 
 
@@ -150,7 +150,7 @@ def test_no_file_or_line_of_a_run_holds_the_key_of_wandb(
     ("words", "code"),
     [
         (("prune.remaining=0.0001", "prune.layer_floor=0"), 2),
-        (("data=cifar10", "data.download=false"), 1),
+        (("data=cifar10", "data.download=false"), 2),
         (("optimizer.lr=1e12",), 1),
         (("checkpoint={text}",), 1),
     ],
