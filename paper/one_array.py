@@ -112,7 +112,7 @@ def drawing() -> str:
         text(
             430,
             36,
-            f"The same weights, {100 * KEPT:g} % kept: what is pruned together decides what is skipped",
+            f"What is pruned together decides what is skipped ({100 * KEPT:g} % kept)",
             "title",
         )
     )

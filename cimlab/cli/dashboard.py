@@ -63,7 +63,7 @@ def _made_ready(folders: list[Path]) -> None:
     ):
         import_module(module)
     granularities()  # brings torch
-    print("reading the runs: each record is verified once, 5,000 new ones in about a minute", flush=True)
+    print("reading the runs; each record is verified once, so that the first look takes longer", flush=True)
     for folder in folders:
         rows(folder)
 
