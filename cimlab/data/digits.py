@@ -38,7 +38,8 @@ class Digits(ResidentDataModule):
 def _read() -> tuple[np.ndarray, np.ndarray]:
     """Pixels [1797, 64] and classes [1797] from scikit-learn's file, which carries a CRC32.
 
-    What `sklearn.datasets.load_digits` reads, without importing scikit-learn and pandas, which takes longer than reading.
+    What `sklearn.datasets.load_digits` reads, without importing scikit-learn and pandas, which takes longer than
+    reading.
 
     Raises:
         DataError: the file is missing or damaged.
