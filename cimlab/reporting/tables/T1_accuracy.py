@@ -13,6 +13,14 @@ COARSE = 0.05
 """Share kept over share asked, less 1, from which a table says so."""
 
 
+BUDGETS = {
+    "weights": "prunable weights kept",
+    "steps": "array steps asked for",
+    "energy": "dynamic energy asked for",
+}
+"""Budget -> what the columns are a share of."""
+
+
 @table("T1", "Test accuracy by pruned unit and prunable weights kept")
 def accuracy_tables(evidence: Evidence) -> list[Table]:
     """A table for each main study."""
@@ -20,19 +28,23 @@ def accuracy_tables(evidence: Evidence) -> list[Table]:
 
 
 def _table(study: Study, evidence: Evidence) -> Table:
-    fractions = study.remaining
+    fractions, share = study.remaining, BUDGETS[_budget(study)]
     columns = [
         Column("granularity", text=True),
-        *(Column(f"{100 * fraction:g} % kept") for fraction in fractions),
+        *(Column(f"{100 * fraction:g} % {share.split()[2]}") for fraction in fractions),
     ]
     rows: list[tuple[Cell, ...]] = [("dense", *[study.dense] * len(fractions))]
     rows += [
         (name, *[study.of((name, fraction), accuracy) for fraction in fractions])
         for name in study.granularities
     ]
-    title = f"Test accuracy (%) of {study.title}, by pruned unit and prunable weights kept"
+    title = f"Test accuracy (%) of {study.title}, by pruned unit and {share}"
     notes = (_seeds_note(study), *_coarse_note(study), *not_run_note(study, evidence.grids))
     return Table(tuple(columns), tuple(rows), notes, title=title)
+
+
+def _budget(study: Study) -> str:
+    return study.records[0].config["prune"].get("budget", "weights")
 
 
 def _seeds_note(study: Study) -> str:
@@ -43,10 +55,11 @@ def _seeds_note(study: Study) -> str:
 
 
 def _coarse_note(study: Study) -> list[str]:
-    """Where units are so coarse that another share stayed than was asked."""
+    """Where another share of the weights stayed than was asked: units are coarse, or the budget is no weights'."""
     found = []
     for (name, asked), _ in sorted(study.points.items(), key=lambda i: (place(i[0][0]), -i[0][1])):
         kept = study.of((name, asked), lambda record: record.weights["remaining_prunable"])
         if kept is not None and abs(kept.mean - asked) > COARSE * asked:
             found.append(f"{name} {100 * kept.mean:.3g} % for {100 * asked:g} %")
-    return [f"Kept, as units are coarse: {', '.join(found)}."] if found else []
+    why = "Kept, as units are coarse" if _budget(study) == "weights" else "Weights kept"
+    return [f"{why}: {', '.join(found)}."] if found else []
