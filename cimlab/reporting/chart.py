@@ -137,8 +137,8 @@ def share(field: str, title: str | None, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis} | more
 
 
-def spanning(values: Iterable[float], least: float) -> Spec:
-    """The scale of fractions that spans `least` at least: differences that are none don't fill a plot.
+def spanning(values: Iterable[float], least: float, whole: float = 1.0) -> Spec:
+    """The scale of shares of `whole` that spans `least` at least: differences that are none don't fill a plot.
 
     >>> spanning([0.9375, 0.938], 0.125)
     {'zero': False, 'domain': [0.875, 1.0]}
@@ -147,7 +147,7 @@ def spanning(values: Iterable[float], least: float) -> Spec:
     low, high = min(known), max(known)
     if high - low >= least:
         return {"zero": False}
-    low = min(max(0.0, (low + high - least) / 2), 1.0 - least)
+    low = min(max(0.0, (low + high - least) / 2), whole - least)
     return {"zero": False, "domain": [low, low + least]}
 
 

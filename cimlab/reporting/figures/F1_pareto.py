@@ -5,7 +5,16 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from cimlab.reporting.chart import Spec, by_granularity, chart, line_and_points, log_percent, only, quantity
+from cimlab.reporting.chart import (
+    Spec,
+    by_granularity,
+    chart,
+    line_and_points,
+    log_percent,
+    only,
+    quantity,
+    spanning,
+)
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
@@ -14,6 +23,8 @@ from cimlab.reporting.studies import Study, accuracy, left
 
 ROWS = 2
 """Most networks that stand one below the other."""
+LEAST_POINTS = 4
+"""Percentage points that an axis of accuracy spans at least."""
 COST = {"left": "weights left, of all (%)", "energy": "energy per image, of dense at equal area (%)"}
 
 
@@ -25,7 +36,8 @@ def pareto_figure(evidence: Evidence) -> Drawing:
         raise NotRun(NO_PRICE)
     rows = [row for family in shown for row in _rows(family)]
     names = {row["granularity"] for row in rows}
-    grid = [{"hconcat": [_panel(family, names, field) for field in COST]} for family in shown]
+    costs = {field: log_percent(field, title, [row[field] for row in rows]) for field, title in COST.items()}
+    grid = [{"hconcat": [_panel(family, names, x) for x in costs.values()]} for family in shown]
     told = "Dotted: dense. Grey steps: points that no other beats in accuracy and energy."
     return Drawing(chart(rows, vconcat=grid), wide=True, notes=(*map(marks, shown), told))
 
@@ -44,10 +56,11 @@ def _rows(family: list[Study]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _panel(family: list[Study], names: set[str], field: str) -> Spec:
-    rows = _rows(family)
-    x = log_percent(field, COST[field], [row[field] for row in rows])
-    y = quantity("accuracy", "test accuracy (%)")
+def _panel(family: list[Study], names: set[str], x: Spec) -> Spec:
+    """One network over one cost, whose axis all networks share."""
+    rows, dense_accuracy = _rows(family), family[0].dense.mean
+    reached = [dense_accuracy, *(row["accuracy"] for row in rows)]
+    y = quantity("accuracy", "test accuracy (%)", scale=spanning(reached, LEAST_POINTS, 100))
     style = by_granularity(names, columns=6)
     tooltip = [
         {"field": "granularity"},
@@ -66,7 +79,7 @@ def _panel(family: list[Study], names: set[str], field: str) -> Spec:
         for hollow in (False, True)
     ]  # fmt: skip
     dense: Spec = {
-        "data": {"values": [{"accuracy": family[0].dense.mean}]},
+        "data": {"values": [{"accuracy": dense_accuracy}]},
         "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
         "encoding": {"y": y},
     }
@@ -78,7 +91,7 @@ def _panel(family: list[Study], names: set[str], field: str) -> Spec:
     return {
         "title": family[0].title, "width": 255, "height": 170,
         "transform": [{"filter": {"field": "network", "equal": family[0].title}}],
-        "layer": [dense, *([front] if field == "energy" else []), line, *drawn],
+        "layer": [dense, *([front] if x["field"] == "energy" else []), line, *drawn],
     }  # fmt: skip
 
 
