@@ -153,14 +153,14 @@ def _on_differences(
 ) -> tuple[str, ...]:
     """One line for all that the command line says otherwise."""
     others = [g for g, said in groups.items() if choices.get(g) != said]
-    told = [f"{g}={choices.get(g)} for its {groups[g]}" for g in others]
+    told = [f"{g}={choices.get(g)} (not {groups[g]})" for g in others]
     plain = OmegaConf.to_container(config, resolve=True)
     for key, said in leaves.items():
         node: Any = plain
         for part in key.split("."):
             node = node.get(part) if isinstance(node, dict) else None
         if key.partition(".")[0] not in others and node != said:
-            told.append(f"{key}={in_yaml(node)} for its {in_yaml(said)}")
+            told.append(f"{key}={in_yaml(node)} (not {in_yaml(said)})")
     if not told:
         return ()
-    return (f"checkpoint {path} says otherwise, what is given is taken: {', '.join(told)}",)
+    return (f"taken as given, other than what checkpoint {path} was made with: {', '.join(told)}",)

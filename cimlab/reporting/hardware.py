@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cimlab.reporting.table import Table
@@ -11,6 +11,7 @@ FIGURES = {
     "images_per_s": ("throughput", "images/s"),
     "energy_j": ("energy per image", "J"),
     "dynamic_j": ("of it dynamic", "J"),
+    "support_energy_j": ("of it pruning support", "J"),
     "latency_s": ("latency of a lone image", "s"),
     "lone_energy_j": ("energy of a lone image", "J"),
     "effective_ops_per_s": ("effective operations", "op/s"),
@@ -19,7 +20,6 @@ FIGURES = {
     "area_m2": ("area, sum of parts", "mm2"),
     "footprint_m2": ("area with layout factor", "mm2"),
     "leakage_w": ("leakage", "W"),
-    "support_energy_j": ("of it pruning support", "J"),
     "arrays": ("arrays", ""),
     "steps": ("array steps per image", ""),
     "programming_j": ("programming once: energy", "J"),
@@ -31,11 +31,13 @@ WORK = (("weights", "weights"), ("weights_left", "weights"), ("macs", "macs"), (
 PREFIXES = {12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n", -12: "p", -15: "f"}
 
 
-def quantity(value: float, unit: str) -> str:
-    """A number in SI units as people read it.
+def quantity(value: float, unit: str, beside: float = 0) -> str:
+    """A number in SI units as people read it, with the prefix of a greater one beside it unless that is far off.
 
     >>> quantity(2.25e-3, "J"), quantity(9.94e-5, "mm2"), quantity(0.0, "s"), quantity(7196, "")
     ('2.25 mJ', '99.4 mm2', '0 s', '7,196')
+    >>> quantity(279e9, "op/s/W", 1e12), quantity(2e-9, "J", 1.0)
+    ('0.279 Top/s/W', '2 nJ')
     """
     if unit == "":
         return f"{value:,.0f}"
@@ -43,8 +45,15 @@ def quantity(value: float, unit: str) -> str:
         return f"{value * 1e6:.3g} mm2"
     if value == 0:
         return f"0 {unit}"
-    power = next((p for p in PREFIXES if abs(value) >= 10.0**p), min(PREFIXES))
+    size = max(abs(value), abs(beside)) if abs(beside) <= 1000 * abs(value) else abs(value)
+    power = next((p for p in PREFIXES if float(f"{size:.3g}") >= 10.0**p), min(PREFIXES))
     return f"{value / 10.0**power:.3g} {PREFIXES[power]}{unit}"
+
+
+def quantities(values: Sequence[float], unit: str) -> tuple[str, ...]:
+    """Numbers of one row, which are compared: of one prefix."""
+    greatest = max(map(abs, values))
+    return tuple(quantity(value, unit, greatest) for value in values)
 
 
 def component(name: str) -> str:
@@ -83,11 +92,11 @@ def totals_table(summary: Mapping[str, Any], title: str) -> Table:
     for name in FIGURES:
         heading, unit = figure(name, summary)
         dense, own, ratio = summary["dense"][name], summary["total"][name], _ratio(summary["ratio"].get(name))
-        rows.append((heading, quantity(dense, unit), quantity(own, unit), ratio))
-        if name == "energy_j" and (tokens := summary.get("tokens")):
-            rows.append(
-                ("energy per token", quantity(dense / tokens, unit), quantity(own / tokens, unit), ratio)
-            )
+        rows.append((heading, *quantities((dense, own), unit), ratio))
+    if tokens := summary.get("tokens"):
+        dense, own = (summary[kind]["energy_j"] / tokens for kind in ("dense", "total"))
+        token = ("energy per token", *quantities((dense, own), "J"), _ratio(summary["ratio"].get("energy_j")))
+        rows.insert(1, token)
     total, left = (quantity(summary["weight_counts"][name], "") for name in ("total", "left"))
     rows.append(("weights", total, left, _ratio(summary["weight_counts"]["remaining_all"])))
     return Table.of_texts(("", "dense", "pruned", "ratio"), rows, title)
@@ -105,9 +114,9 @@ def work_table(summary: Mapping[str, Any]) -> Table:
             sum(part for name, part in parts.items() if name == kind or not (kind or name in kinds))
             for parts in (summary["dense_energy_j"], summary["energy_j"])
         ]
-        cells = [*(quantity(number, "") for number in numbers), *(quantity(j, "J") for j in joules)]
+        cells = [*(quantity(number, "") for number in numbers), *quantities(joules, "J")]
         rows.append((kind.replace("_", " ") or "on arrays", *cells))
-    headings = ("", "weights", "left", "multiply-accumulates", "left", "dense energy", "energy")
+    headings = ("", "weights", "left", "multiply-accumulates", "left", "dense energy", "pruned")
     return Table.of_texts(headings, rows, f"on the arrays and off them, per {summary.get('sample', 'image')}")
 
 
@@ -139,8 +148,8 @@ def area_curve_table(summary: Mapping[str, Any]) -> Table:
         cells = [f"{point['area_over_dense']:.2f}"]
         for name, unit in (("images_per_s", rate), ("energy_j", "J")):
             own, dense = point[name], point[f"dense_{name}"]
-            cells += ["does not fit" if dense is None else quantity(dense, unit)]
-            cells += ["" if own is None else quantity(own, unit)]
+            cells += ["does not fit" if dense is None else quantity(dense, unit, own or 0)]
+            cells += ["" if own is None else quantity(own, unit, dense or 0)]
             cells.append("" if dense is None or own is None else f"{own / dense:.3f}")
         rows.append(tuple(cells))
     headings = ("area / dense", f"dense {rate}", "pruned", "ratio", "dense energy", "pruned", "ratio")
@@ -155,8 +164,7 @@ def components_table(summary: Mapping[str, Any]) -> Table:
     rows = [
         (
             component(name),
-            quantity(dense[name], "J"),
-            quantity(energy[name], "J"),
+            *quantities((dense[name], energy[name]), "J"),
             _share(energy[name], sum(energy.values())),
             quantity(area[name], "mm2") if name in area else "",
             _share(area[name], sum(area.values())) if name in area else "",
@@ -164,7 +172,8 @@ def components_table(summary: Mapping[str, Any]) -> Table:
         for name in energy
         if energy[name] or dense[name] or area.get(name)
     ]
-    return Table.of_texts(("", "dense energy", "energy", "share", "area", "share"), rows, "by component")
+    headings = ("", "dense energy", "pruned", "share", "pruned area", "share")
+    return Table.of_texts(headings, rows, "by component; shares are of the pruned network")
 
 
 def layers_table(summary: Mapping[str, Any]) -> Table:
@@ -188,7 +197,7 @@ def layers_table(summary: Mapping[str, Any]) -> Table:
         left = _share(row["weights"], row["weights"])
         where, energy = row["component"].replace("_", " "), quantity(row["energy_j"], "J")
         rows.append((row["name"], left, where, "", "", energy, "", "", ""))
-    return Table.of_texts(headings, rows, "by layer")
+    return Table.of_texts(headings, rows, "by layer, of the pruned network")
 
 
 def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:

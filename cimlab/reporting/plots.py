@@ -130,7 +130,7 @@ def components_plot(summary: Mapping[str, Any]) -> Spec:
     for row in summary.get("off_arrays", ()):
         layers.setdefault(row["name"], {})[row["component"]] = row["energy_j"]
     panels = {
-        f"energy of {of_sample(summary)} by layer (µJ)": layers,
+        f"energy of {of_sample(summary)} by layer, pruned (µJ)": layers,
         f"energy of {of_sample(summary)} (µJ)": {"dense": summary["dense_energy_j"], "pruned": energy},
         "area, sum of parts (mm²)": {"dense": summary["dense_area_m2"], "pruned": area},
     }

@@ -55,7 +55,7 @@ def _prices(record: RunRecord) -> list[tuple[str, ...]]:
         heading, unit = figure(name, priced)
         dense, now = priced["dense"][name], priced["total"][name]
         ratio = f"  ({now / dense:.3g} x)" if dense else ""
-        rows.append((heading, quantity(dense, unit), "", f"{quantity(now, unit)}{ratio}"))
+        rows.append((heading, quantity(dense, unit, now), "", f"{quantity(now, unit, dense)}{ratio}"))
     return rows
 
 

@@ -81,6 +81,7 @@ class MapPaths:
     output_dir: str
 
 
+IMAGES = "priced for images of {} x {} x {} and {} classes: input.channels, input.size, input.classes"
 UNTRAINED = "weights are random, pruned by prune.allocation={}; train and Lab prune trained ones, by global unless told"
 
 
@@ -172,7 +173,10 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         else f"random, {100 * prune.remaining:g} % of the prunable ones"
         f"{'' if prune.budget == 'weights' else f' in {prune.budget}'} left by {prune.allocation} allocation",
         network=pruned if given is None else lambda _: given,
-        assumed=() if kept or prune.remaining == 1 else (UNTRAINED.format(prune.allocation),),
+        assumed=(
+            *(() if kept else (IMAGES.format(*shape, config.input.classes),)),
+            *(() if kept or prune.remaining == 1 else (UNTRAINED.format(prune.allocation),)),
+        ),
         beyond=beyond if given is None else lambda *_: None,
         activity=_activities(config, network, kept and kept[0]),
         choices=choices,

@@ -33,6 +33,8 @@ def test_a_model_by_name_is_reported_with_tables_and_plots(map_digits: Cimlab, t
         "isaac32, ADC price isaac_table at 6 bits",
         "25 % of the prunable ones",
         "input bit density assumed",
+        "priced for images of 1 x 8 x 8 and 10 classes: input.channels, input.size, input.classes",
+        "by layer, of the pruned network",
     ):
         assert part in answer.out
     for part in ("murmann", "sar", "sensitivity to the ADC price"):

@@ -96,9 +96,9 @@ def test_what_is_given_is_taken_and_told_in_one_line(tmp_path: Path) -> None:
     config, choices, (line,) = composed_for("map", MapConfig, *words)
     assert (choices["granularity"], config.geometry.active_rows, config.input.size) == ("filter", 8, 16)
     assert config.geometry.rows == 64  # of conf/geometry/small.yaml, which is not given
-    assert "granularity=filter for its column_segment" in line
-    assert "input.size=16 for its 8" in line
-    assert "geometry.active_rows=8 for its 32" in line
+    assert "granularity=filter (not column_segment)" in line
+    assert "input.size=16 (not 8)" in line
+    assert "geometry.active_rows=8 (not 32)" in line
 
 
 def test_another_geometry_is_taken_whole(tmp_path: Path) -> None:
@@ -106,7 +106,8 @@ def test_another_geometry_is_taken_whole(tmp_path: Path) -> None:
         "map", MapConfig, f"checkpoint={saved(tmp_path, *TRAINED)}", "geometry=default"
     )
     assert (config.geometry.rows, config.geometry.active_rows) == (128, 16)
-    assert line.endswith("says otherwise, what is given is taken: geometry=default for its small")
+    assert line.startswith("taken as given")
+    assert line.endswith("was made with: geometry=default (not small)")
 
 
 def test_a_dense_checkpoint_knows_its_network_and_no_array(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_every_point_of_a_grid_reads_its_own_checkpoint(
     large = OmegaConf.load(conf_dir() / "geometry" / "large.yaml")
     assert isinstance(large, DictConfig)
     assert found == [(64, 32, 4), (64, 32, 5), *((large.rows, large.active_rows, bits) for bits in (4, 5))]
-    lines = [line for line in capsys.readouterr().err.splitlines() if "says otherwise" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "taken as given" in line]
     assert len(lines) == len(set(lines)) > 0
 
 
