@@ -13,9 +13,7 @@ from cimlab.choices import choices, conf_dir, first_line, groups
 
 WIDTH = 120
 """Signs in a line where no terminal is."""
-OWN = """\
-cimlab {0} model=own model.file=mynet.py   # a network of yours; model.KEY=VALUE goes to its function
-"""
+OWN = "model=own model.file=mynet.py   # a network of yours; model.KEY=VALUE goes to its function\n"
 MANY = ("-m, --multirun", "every combination of values with commas between, each run once")
 SHOWN = ("-c job", "print the configuration, all settings of the chosen groups with it; run nothing")
 FOLDER = ("--config-dir FOLDER", "choices of your own: FOLDER/GROUP/CHOICE.yaml")
@@ -35,18 +33,19 @@ OPTIONS = {
     ),
 }
 EXAMPLES = {
-    "train": """\
+    "train": f"""\
 cimlab train granularity=column_segment prune.remaining=0.1
-cimlab train model=resnet20 data=cifar10 recipe=cifar optimizer.lr=0.4 method=[gradual,reorder]
+cimlab train model=resnet20 data=cifar10 recipe=cifar optimizer.lr=0.4 'method=[gradual,reorder]'
 cimlab train -m granularity=weight,operation_unit prune.remaining=0.25,0.1 seed=0,1
-""",
-    "map": """\
+cimlab train {OWN}""",
+    "map": f"""\
 cimlab map model=resnet18 geometry=isaac chip=isaac --adc-sensitivity
 cimlab map -m run=outputs technology=isaac32,neurosim22_rram geometry.active_rows=8,16,32 --sort=energy
-""",
+cimlab map {OWN}""",
     "simulate": """\
-cimlab simulate checkpoint=outputs/RUN/network.pt geometry.adc_bits=5 device=[programming_variation]
+cimlab simulate checkpoint=outputs/RUN/network.pt geometry.adc_bits=5 'device=[programming_variation]'
 cimlab simulate -m checkpoint=outputs/RUN/network.pt adc=full_scale,mse geometry.adc_bits=4,5,null
+cimlab simulate checkpoint=outputs/RUN/network.pt model.file=mynet.py   # a run of a network of yours
 """,
 }
 
@@ -67,8 +66,7 @@ def text(command: str, about: str) -> str:
         "options\n",
         "".join(f"  {option:20} {what}\n" for option, what in OPTIONS[command]),
         "examples\n",
-        textwrap.indent(EXAMPLES[command] + OWN.format(command), "  "),
-        "In zsh, quote words with brackets: 'method=[gradual,reorder]'.\n",
+        textwrap.indent(EXAMPLES[command], "  "),
     )
     return "\n".join(parts)
 

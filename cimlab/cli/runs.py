@@ -19,8 +19,8 @@ from cimlab.reporting.summaries import heading, runs_table
 
 RESULTS = {
     "run": (
-        "accuracy", "energy_j", "throughput_ratio", "compression", "energy_ratio", "steps_ratio", "dense", "arrays",
-        "seconds",
+        "accuracy", "energy_j", "images_per_s", "throughput_ratio", "compression", "energy_ratio", "steps_ratio",
+        "dense", "arrays", "seconds",
     ),
     "simulation": ("accuracy", "float", "quantised", "spread", "chips", "images", "compression", "seconds"),
 }  # fmt: skip
@@ -92,7 +92,8 @@ def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
     """Runs or simulations as a table in which they differ, and a line of what is the same in all."""
     from rich.console import Console
 
-    total, shown = sum(row["kind"] == kind for row in found), chosen[:limit]
+    total = sum(row["kind"] == kind for row in found)
+    shown = [{**row, "name": _called(row)} for row in chosen[:limit]]
     if not total and (kind != "run" or found):
         return
     console = Console(width=None if sys.stdout.isatty() else PIPED)
@@ -104,7 +105,7 @@ def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
     cut = f", the first {len(shown)} shown (--limit)" if len(shown) < len(chosen) else ""
     console.print(f"{len(chosen)} of {total} {kind}s{cut}", highlight=False)
     if same:
-        console.print(f"same in all, where recorded: {', '.join(same)}", highlight=False, markup=False)
+        console.print(f"same in all that are done: {', '.join(same)}", highlight=False, markup=False)
     if any(row.get("energy_j") for row in shown):
         console.print("energy and throughput: as priced when each run finished; map and report price anew")
     if gone:
@@ -112,6 +113,12 @@ def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
     for row in shown:
         if row.get("reason") and row["state"] in ("failed", "killed"):
             console.print(f"{row['state']}: {row['name']}: {row['reason']}", highlight=False, markup=False)
+
+
+def _called(row: Row) -> str:
+    """Its folder, which tells it apart and can be typed; what has none of its own goes by its name."""
+    folder = Path(row["folder"]).name
+    return folder if folder.startswith(row["name"]) else row["name"]
 
 
 def _settings(shown: list[Row]) -> tuple[list[str], list[str]]:
@@ -128,7 +135,9 @@ def _settings(shown: list[Row]) -> tuple[list[str], list[str]]:
             if value != ""
         ]
     differ = [name for name in names if len(values[name]) > 1]
-    same = [(name, value) for name in names if name not in differ for value in values[name]]
+    done = [row for row in shown if row["state"] == "done"]
+    every = [name for name in names if name not in differ and all(row.get(name) is not None for row in done)]
+    same = [(name, value) for name in every for value in values[name]]
     return differ, [f"{name} {value}" for name, value in same if value != ""]
 
 

@@ -23,7 +23,7 @@ from cimlab.records.store import COMMITTED, is_simulation
 from cimlab.records.study import study_of
 
 INDEX_FILE = ".index.json"
-LAYOUT = 8
+LAYOUT = 9
 Row = dict[str, Any]
 
 
@@ -104,6 +104,7 @@ def row_of(record: RunRecord) -> Row:
         "energy_j": cost.get("total", {}).get("energy_j"),
         "energy_ratio": cost.get("ratio", {}).get("energy_j"),
         "latency_s": cost.get("total", {}).get("latency_s"),
+        "images_per_s": cost.get("total", {}).get("images_per_s"),
         "throughput_ratio": cost.get("ratio", {}).get("images_per_s"),
         "seconds": sum(record.wall_time_s.values()) if record.wall_time_s else None,
         "created": record.created,

@@ -172,8 +172,8 @@ def components_table(summary: Mapping[str, Any]) -> Table:
         for name in energy
         if energy[name] or dense[name] or area.get(name)
     ]
-    headings = ("", "dense energy", "pruned", "share", "pruned area", "share")
-    return Table.of_texts(headings, rows, "by component; shares are of the pruned network")
+    headings = ("", "dense energy", "pruned", "share", "area", "share")
+    return Table.of_texts(headings, rows, "by component; area and shares are the pruned network's")
 
 
 def layers_table(summary: Mapping[str, Any]) -> Table:

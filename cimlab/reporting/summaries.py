@@ -7,14 +7,14 @@ from typing import Any
 
 from cimlab.records.record import RunRecord
 from cimlab.records.study import settings
-from cimlab.reporting.hardware import figure, quantity
+from cimlab.reporting.hardware import FIGURES, figure, quantity
 from cimlab.reporting.methods import VARIED as METHOD_SETTINGS
 from cimlab.reporting.priced import cost, priced_by
 from cimlab.reporting.table import Column, Table
 
 PHASES = ("dense", "pruned", "retrained")
 SHARES = (
-    "accuracy", "dense", "pruned", "left", "steps_ratio", "remaining", "energy_ratio", "float", "quantised", "spread",
+    "accuracy", "dense", "pruned", "left", "remaining", "float", "quantised", "spread",
 )  # fmt: skip
 """Fields of rows that are shown in percent."""
 
@@ -147,7 +147,7 @@ def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
 
 def heading(field: str) -> str:
     """What the column of a run's field is called: values carry the unit."""
-    return field.removesuffix("_j")
+    return "throughput" if field == "images_per_s" else field.removesuffix("_j")
 
 
 def _cell(name: str, value: Any) -> str:
@@ -155,10 +155,12 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if name in SHARES:
         return percent(value)
-    if name in ("compression", "throughput_ratio"):
+    if name == "compression":
         return f"{value:.2f} x"
-    if name == "energy_j":
-        return quantity(value, "J")
+    if name.endswith("_ratio"):
+        return f"{value:#.3g} x"
+    if name in ("energy_j", "images_per_s"):
+        return quantity(value, FIGURES[name][1])
     return str(value) if isinstance(value, str) else f"{value:,.0f}"
 
 

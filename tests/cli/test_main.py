@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -130,10 +132,13 @@ def test_examples_of_the_help_are_lines_that_are_taken(command: str, cimlab: Cim
     from cimlab.cli.help import EXAMPLES
 
     for line in EXAMPLES[command].splitlines():
-        _, name, *words = line.split()
+        _, name, *words = shlex.split(line, comments=True)
+        assert not re.search(r"[\[\]<>]", re.sub("'.*?'", "", line))  # which zsh or every shell would take
         if "-m" in words:  # each value alone
             words = [word.partition(",")[0] if "=" in word else word for word in words if word != "-m"]
         words = [word for word in words if word != "--adc-sensitivity" and not word.startswith("--sort")]
+        if name == "simulate":
+            assert any(word.startswith("checkpoint=") for word in words)
         answer = cimlab(name, *words, "--cfg", "job")
         assert answer.code == 0, answer.err
 

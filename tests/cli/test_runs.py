@@ -154,6 +154,15 @@ def test_what_is_the_same_in_all_is_told_once(cimlab: Cimlab, output: Path) -> N
     assert "granularity" in heading
     assert "model" not in heading
     assert "state done, model net, data digits, remaining 0.25" in told.replace("\n", " ")
+    assert "same in all that are done" in told
+    odd = record(9, 0.8)
+    other = replace(odd, choices={name: odd.choices[name] for name in ("model", "data", "granularity")})
+    other.write(output / f"{odd.name}-00000000" / RECORD_FILE)
+    answer = cimlab("runs", str(output), "--sort=throughput")
+    assert answer.code == 0, answer.err
+    told = answer.out
+    assert "geometry default" not in told  # which the odd one does not say
+    assert "net-009-00000000" in told  # as its folder is typed
 
 
 def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
