@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,9 @@ from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.priced import cost
 from cimlab.reporting.published import Headline, Published, ValidationRow, headline
 from cimlab.reporting.studies import Study, main_studies, studies
+
+SIDE_BY_SIDE = 2
+"""Most networks with prices in one figure."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,36 @@ class Evidence:
         hardest = next((family[0].data for family in first.values()), None)
         shown = [family for family in first.values() if family[0].data == hardest]
         return sorted(shown, key=lambda family: -family[0].dense.mean)
+
+    @cached_property
+    def curved(self) -> Study | None:
+        """The first main study at several fractions of weights; where there is none, the first."""
+        return next((study for study in self.mains if len(study.remaining) > 1), self.first)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What figures and tables that show a part of the runs do not show: a line for all that leave out the same."""
+        every = [[study] for study in self.studies]
+        with_price = [own for own in every if any(map(cost, own[0].records))]
+        shown = {
+            "F1": (with_price, self.priced[:SIDE_BY_SIDE]), "F2": (with_price, self.priced[:SIDE_BY_SIDE]),
+            "F4": (every, [[self.curved]]), "F6": (every, [[self.first]]), "F7": (with_price, self.priced[:1]),
+            "T2": (with_price, self.priced), "T7": (with_price, self.priced),
+        }  # fmt: skip
+        parts: dict[str, list[str]] = {}
+        for part, (could, does) in shown.items():
+            drawn = [study for family in does for study in family]
+            runs = Counter()
+            for (study,) in could:
+                if study not in drawn:
+                    runs[study.title] += len(study.records)
+            told = ", ".join(f"{title} ({n} {'run' if n == 1 else 'runs'})" for title, n in runs.items())
+            parts.setdefault(told, []).append(part)
+        return [
+            f"Not in {', '.join(names)}: {told}. `cimlab report` with the folders of these runs alone shows them."
+            for told, names in parts.items()
+            if told
+        ]
 
     @cached_property
     def headline(self) -> Headline | None:

@@ -27,12 +27,9 @@ def markdown_page(report: Report, page: Path, figures: Path) -> str:
     Raises:
         RecordError: a figure can't be written.
     """
-    claims = ", ".join(f"{count} {word}" for word, count in report.numbers["verdicts"].items())
-    found = report.numbers["records"]
-    said = f"{found['runs']} runs at {found['points']} points. Claims of the reproduced paper: {claims}."
-    parts = [HEAD, f"{said}\n", *(f"> {_text(line)}\n" for line in report.problems)]
+    parts = [HEAD, f"{_text(report.summary)}\n", *(f"> {_text(line)}\n" for line in report.problems)]
     parts += [_figure(chart, page, figures) for chart in report.charts]
-    parts += [_table(table) for table in report.tables]
+    parts += [_table(table) for table in report.shown_tables]
     missing = report.not_run or ["nothing is missing"]
     parts += ["## Not run\n", "".join(f"- {_text(line)}\n" for line in missing)]
     return "\n".join(parts)

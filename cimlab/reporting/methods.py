@@ -84,5 +84,5 @@ def marks(family: list[Study]) -> str:
     """A note on comparable studies of one figure: whose marks are filled, whose hollow, and over how many seeds."""
     filled, *hollow = apart(family)
     seeds = max(study.seeds for study in family)
-    said = f"{family[0].title}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}; filled: {filled}"
-    return f"{said}{'; hollow: ' if hollow else ''}{', '.join(hollow)}."
+    said = f"{family[0].title}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"
+    return f"{said}; filled: {filled}; hollow: {', '.join(hollow)}." if hollow else f"{said}."

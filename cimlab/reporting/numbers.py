@@ -36,6 +36,8 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
             "runs": str(len(records)), "studies": str(len(found)),
             "commits": sorted({commit(r) for r in records}), "machines": sorted({machine(r) for r in records}),
             "points": str(sum(len(s.points) for s in found)),
+            "networks": sorted({worded(s.model) for s in found}), "data": sorted({worded(s.data) for s in found}),
+            "granularities": str(len({r.choices["granularity"] for r in records})),
         },
         "claims": {v.name: {"verdict": v.verdict, "evidence": v.evidence, "rule": v.rule} for v in judged},
         "verdicts": {word: str(count) for word, count in counted.items()},

@@ -33,7 +33,7 @@ def html_page(report: Report) -> str:
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     figures = "\n".join(map(_figure, report.charts))
-    tables = "\n".join(map(_table, report.tables))
+    tables = "\n".join(map(_table, report.shown_tables))
     problems = "".join(f'<p class="note">{escape(line)}</p>' for line in report.problems)
     missing = "".join(f"<li>{escape(line)}</li>" for line in report.not_run)
     return f"""<!DOCTYPE html>
@@ -52,7 +52,7 @@ def html_page(report: Report) -> str:
 <button id="theme" type="button">light / dark</button>
 </header>
 <main>
-<p>{_summary(report)}</p>
+<p>{escape(report.summary)}</p>
 {problems}
 <h2 id="figures">Figures</h2>
 <div class="figures">
@@ -71,14 +71,6 @@ def html_page(report: Report) -> str:
 </body>
 </html>
 """
-
-
-def _summary(report: Report) -> str:
-    found = report.numbers["records"]
-    said = ", ".join(f"{word}: {count}" for word, count in report.numbers["verdicts"].items())
-    return escape(
-        f"{found['runs']} runs at {found['points']} points. Claims of the reproduced paper: {said}."
-    )
 
 
 def _json_element(name: str, content: Any) -> str:

@@ -14,7 +14,7 @@ from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting import parts
 from cimlab.reporting.chart import Chart
-from cimlab.reporting.claims import Verdict
+from cimlab.reporting.claims import UNTESTED, Verdict
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.numbers import numbers
 from cimlab.reporting.planned import PlannedGrid
@@ -23,6 +23,9 @@ from cimlab.reporting.provenance import warnings
 from cimlab.reporting.published import Published, ValidationRow, read_validation
 from cimlab.reporting.studies import latest
 from cimlab.reporting.table import Table
+
+OF_THE_PAPER = ("T3", "T4", "claims")
+"""Tables about what others published."""
 
 
 class ReportError(CimlabError, RuntimeError):
@@ -47,6 +50,26 @@ class Report:
     numbers: dict[str, Any]
     problems: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        """What the report is about; of the claims only where one could be judged."""
+        found = self.numbers["records"]
+        networks, data = (", ".join(found[key]) for key in ("networks", "data"))
+        of = f": {networks} on {data}; granularities: {found['granularities']}" if networks else ""
+        said = f"{found['runs']} runs at {found['points']} points (granularity and weights left){of}."
+        counted = ", ".join(f"{word}: {count}" for word, count in self.numbers["verdicts"].items())
+        return f"{said} Claims of the reproduced paper: {counted}." if self._judged else said
+
+    @property
+    def _judged(self) -> bool:
+        return any(verdict.verdict != UNTESTED for verdict in self.verdicts)
+
+    @property
+    def shown_tables(self) -> list[Table]:
+        """Those about the reproduced paper and other work come last, and only where a claim could be judged."""
+        own = [table for table in self.tables if table.name not in OF_THE_PAPER]
+        return [*own, *(table for table in self.tables if self._judged and table.name in OF_THE_PAPER)]
+
     def table(self, name: str) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)
 
@@ -56,8 +79,8 @@ class Report:
         charts = [
             f"{chart.name} {chart.title}: {chart.missing}" for chart in self.charts if chart.spec is None
         ]
-        cells = [f"{t.name} {t.title}: {t.missing} cells" for t in self.tables if t.missing]
-        empty = [f"{t.name} {t.title}: no rows" for t in self.tables if not t.rows]
+        cells = [f"{t.name} {t.title}: {t.missing} cells" for t in self.shown_tables if t.missing]
+        empty = [f"{t.name} {t.title}: no rows" for t in self.shown_tables if not t.rows]
         return [*charts, *cells, *empty]
 
 
@@ -106,5 +129,5 @@ def assemble(
     evidence = Evidence(tuple(newest), tuple(simulations), tuple(grids), published, tuple(validation))
     charts = [chart for part in parts.figures() for chart in part.charts(evidence)]
     tables = [table for part in parts.tables() for table in part.tables(evidence)]
-    told = (*problems, *notes, *warnings(evidence.records))
+    told = (*problems, *notes, *warnings(evidence.records), *evidence.left_out)
     return Report(tuple(tables), tuple(charts), tuple(evidence.verdicts), numbers(evidence), told)

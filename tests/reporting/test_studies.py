@@ -10,6 +10,8 @@ from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.figures.F8_unit_size import unit_size_figure
 from cimlab.reporting.looks import finer_and_skipped
+from cimlab.reporting.published import Published
+from cimlab.reporting.report import assemble
 from cimlab.reporting.studies import (
     Study,
     best,
@@ -170,3 +172,16 @@ def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
 @pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])
 def test_a_weight_takes_as_many_columns_as_the_geometry_says(encoding: str, cells: int) -> None:
     assert cells_per_weight(GEOMETRY | {"signed_encoding": encoding}) == cells
+
+
+def test_a_report_says_which_runs_its_figures_leave_out() -> None:
+    own = run("weight", 0.09, priced=True)
+    own = replace(own, run="other", choices=own.choices | {"model": "mine", "data": "photos"})
+    made = assemble([run("weight", 0.09, priced=True), own], [], [], Published.read(), (), [])
+    assert made.summary.startswith("2 runs at 2 points")
+    (line,) = (line for line in made.problems if line.startswith("Not in "))
+    assert "F4, F6, F7, T2, T7: mine on photos (1 run)." in line
+    alone = assemble([own], [], [], Published.read(), (), [])
+    assert not any(line.startswith("Not in ") for line in alone.problems)
+    assert "Claims" not in alone.summary
+    assert not {"T3", "T4", "claims"} & {table.name for table in alone.shown_tables}

@@ -15,14 +15,12 @@ from cimlab.reporting.chart import (
     quantity,
     spanning,
 )
-from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.evidence import SIDE_BY_SIDE, Evidence
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import NO_PRICE, cost
 from cimlab.reporting.studies import Study, accuracy, left
 
-ROWS = 2
-"""Most networks that stand one below the other."""
 LEAST_POINTS = 4
 """Percentage points that an axis of accuracy spans at least."""
 COST = {"left": "weights left, of all (%)", "energy": "energy per image, of dense at equal area (%)"}
@@ -31,7 +29,7 @@ COST = {"left": "weights left, of all (%)", "energy": "energy per image, of dens
 @figure("F1", "Accuracy against weights left, and against the energy that is left")
 def pareto_figure(evidence: Evidence) -> Drawing:
     """A row of two panels for each network with prices."""
-    shown = evidence.priced[:ROWS]
+    shown = evidence.priced[:SIDE_BY_SIDE]
     if not shown:
         raise NotRun(NO_PRICE)
     rows = [row for family in shown for row in _rows(family)]

@@ -15,7 +15,7 @@ from cimlab.reporting.studies import left
 @figure("F4", "Speed-up against weights left, and what load imbalance takes of it")
 def speed_figure(evidence: Evidence) -> Drawing:
     """Beside the speed-up that evenly loaded arrays would have; of the first main study that has a curve."""
-    study = next((study for study in evidence.mains if len(study.remaining) > 1), evidence.first)
+    study = evidence.curved
     if study is None:
         raise NotRun("no runs were recorded")
     priced = all(cost(record) for record in study.records)
@@ -30,9 +30,8 @@ def speed_figure(evidence: Evidence) -> Drawing:
     ]
     spec = chart(rows, hconcat=_panels(rows, study.granularities, priced))
     notes = (
-        f"{study.title}. Dotted: time in proportion to weights. Right: steps of the busiest array of each "
-        "layer, summed, over what even sharing of the same steps would take, as a ratio to dense; above 1, "
-        "arrays wait for others.",
+        f"{study.title}. Dotted: time in proportion to weights. Right: steps of each layer's busiest array over the "
+        "mean of the layer's arrays, summed over layers, as a ratio to dense; 1: no array waits longer than in dense.",
     )
     return Drawing(spec, wide=True, notes=notes)
 
@@ -52,7 +51,7 @@ def _panels(rows: list[dict[str, Any]], names: list[str], priced: bool) -> list[
         "mark": {"type": "line", "color": "#888888", "strokeDash": [2, 2], "clip": True},
         "encoding": {"x": x, "y": y},
     }  # fmt: skip
-    waiting = quantity("wait", "busiest over evenly shared time")
+    waiting = quantity("wait", "time of the busiest array / mean of its layer")
     return [
         {"width": 270, "height": 190, "layer": [ideal, *lines(x, y, names, columns=6)]},
         {"width": 270, "height": 190, "layer": lines(x, waiting, names, columns=6)},

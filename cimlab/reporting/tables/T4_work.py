@@ -50,8 +50,12 @@ def _alike(evidence: Evidence, counted: str | None) -> str:
     if counted is None:
         return "not counted"
     found = []
-    for study in evidence.studies:
-        for point in study.points if study.data == evidence.studies[0].data else ():
+    networks = " ".join(work["network"] for work in evidence.published.work)
+    alike = [study for study in evidence.studies if worded(study.data) in networks]
+    if not alike:
+        return f"{counted}: no run on these data sets"
+    for study in alike:
+        for point in study.points if study.data == alike[0].data else ():
             lost, reached = study.of(point, loss), COUNTS[counted](study, point)
             if finer_and_skipped(point[0]) and reached and lost and lost.mean <= evidence.published.drop:
                 found.append((reached, f"{worded(study.model)}, {point[0]}, {lost.mean:.2f} points"))
