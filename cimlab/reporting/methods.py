@@ -85,4 +85,4 @@ def marks(family: list[Study]) -> str:
     filled, *hollow = apart(family)
     seeds = max(study.seeds for study in family)
     said = f"{family[0].title}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"
-    return f"{said}; filled: {filled}; hollow: {', '.join(hollow)}." if hollow else f"{said}."
+    return f"{said}; filled: {filled}; hollow: {', '.join(hollow)}." if hollow else f"{said}; {filled}."
