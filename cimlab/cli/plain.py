@@ -28,7 +28,7 @@ def read_report(folders: list[Path], trials: bool = False) -> Report:
     experiments = repository() / "experiments"
     readme = experiments / "validation" / "README.md"
     made = make_report(folders, planned_grids(experiments), readme, priced_today, trials)
-    for line in made.problems:
+    for line in made.notes:
         print(f"note: {line}")
     return made
 

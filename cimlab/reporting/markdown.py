@@ -27,7 +27,7 @@ def markdown_page(report: Report, page: Path, figures: Path) -> str:
     Raises:
         RecordError: a figure can't be written.
     """
-    parts = [HEAD, f"{_text(report.summary)}\n", *(f"> {_text(line)}\n" for line in report.problems)]
+    parts = [HEAD, f"{_text(report.summary)}\n", *(f"> {_text(line)}\n" for line in report.notes)]
     parts += [_figure(chart, page, figures) for chart in report.charts]
     parts += [_table(table) for table in report.shown_tables]
     missing = report.not_run or ["nothing is missing"]

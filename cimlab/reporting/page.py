@@ -34,7 +34,7 @@ def html_page(report: Report) -> str:
     style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     figures = "\n".join(map(_figure, report.charts))
     tables = "\n".join(map(_table, report.shown_tables))
-    problems = "".join(f'<p class="note">{escape(line)}</p>' for line in report.problems)
+    problems = "".join(f'<p class="note">{escape(line)}</p>' for line in report.notes)
     missing = "".join(f"<li>{escape(line)}</li>" for line in report.not_run)
     return f"""<!DOCTYPE html>
 <html lang="en" data-theme="light">

@@ -42,6 +42,7 @@ class Report:
         verdicts: on the claims.
         numbers: for the paper's text, by name.
         problems: a sentence for each record that could not be used and each way in which records are mixed.
+        left_out: a sentence for the runs that some figures and tables do not show.
     """
 
     tables: tuple[Table, ...]
@@ -49,6 +50,12 @@ class Report:
     verdicts: tuple[Verdict, ...]
     numbers: dict[str, Any]
     problems: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that a reader of the figures has to be told."""
+        return (*self.problems, *self.left_out)
 
     @property
     def summary(self) -> str:
@@ -129,5 +136,5 @@ def assemble(
     evidence = Evidence(tuple(newest), tuple(simulations), tuple(grids), published, tuple(validation))
     charts = [chart for part in parts.figures() for chart in part.charts(evidence)]
     tables = [table for part in parts.tables() for table in part.tables(evidence)]
-    told = (*problems, *notes, *warnings(evidence.records), *evidence.left_out)
-    return Report(tuple(tables), tuple(charts), tuple(evidence.verdicts), numbers(evidence), told)
+    told, judged = (*problems, *notes, *warnings(evidence.records)), tuple(evidence.verdicts)
+    return Report(tuple(tables), tuple(charts), judged, numbers(evidence), told, tuple(evidence.left_out))

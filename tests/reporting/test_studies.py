@@ -179,10 +179,10 @@ def test_a_report_says_which_runs_its_figures_leave_out() -> None:
     own = replace(own, run="other", choices=own.choices | {"model": "mine", "data": "photos"})
     made = assemble([run("weight", 0.09, priced=True), own], [], [], Published.read(), (), [])
     assert made.summary.startswith("2 runs at 2 points")
-    (line,) = (line for line in made.problems if line.startswith("Not in "))
+    (line,) = (line for line in made.left_out if line.startswith("Not in "))
     assert "F4, F6, F7, T2, T7: mine on photos (1 run)." in line
     alone = assemble([own], [], [], Published.read(), (), [])
-    assert not any(line.startswith("Not in ") for line in alone.problems)
+    assert not alone.left_out
     unjudged = assemble([run("kernel", 0.09)], [], [], Published.read(), (), [])
     assert "Claims" not in unjudged.summary
     assert not {"T3", "T4", "claims"} & {table.name for table in unjudged.shown_tables}
