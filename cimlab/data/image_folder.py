@@ -128,13 +128,17 @@ class ImageFolder(ImageDataModule):
                 f"test_fraction={self.test_fraction} is not allowed; use more than 0 and less than 1"
             )
 
+    def look(self) -> None:
+        """Refuses a folder that is not there."""
+        _require_folder(Path(self.data_dir))
+
     def prepare_data(self) -> None:
         """Lists the files and classes and looks at every file, once. Refuses a missing or uneven tree, one class, empty
         classes, and files that are no images."""
         if self._samples:
             return
+        self.look()
         root = Path(self.data_dir)
-        _require_folder(root)
         if any(path.is_dir() for path in (root / "train").glob("*")):
             held = "test" if (root / "test").is_dir() and not (root / "val").is_dir() else "val"
             trees = [scan(root / "train"), scan(root / held)]

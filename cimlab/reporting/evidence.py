@@ -92,7 +92,7 @@ class Evidence:
             told = ", ".join(f"{title} ({n} {'run' if n == 1 else 'runs'})" for title, n in runs.items())
             parts.setdefault(told, []).append(part)
         return [
-            f"Not in {', '.join(names)}: {told}. `cimlab report` with the folders of these runs alone shows them."
+            f"Not in {', '.join(names)}: {told}. A report of the folders of these runs alone shows them."
             for told, names in parts.items()
             if told
         ]

@@ -61,14 +61,15 @@ class PlannedRun:
         return self.run_dir / RECORD_FILE
 
     def check(self) -> None:
-        """Build the parts and throw them away; reads and writes nothing.
+        """Build the parts and throw them away; looks whether data that nobody can load are there, writes nothing.
 
         Raises:
             ConfigError: a part refuses its arguments.
+            DataError: a folder of images is not there.
         """
         from cimlab.runs.parts import assemble
 
-        assemble(self)
+        assemble(self).data.look()
 
     def perform(self) -> RunRecord:
         """Do it, unless its record exists.

@@ -5,6 +5,7 @@ A record brings all three along. A network by name is pruned at random for each 
 
 from __future__ import annotations
 
+import glob
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,13 +98,14 @@ def recorded(place: Path, instead: Instead) -> list[Subject]:
     """The runs at a place: a run's folder, a record, or a folder of records. What can't be priced is told.
 
     Args:
-        place: as a person gave it.
+        place: as a person gave it; with *, ? or [ where no such file is, every folder that matches.
         instead: what is asked for instead of the runs' own.
 
     Raises:
         ConfigError: there is no record, or none that can be priced.
     """
-    if not place.exists():
+    matching = [] if place.exists() else [Path(name) for name in sorted(glob.glob(str(place)))]
+    if not (place.exists() or matching):
         raise ConfigError(
             f"run={place}: does not exist; {near_path(place)}give a run's folder, a record or a folder of records"
         )
@@ -118,7 +120,7 @@ def recorded(place: Path, instead: Instead) -> list[Subject]:
             raise ConfigError(f"run={place}: {problem}") from problem
         problems: list[str] = []
     else:
-        found, problems = store.load_with_files(place)
+        found, problems = store.load_with_files(*(matching or [place]))
     subjects = []
     for record, source in found:
         try:

@@ -34,6 +34,9 @@ def test_a_finished_run_is_priced_anywhere_without_its_network(
         return json.loads(answer.out)
 
     here = priced()
+    several = cimlab("map", "-m", f"run={tmp_path}/outp*/digits*", "geometry.active_rows=8,16", shown)
+    assert (several.code, several.err) == (0, "")
+    assert "2 points" in several.out
     for part in ("total", "dense", "ratio", "energy_j", "notes", "layers"):
         assert here[part] == record.hardware["cost"][part]
     assert priced("technology=neurosim22_rram", "adc_price=sar")["technology"] == "neurosim22_rram"

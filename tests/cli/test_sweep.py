@@ -192,6 +192,18 @@ def test_a_value_that_a_part_refuses_is_refused_before_the_first_run(sweep: Ciml
     assert not records(tmp_path / "out")
 
 
+def test_images_that_are_not_there_are_told_once_and_before_the_first_run(
+    cimlab: Cimlab, tmp_path: Path
+) -> None:
+    answer = cimlab(
+        "train", "-m", "data=image_folder", f"paths.data_dir={tmp_path / 'nowhere'}", "prune.remaining=0.25,0.1",
+        f"paths.output_dir={tmp_path / 'outputs'}",
+    )  # fmt: skip
+    assert answer.code == 2
+    assert f"paths.data_dir={tmp_path / 'nowhere'}: no such folder" in one_line(answer.err)
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_a_time_budget_stops_cleanly_and_the_same_command_goes_on(sweep: Cimlab, tmp_path: Path) -> None:
     path = experiment(tmp_path, granularity="weight,filter", seed="0,1,2")
     answer = sweep(path, "--time-budget", "2s")
