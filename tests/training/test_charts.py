@@ -26,7 +26,10 @@ class Sent:
     """What the newest offline run below a folder would send."""
 
     def __init__(self, folder: Path) -> None:
-        (*_, path) = sorted(folder.glob("*/wandb/offline-run-*/*.wandb"))
+        runs = folder.glob("*/wandb/offline-run-*/*.wandb")
+        path = max(
+            runs, key=lambda path: path.stat().st_mtime_ns
+        )  # two may begin within a second, which names them
         self.files = path.parent / "files"
         self.all = list(records(path))
         self.run = next(record.run for record in self.all if record.HasField("run"))
