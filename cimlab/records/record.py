@@ -21,6 +21,8 @@ from cimlab.records.replace import replacing
 SCHEMA = 2
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 RECORD_FILE = "record.json"
+PHASES = ("dense", "pruned", "retrained")
+"""What every run has a test accuracy of."""
 GROUPS_BEFORE = ("distillation", "permutation", "sparsity", "quantisation", "resizing")
 """Groups of one choice each that methods were in records of the first schema."""
 NAMES_BEFORE = {"hinton": "distillation", "gather": "reorder", "small_first": "resizing"}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cimlab.records.record import RunRecord
+from cimlab.records.record import PHASES, RunRecord
 from cimlab.records.study import settings
 from cimlab.reporting.hardware import FIGURES, figure, quantity
 from cimlab.reporting.methods import VARIED as METHOD_SETTINGS
 from cimlab.reporting.priced import cost, priced_by
 from cimlab.reporting.table import Column, Table
 
-PHASES = ("dense", "pruned", "retrained")
 SHARES = (
     "accuracy", "dense", "pruned", "left", "remaining", "float", "quantised", "spread",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from cimlab.config.schema import CHOICE_NAME, TrainConfig
 from cimlab.config.sources import source_hashes
 from cimlab.records.identity import ALWAYS, selector
 from cimlab.records.provenance import code_version, machine, package_versions
-from cimlab.records.record import RECORD_FILE, RunRecord, content_hash
+from cimlab.records.record import PHASES, RECORD_FILE, RunRecord, content_hash
 from cimlab.runs.folders import made
 from cimlab.runs.identity import conditions, unshaping
 from cimlab.runs.planned import called, run_name
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from cimlab.hardware.kept import KeptNetwork
     from cimlab.network.masks import Masks
-
-PHASES = ("dense", "pruned", "retrained")
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def test_no_point_is_composed_twice_or_forgotten(tmp_path: Path) -> None:
 
 def test_points_that_are_the_same_run_are_one(tmp_path: Path) -> None:
     path = write(tmp_path, {"technology": "isaac32,neurosim22_rram", "seed": "0,1"})
-    plan = make_plan(path, [])
+    plan = make_plan(path, [f"paths.output_dir={tmp_path}"])
     assert len(plan.grid) == 4
     assert len(plan.points) == 2
 
@@ -119,7 +119,7 @@ def test_one_seed_comes_first_and_the_ends_before_the_middle(tmp_path: Path) -> 
     path = write(
         tmp_path, {"prune.remaining": "0.9,0.8,0.7,0.6,0.5", "granularity": "weight,filter", "seed": "0,1"}
     )
-    order = [(p.place[2], p.place[0]) for p in make_plan(path, []).points]
+    order = [(p.place[2], p.place[0]) for p in make_plan(path, [f"paths.output_dir={tmp_path}"]).points]
     assert [seed for seed, _ in order] == [0] * 10 + [1] * 10
     assert [budget for _, budget in order[:10]] == [0, 0, 4, 4, 2, 2, 1, 1, 3, 3]
 
