@@ -234,6 +234,10 @@ def mean_cell_level(weights: IntegerHistogram, geometry: CrossbarGeometry) -> fl
 
 
 def mean_input_digit(inputs: IntegerHistogram, geometry: CrossbarGeometry) -> float:
-    """Mean digit that a wordline carries in a cycle over full scale; bit-serial, the share of ones."""
+    """Mean digit that a wordline carries in a cycle over full scale; bit-serial, the share of ones.
+
+    >>> mean_input_digit(IntegerHistogram.of(torch.tensor([0, 3])), CrossbarGeometry(input_bits=2))
+    0.5
+    """
     g = geometry
     return inputs.mean(lambda q: mean_digits(q, g), (g.input_bits, g.dac_bits))

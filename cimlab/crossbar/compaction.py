@@ -214,5 +214,9 @@ def _fewest_arrays(above, sizes, room):  # pragma: no cover - compiled
 def ceil_div(
     numbers: Int[np.ndarray, "..."], divisor: int | Int[np.ndarray, "..."]
 ) -> Int[np.ndarray, "..."]:
-    """Integer division, rounded up."""
+    """Integer division, rounded up.
+
+    >>> ceil_div(np.array([4, 5]), 2).tolist()
+    [2, 3]
+    """
     return -(-numbers // divisor)

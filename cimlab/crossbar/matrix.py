@@ -143,7 +143,11 @@ class CrossbarMatrix:
         return replace(self, weight_shape=shape, reading="outputs_first", outputs=None, kernel=None)
 
     def to_matrix(self, weight: Shaped[Tensor, "..."]) -> Shaped[Tensor, "groups rows cols"]:
-        """A tensor of the weight's shape, read as the crossbar matrices."""
+        """A tensor of the weight's shape, read as the crossbar matrices.
+
+        >>> CrossbarMatrix("fc", (2, 3)).to_matrix(torch.tensor([[1, 2, 3], [4, 5, 6]])).tolist()
+        [[[1, 4], [2, 5], [3, 6]]]
+        """
         by_group = self._grouped(weight)
         order = (0, 2, 3, 1) if self.row_order == "channel_major" else (0, 3, 2, 1)
         matrix = by_group.permute(order).reshape(self.groups, self.rows, self.cols)
@@ -170,7 +174,11 @@ class CrossbarMatrix:
         return self._stored(by_group)
 
     def channel_of_row(self) -> Shaped[Tensor, " rows"]:
-        """The input channel that each row belongs to, whatever the row order."""
+        """The input channel that each row belongs to, whatever the row order.
+
+        >>> CrossbarMatrix("conv", (1, 2, 1, 2), row_order="kernel_major").channel_of_row().tolist()
+        [0, 1, 0, 1]
+        """
         row = torch.arange(self.rows) if self.row_permutation is None else self._row_on_wordline
         return row // self.kernel_size if self.row_order == "channel_major" else row % self.channels
 
@@ -204,6 +212,10 @@ def network_matrices(
     digital: Sequence[str] = (),
 ) -> list[CrossbarMatrix]:
     """Crossbar matrices of a network's weights, in the order in which they are first multiplied.
+
+    >>> (matrix,) = network_matrices(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1)), (3, 32, 32))
+    >>> matrix.rows, matrix.cols, matrix.products
+    (27, 16, 1024)
 
     Args:
         network: any module; left untouched.

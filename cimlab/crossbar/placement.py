@@ -191,29 +191,18 @@ def accumulator_bits(rows: int, geometry: CrossbarGeometry) -> int:
     return geometry.input_bits + geometry.weight_bits + ceil(log2(rows))
 
 
-def index_bits(
-    kept: Bool[Tensor, "groups rows cols"], index: UnitGrid, row_groups: int, mode: PlacementMode
+def _index_bits(
+    index: UnitGrid, units_kept: int, matrix: CrossbarMatrix, geometry: CrossbarGeometry, mode: PlacementMode
 ) -> int:
     """Storage of the index: a bit per unit, or none where every unit is there.
 
     A compacted layer may list ceil(log2(row groups)) bits a kept unit instead, if that is smaller; with a
     single row group the list still needs one bit per kept unit.
     """
-    units = kept.shape[0] * index.unit_rows * index.unit_cols
-    units_kept = int(LayerMask.of(kept).units(index).sum(dtype=np.int64))
-    return _smaller_index(units, units_kept, row_groups, mode)
-
-
-def _index_bits(
-    index: UnitGrid, units_kept: int, matrix: CrossbarMatrix, geometry: CrossbarGeometry, mode: PlacementMode
-) -> int:
     units = matrix.groups * index.unit_rows * index.unit_cols
-    return _smaller_index(units, units_kept, len(row_group_bounds(matrix.rows, geometry)) - 1, mode)
-
-
-def _smaller_index(units: int, units_kept: int, row_groups: int, mode: PlacementMode) -> int:
     if units_kept == units:
         return 0
+    row_groups = len(row_group_bounds(matrix.rows, geometry)) - 1
     return units if mode == "in_place" else min(units, units_kept * max(1, ceil(log2(row_groups))))
 
 
@@ -292,6 +281,17 @@ def place_network(
     digital_weights: int = 0,
 ) -> NetworkPlacement:
     """Place every layer.
+
+    >>> from cimlab.pruning.granularities.operation_unit import OperationUnit
+    >>> import torch
+    >>> matrices = [CrossbarMatrix("conv", (32, 16, 3, 3), products=36), CrossbarMatrix("fc", (10, 32))]
+    >>> kept = torch.ones(32, 16, 3, 3, dtype=torch.bool)
+    >>> kept[:16] = False  # half of the outputs
+    >>> placed = place_network(matrices, {"conv": kept}, CrossbarGeometry(), OperationUnit().index)
+    >>> placed.layers["conv"].counts.steps / placed.dense["conv"].counts.steps
+    0.5
+    >>> placed.weights["left"], placed.total.arrays, placed.dense_total.arrays
+    (2624, 3, 5)
 
     Args:
         matrices: the network's mapped layers.

@@ -16,6 +16,13 @@ def counts_summary(
 ) -> dict[str, Any]:
     """Counts per image of the network and its layers, the unpruned network's, their ratios, and utilisation.
 
+    >>> from cimlab.crossbar.placement import place_network
+    >>> matrices = [CrossbarMatrix("fc", (10, 32))]
+    >>> placed = place_network(matrices, {}, CrossbarGeometry(), None)
+    >>> found = counts_summary(matrices, placed, CrossbarGeometry())
+    >>> found["total"]["steps"], found["ratio"]["steps"], round(found["utilisation"], 3)
+    (80, 1.0, 0.156)
+
     Args:
         matrices: the layers on arrays.
         placement: where their weights are.

@@ -29,7 +29,16 @@ def occupancy_bits(geometry: CrossbarGeometry) -> Int[np.ndarray, " active_rows_
 
 
 def layer_bits(layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> Int[np.ndarray, " layers"]:
-    """Bits that lose nothing of the fullest column of each layer."""
+    """Bits that lose nothing of the fullest column of each layer.
+
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> from cimlab.hardware.activity import ActivityFactors
+    >>> matrix = CrossbarMatrix("fc", (8, 4))  # 4 rows: no column sums more than 4 x 3
+    >>> layer = PlacedLayer(matrix, place_dense(matrix, CrossbarGeometry()), ActivityFactors())
+    >>> layer_bits([layer], CrossbarGeometry()).tolist()
+    [4]
+    """
     needed = occupancy_bits(geometry)
     return np.array([needed[x.placement.work.occupancy > 0].max(initial=0) for x in layers], dtype=np.int64)
 

@@ -50,6 +50,11 @@ def peak(
 ) -> Peak:
     """Arrays that each hold a full matrix and never wait, with the tiles and links around them.
 
+    >>> from cimlab.config.hardware import load_cost_model
+    >>> found = peak(load_cost_model(), CrossbarGeometry(), arrays=96)
+    >>> f"{found.ops_per_s / 1e9:.0f} GOPS, {1e3 * found.total_power_w:.0f} mW"
+    '8 GOPS, 26 mW'
+
     Array parts are charged by their actions, so that the same prices are checked that a network pays; parts of the
     tile and the chip, whose actions depend on the traffic, by their published power.
 

@@ -87,6 +87,17 @@ def price(
 ) -> CostComparison:
     """Energy, latency, area and throughput of a pruned network, beside the unpruned one on the same accelerator.
 
+    >>> import torch
+    >>> from cimlab.config.hardware import load_accelerator
+    >>> from cimlab.pruning.granularities.operation_unit import OperationUnit
+    >>> matrix = CrossbarMatrix("conv", (32, 16, 3, 3), products=36)
+    >>> kept = torch.zeros(32, 16, 3, 3, dtype=torch.bool)
+    >>> kept[:2] = True  # two outputs of 32: one column of operation units
+    >>> network = PrunedNetwork(NetworkShape((matrix,), OperationUnit().index), {"conv": kept})
+    >>> ratios = price(network, Activity(), load_accelerator(CrossbarGeometry())).ratios()
+    >>> round(ratios["dynamic_j"], 3)
+    0.068
+
     Args:
         network: shape and masks.
         activity: what inputs and cells hold; assumed where it was not measured.

@@ -14,6 +14,7 @@ from math import ceil, log2
 import numpy as np
 from jaxtyping import Float, Int
 
+from cimlab.crossbar.compaction import ceil_div
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.placement import Placement
 from cimlab.hardware.actions import PlacedLayer
@@ -122,7 +123,7 @@ def schedule(
         )
     chosen = list(zip(ways, spent.way.tolist(), strict=True))
     product_s = np.array([w.product_s[i] for w, i in chosen], dtype=float)
-    layer_s = ceil_division(products, spent.copies) * product_s
+    layer_s = ceil_div(products, spent.copies) * product_s
     if moved is not None:
         layer_s += moved.cycles * margin * max(read_s, conversion_s * chip.bitlines_per_conversion_slot)
     slowest, nothing = float(layer_s.max(initial=0.0)), np.zeros(len(layers))
@@ -187,17 +188,6 @@ def _least_skipped(
     return replace(ways, product_s=product_s, balance=balance)
 
 
-def ceil_division(
-    numbers: Int[np.ndarray, "..."], divisors: Int[np.ndarray, "..."]
-) -> Int[np.ndarray, "..."]:
-    """Integer division, rounded up.
-
-    >>> ceil_division(np.array([4, 5]), np.array([2, 2])).tolist()
-    [2, 3]
-    """
-    return -(-numbers // divisors)
-
-
 def _fill_seconds(layer: PlacedLayer, technology: Technology) -> float:
     """Once an image: fetch, add up the row groups' partial sums in a tree, write, hand on."""
     array_rows = len(layer.placement.work.array_row_starts)
@@ -222,7 +212,7 @@ def _reloaded(
         np.array([getattr(way, name)[0] for way in ways])
         for name in ("arrays", "longest", "product_s", "balance")
     )
-    passes = np.maximum(1, ceil_division(arrays, np.array(chip.max_arrays)))
+    passes = np.maximum(1, ceil_div(arrays, np.array(chip.max_arrays)))
     layer_s = (np.array([layer.matrix.products for layer in layers]) * product_s + fill_s) * passes
     bits = np.array([c.weights_left * geometry.weight_bits + c.index_bits for c in counts], dtype=float)
     cells = np.array([c.weights_left * geometry.columns_per_weight for c in counts], dtype=float)
@@ -242,7 +232,12 @@ def _reloaded(
 
 
 def programming_seconds(geometry: CrossbarGeometry, chip: Chip, technology: Technology) -> float:
-    """Time of writing every array once: arrays side by side, each a row at a time."""
+    """Time of writing every array once: arrays side by side, each a row at a time.
+
+    >>> from cimlab.config.hardware import load_chip, load_technology
+    >>> programming_seconds(CrossbarGeometry(rows=128), load_chip("default"), load_technology("isaac32"))
+    5.12e-06
+    """
     return geometry.rows * chip.write_pulses * technology.latency_s("weight_loading")
 
 

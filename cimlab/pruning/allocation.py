@@ -110,6 +110,15 @@ def _last_digit_that_fits(
 def allocate(layers: list[Candidates], budget: Budget) -> list[Bool[Tensor, " units"]]:
     """Decide every unit of every layer.
 
+    One threshold over two layers, of which the second keeps its best unit whatever its score:
+
+    >>> layers = [
+    ...     Candidates(CrossbarMatrix(name, (2, 2)), torch.tensor(scores), torch.tensor([2, 2]))
+    ...     for name, scores in (("a", [0.9, 0.8]), ("b", [0.1, 0.2]))
+    ... ]
+    >>> [units.tolist() for units in allocate(layers, Budget(0.5, layer_floor=0.01))]
+    [[True, False], [False, True]]
+
     Raises:
         PruningError: a layer would lose all its weights, or `layer_remaining` names no layer.
     """
@@ -134,6 +143,11 @@ def per_step(
     scores: Float[Tensor, "..."], sizes: Int[Tensor, "..."], steps: Float[Tensor, "..."], power: int | None
 ) -> Float[Tensor, "..."]:
     """Scores by what is kept for each array step instead of for each weight.
+
+    Two units of equal scores and sizes, the second of which takes four times the steps:
+
+    >>> per_step(torch.tensor([1.0, 1.0]), torch.tensor([32, 32]), torch.tensor([8.0, 32.0]), power=2).tolist()
+    [2.0, 1.0]
 
     A score to its power is additive value over weights. Greedy choice by value over cost is the classic rule of
     the knapsack problem (Dantzig, Operations Research 1957); here cost is steps, so the value per weight is

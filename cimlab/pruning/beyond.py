@@ -42,6 +42,11 @@ def kept_beyond(
 def emptied(masks: Masks, budget: Budget) -> str | None:
     """What to say where one threshold for all layers left some with no more than the floor.
 
+    >>> import torch
+    >>> masks = {"wide": torch.ones(10, 10) > 0, "depthwise": torch.arange(100).view(10, 10) == 0}
+    >>> emptied(masks, Budget(0.5))
+    '1 of 2 prunable layers keep no more than prune.layer_floor=0.01 of their weights (depthwise), because ...
+
     It compares weights of layers that may differ in kind: grouped and depthwise convolutions, of few weights each,
     often lose nearly all of theirs, and with them the network's accuracy.
     """

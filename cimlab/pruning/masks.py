@@ -80,11 +80,6 @@ def layer_weight(network: nn.Module, name: str) -> Tensor:
     return stored_weight(parameters(network), name)
 
 
-def dense_masks(network: nn.Module, matrices: list[CrossbarMatrix]) -> Masks:
-    """Masks that keep everything."""
-    return {m.name: torch.ones_like(layer_weight(network, m.name), dtype=torch.bool) for m in matrices}
-
-
 def refuse_unprunable(network: nn.Module, rule: PruningRule, prunable: Iterable[str]) -> None:
     """Refuse to prune what is computed so that a pruned weight would not stay 0.
 
@@ -129,6 +124,15 @@ def make_masks(
     importance: dict[str, Float[Tensor, "..."]] | None = None,
 ) -> Masks:
     """Choose the weights that stay.
+
+    >>> from cimlab.pruning.granularities.filter import Filter
+    >>> from cimlab.pruning.saliencies.l2 import L2
+    >>> network = nn.Sequential(nn.Linear(2, 4, bias=False))
+    >>> network[0].weight.data = torch.tensor([[0.1, 0.1], [0.9, 0.8], [0.2, 0.0], [0.5, 0.7]])
+    >>> rule = PruningRule(Filter(), L2(), CrossbarGeometry())
+    >>> masks = make_masks(network, [CrossbarMatrix("0", (4, 2))], rule, Budget(0.5), torch.Generator())
+    >>> masks["0"].int().tolist()
+    [[0, 0], [1, 1], [0, 0], [1, 1]]
 
     Args:
         network: the network with its current weights; not changed.
@@ -258,7 +262,13 @@ class MaskHolder:
 
     @torch.no_grad()
     def hold(self) -> None:
-        """Set every pruned weight to 0, in place; also one that became NaN, which a product with 0 would keep."""
+        """Set every pruned weight to 0, in place; also one that became NaN, which a product with 0 would keep.
+
+        >>> layer = nn.Linear(2, 1, bias=False)
+        >>> MaskHolder(nn.Sequential(layer), {"0": torch.tensor([[True, False]])}).hold()
+        >>> layer.weight[0, 1].item()
+        0.0
+        """
         for (weight, rows), pruned in zip(self.weights, self.pruned, strict=True):
             weight[rows].masked_fill_(pruned, 0)
 

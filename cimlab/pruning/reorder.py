@@ -210,6 +210,12 @@ def exchange(
 ) -> Int[Tensor, " lines"]:
     """Let lines change places, two by two, where their worth together rises; the line at each place.
 
+    Line 0 is worth more in unit 1, and line 1 in unit 0:
+
+    >>> worth = torch.tensor([[0.0, 5.0], [3.0, 1.0]])
+    >>> exchange(worth, torch.tensor([0, 1]), torch.Generator()).tolist()
+    [1, 0]
+
     The pairs of a pass are disjoint, so that all of them are decided at once. `sum(worth[line, unit_of])` never
     falls.
     """

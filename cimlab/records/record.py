@@ -137,11 +137,6 @@ class RunRecord(Record):
     before: ClassVar[tuple[int, ...]] = (1,)
 
     @property
-    def priceable(self) -> bool:
-        """Whether it kept what a price needs, its masks file aside."""
-        return not self.unpriceable
-
-    @property
     def unpriceable(self) -> str:
         """Why it can't be priced anew; empty where it can."""
         if self.schema == 1:

@@ -20,11 +20,6 @@ Price = Callable[[RunRecord, Path], RunRecord]
 """Gives a record, read from a file, today's counts and costs, or the reason why it has none."""
 
 
-def as_recorded(record: RunRecord, file: Path) -> RunRecord:
-    """No price anew: what was logged when the run was made."""
-    return record
-
-
 def cost(record: RunRecord) -> dict[str, Any] | None:
     """Energy, time and area of the run, where the hardware model has priced it."""
     return record.hardware.get("cost")

@@ -211,12 +211,3 @@ def best(study: Study, of: Callable[[str], bool], fraction: float) -> tuple[str,
     losses = [(name, study.of((name, fraction), loss)) for name in study.granularities if of(name)]
     known = [(name, estimate) for name, estimate in losses if estimate is not None]
     return min(known, key=lambda pair: pair[1].mean) if known else None
-
-
-def smallest_within(study: Study, name: str, points: float) -> tuple[str, float] | None:
-    """The point of a granularity with fewest weights left whose mean loss is at most `points`, if one was run."""
-    for fraction in sorted(study.remaining):
-        lost = study.of((name, fraction), loss)
-        if lost is not None and lost.mean <= points:
-            return name, fraction
-    return None

@@ -127,7 +127,7 @@ def test_a_record_of_schema_1_is_read_but_can_t_be_priced(tmp_path: Path) -> Non
     record.write(tmp_path / RECORD_FILE)
     again = RunRecord.read(tmp_path / RECORD_FILE)
     assert again.accuracy == record.accuracy
-    assert not again.priceable
+    assert again.unpriceable
     with pytest.raises(
         RecordError, match="can't be priced anew: a record of schema 1 kept accuracy and counts"
     ):

@@ -21,7 +21,6 @@ from cimlab.records.failure import Failure
 from cimlab.records.masks import StoredMask, write_masks
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.reporting import parts
-from cimlab.reporting.priced import as_recorded
 from cimlab.reporting.report import make_evidence
 from cimlab.runs import reprice
 from cimlab.runs.reprice import priced_today
@@ -183,9 +182,8 @@ def test_masks_are_drawn_where_a_run_kept_them(folder: Path, monkeypatch: pytest
         RunRecord.read(place), schema=2, layers=layers, activity={"conv1": 1}, masks_sha256=sha256
     )
     record.write(place)
-    monkeypatch.setattr(
-        reprice, "priced_today", as_recorded
-    )  # the run is made up, and has no network to price
+    # the run is made up, and has no network to price
+    monkeypatch.setattr(reprice, "priced_today", lambda record, file: record)
     page = opened(folder, monkeypatch, "one run", run="net-1", layer="conv2")
     assert charts_of(page)[-1]["title"]["text"] == "conv2: 33.3 % of 6 weights left"
     chosen(page, "masks of layer").select("conv1").run()

@@ -122,7 +122,7 @@ def test_gradients_rank_what_is_computed_and_parts_of_a_parameter(
     assert answer.code == 0, answer.err
     record = the_record(tmp_path)
     assert record.weights["remaining_prunable"] == pytest.approx(0.5, abs=0.01)
-    assert record.priceable
+    assert not record.unpriceable
     if name == "attends":  # 4 patches, two heads of 8: scores and sums
         assert record.off_arrays["dynamic"] == [
             {"name": "attention", "macs": 2 * 2 * 4 * 4 * 8, "weights": 0, "reason": ""}

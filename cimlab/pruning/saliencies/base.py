@@ -43,5 +43,10 @@ class Saliency(ABC):
 def unit_mean(
     values: Float[Tensor, "groups rows cols"], grid: UnitGrid
 ) -> Float[Tensor, "groups unit_rows unit_cols"]:
-    """The mean over each unit, whatever its size."""
+    """The mean over each unit, whatever its size.
+
+    >>> grid = UnitGrid(torch.tensor([0, 0, 1]), torch.tensor([0]))
+    >>> unit_mean(torch.tensor([[[1.0], [3.0], [5.0]]]), grid).tolist()
+    [[[2.0], [5.0]]]
+    """
     return grid.reduce(values) / grid.sizes().to(values.device)
