@@ -21,7 +21,7 @@ from cimlab.cli.fields import field_of, ordered
 from cimlab.config import errors
 from cimlab.config.accelerators import HARDWARE, Accelerators, Axis, Words
 from cimlab.config.compose import composed
-from cimlab.config.described import informed
+from cimlab.config.described import informed, tell
 from cimlab.config.schema import check, plain_config
 from cimlab.config.trust import trusting
 from cimlab.config.words import given, readable
@@ -55,8 +55,10 @@ def run(words: list[str]) -> int:
         return _run_here(multirun.of_several(asked), flags)
 
     def job(_config: DictConfig, _choices: dict[str, str]) -> Mapped:
-        config, choices = informed("map", list(HydraConfig.get().overrides.task), MapConfig)
-        return map_network(config, choices, "--adc-sensitivity" in flags)
+        config, choices, lines = informed("map", list(HydraConfig.get().overrides.task), MapConfig)
+        mapped = map_network(config, choices, "--adc-sensitivity" in flags)
+        tell(lines)
+        return mapped
 
     def show(result: Mapped, config: DictConfig) -> None:
         _show(result, Path(config.paths.output_dir), flags)
@@ -106,12 +108,13 @@ def _subjects(apart: Words) -> list[Subject]:
     """The networks that the words name; axes that are no hardware make several."""
     subjects = []
     for words in product(*(axis.words for axis in apart.others)):
-        config, choices = informed("map", [*apart.fixed, *words], MapConfig)
+        config, choices, lines = informed("map", [*apart.fixed, *words], MapConfig)
         checked = check(config, MapConfig)
         label = " ".join(words)
         if checked.run is None:
             own = None if checked.checkpoint is None else plain_config(config)["geometry"]
             subjects.append((label, replace(named(checked, choices), geometry=own)))
+            tell(lines)
             continue
         given = {word.partition("=")[0].lstrip("+").split(".")[0] for word in (*apart.fixed, *words)}
         foreign = sorted(given - set(OF_RUNS))

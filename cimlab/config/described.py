@@ -1,7 +1,8 @@
 """What a checkpoint says it is, composed: its network, images, granularity and geometry stand where nothing is said.
 
 A run's network.pt says which choices and settings made it. They come before the words of the command line, which
-override them; where both speak of the same thing and differ, a line tells so.
+override them; where both speak of the same thing and differ, a line tells so. Where the run found its data, its record
+beside the file says.
 """
 
 from __future__ import annotations
@@ -19,18 +20,26 @@ from cimlab.config.compose import composed
 from cimlab.config.errors import ConfigError, in_yaml
 from cimlab.config.schema import plain_config
 from cimlab.config.sources import source_hashes
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 
 Choices = dict[str, str]
 OWN = "own"
 """conf/model/own.yaml, the network in a file of one's own."""
 
 
-def informed(command: str, given: Sequence[str], schema: type) -> tuple[DictConfig, Choices]:
-    """The configuration and its choices, as `described`; what it tells is printed."""
+def informed(command: str, given: Sequence[str], schema: type) -> tuple[DictConfig, Choices, tuple[str, ...]]:
+    """The configuration, its choices and what is to be told, as `described`.
+
+    The lines are for `tell` once the checkpoint fits: a refusal says what is wrong with it, and stays one line.
+    """
     config, hydra, lines = described(command, given, schema)
+    return config, _chosen(hydra), lines
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print what is to be told."""
     for line in lines:
-        print(f"cimlab: {line}", file=sys.stderr)
-    return config, _chosen(hydra)
+        print(f"cimlab: {line}", file=sys.stderr, flush=True)
 
 
 def described(
@@ -66,8 +75,9 @@ def described(
     leaves = {k: v for k, v in said["settings"].items() if _is_setting(base, k, same)}
     free = {key: value for key, value in leaves.items() if not keys & {key, key.partition(".")[0]}}
     words += [f"{key}={_word(value)}" for key, value in free.items()]
-    config, hydra = composed(command, [*words, *given], schema)
-    lines = _on_differences(path, groups, leaves, config, _chosen(hydra))
+    folder, found = _own_data(Path(path), base, _chosen(hydra), keys)
+    config, hydra = composed(command, [*words, *folder, *given], schema)
+    lines = _on_differences(path, groups, leaves, config, _chosen(hydra)) + found
     if same:
         lines += _on_the_unsaid(path, said["unsaid"].keys() - keys)
         lines += _on_edits(path, said["sources"], plain_config(config))
@@ -99,6 +109,37 @@ def _require_file(path: str, file: str, keys: set[str]) -> None:
     )
     raise ConfigError(
         f"checkpoint {path} holds a network of your own, and only the command line may name code; add {where}"
+    )
+
+
+def _own_data(
+    path: Path, config: DictConfig, choices: Choices, keys: set[str]
+) -> tuple[list[str], tuple[str, ...]]:
+    """The folder in which a run found its images, as a word, where none is named, and a line that says so.
+
+    A relative one is where it was for the run, whose folder lies in `paths.output_dir`.
+    """
+    if "data_dir" not in config.paths or keys & {"paths", "paths.data_dir", "data.data_dir"}:
+        return [], ()
+    try:
+        record = RunRecord.read(path.parent / RECORD_FILE)
+    except RecordError:  # a checkpoint that lies alone
+        return [], ()
+    said = record.config.get("data", {}).get("data_dir")
+    if not isinstance(said, str) or record.choices.get("data") != choices.get("data"):
+        return [], ()
+    output = Path(record.config.get("paths", {}).get("output_dir", ""))
+    above, own = path.resolve().parents[1].parts, output.parts
+    inside = bool(own) and not output.is_absolute() and above[-len(own) :] == own
+    folder = Path(*above[: -len(own)], said) if inside else Path(said)
+    if (
+        "${" in str(folder)
+        or not folder.is_dir()
+        or folder.resolve() == Path(config.paths.data_dir).resolve()
+    ):
+        return [], ()
+    return [f"paths.data_dir={_word(str(folder))}"], (
+        f"images are read where the run read them, in {folder}",
     )
 
 

@@ -34,6 +34,8 @@ def unknown_key(schema: type, path: str) -> str:
     near = [".".join([*parents, name]) for name in difflib.get_close_matches(last, names, n=1)]
     near = _elsewhere(path.lstrip("+~"), names) or near
     hint = f"did you mean {' or '.join(near)}? " if near else ""
+    if path == "run" and "draws" in names:
+        hint = "a run's network is its checkpoint, checkpoint=outputs/RUN/network.pt; "
     if "input" in names and path.split(".")[0] == "data":
         hint = f"{NO_IMAGES}; "
     return f"unknown key {path}; {hint}allowed: {', '.join(names)}"

@@ -189,7 +189,9 @@ def _require_folder(root: Path) -> None:
     beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
     near = difflib.get_close_matches(root.name, beside, n=1)
     mend = (
-        f"did you mean paths.data_dir={root.parent / near[0]}?" if near else f"put images into {root}/CLASS/"
+        f"did you mean paths.data_dir={root.parent / near[0]}?"
+        if near
+        else f"put images into {root}/CLASS/, or name another folder with paths.data_dir=FOLDER"
     )
     raise DataError(f"paths.data_dir={root}: no such folder; {mend}")
 

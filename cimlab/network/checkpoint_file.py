@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from cimlab.errors import CimlabError, near_path
+from cimlab.errors import REFUSED, CimlabError, near_path
 
 ZIP_START = b"PK\x03\x04"
 DICTIONARIES = ("collections.defaultdict", "AttributeDict", "EasyDict")
@@ -27,6 +27,8 @@ SAVE_AGAIN = "torch.save(network.state_dict(), FILE)"
 
 class CheckpointError(CimlabError, RuntimeError):
     """A checkpoint that can't be used; the message names the file, what is wrong, and the mend."""
+
+    exit_code = REFUSED
 
 
 class Unread:

@@ -86,7 +86,7 @@ class Stored:
         for name in own:
             if name.endswith(COUNTER):
                 state.setdefault(name, own[name])
-        _require_fit(state, own, self.path)
+        self._require_fit(state, own)
         broken = not_finite(state)
         if broken is not None:
             raise CheckpointError(
@@ -171,6 +171,29 @@ class Stored:
             "sources": _printable(said.get("sources")),
             "file": file if isinstance(file := said.get("file"), str) and file.isprintable() else None,
         }
+
+    def _require_fit(self, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+        """Refuse weights of another network.
+
+        Raises:
+            CheckpointError: names the first difference, and the model that the file says it was saved from.
+        """
+        differences = list(_differences(state, own))
+        if not differences:
+            return
+        for name in state:
+            plain = next((tool for end, tool in REPARAMETRISED.items() if name.endswith(end)), None)
+            if plain is not None and name not in own:
+                raise CheckpointError(
+                    f"checkpoint {self.path} holds {name}, from which the weight is computed; call {plain} before "
+                    "saving"
+                )
+        more = f" and {len(differences) - 1} more differences" if len(differences) > 1 else ""
+        model = (self.description() or {"choices": {}})["choices"].get("model")
+        raise CheckpointError(
+            f"checkpoint {self.path} is of another network: it {differences[0]}{more}; set model to the one it was "
+            f"saved from{f', model={model}' if model else ''}"
+        )
 
     def _weights(self) -> dict[str, Tensor]:
         """The one state_dict in the file.
@@ -347,33 +370,17 @@ def _without_reparametrised(state: dict[str, Tensor]) -> tuple[dict[str, Tensor]
     return whole, checked_masks(layers, shapes)
 
 
-def _require_fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights of another network.
-
-    Raises:
-        CheckpointError: names the first difference.
-    """
-    differences = [f"lacks {name}" for name in own if name not in state]
-    differences += [f"has an unknown {name}" for name in state if name not in own]
+def _differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[str]:
+    """In what the tensors of a file are not those of a network."""
+    yield from (f"lacks {name}" for name in own if name not in state)
+    yield from (f"has an unknown {name}" for name in state if name not in own)
     for name in own:
         if name not in state:
             continue
         if state[name].shape != own[name].shape:
-            differences.append(f"has {name} of shape {tuple(state[name].shape)} for {tuple(own[name].shape)}")
+            yield f"has {name} of shape {tuple(state[name].shape)} for {tuple(own[name].shape)}"
         elif own[name].is_floating_point() and not state[name].is_floating_point():
-            differences.append(f"has {name} as {state[name].dtype}, not as real numbers")
-    if not differences:
-        return
-    for name in state:
-        plain = next((tool for end, tool in REPARAMETRISED.items() if name.endswith(end)), None)
-        if plain is not None and name not in own:
-            raise CheckpointError(
-                f"checkpoint {path} holds {name}, from which the weight is computed; call {plain} before saving"
-            )
-    more = f" and {len(differences) - 1} more differences" if len(differences) > 1 else ""
-    raise CheckpointError(
-        f"checkpoint {path} is of another network: it {differences[0]}{more}; set model to the one it was saved from"
-    )
+            yield f"has {name} as {state[name].dtype}, not as real numbers"
 
 
 def _under_names(masks: object, shapes: Mapping[str, tuple[int, ...]]) -> Any:

@@ -34,7 +34,7 @@ def save_network(
     """Write network.pt: weights, masks, orders of lines, what roundings learned, and where it is from.
 
     Raises:
-        CheckpointError: the folder can't be written.
+        UnwritableError: the folder can't be written.
     """
     from cimlab.crossbar.permutation import stored
     from cimlab.network.stored import described_as

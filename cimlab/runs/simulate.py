@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from cimlab.analog.settings import AnalogSettings
 from cimlab.config import errors
 from cimlab.config.arrays import device_name, make_adc, make_device
+from cimlab.config.described import tell
 from cimlab.config.schema import DATA, MODEL, check, check_plain, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.progress import counting
@@ -97,6 +98,7 @@ class PlannedSimulation:
         checkpoint: hash of the checkpoint's bytes.
         run: content hash of what shapes the result.
         folder: where its record goes; None is a folder of its own below paths.output_dir.
+        lines: to be told once the checkpoint fits.
     """
 
     config: SimulateConfig
@@ -105,6 +107,7 @@ class PlannedSimulation:
     checkpoint: str
     run: str
     folder: Path | None = None
+    lines: tuple[str, ...] = ()
     dense_run: ClassVar[str] = ""
 
     @property
@@ -142,19 +145,22 @@ class PlannedSimulation:
         record = None if self.config.rerun else finished_simulation(self.record_file, self.run)
         if record is None:
             with made(self.run_dir), contextlib.nullcontext() if self.folder else locked(self.run_dir):
-                record = _simulate(
-                    self.config, self.plain, self.choices, self.run, self.name, self.checkpoint
-                )
+                record = _simulate(self)
                 record.write(self.record_file)
                 (self.run_dir / FAILURE_FILE).unlink(missing_ok=True)
         else:
+            tell(self.lines)
             print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
         print(f"record: {self.record_file}", flush=True)
         return record
 
 
 def plan_simulation(
-    config: SimulateConfig, plain: dict[str, Any], all_choices: dict[str, str], folder: Path | None = None
+    config: SimulateConfig,
+    plain: dict[str, Any],
+    all_choices: dict[str, str],
+    folder: Path | None = None,
+    lines: tuple[str, ...] = (),
 ) -> PlannedSimulation:
     """Give a checked configuration its identity.
 
@@ -167,16 +173,19 @@ def plan_simulation(
     choices["device"] = device_name(config.device)
     checkpoint = file_hash(Path(config.checkpoint))
     run = content_hash(counted(plain, SimulateConfig) | {"checkpoint": checkpoint})
-    return PlannedSimulation(config, plain, choices, checkpoint, run, folder)
+    return PlannedSimulation(config, plain, choices, checkpoint, run, folder, lines)
 
 
-def simulate(config: DictConfig, all_choices: dict[str, str]) -> SimulationRecord:
-    """One simulation from a composed configuration.
+def simulate(
+    config: DictConfig, all_choices: dict[str, str], lines: tuple[str, ...] = ()
+) -> SimulationRecord:
+    """One simulation from a composed configuration; `lines` are told once its checkpoint fits.
 
     Raises:
         ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
     """
-    return plan_simulation(check(config, SimulateConfig), plain_config(config), all_choices).perform()
+    checked = check(config, SimulateConfig)
+    return plan_simulation(checked, plain_config(config), all_choices, lines=lines).perform()
 
 
 def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
@@ -226,15 +235,8 @@ def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcRange
     return network, data, adc, device
 
 
-def _simulate(
-    config: SimulateConfig,
-    plain: dict[str, Any],
-    choices: dict[str, str],
-    simulation: str,
-    name: str,
-    checkpoint: str,
-) -> SimulationRecord:
-    """Load, convert, and run every chip over the test images; `checkpoint` is the hash of its file."""
+def _simulate(planned: PlannedSimulation) -> SimulationRecord:
+    """Load, convert, and run every chip over the test images."""
     import torch
 
     from cimlab.analog.convert import analog_layers, convert, program_draw
@@ -247,6 +249,7 @@ def _simulate(
     from cimlab.network.account import account_of
     from cimlab.network.stored import read
 
+    config = planned.config
     if config.threads:
         torch.set_num_threads(config.threads)
     network, data, adc, device = _parts(config)
@@ -272,6 +275,7 @@ def _simulate(
         )
     except PermutationError as problem:
         raise errors.ConfigError(f"checkpoint {config.checkpoint}: analog: {problem}") from problem
+    tell(planned.lines)
     seconds = {"convert": time.perf_counter() - started}
     started = time.perf_counter()
     images = sum(len(labels) for _, labels in _test_batches(data, config.images))
@@ -282,7 +286,7 @@ def _simulate(
         def on_test_images(some: nn.Module) -> float:
             return accuracy(some, _test_batches(data, config.images), advance)
 
-        floats, integers = _what_shapes_passes(config, plain, checkpoint, str(where))
+        floats, integers = _what_shapes_passes(planned, str(where))
         floating = _once(floats, lambda: on_test_images(network), lambda: advance(images))
         quantised = _once(integers, lambda: on_test_images(converted), lambda: advance(images))
         for draw in range(chips):
@@ -308,12 +312,12 @@ def _simulate(
     }
     kept = [module.mapping.sliced for module in analog_layers(converted).values()]
     return SimulationRecord(
-        simulation=simulation,
-        name=name,
+        simulation=planned.run,
+        name=planned.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=config.seed,
-        choices=choices,
-        config=plain,
+        choices=planned.choices,
+        config=planned.plain,
         code=code_version(),
         packages=package_versions(),
         machine={**machine(), "torch_threads": torch.get_num_threads()},
@@ -346,17 +350,16 @@ def _masks(stored: Stored, network: nn.Module, account: NetworkAccount) -> Masks
     return masks
 
 
-def _what_shapes_passes(
-    config: SimulateConfig, plain: dict[str, Any], checkpoint: str, where: str
-) -> tuple[str, str]:
+def _what_shapes_passes(planned: PlannedSimulation, where: str) -> tuple[str, str]:
     """Content hashes of what shapes the accuracy in floating point, and that on ideal cells and lossless ADCs.
 
     The second is the integer matrix product whatever the array, its devices and its ADCs are.
     """
     import torch
 
+    config, plain = planned.config, planned.plain
     floats = {
-        "checkpoint": checkpoint, "model": plain["model"], "data": counted(plain, SimulateConfig)["data"],
+        "checkpoint": planned.checkpoint, "model": plain["model"], "data": counted(plain, SimulateConfig)["data"],
         "images": config.images, "threads": torch.get_num_threads(), "device": where,
     }  # fmt: skip
     integers = {

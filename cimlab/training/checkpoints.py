@@ -20,6 +20,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from cimlab.errors import CimlabError
 from cimlab.network.checkpoint_file import CheckpointError, load
 from cimlab.records.replace import replacing
 
@@ -32,11 +33,15 @@ FIT = "cimlab_fit"
 """Entry of a training checkpoint that says which fit it belongs to."""
 
 
+class UnwritableError(CimlabError, RuntimeError):
+    """A checkpoint that could not be written; the message says why."""
+
+
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint, flushed to disk, so that a reader sees the old file or the whole new one.
 
     Raises:
-        CheckpointError: the folder can't be written.
+        UnwritableError: the folder can't be written.
     """
     try:
         with replacing(path) as file:
@@ -47,7 +52,7 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
             problem
         ):  # torch's, of its own code
             reason = "only a part of it could be written: the disk is full, or a limit was met"
-        raise CheckpointError(f"can't write {path} ({reason}); check free space and rights") from problem
+        raise UnwritableError(f"can't write {path} ({reason}); check free space and rights") from problem
 
 
 def latest(folder: Path, fit: str) -> Path | None:

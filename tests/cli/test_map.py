@@ -177,7 +177,7 @@ def test_stored_weights_bring_their_own_sparsity(map_digits: Cimlab, tmp_path: P
         (["chip.batch=0"], 2, "chip.batch=0 must be a number from 1"),
         (["chip.bitlines_per_conversion_slot=3"], 2, "does not divide the 16 bitlines of a step"),
         (["picture=nowhere"], 2, "picture=nowhere: the layers are"),
-        (["checkpoint=nowhere.pt"], 1, "checkpoint nowhere.pt does not exist"),
+        (["checkpoint=nowhere.pt"], 2, "checkpoint nowhere.pt does not exist"),
         (["activity.input_density=2"], 2, "activity.input_density=2"),
         (["chips.batch=1"], 2, "unknown key chips"),
     ],

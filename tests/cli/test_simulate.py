@@ -163,7 +163,7 @@ def test_a_checkpoint_with_a_strange_origin_is_refused_before_compute(
 ) -> None:
     torch.save({**torch.load(checkpoint), "origin": origin}, checkpoint)
     result = cimlab("simulate", f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}/out")
-    assert result.code == 1
+    assert result.code == 2
     assert "save it again" in one_line(result.err)
 
 

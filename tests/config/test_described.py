@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from cimlab.grids.composition import grid_of_words
 from cimlab.grids.grid import Command
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.network.stored import DENSE, described_as
+from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.runs.price import MapConfig
 from cimlab.runs.simulate import SimulateConfig
 
@@ -131,6 +133,34 @@ def test_a_checkpoint_that_says_nothing_is_told_what_is_assumed(tmp_path: Path) 
     )
     assert composed_for("map", MapConfig, f"checkpoint={path}", "input.size=8")[2] == ()
     assert composed_for("map", MapConfig)[2] == composed_for("map", MapConfig, "checkpoint=no.pt")[2] == ()
+
+
+def test_a_run_is_simulated_on_the_images_that_it_was_trained_on(tmp_path: Path) -> None:
+    """Its record says `data`, from the folder that outputs lies in, wherever the simulation is asked for."""
+    run, data = tmp_path / "outputs" / "run", tmp_path / "data"
+    data.mkdir()
+    record = RunRecord.read(next((conf_dir().parent / "paper/records/transformer").glob("cct*.json")))
+    folders = {"data_dir": "data", "output_dir": "outputs"}
+    replace(record, config={"data": folders, "paths": folders}).write(run / RECORD_FILE)
+    word = f"checkpoint={saved(run, 'data=cifar10')}"
+    config, _, (line,) = composed_for("simulate", SimulateConfig, word)
+    assert config.data.data_dir == str(data)
+    assert line == f"images are read where the run read them, in {data}"
+    named = (f"paths.data_dir={tmp_path}", f"data.data_dir={tmp_path}")
+    for given in named:
+        assert composed_for("simulate", SimulateConfig, word, given)[0].data.data_dir == str(tmp_path)
+    assert composed_for("simulate", SimulateConfig, word, "data=cifar100")[0].data.data_dir == "data"
+    data.rmdir()
+    config, _, lines = composed_for("simulate", SimulateConfig, word)
+    assert (config.data.data_dir, lines) == ("data", ())
+
+
+def test_a_contradiction_that_does_not_fit_is_one_line(cimlab: Cimlab, tmp_path: Path) -> None:
+    path, output = saved(tmp_path), f"paths.output_dir={tmp_path}/out"
+    for words in (["map"], ["map", "-m", "technology=isaac32,neurosim22_rram"], ["simulate", "images=4"]):
+        answer = cimlab(*words, f"checkpoint={path}", "model=resnet20", output)
+        assert answer.code == 2
+        assert one_line(answer.err).endswith("the one it was saved from, model=digits_cnn")
 
 
 def test_a_checkpoint_chooses_nothing_that_is_called(tmp_path: Path) -> None:

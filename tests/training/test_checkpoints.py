@@ -76,7 +76,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match="No space left on device"):
+    with pytest.raises(checkpoints.UnwritableError, match="No space left on device"):
         checkpoints.save(path, {"network": {}})
     monkeypatch.undo()
     assert same(checkpoints.load(path))

@@ -195,7 +195,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_the_difference(train: Cim
     other = tmp_path / "other.pt"
     torch.save({"network": {"fc.weight": torch.zeros(2, 2)}}, other)
     answer = train(f"checkpoint={other}")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "is of another network" in one_line(answer.err)
 
 
@@ -228,7 +228,7 @@ def test_a_truncated_checkpoint_is_refused_and_left_as_it_was(
     damaged.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
     before = damaged.read_bytes()
     answer = train(f"checkpoint={damaged}")
-    assert answer.code == 1
+    assert answer.code == 2
     assert ("truncated, damaged" if before else "is empty") in one_line(answer.err)
     assert damaged.read_bytes() == before
 
@@ -243,7 +243,7 @@ def test_a_checkpoint_that_carries_code_is_not_run(train: Cimlab, tmp_path: Path
 
     path = tmp_path / "stranger.pt"
     path.write_bytes(pickle.dumps({"network": Payload()}))
-    assert train(f"checkpoint={path}").code == 1
+    assert train(f"checkpoint={path}").code == 2
     assert not (tmp_path / "owned").exists()
 
 
