@@ -28,7 +28,7 @@ FIGURES = {
 """Totals in the order in which people ask for them: heading and unit, of an image."""
 WORK = (("weights", "weights"), ("weights_left", "weights"), ("macs", "macs"), ("macs_left", "macs"))
 """Figures of a layer, and what stands for them off the arrays, where nothing is pruned."""
-PREFIXES = {12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n", -12: "p", -15: "f"}
+PREFIXES = {12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "µ", -9: "n", -12: "p", -15: "f"}
 
 
 def quantity(value: float, unit: str, beside: float = 0) -> str:

@@ -69,7 +69,7 @@ def test_a_priced_run_says_throughput_and_energy_of_equal_area() -> None:
     table = run_table(replace(example(), hardware=example().hardware | {"cost": cost}))
     assert rows(table)[4:6] == [
         ["throughput", "100 images/s", "", "450 images/s  (4.5 x)"],
-        ["energy per image", "4 uJ", "", "1 uJ  (0.25 x)"],
+        ["energy per image", "4 µJ", "", "1 µJ  (0.25 x)"],
     ]
     assert table.notes == ("Throughput and energy: equal area, isaac32 with ADC price sar.",)
 
