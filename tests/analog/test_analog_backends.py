@@ -51,7 +51,7 @@ def one_conversion_at_a_time(patches: Patches, program: ArrayProgram) -> np.ndar
     return total
 
 
-@settings(SLOW, max_examples=40)  # a kernel is compiled for most of them
+@settings(SLOW, max_examples=24)  # a kernel is compiled for most of them
 @given(layers())
 def test_lossless_adcs_and_ideal_cells_give_the_integer_matrix_product(layer) -> None:
     geometry, weights, kept, patches = layer
@@ -108,7 +108,7 @@ def test_read_noise_is_the_same_in_every_backend(layer) -> None:
     assert torch.equal(noisy, prepare(program, "reference", "layer")(patches))
 
 
-@settings(SLOW, max_examples=12)
+@settings(SLOW, max_examples=8)
 @given(layers())
 def test_the_fast_histogram_counts_every_partial_sum(layer) -> None:
     geometry, weights, kept, patches = layer
