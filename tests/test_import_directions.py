@@ -26,7 +26,10 @@ class Floor(NamedTuple):
 
 
 def floor(cimlab: str, libraries: str = "") -> Floor:
-    return Floor(frozenset((*cimlab.split(), "errors", "choices", "progress")), frozenset(libraries.split()))
+    return Floor(
+        frozenset((*cimlab.split(), "errors", "choices", "processors", "progress")),
+        frozenset(libraries.split()),
+    )
 
 
 EVERYTHING = "network crossbar pruning hardware analog models data training records reporting config runs grids lab cli"
@@ -56,9 +59,10 @@ FLOORS = {
     "lab": floor("network crossbar pruning hardware analog training config runs", "torch hydra"),
     "grids": floor("records config runs grids", "hydra omegaconf"),
     "cli": floor(EVERYTHING, "torch torchvision hydra omegaconf"),
-    # the other files that stand beside the packages; errors, what conf/ offers and the bar are everybody's
+    # the other files that stand beside the packages; errors, what conf/ offers, cores and the bar are everybody's
     "errors": floor(""),
     "choices": floor(""),
+    "processors": floor(""),
     "progress": floor(""),
     "__init__": floor(""),
     "__main__": floor("cli"),

@@ -130,10 +130,10 @@ def carry_out(plan: Plan, path: Path | None, terms: Terms) -> int:
 
     from cimlab.grids.engines import default_jobs, engine, run_elsewhere
     from cimlab.grids.planning import check_every_value
-    from cimlab.grids.processors import share
     from cimlab.grids.stops import Stop
     from cimlab.grids.watching import Watch
     from cimlab.grids.worker import DiskFull, Session, work
+    from cimlab.processors import share
 
     kind = engine(plan.grid.launcher)
     jobs = 1 if kind == "basic" else terms.jobs or default_jobs(plan.grid.launcher)

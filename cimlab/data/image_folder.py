@@ -2,7 +2,6 @@
 CPU as uint8, normalised on the device. Its `val/` or `test/` is the test set; validation is split off `train/`."""
 
 import difflib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,6 +21,7 @@ from cimlab.data.loader import Batch
 from cimlab.data.pictures import read_picture
 from cimlab.data.seeding import TEST_SPLIT_SEED, mixed_seed, stratified_split
 from cimlab.data.survey import described, require_whole, scan
+from cimlab.processors import cores
 
 Sample = tuple[str, int]
 
@@ -76,7 +76,7 @@ class FolderLoader(EpochLoader):
             batch_size=self.batch_size,
             shuffle=self.training,
             drop_last=self.training,
-            num_workers=min(self.module.num_workers, os.cpu_count() or 1),  # more would wait for each other
+            num_workers=min(self.module.num_workers, cores()),  # more would wait for each other
             pin_memory=device.type == "cuda",
             generator=torch.Generator().manual_seed(mixed_seed(self.module.seed, self.epoch)),
         )

@@ -18,6 +18,7 @@ from PIL import Image
 
 from cimlab.data.errors import DataError
 from cimlab.data.pictures import SUFFIXES, has_deep_numbers, read_picture
+from cimlab.processors import cores
 from cimlab.progress import counting
 
 NO_CLASSES = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
@@ -25,7 +26,7 @@ NO_CLASSES = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information",
 NO_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 """Format -> the bytes that a whole file ends in; of others, all is decoded."""
-READERS = min(32, 4 * (os.cpu_count() or 1))
+READERS = min(32, 4 * cores())
 
 
 @dataclass

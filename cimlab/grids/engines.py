@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 from cimlab.config.errors import ConfigError, OutputError
 from cimlab.grids.planning import Plan
-from cimlab.grids.processors import cores
 from cimlab.grids.stops import Stop, stoppable
 from cimlab.grids.worker import DEATHS, NO_SPACE, DiskFull, Session, work
+from cimlab.processors import cores
 from cimlab.records.locks import lodging
 
 LOG_FOLDER = ".submitit"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cimlab.config import errors
 from cimlab.grids.planning import Plan, Point, record_path
-from cimlab.grids.processors import limit_threads
 from cimlab.grids.stops import asked, stoppable
+from cimlab.processors import limit_threads
 from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.locks import FolderLockError, held, holder
 from cimlab.records.provenance import code_version

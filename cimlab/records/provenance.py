@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cimlab.processors import cores
+
 PACKAGES = (
     "hydra-core", "numpy", "pytorch-lightning", "scikit-learn", "timm", "torch", "torchvision", "wandb",
 )  # fmt: skip
@@ -40,7 +42,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory (bytes), operating system and Python; no name or address of the machine."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

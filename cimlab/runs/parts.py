@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cimlab.config import errors
 from cimlab.config.arrays import make_adc, make_device
 from cimlab.config.schema import TrainConfig
+from cimlab.processors import cores, share
 from cimlab.runs.planned import PlannedRun
 from cimlab.training.settings import TrackerSettings
 
@@ -186,7 +186,7 @@ def _threads(config: TrainConfig) -> int | None:
     settings = config.trainer
     if settings.threads is not None or settings.devices == 1:
         return settings.threads
-    return max(1, len(os.sched_getaffinity(0)) // settings.devices)
+    return share(settings.devices)
 
 
 def _refuse_machine(config: TrainConfig) -> None:
@@ -202,7 +202,7 @@ def _refuse_machine(config: TrainConfig) -> None:
     if devices == 1:
         return
     gpus = torch.accelerator.device_count() if config.trainer.accelerator != "cpu" else 0
-    there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "processor cores")
+    there, kind = (gpus, "GPUs") if gpus else (cores(), "processor cores")
     if devices > there:
         errors.refuse("trainer.devices", devices, f"this machine has {there} {kind}; use at most so many")
     if config.trainer.compile:

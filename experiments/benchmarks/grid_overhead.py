@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from cimlab.grids.planning import make_plan
+from cimlab.processors import cores
 from cimlab.records.index import INDEX_FILE
 from cimlab.records.record import RECORD_FILE, RunRecord, content_hash
 
@@ -136,7 +137,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         plan_and_find(Path(folder), points)
         overhead_of_a_point(Path(folder))
-    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {cores()} cores")
 
 
 if __name__ == "__main__":
