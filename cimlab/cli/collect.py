@@ -24,7 +24,7 @@ def run(words: list[str]) -> int:
         raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
     require_folders(asked.folders)
     runs, problems = store.load_with_files(*asked.folders)
-    runs, left_out = (runs, []) if asked.trials else store.without_trials(runs)
+    runs, left_out = (runs, []) if asked.trials else store.without_trials(runs, lambda run: run[0].search)
     simulations, damaged = store.load_simulations(*asked.folders)
     records = [*runs, *((record, None) for record in simulations)]
     if not records:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cimlab.cli.options import Parser, port, require_folders
+from cimlab.cli.plain import TRIALS
 from cimlab.config.errors import ConfigError
 
 OPTIONS = {
@@ -38,16 +39,16 @@ def run(words: list[str]) -> int:
     print(f"http://127.0.0.1:{asked.port}  (Ctrl-C ends it)", flush=True)
     from streamlit.web.cli import main
 
-    main(command(folders, asked.port), prog_name="streamlit", standalone_mode=False)
+    main(command(folders, asked.port, asked.trials), prog_name="streamlit", standalone_mode=False)
     return 0
 
 
-def command(folders: list[Path], port: int) -> list[str]:
+def command(folders: list[Path], port: int, trials: bool = False) -> list[str]:
     """The words for streamlit: this machine only, nothing sent anywhere."""
     page = Path(__file__).with_name("dashboard_page.py")
     options = [f"--{key}={value}" for key, value in {**OPTIONS, "server.port": str(port)}.items()]
     places = [str(folder.absolute()) for folder in folders]
-    return ["run", str(page), *options, "--", *places]
+    return ["run", str(page), *options, "--", *places, *(["--trials"] if trials else [])]
 
 
 def _made_ready(folders: list[Path]) -> None:
@@ -73,4 +74,5 @@ def parser() -> Parser:
     options = Parser("dashboard", __doc__, "")
     options.add_argument("folders", nargs="*", metavar="FOLDER", help="folders of runs (outputs)")
     options.add_argument("--port", type=port, default=8501, help="where the page is served (8501)")
+    options.add_argument("--trials", action="store_true", help=TRIALS)
     return options

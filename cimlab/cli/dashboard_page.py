@@ -7,4 +7,5 @@ from cimlab.reporting.dashboard.page import page
 from cimlab.runs.reprice import priced_today
 
 if __name__ == "__main__":
-    page([Path(word) for word in sys.argv[1:]] or [Path("outputs")], priced_today)
+    words = [word for word in sys.argv[1:] if word != "--trials"]
+    page([Path(word) for word in words] or [Path("outputs")], priced_today, "--trials" in sys.argv)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cimlab.cli.options import Parser
 from cimlab.cli.plain import TRIALS, read_report, repository, say_missing
+from cimlab.cli.runs import folders_and_filters
 from cimlab.config.errors import ConfigError
 from cimlab.records.record import write_atomically
 from cimlab.reporting.report import Report
@@ -13,9 +14,10 @@ from cimlab.reporting.report import Report
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
-    asked = parser().parse_args(words)
+    asked = parser().parse_intermixed_args(words)
+    folders, filters = folders_and_filters(asked.words)
     usual = (repository() / "paper" / "records", Path("outputs"))
-    made = read_report(asked.folders or [folder for folder in usual if folder.is_dir()], asked.trials)
+    made = read_report(folders or [folder for folder in usual if folder.is_dir()], asked.trials, filters)
     write_atomically(asked.output, _content(made, asked.output, asked.figures))
     say_missing(made)
     print(f"report: {asked.output}")
@@ -39,7 +41,8 @@ def _content(made: Report, output: Path, figures: Path | None) -> str:
 def parser() -> Parser:
     """The options of the command."""
     options = Parser("report", __doc__)
-    options.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders with records")
+    told = "folders with records, and filters of cimlab runs, e.g. model=resnet20 budget=steps"
+    options.add_argument("words", nargs="*", metavar="FOLDER or FILTER", help=told)
     told = "default: report.html; a name in .md gives Markdown"
     options.add_argument("-o", "--output", type=Path, default=Path("report.html"), help=told)
     told = "where Markdown's figures go (default: the file's name, with -figures)"

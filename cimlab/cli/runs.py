@@ -54,15 +54,12 @@ def run(words: list[str]) -> int:
     if asked.why:
         _show_why(*map(Path, asked.why))
         return 0
-    folders = [Path(word) for word in asked.words if not re.search("[<>=]", word)] or [Path("outputs")]
+    folders, filters = folders_and_filters(asked.words)
+    folders = folders or [Path("outputs")]
     require_folders(folders)
     found = [row for folder in folders for row in _rows(folder)]
-    names = field_names(found)
-    known = {name: {str(row[name]) for row in found if row.get(name)} for name in groups("train")}
-    known = {name: {*own, *choices(name)} for name, own in known.items()} | CLOSED
-    conditions = [condition(word, names, known) for word in asked.words if re.search("[<>=]", word)]
-    chosen = [row for row in found if all(holds(row) for holds in conditions)]
-    chosen = [chosen[place] for place in ordered(chosen, asked.sort, names)]
+    chosen = filtered(found, filters)
+    chosen = [chosen[place] for place in ordered(chosen, asked.sort, field_names(found))]
     if asked.json:
         print(json_text(chosen, indent=1))
     elif asked.csv:
@@ -71,6 +68,25 @@ def run(words: list[str]) -> int:
         for kind in RESULTS:
             _show([row for row in chosen if row["kind"] == kind], kind, found, asked.limit)
     return 0
+
+
+def folders_and_filters(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """What was typed, apart: a filter compares."""
+    filters = [word for word in words if re.search("[<>=]", word)]
+    return [Path(word) for word in words if word not in filters], filters
+
+
+def filtered(found: Sequence[Row], filters: Sequence[str]) -> list[Row]:
+    """The rows that pass every filter.
+
+    Raises:
+        ConfigError: a filter of no field, or with a value that it can't have.
+    """
+    names = field_names(found)
+    known = {name: {str(row[name]) for row in found if row.get(name)} for name in groups("train")}
+    known = {name: {*own, *choices(name)} for name, own in known.items()} | CLOSED
+    conditions = [condition(word, names, known) for word in filters]
+    return [row for row in found if all(holds(row) for holds in conditions)]
 
 
 def field_names(found: Sequence[Row] = ()) -> dict[str, str]:

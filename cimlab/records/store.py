@@ -11,10 +11,10 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cimlab.records.masks import masks_beside, masks_content
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_bytes_atomically
@@ -61,10 +61,20 @@ def load_with_files(*folders: Path) -> tuple[list[tuple[RunRecord, Path]], list[
     return sorted(itertools.chain(*found.values()), key=lambda pair: pair[0].name), problems
 
 
-def without_trials(found: Sequence[tuple[RunRecord, Path]]) -> tuple[list[tuple[RunRecord, Path]], list[str]]:
-    """The runs that somebody asked for, and a line for each search: what it chose is no sample of anything."""
-    trials = Counter(record.search for record, _ in found if record.search)
-    kept = [(record, path) for record, path in found if not record.search]
+Found = TypeVar("Found")
+
+
+def without_trials(
+    found: Sequence[Found], search: Callable[[Found], str | None]
+) -> tuple[list[Found], list[str]]:
+    """The runs that somebody asked for, and a line for each search: what it chose is no sample of anything.
+
+    Args:
+        found: runs, in whatever form.
+        search: of a run, the search that it is a trial of.
+    """
+    trials = Counter(filter(None, map(search, found)))
+    kept = [run for run in found if not search(run)]
     return kept, [
         f"{n} trials of the search {name} are left out; --trials takes them" for name, n in trials.items()
     ]

@@ -20,6 +20,8 @@ from cimlab.reporting.looks import looks, place, series_looks
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH, HEIGHT = 300, 200
 """Of a one-column figure, in pixels; a figure across both columns is 2.1 times as wide."""
+LEAST_POINTS = 4
+"""Percentage points that an axis of accuracy spans at least."""
 Spec = dict[str, Any]
 
 

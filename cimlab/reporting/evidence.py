@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,12 +11,11 @@ from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.claims import Verdict, verdicts
 from cimlab.reporting.methods import comparable
 from cimlab.reporting.planned import PlannedGrid
-from cimlab.reporting.priced import cost
+from cimlab.reporting.priced import NO_PRICE, cost
 from cimlab.reporting.published import Headline, Published, ValidationRow, headline
 from cimlab.reporting.studies import Study, main_studies, studies
 
-SIDE_BY_SIDE = 2
-"""Most networks with prices in one figure."""
+NO_RUN = "no runs were recorded"
 
 
 @dataclass(frozen=True)
@@ -68,36 +67,6 @@ class Evidence:
         return sorted(shown, key=lambda family: -family[0].dense.mean)
 
     @cached_property
-    def curved(self) -> Study | None:
-        """The first main study at several fractions of weights; where there is none, the first."""
-        return next((study for study in self.mains if len(study.remaining) > 1), self.first)
-
-    @property
-    def left_out(self) -> list[str]:
-        """What figures and tables that show a part of the runs do not show: a line for all that leave out the same."""
-        every = [[study] for study in self.studies]
-        with_price = [own for own in every if any(map(cost, own[0].records))]
-        shown = {
-            "F1": (with_price, self.priced[:SIDE_BY_SIDE]), "F2": (with_price, self.priced[:SIDE_BY_SIDE]),
-            "F4": (every, [[self.curved]]), "F6": (every, [[self.first]]), "F7": (with_price, self.priced[:1]),
-            "T2": (with_price, self.priced), "T7": (with_price, self.priced),
-        }  # fmt: skip
-        parts: dict[str, list[str]] = {}
-        for part, (could, does) in shown.items():
-            drawn = [study for family in does for study in family]
-            runs = Counter()
-            for (study,) in could:
-                if study not in drawn:
-                    runs[study.title] += len(study.records)
-            told = ", ".join(f"{title} ({n} {'run' if n == 1 else 'runs'})" for title, n in runs.items())
-            parts.setdefault(told, []).append(part)
-        return [
-            f"Not in {', '.join(names)}: {told}. A report of the folders of these runs alone shows them."
-            for told, names in parts.items()
-            if told
-        ]
-
-    @cached_property
     def headline(self) -> Headline | None:
         """Our measurement beside the claim."""
         return headline(self.studies, self.published)
@@ -111,3 +80,43 @@ class Evidence:
     def verdicts(self) -> list[Verdict]:
         """On every claim of the reproduced paper."""
         return verdicts(self.mains, self.headline, self.priced_headline, self.published)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which studies a figure or table shows, of those that it could.
+
+    Args:
+        chosen: studies in groups that are compared; none where their runs are missing.
+        missing: which runs those are.
+        could: every study that might have been chosen.
+    """
+
+    chosen: Callable[[Evidence], list[list[Study]]]
+    missing: str
+    could: Callable[[Evidence], list[Study]] = lambda evidence: evidence.studies
+
+    def left_out(self, evidence: Evidence) -> list[Study]:
+        """Studies that could be shown and are not."""
+        shown = [study for family in self.chosen(evidence) for study in family]
+        return [study for study in self.could(evidence) if study not in shown]
+
+
+SIDE_BY_SIDE = 2
+"""Most networks with prices in one figure."""
+
+
+def _with_price(evidence: Evidence) -> list[Study]:
+    return [study for study in evidence.studies if any(map(cost, study.records))]
+
+
+def _curved(evidence: Evidence) -> list[list[Study]]:
+    """The first main study at several fractions of weights; where there is none, the first."""
+    return [[study] for study in sorted(evidence.mains, key=lambda study: len(study.remaining) == 1)[:1]]
+
+
+FIRST = Selection(lambda evidence: [[study] for study in evidence.mains[:1]], NO_RUN)
+CURVED = Selection(_curved, NO_RUN)
+PRICED = Selection(lambda evidence: evidence.priced, NO_PRICE, _with_price)
+LEADING = Selection(lambda evidence: evidence.priced[:SIDE_BY_SIDE], NO_PRICE, _with_price)
+BEST = Selection(lambda evidence: evidence.priced[:1], NO_PRICE, _with_price)

@@ -23,7 +23,7 @@ FIGURES = {
     "arrays": ("arrays", ""),
     "steps": ("array steps per image", ""),
     "programming_j": ("programming once: energy", "J"),
-    "programming_s": ("programming once: time", "s"),
+    "programming_s": ("programming once: time, all arrays at once", "s"),
 }
 """Totals in the order in which people ask for them: heading and unit, of an image."""
 WORK = (("weights", "weights"), ("weights_left", "weights"), ("macs", "macs"), ("macs_left", "macs"))

@@ -6,6 +6,7 @@ of it, and the golden test asks for a file of each.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,8 +16,10 @@ from string import ascii_lowercase
 from typing import TypeVar
 
 from cimlab.reporting.chart import Chart, Spec
-from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.evidence import Evidence, Selection
 from cimlab.reporting.table import Table
+
+HOW_TO_SEE = "To see them: cimlab report FOLDER with a filter of cimlab runs, as model=NAME or budget=steps."
 
 
 class NotRun(Exception):
@@ -45,6 +48,7 @@ class FigureFile:
     name: str
     title: str
     draw: Callable[[Evidence], Drawing]
+    shows: Selection | None = None
 
     def charts(self, evidence: Evidence) -> list[Chart]:
         """The figure over this evidence; without a drawing where its runs are missing."""
@@ -62,6 +66,7 @@ class TableFile:
     name: str
     title: str
     draw: Callable[[Evidence], Table | Sequence[Table]]
+    shows: Selection | None = None
 
     def tables(self, evidence: Evidence) -> list[Table]:
         """The table over this evidence, or several, lettered; without rows where its runs are missing."""
@@ -79,14 +84,52 @@ def _letter(number: int) -> str:
     return "z" * (number // 26) + ascii_lowercase[number % 26]
 
 
-def figure(name: str, title: str) -> Callable[[Callable[[Evidence], Drawing]], FigureFile]:
-    """Make a function that draws, or raises NotRun, the figure of its file."""
-    return lambda draw: FigureFile(name, title, draw)
+def figure(
+    name: str, title: str, shows: Selection | None = None
+) -> Callable[[Callable[..., Drawing]], FigureFile]:
+    """Make a function that draws, or raises NotRun, the figure of its file.
+
+    Args:
+        name: short and stable.
+        title: what it shows.
+        shows: the studies that it is drawn from; the function then takes them beside the evidence.
+    """
+    return lambda draw: FigureFile(name, title, _selecting(draw, shows), shows)
 
 
-def table(name: str, title: str) -> Callable[[Callable[[Evidence], Table | Sequence[Table]]], TableFile]:
-    """Make a function that draws, or raises NotRun, the table of its file; of several, each has a title of its own."""
-    return lambda draw: TableFile(name, title, draw)
+def table(
+    name: str, title: str, shows: Selection | None = None
+) -> Callable[[Callable[..., Table | Sequence[Table]]], TableFile]:
+    """The same for the table of its file; of several tables, each has a title of its own."""
+    return lambda draw: TableFile(name, title, _selecting(draw, shows), shows)
+
+
+Drawn = TypeVar("Drawn")
+
+
+def _selecting(draw: Callable[..., Drawn], shows: Selection | None) -> Callable[[Evidence], Drawn]:
+    if shows is None:
+        return draw
+
+    def selecting(evidence: Evidence) -> Drawn:
+        chosen = shows.chosen(evidence)
+        if not chosen:
+            raise NotRun(shows.missing)
+        return draw(evidence, chosen)
+
+    return selecting
+
+
+def left_out(evidence: Evidence) -> list[str]:
+    """What figures and tables that show a part of the runs do not show: a line for all that leave out the same."""
+    parts: dict[str, list[str]] = {}
+    for part in (*figures(), *tables()):
+        runs = Counter()
+        for study in part.shows.left_out(evidence) if part.shows else ():
+            runs[study.title] += len(study.records)
+        told = ", ".join(f"{title} ({n} {'run' if n == 1 else 'runs'})" for title, n in runs.items())
+        parts.setdefault(told, []).append(part.name)
+    return [f"Not in {', '.join(names)}: {told}. {HOW_TO_SEE}" for told, names in parts.items() if told]
 
 
 Kind = TypeVar("Kind", FigureFile, TableFile)

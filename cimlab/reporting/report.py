@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,15 +91,21 @@ class Report:
         return [*charts, *cells, *empty]
 
 
-def make_evidence(folders: list[Path], price: Price) -> Evidence:
-    """The whole records below the folders, with nothing planned and no validation beside them."""
+def make_evidence(folders: list[Path], price: Price, trials: bool = False) -> Evidence:
+    """The whole records below the folders, with nothing planned and no validation beside them; trials if asked."""
     found, _ = store.load_with_files(*folders)
+    found = found if trials else store.without_trials(found, lambda run: run[0].search)[0]
     newest, _ = latest(price(record, file) for record, file in found)
     return Evidence(tuple(newest), tuple(store.load_simulations(*folders)[0]), (), Published.read(), ())
 
 
 def make_report(
-    folders: list[Path], grids: Iterable[PlannedGrid], readme: Path, price: Price, trials: bool = False
+    folders: list[Path],
+    grids: Iterable[PlannedGrid],
+    readme: Path,
+    price: Price,
+    trials: bool = False,
+    only: Container[str] | None = None,
 ) -> Report:
     """Read every record below the folders and build the report; a bar shows how far it is.
 
@@ -108,15 +114,18 @@ def make_report(
         readme: what the validation of the hardware model wrote.
         price: gives each record its costs.
         trials: take in those of searches.
+        only: hashes of the runs and simulations to take; None takes all.
     """
     found, problems = store.load_with_files(*folders)
-    found, left_out = (found, []) if trials else store.without_trials(found)
+    found = [pair for pair in found if only is None or pair[0].run in only]
+    found, left_out = (found, []) if trials else store.without_trials(found, lambda run: run[0].search)
     records = []
     with counting("records priced", len(found)) as done:
         for record, file in found:
             records.append(price(record, file))
             done(1)
     simulations, damaged = store.load_simulations(*folders)
+    simulations = [record for record in simulations if only is None or record.simulation in only]
     validation = read_validation(readme)
     return assemble(
         records, simulations, grids, Published.read(), validation, [*problems, *damaged, *left_out]
@@ -137,4 +146,6 @@ def assemble(
     charts = [chart for part in parts.figures() for chart in part.charts(evidence)]
     tables = [table for part in parts.tables() for table in part.tables(evidence)]
     told, judged = (*problems, *notes, *warnings(evidence.records)), tuple(evidence.verdicts)
-    return Report(tuple(tables), tuple(charts), judged, numbers(evidence), told, tuple(evidence.left_out))
+    return Report(
+        tuple(tables), tuple(charts), judged, numbers(evidence), told, tuple(parts.left_out(evidence))
+    )

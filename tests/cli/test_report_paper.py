@@ -56,6 +56,14 @@ def test_a_report_in_markdown_shows_every_table_and_links_every_figure(outputs: 
     assert "_Not run: no run kept the masks that a price needs._" in text
 
 
+def test_a_filter_of_runs_chooses_what_a_report_is_of(outputs: Path, tmp_path: Path) -> None:
+    page = tmp_path / "r.md"
+    assert report.run([str(outputs), "granularity=filter", "-o", str(page)]) == 0
+    assert "1 runs at 1 points" in page.read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match="accuracy>1: leaves none of 2 runs"):
+        report.run([str(outputs), "accuracy>1"])
+
+
 def test_figures_of_an_html_report_have_no_folder(outputs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="an HTML report holds its figures"):
         report.run([str(outputs), "-o", str(tmp_path / "r.html"), "--figures", str(tmp_path)])

@@ -21,6 +21,7 @@ from cimlab.records.failure import Failure
 from cimlab.records.masks import StoredMask, write_masks
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.reporting import parts
+from cimlab.reporting.dashboard.chosen import read
 from cimlab.reporting.report import make_evidence
 from cimlab.runs import reprice
 from cimlab.runs.reprice import priced_today
@@ -217,6 +218,14 @@ def test_each_of_many_records_side_by_side_is_shown_as_a_run_of_its_own(
     assert {metric.label: metric.value for metric in page.metric}["retrained accuracy"] == "80.00 %"
     assert page.query_params["run"] == "net-1-01234561"
     assert not page.info
+
+
+def test_trials_of_a_search_are_on_the_page_only_where_asked(folder: Path) -> None:
+    trial = replace(RunRecord.read(folder / "net-0" / RECORD_FILE), run="trial", search="space")
+    trial.write(folder / "trial" / RECORD_FILE)
+    shown, told = read((folder,), False)
+    assert "1 trials of the search space are left out; --trials takes them" in told
+    assert {*read((folder,), True)[0]["file"]} - {*shown["file"]} == {str(folder / "trial" / RECORD_FILE)}
 
 
 def test_text_from_files_is_never_markup(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,19 @@ def test_the_headline_takes_a_setting_that_rounds_to_the_claimed_fraction(kept: 
     assert verdict([record], "compression") == expected
 
 
+def test_quoted_work_stands_beside_the_same_data_and_network_family_only() -> None:
+    record = at_compression(losing(run("column_segment", 0.09), 0.5), 11.2)
+    other = replace(record, run="other", choices=record.choices | {"model": "vgg8"})
+    arrays = 1 / record.hardware["ratio"]["arrays"]
+    for found, said in (
+        (record, f"{arrays:.1f}x (arrays; ResNet-20, column segment, 0.50 points)"),
+        (other, "arrays: none of ours is alike (network ResNet-18, CIFAR-10)"),
+    ):
+        table = report([found]).table("T4")
+        assert table is not None
+        assert {row[0]: row[-1] for row in table.rows}["PIM-Prune 2020"] == said
+
+
 def test_the_headline_is_not_tested_by_a_unit_that_no_crossbar_skips() -> None:
     assert verdict([losing(run("weight", 0.09), 0.0)], "compression") == "not tested"
 

@@ -11,6 +11,7 @@ import streamlit as st
 
 from cimlab.records.index import rows, unfinished
 from cimlab.records.record import RECORD_FILE
+from cimlab.records.store import without_trials
 from cimlab.reporting.studies import worded
 
 REFRESH_S = 5
@@ -21,8 +22,8 @@ FILTERS = (
 
 
 @st.cache_data(ttl=REFRESH_S, show_spinner="reading the runs")
-def read(folders: tuple[Path, ...]) -> tuple[pd.DataFrame, list[str]]:
-    """Every run below the folders, done or not, and a line for each damaged record.
+def read(folders: tuple[Path, ...], trials: bool) -> tuple[pd.DataFrame, list[str]]:
+    """Every run below the folders, done or not, searches' trials only if asked, and a line for each thing wrong.
 
     Columns beside those of `records.index`: `place`, its folder or file as the page calls it; and `grid`, the grid
     that it was run for (else the folder that holds it) and its network, which nobody knows of a run that is not done.
@@ -31,7 +32,10 @@ def read(folders: tuple[Path, ...]) -> tuple[pd.DataFrame, list[str]]:
     for folder in folders:
         whole, damaged = rows(folder)
         found += whole + unfinished(folder)
-        problems += damaged
+        problems += [f"damaged: {problem}" for problem in damaged]
+    if not trials:
+        found, left_out = without_trials(found, lambda row: row.get("search"))
+        problems += left_out
     runs = pd.DataFrame(found)
     if runs.empty:
         return runs, problems

@@ -42,13 +42,13 @@ RESULTS = {
 """Columns of numbers: how they are headed and written."""
 
 
-def page(folders: list[Path], price: Price) -> None:
-    """The whole page; `price` gives a record its costs by today's model."""
+def page(folders: list[Path], price: Price, trials: bool) -> None:
+    """The whole page; `price` gives a record its costs by today's model; searches' trials are shown only if asked."""
     st.set_page_config(page_title="cimlab", layout="wide")
     st.html(STYLE)
-    runs, problems = read(tuple(folders))
+    runs, problems = read(tuple(folders), trials)
     for problem in problems:
-        st.text(f"damaged: {problem}")
+        st.text(problem)
     if runs.empty:
         st.info("No run yet in the folders given.")
         return
@@ -61,7 +61,7 @@ def page(folders: list[Path], price: Price) -> None:
         "runs": partial(show_table, chosen),
         "compare": partial(show_compared, runs, chosen, price),
         "one run": partial(show_run, chosen, price),
-        "figures and tables": lambda: show_figures(evidence_of(stamps(runs), folders, price)),
+        "figures and tables": lambda: show_figures(evidence_of(stamps(runs), folders, price, trials)),
     }
     tabs = st.tabs(list(views), key="view", bind="query-params")
     for tab, view in zip(tabs, views.values(), strict=True):
@@ -100,14 +100,18 @@ def stamps(runs: pd.DataFrame) -> tuple[tuple[str, int], ...]:
 
 
 @st.cache_resource(max_entries=4, show_spinner="pricing the runs")
-def evidence_of(stamps: tuple[tuple[str, int], ...], _folders: list[Path], _price: Price) -> Evidence:
+def evidence_of(
+    stamps: tuple[tuple[str, int], ...], _folders: list[Path], _price: Price, trials: bool
+) -> Evidence:
     """All whole records with their costs, once for all pages over them."""
-    return make_evidence(_folders, _price)
+    return make_evidence(_folders, _price, trials)
 
 
 def show_figures(evidence: Evidence) -> None:
     """Every figure and table that has a file, over all whole records."""
     st.caption("Over every finished run of the folders, whatever is chosen above and beside.")
+    for line in parts.left_out(evidence):
+        st.text(line)
     for figure in parts.figures():
         for drawn in figure.charts(evidence):
             st.subheader(plain(f"{drawn.name}. {drawn.title}"))

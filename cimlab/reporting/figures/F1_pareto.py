@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from cimlab.reporting.chart import (
+    LEAST_POINTS,
     Spec,
     by_granularity,
     chart,
@@ -15,23 +16,18 @@ from cimlab.reporting.chart import (
     quantity,
     spanning,
 )
-from cimlab.reporting.evidence import SIDE_BY_SIDE, Evidence
+from cimlab.reporting.evidence import LEADING, Evidence
 from cimlab.reporting.methods import apart, marks
-from cimlab.reporting.parts import Drawing, NotRun, figure
-from cimlab.reporting.priced import NO_PRICE, cost
+from cimlab.reporting.parts import Drawing, figure
+from cimlab.reporting.priced import cost
 from cimlab.reporting.studies import Study, accuracy, left
 
-LEAST_POINTS = 4
-"""Percentage points that an axis of accuracy spans at least."""
 COST = {"left": "weights left, of all (%)", "energy": "energy per image, of dense at equal area (%)"}
 
 
-@figure("F1", "Accuracy against weights left, and against the energy that is left")
-def pareto_figure(evidence: Evidence) -> Drawing:
+@figure("F1", "Accuracy against weights left, and against the energy that is left", LEADING)
+def pareto_figure(evidence: Evidence, shown: list[list[Study]]) -> Drawing:
     """A row of two panels for each network with prices."""
-    shown = evidence.priced[:SIDE_BY_SIDE]
-    if not shown:
-        raise NotRun(NO_PRICE)
     rows = [row for family in shown for row in _rows(family)]
     names = {row["granularity"] for row in rows}
     costs = {field: log_percent(field, title, [row[field] for row in rows]) for field, title in COST.items()}

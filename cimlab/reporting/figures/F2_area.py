@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cimlab.reporting.chart import Spec, by_granularity, chart, line_and_points, only, quantity
-from cimlab.reporting.evidence import SIDE_BY_SIDE, Evidence
+from cimlab.reporting.evidence import LEADING, Evidence
 from cimlab.reporting.looks import BLACK
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
@@ -13,10 +13,10 @@ from cimlab.reporting.priced import NO_PRICE, cost
 from cimlab.reporting.studies import Study
 
 
-@figure("F2", "Throughput over the area of the chip, dense and pruned")
-def area_figure(evidence: Evidence) -> Drawing:
+@figure("F2", "Throughput over the area of the chip, dense and pruned", LEADING)
+def area_figure(evidence: Evidence, leading: list[list[Study]]) -> Drawing:
     """A panel for each network with prices, at the fraction that most granularities were run at."""
-    shown = [(family, rows) for family in evidence.priced[:SIDE_BY_SIDE] if (rows := _rows(family))]
+    shown = [(family, rows) for family in leading if (rows := _rows(family))]
     if not shown:
         raise NotRun(NO_PRICE)
     rows = [row for _, own in shown for row in own]

@@ -6,22 +6,25 @@ from typing import Any
 
 from cimlab.reporting.chart import WIDTH, Spec, chart, intervals, lines, log_percent, quantity
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.evidence import NO_RUN, Evidence, Selection
 from cimlab.reporting.looks import place
-from cimlab.reporting.parts import Drawing, NotRun, figure
+from cimlab.reporting.parts import Drawing, figure
 from cimlab.reporting.studies import Study, accuracy, left
 
 PANELS = 3
 """Most studies that stand side by side."""
 
 
-@figure("F3", "Test accuracy against weights left, by pruned unit")
-def accuracy_figure(evidence: Evidence) -> Drawing:
-    """A panel for each main study that has a curve."""
-    mains = evidence.mains
-    if not mains:
-        raise NotRun("no runs were recorded")
-    shown = [study for study in mains if len(study.remaining) > 1][:PANELS] or mains[:1]
+def _shown(evidence: Evidence) -> list[list[Study]]:
+    """The main studies that have a curve; where none has, the first."""
+    curved = [study for study in evidence.mains if len(study.remaining) > 1]
+    return [[study] for study in curved[:PANELS] or evidence.mains[:1]]
+
+
+@figure("F3", "Test accuracy against weights left, by pruned unit", Selection(_shown, NO_RUN))
+def accuracy_figure(evidence: Evidence, chosen: list[list[Study]]) -> Drawing:
+    """A panel for each."""
+    shown = [study for (study,) in chosen]
     names = sorted({name for study in shown for name in study.granularities}, key=place)
     rows = [row for study in shown for row in _rows(study)]
     notes = tuple(f"{study.title}; dotted: dense network; {_seeds(study)}." for study in shown)

@@ -6,18 +6,16 @@ from typing import Any
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import Spec, chart, lines, log_percent, quantity
-from cimlab.reporting.evidence import Evidence
-from cimlab.reporting.parts import Drawing, NotRun, figure
+from cimlab.reporting.evidence import CURVED, Evidence
+from cimlab.reporting.parts import Drawing, figure
 from cimlab.reporting.priced import cost
-from cimlab.reporting.studies import left
+from cimlab.reporting.studies import Study, left
 
 
-@figure("F4", "Speed-up against weights left, and what load imbalance takes of it")
-def speed_figure(evidence: Evidence) -> Drawing:
+@figure("F4", "Speed-up against weights left, and what load imbalance takes of it", CURVED)
+def speed_figure(evidence: Evidence, curved: list[list[Study]]) -> Drawing:
     """Beside the speed-up that evenly loaded arrays would have; of the first main study that has a curve."""
-    study = evidence.curved
-    if study is None:
-        raise NotRun("no runs were recorded")
+    ((study,),) = curved
     priced = all(cost(record) for record in study.records)
     rows: list[dict[str, Any]] = [
         {

@@ -6,7 +6,7 @@ from typing import Any
 
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.analog_series import by_resolution, lines, network, varied
-from cimlab.reporting.chart import WIDTH, by_series, chart, line_and_points, quantity
+from cimlab.reporting.chart import LEAST_POINTS, WIDTH, by_series, chart, line_and_points, quantity, spanning
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.parts import Drawing, NotRun, figure
@@ -31,9 +31,9 @@ def analog_figure(evidence: Evidence) -> Drawing:
         "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": {"labelAngle": 0},
     }  # fmt: skip
     colours, shapes = (_channels(rows, field) for field in ("network", "arrays"))
-    line, points = line_and_points(
-        x, quantity("accuracy", "test accuracy (%)"), {**shapes, "color": colours["color"]}
-    )
+    reached = [row[name] for row in rows for name in ("accuracy", "low", "high") if name in row]
+    y = quantity("accuracy", "test accuracy (%)", scale=spanning(reached, LEAST_POINTS, 100))
+    line, points = line_and_points(x, y, {**shapes, "color": colours["color"]})
     line["encoding"]["detail"] = {"field": "series"}
     bars = {
         "transform": [{"filter": "isValid(datum.low)"}],

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from cimlab.reporting.chart import Spec, chart
-from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.evidence import FIRST, Evidence
 from cimlab.reporting.looks import place
-from cimlab.reporting.parts import Drawing, NotRun, figure
-from cimlab.reporting.studies import cells_per_weight
+from cimlab.reporting.parts import Drawing, figure
+from cimlab.reporting.studies import Study, cells_per_weight
 
 
-@figure("F6", "By layer: weights left, and array steps that remain")
-def layers_figure(evidence: Evidence) -> Drawing:
+@figure("F6", "By layer: weights left, and array steps that remain", FIRST)
+def layers_figure(evidence: Evidence, first: list[list[Study]]) -> Drawing:
     """Layers down, granularities across, at the reference of the main study."""
-    study = evidence.first
-    if study is None:
-        raise NotRun("no runs were recorded")
+    ((study,),) = first
     rows = []
     for name in study.granularities:
         runs = study.points.get((name, study.reference), ())
@@ -61,7 +59,7 @@ def _heat(field: str, label: str, names: list[str], layers: list[str]) -> Spec:
         "mark": {"type": "rect", "stroke": "white", "strokeWidth": 0.5},
         "encoding": {
             "x": words("granularity", sorted(names, key=place), {"labelAngle": -50}),
-            "y": words("layer", layers, {"labelLimit": 110, "labelFontSize": 9}),
+            "y": words("layer", layers, {"labelLimit": 240, "labelFontSize": 9}),
             "color": {
                 "field": field,
                 "type": "quantitative",

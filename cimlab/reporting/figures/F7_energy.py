@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cimlab.reporting.chart import chart
-from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.evidence import BEST, Evidence
 from cimlab.reporting.methods import apart
-from cimlab.reporting.parts import Drawing, NotRun, figure
-from cimlab.reporting.priced import NO_PRICE, cost
+from cimlab.reporting.parts import Drawing, figure
+from cimlab.reporting.priced import cost
 from cimlab.reporting.studies import Study
 
 PARTS = {
@@ -35,12 +35,10 @@ PART_COLOURS = (
 )
 
 
-@figure("F7", "Energy per image by component, dense and pruned")
-def energy_figure(evidence: Evidence) -> Drawing:
+@figure("F7", "Energy per image by component, dense and pruned", BEST)
+def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
     """The first network with prices at its reference, a bar per granularity and budget; pruning support on its own."""
-    if not evidence.priced:
-        raise NotRun(NO_PRICE)
-    family = evidence.priced[0]
+    (family,) = best
     rows = _energy_rows(family)
     order = list(dict.fromkeys(row["bar"] for row in rows))
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]

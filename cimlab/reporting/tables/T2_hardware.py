@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.evidence import PRICED, Evidence
 from cimlab.reporting.methods import apart
-from cimlab.reporting.parts import NotRun, table
+from cimlab.reporting.parts import table
 from cimlab.reporting.planned import axes_of
-from cimlab.reporting.priced import NO_PRICE, cost, cost_ratio, lone_ratio, pricing_notes, steady_ratio
+from cimlab.reporting.priced import cost, cost_ratio, lone_ratio, pricing_notes, steady_ratio
 from cimlab.reporting.published import compression
 from cimlab.reporting.studies import Study, loss, worded
 from cimlab.reporting.table import Cell, Column, Table
@@ -15,15 +15,13 @@ COUNTS = (("steps", "steps"), ("conversions", "adc_conversions"))
 COSTS = (("throughput", "images_per_s"), ("TOPS/W", "effective_ops_per_j"), ("latency", "latency_s"))
 
 
-@table("T2", "Work and cost at equal area, by budget and pruned unit")
-def hardware_table(evidence: Evidence) -> Table:
+@table("T2", "Work and cost at equal area, by budget and pruned unit", PRICED)
+def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     """Every point with a price on the hardest data, whatever its budget counts."""
-    if not evidence.priced:
-        raise NotRun(NO_PRICE)
-    priced = [study for family in evidence.priced for study in family]
+    priced = [study for family in families for study in family]
     rows = [
         row
-        for family in evidence.priced
+        for family in families
         for study, told in zip(family, apart(family), strict=True)
         for row in _rows(study, told)
     ]
@@ -38,7 +36,7 @@ def hardware_table(evidence: Evidence) -> Table:
     notes = (
         "Ratios are to the dense network on a chip of the same area, both with copies of their slowest layers.",
         "Energy is that of an image in a full pipeline, lone energy that of an image by itself: leakage differs.",
-        *_not_run(evidence),
+        *_not_run(evidence, families),
         *pricing_notes([record for study in priced for record in study.records]),
     )
     return Table(columns, tuple(rows), notes)
@@ -61,10 +59,10 @@ def _rows(study: Study, told: str) -> list[tuple[Cell, ...]]:
     return rows
 
 
-def _not_run(evidence: Evidence) -> list[str]:
+def _not_run(evidence: Evidence, families: list[list[Study]]) -> list[str]:
     """Granularities that a grid of the network plans and that no run with a price has."""
     found = []
-    for family in evidence.priced:
+    for family in families:
         run = {name for study in family for name in study.granularities}
         missing = [name for name in axes_of(family[0], evidence.grids)[0] if name not in run]
         if missing:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.evidence import PRICED, Evidence
 from cimlab.reporting.methods import apart
-from cimlab.reporting.parts import NotRun, table
-from cimlab.reporting.priced import NO_PRICE, cost, pricing_notes
-from cimlab.reporting.studies import worded
+from cimlab.reporting.parts import table
+from cimlab.reporting.priced import cost, pricing_notes
+from cimlab.reporting.studies import Study, worded
 from cimlab.reporting.table import Column, Table
 
 ADC_FACTORS = (0.1, 1.0, 10.0)
 """One 8-bit conversion costs 0.16 to 15.6 pJ at 32 nm, depending on who publishes it: a decade on either side."""
 
 
-@table("T7", "Energy ratio to dense, by the price of a conversion")
-def sensitivity_table(evidence: Evidence) -> Table:
+@table("T7", "Energy ratio to dense, by the price of a conversion", PRICED)
+def sensitivity_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     """Energy is linear in the price of a conversion, so that the ratio at another price is exact."""
-    if not evidence.priced:
-        raise NotRun(NO_PRICE)
     rows, records = [], []
-    for family in evidence.priced:
+    for family in families:
         at = family[0].reference
         for study, told in zip(family, apart(family), strict=True):
             for name in study.granularities:
