@@ -30,7 +30,8 @@ def _looks_with(font: str) -> Spec:
     small = {"labelFontSize": 10, "titleFontSize": 10, "titleFontWeight": "normal", "labelLimit": 240}
     return {
         "font": font, "background": "white", "padding": 2,
-        "axis": {"labelFontSize": 10, "titleFontSize": 11, "titleFontWeight": "normal", "gridOpacity": 0.5, **text},
+        "axis": {"labelFontSize": 10, "titleFontSize": 11, "titleFontWeight": "normal", "gridOpacity": 0.5,
+                 "labelLimit": 260, **text},
         "legend": {**small, **text},
         "title": {"fontSize": 11, "fontWeight": "normal", "font": font},
         "header": {"labelFontSize": 10, "titleFontSize": 11, "labelFont": font},
@@ -148,7 +149,7 @@ def spanning(values: Iterable[float], least: float, whole: float = 1.0) -> Spec:
     known = list(values)
     low, high = min(known), max(known)
     if high - low >= least:
-        return {"zero": False}
+        return {"zero": False, "padding": 6}
     low = min(max(0.0, (low + high - least) / 2), whole - least)
     return {"zero": False, "domain": [low, low + least]}
 

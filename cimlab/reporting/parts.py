@@ -129,7 +129,8 @@ def left_out(evidence: Evidence) -> list[str]:
             runs[study.title] += len(study.records)
         told = ", ".join(f"{title} ({n} {'run' if n == 1 else 'runs'})" for title, n in runs.items())
         parts.setdefault(told, []).append(part.name)
-    return [f"Not in {', '.join(names)}: {told}. {HOW_TO_SEE}" for told, names in parts.items() if told]
+    lines = [f"Not in {', '.join(names)}: {told}." for told, names in parts.items() if told]
+    return [*lines, HOW_TO_SEE] if lines else []
 
 
 Kind = TypeVar("Kind", FigureFile, TableFile)

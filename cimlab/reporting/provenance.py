@@ -25,17 +25,18 @@ def machine(record: RunRecord) -> str:
 
 
 def warnings(records: Sequence[RunRecord]) -> list[str]:
-    """One sentence for each way in which the records are not of one kind."""
-    found = []
-    for what, values in (
-        ("schema versions", {record.schema for record in records}),
-        ("code versions", set(map(commit, records))),
-        ("machines", set(map(machine, records))),
-    ):
-        if len(values) > 1:
-            found.append(
-                f"Records of {len(values)} {what} are mixed; the table of where they come from lists them."
-            )
+    """Sentences on the ways in which the records are not of one kind."""
+    kinds = {
+        "schema versions": {record.schema for record in records},
+        "code versions": set(map(commit, records)),
+        "machines": set(map(machine, records)),
+    }
+    mixed = [f"{len(values)} {what}" for what, values in kinds.items() if len(values) > 1]
+    found = (
+        [f"Records of {' and '.join(filter(None, (', '.join(mixed[:-1]), mixed[-1])))} are mixed."]
+        if mixed
+        else []
+    )
     changed = sum(bool(record.code.get("git_changed")) for record in records)
     if changed:
         found.append(f"{changed} runs came from a checkout with uncommitted changes.")

@@ -29,7 +29,7 @@ def latest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
     for record in sorted(records, key=lambda record: record.created):
         repeated += record.run in newest
         newest[record.run] = record
-    notes = [f"{repeated} records of runs that were made again are passed over"] if repeated else []
+    notes = [f"{repeated} records of runs that were made again are passed over."] if repeated else []
     return sorted(newest.values(), key=lambda record: record.name), notes
 
 

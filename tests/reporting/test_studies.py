@@ -119,7 +119,7 @@ def test_a_run_that_was_made_again_counts_once_and_as_the_newest() -> None:
     assert new in kept
     assert old not in kept
     assert len(kept) == 2
-    assert notes == ["1 records of runs that were made again are passed over"]
+    assert notes == ["1 records of runs that were made again are passed over."]
 
 
 def test_of_a_network_the_study_with_most_points_is_the_main_one() -> None:

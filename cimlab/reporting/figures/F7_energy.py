@@ -44,7 +44,7 @@ def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
     colours = dict(zip((*PARTS, "other"), PART_COLOURS, strict=True))
     spec = chart(
-        rows, width=220, height={"step": 15},
+        rows, width=400, height={"step": 15},
         mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
         encoding={
             "y": {"field": "bar", "type": "nominal", "sort": order, "title": None},
@@ -52,7 +52,7 @@ def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
             "color": {
                 "field": "part", "type": "nominal",
                 "scale": {"domain": names, "range": [colours[name] for name in names]},
-                "legend": {"orient": "bottom", "columns": 2, "title": None},
+                "legend": {"orient": "bottom", "columns": 4, "title": None},
             },
             "order": {"field": "place", "type": "ordinal"},
             "tooltip": [{"field": "bar"}, {"field": "part"}, {"field": "energy", "format": ".4~g"}],
@@ -62,7 +62,7 @@ def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
     notes = (
         f"{study.title}, {100 * study.reference:g} % of the budget kept; stacked in the order of the legend.",
     )
-    return Drawing(spec, notes=notes)
+    return Drawing(spec, wide=True, notes=notes)
 
 
 def _part_of(component: str) -> str:
