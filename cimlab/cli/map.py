@@ -192,7 +192,7 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
     if "--csv" not in flags:
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(shown.points_table(rows, best, order).for_terminal())
-        for note in shown.notes(rows):
+        for note in (*shown.far_apart(rows), *shown.notes(rows)):
             console.print(f"note: {note}", highlight=False)
         plot = save(shown.points_plot(rows, best), folder / "map.png")
         console.print(f"plot: {plot}", highlight=False, soft_wrap=True)

@@ -13,14 +13,18 @@ from typing import Self
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from cimlab.grids.planning import Plan, Point, record_path
 from cimlab.grids.worker import Session, failed_since
+from cimlab.progress import duration
 from cimlab.records.failure import Failure
 from cimlab.records.history import read_rows
 from cimlab.records.locks import held
 
+BAR, BESIDE = 6, 62
+"""Signs that the bar has at least, and that it takes with what is told beside it."""
 LOOK_SHARE = 0.05
 """At most this share of the time goes into looking."""
 
@@ -44,8 +48,11 @@ class Watch:
         self.begun = time.monotonic()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-        self._task = self._bar.add_task(plan.grid.name, total=len(plan.points), note="")
+        name, room = plan.grid.name, max(console.width - BESIDE, BAR)
+        name = name if len(name) <= room else f"{name[: room - 1]}…"
+        bar = BarColumn(table_column=Column(min_width=BAR))
+        self._bar = Progress(TextColumn("{task.description}"), bar, TextColumn("{task.fields[note]}"))
+        self._task = self._bar.add_task(name, total=len(plan.points), note="")
         live = Live(get_renderable=self._shown, console=console, redirect_stdout=False, redirect_stderr=False)
         self._live = live if console.is_terminal else None
 
@@ -78,7 +85,7 @@ class Watch:
             else:
                 left.append(point)
                 if held(run_dir):
-                    running.append(self._label(point) + _epoch(run_dir))
+                    running.append(_epoch(run_dir) + self._label(point))
         self.left, self.running = left, running
 
     def seconds_left(self) -> float | None:
@@ -107,26 +114,18 @@ class Watch:
 
     def _shown(self) -> Group:
         done = len(self.plan.done) + len(self.done)
-        note = (
-            f"{done} of {len(self.plan.points)} done, {len(self.running)} running, {len(self.failed)} failed"
-        )
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        note = f"{done} of {len(self.plan.points)} done, {len(self.running)} running{failed}"
         self._bar.update(self._task, completed=done, note=note + _time_left(self.seconds_left()))
-        lines = [Text(f"  running  {name}") for name in self.running[:8]]
+        lines = [Text(f"  running  {name}", no_wrap=True, overflow="ellipsis") for name in self.running[:8]]
         lines += [Text(f"  failed   {name}: {reason}") for name, reason in list(self.failed.items())[-4:]]
         return Group(self._bar, *lines)
 
 
 def _epoch(run_dir: Path) -> str:
     history = read_rows(run_dir / "history.jsonl")
-    return f"  retrain epoch {history[-1]['epoch'] + 1} done" if history else ""
+    return f"retrain epoch {history[-1]['epoch'] + 1} done  " if history else ""
 
 
 def _time_left(seconds: float | None) -> str:
     return "" if seconds is None else f", about {duration(seconds)} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

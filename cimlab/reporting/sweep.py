@@ -10,12 +10,20 @@ from typing import Any
 
 from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, share, spanning
 from cimlab.reporting.chart import quantity as axis
-from cimlab.reporting.hardware import FIGURES, quantity
+from cimlab.reporting.hardware import FIGURES, component, quantity
 from cimlab.reporting.studies import worded
 from cimlab.reporting.table import Table
 
-SHOWN = 20
-"""Rows of the table; all of them are in the CSV."""
+SHOWN = 60
+"""Rows of the table, a screenful; all of them are in the CSV."""
+DENSE = 8
+"""Dense networks that have a row of their own."""
+COMPARED = {"energy_j": "energy per image", "images_per_s": "throughput", "area_m2": "area"}
+"""Figures of the table, and their headings."""
+FAR = 10
+"""Factor between two choices of a group above which the component is named that differs most."""
+PRICING = ("technology", "adc_price", "chip")
+"""Groups whose choices are prices of the same work."""
 TOLD = 20
 """Notes that are repeated below the table."""
 NAMED = 6
@@ -56,7 +64,7 @@ def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int] = ()) -> Table:
     """The Pareto front first, then the others, each by energy, or in the order that was asked for; ratios are over the
-    dense network there.
+    dense network there, which stands above them where several points share it.
     """
     axes = list(dict.fromkeys(key for row in rows for key in row["axes"]))
     called = _short(rows)
@@ -67,32 +75,87 @@ def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int
     names = [name if short.count(name) == 1 else key for name, key in zip(short, axes, strict=True)]
     heads = ["", *(["network"] if several else []), *names]
     words = len(heads)
-    heads += [
-        *(["accuracy"] if accurate else []),
-        "energy per image",
-        "ratio",
-        "throughput",
-        "ratio",
-        "area",
-        "ratio",
-    ]
+    heads += ["accuracy"] if accurate else []
+    for heading in COMPARED.values():
+        heads += [heading, "ratio"]
     lines = []
-    for place in order[:SHOWN]:
-        row = rows[place]
-        line = ["*" if place in best else "", *([called[row["name"]]] if several else [])]
+    for mark, row in [*_dense(rows), *(("*" if i in best else "", rows[i]) for i in order[:SHOWN])]:
+        line = [mark, *([called.get(row["name"], "")] if several else [])]
         line += [row["axes"].get(key, "") for key in axes]
         if accurate:
             line.append("" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %")
-        for figure in ("energy_j", "images_per_s", "area_m2"):
+        for figure in COMPARED:
             ratio = row["ratio"].get(figure)
             line += [
                 quantity(row["total"][figure], FIGURES[figure][1]),
                 "" if ratio is None else f"{ratio:.3f}",
             ]
         lines.append(line)
-    more = f", {len(rows) - SHOWN:,} more in the CSV" if len(rows) > SHOWN else ""
+    more = f", the first {SHOWN} shown" if len(rows) > SHOWN else ""
     title = f"{len(rows):,} points, {len(best)} on the Pareto front (*){more}; ratios over the dense network there"
     return Table.of_texts(heads, lines, title, words)
+
+
+def _dense(rows: Sequence[Row]) -> list[tuple[str, Row]]:
+    """A row per dense network that several points are compared with, of what these share, where they are few."""
+    found: dict[tuple, list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row["dense"][figure] for figure in COMPARED), []).append(row)
+    if len(found) > DENSE or len(rows) < 2 * len(found):
+        return []
+    lines = []
+    for own in found.values():
+        first = own[0]
+        axes = {
+            key: value
+            for key, value in first["axes"].items()
+            if all(r["axes"].get(key) == value for r in own)
+        }
+        name = first["name"] if all(row["name"] == first["name"] for row in own) else ""
+        ratio = {figure: 1.0 for figure in COMPARED if first["dense"][figure]}
+        lines.append({"name": name, "axes": axes, "accuracy": None, "total": first["dense"], "ratio": ratio})
+    return [("dense", line) for line in lines]
+
+
+def far_apart(rows: Sequence[Row]) -> list[str]:
+    """Where choices of a pricing group lie far apart for the same work, a line on the part that differs most."""
+    lines = []
+    for group in PRICING:
+        alike: dict[tuple, list[Row]] = {}
+        for row in (row for row in rows if group in row["axes"]):
+            others = tuple((key, value) for key, value in row["axes"].items() if key.split(".")[0] != group)
+            alike.setdefault((row["name"], others), []).append(row)
+        for figure, heading in COMPARED.items():
+            pair = max(
+                (_extremes(own, figure) for own in alike.values()),
+                key=lambda pair: _factor(pair, figure),
+                default=None,
+            )
+            if pair is None or (factor := _factor(pair, figure)) < FAR:
+                continue
+            parts = [row["parts"][figure] for row in pair]
+            name = max(parts[0], key=lambda part: abs(parts[0][part] - parts[1].get(part, 0.0)))
+            unit = FIGURES[figure][1].replace("images/s", "s")
+            told = [
+                f"{quantity(own.get(name, 0.0), unit)} with {row['axes'][group]}"
+                for own, row in zip(parts, pair, strict=True)
+            ]
+            lines.append(
+                f"{heading} differs by a factor of up to {factor:.0f} between choices of {group}, above all by the "
+                f"{component(name)}: {', '.join(told)}"
+            )
+    return lines
+
+
+def _extremes(rows: Sequence[Row], figure: str) -> tuple[Row, Row]:
+    """The row with the most of a figure, and that with the least."""
+    low, high = (pick(rows, key=lambda row: row["total"][figure]) for pick in (min, max))
+    return high, low
+
+
+def _factor(pair: Sequence[Row], figure: str) -> float:
+    one, other = (row["total"][figure] for row in pair)
+    return one / other if other else 1.0
 
 
 def _short(rows: Sequence[Row]) -> dict[str, str]:

@@ -32,6 +32,8 @@ class PricedPoint:
         accuracy: on test images, where a record says.
         technology, adc_price, adc_bits: whose prices these are.
         total, dense, ratio: of the pruned network, of the dense one on the same accelerator, and one over the other.
+        parts: what figures of the pruned network come from: energy and area by component, throughput the time of the
+            slowest matrix-vector product.
         notes: assumptions behind the numbers.
     """
 
@@ -45,6 +47,7 @@ class PricedPoint:
     total: dict[str, float]
     dense: dict[str, float]
     ratio: dict[str, float]
+    parts: dict[str, dict[str, float]]
     notes: tuple[str, ...]
 
 
@@ -121,10 +124,15 @@ def _priced(subject: Subject, asked: list[Asked]) -> list[tuple[int, PricedPoint
 
 def _point(subject: Subject, axes: Axes, compared: CostComparison) -> PricedPoint:
     own = compared.pruned
+    parts = {
+        "energy_j": own.energy_by_component,
+        "area_m2": own.area_by_component,
+        "images_per_s": {"slowest matrix-vector product": float(own.timing.product_s.max())},
+    }
     return PricedPoint(
         subject.name, subject.choices.get("granularity", ""), axes, subject.accuracy, own.technology,
         own.adc_price, own.adc_bits, own.totals(), compared.dense.totals(), compared.ratios(),
-        (*subject.assumed, *own.notes),
+        parts, (*subject.assumed, *own.notes),
     )  # fmt: skip
 
 

@@ -238,7 +238,8 @@ def _watch(planned: PlannedRun, parts: Parts, tracker: Tracker, judge: Judge | N
 def _dense_phase(planned: PlannedRun, parts: Parts, training: Training) -> Phase:
     from cimlab.training.phases import dense_phase
 
-    return dense_phase(training, parts.methods, planned.dense_dir, planned.dense_run)
+    later = planned.config.schedule.epochs
+    return dense_phase(training, later, parts.methods, planned.dense_dir, planned.dense_run)
 
 
 def _retraining(planned: PlannedRun, parts: Parts, training: Training) -> Phase:

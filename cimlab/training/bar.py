@@ -23,11 +23,14 @@ class PhaseBar(pl.Callback):
     Args:
         phase: dense or retrain.
         methods: at work in it.
+        later: epochs of the phase after it, which bar and time count in.
         console: where the line stands; standard output, if None.
     """
 
-    def __init__(self, phase: str, methods: Sequence[str], console: Console | None = None) -> None:
-        self.words = WORDS[phase]
+    def __init__(
+        self, phase: str, methods: Sequence[str], later: int = 0, console: Console | None = None
+    ) -> None:
+        self.words, self.later = WORDS[phase], later
         self.methods = f" ({', '.join(methods)})" if methods else ""
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -41,7 +44,7 @@ class PhaseBar(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        batches, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
+        batches, epochs = int(trainer.num_training_batches), (trainer.max_epochs or 0) + self.later
         self.progress.update(self.task, total=batches * epochs, completed=batches * trainer.current_epoch)
         self.progress.start_task(self.task)
         self.progress.start()

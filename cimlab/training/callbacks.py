@@ -17,6 +17,7 @@ from cimlab.crossbar.placement import NetworkPlacement, place_network
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.report import CostComparison
 from cimlab.network.off_arrays import OffArrays
+from cimlab.progress import duration
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.masks import Masks
 from cimlab.records.history import append_row, read_rows
@@ -29,7 +30,7 @@ Judge = Callable[[list[float]], str | None]
 
 
 Tell = Callable[[str, dict[str, str]], None]
-"""Shows where a fit is, and what the epoch came to: `loss`, `validation` where there is one, `speed`."""
+"""Shows where a fit is, and what the epoch came to: `loss`, `validation` where there is one, `speed`, time `left`."""
 
 
 class Hopeless(RuntimeError):
@@ -59,6 +60,7 @@ class EpochReport(pl.Callback):
         tracker: where the row is shown.
         tell: told where the fit is and what the epoch came to; None where nobody looks.
         judge: asked after each epoch whether to go on.
+        later: epochs of the phase after it, which the time that is left counts in.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class EpochReport(pl.Callback):
         tracker: Tracker,
         tell: Tell | None,
         judge: Judge | None = None,
+        later: int = 0,
     ) -> None:
         self.judge = judge
+        self.later = later
         self.phase = phase
         self.first_epoch = first_epoch
         self.history = history
@@ -120,17 +124,19 @@ class EpochReport(pl.Callback):
         self.tracker.log(tracked(stored, self.first_epoch))
         if self.tell is not None:
             where = f"{self.phase} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self.tell(where, self._words(row))
+            left = (trainer.max_epochs or 0) - trainer.current_epoch - 1 + self.later
+            self.tell(where, self._words(row, seconds * left))
         if self.judge is not None and "accuracy/validation" in row:
             accuracies = [shown["accuracy/validation"] for shown in read_rows(self.history)]
             if (reason := self.judge(accuracies)) is not None:
                 raise Hopeless(reason)
 
-    def _words(self, row: dict[str, float]) -> dict[str, str]:
+    def _words(self, row: dict[str, float], seconds_left: float) -> dict[str, str]:
         words = {"loss": f"loss {self._loss:.3f}"}
         if "accuracy/validation" in row:
             words["validation"] = f"validation {100 * row['accuracy/validation']:.2f} %"
-        return {**words, "speed": f"{row['throughput/train_images_per_s']:,.0f} images/s"}
+        words["speed"] = f"{row['throughput/train_images_per_s']:,.0f} images/s"
+        return words | ({"left": f"about {duration(seconds_left)} left"} if seconds_left else {})
 
 
 def tracked(row: dict[str, Any], first_epoch: int = 0) -> dict[str, float]:

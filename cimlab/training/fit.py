@@ -67,6 +67,7 @@ class Phase:
         folder: of checkpoints and history.
         run: content hash of all that shapes the fit's result; only its own checkpoints are gone on from.
         methods: at work in it, by name.
+        later: epochs of the phase after it.
     """
 
     name: PhaseName
@@ -76,6 +77,7 @@ class Phase:
     folder: Path
     run: str
     methods: tuple[str, ...] = ()
+    later: int = 0
 
     @property
     def fit(self) -> str:
@@ -135,11 +137,11 @@ def fit(
     """
     settings = training.trainer
     bars = _show_bars(settings)
-    bar = PhaseBar(phase.name, phase.methods) if bars else None
+    bar = PhaseBar(phase.name, phase.methods, phase.later) if bars else None
     lines = settings.progress == "lines" or (settings.progress == "auto" and not bars)
     tell = bar.tell if bar else _print_line if lines else None
     keep = checkpoints.PacedCheckpoint(phase.checkpoints, settings.checkpoint_every_s)
-    report = EpochReport(phase.name, phase.first_epoch, phase.history, tracker, tell, judge)
+    report = EpochReport(phase.name, phase.first_epoch, phase.history, tracker, tell, judge, phase.later)
     watching = [SeedEpochs(training.seed, phase.name), *callbacks, report, keep, *([bar] if bar else [])]
     trainer = _trainer(settings, phase.epochs, watching, phase.folder, phase.fit, seat.rank)
     smoothing = training.recipe.label_smoothing

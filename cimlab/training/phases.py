@@ -51,10 +51,10 @@ class Retrained:
     roundings: list[Rounding]
 
 
-def dense_phase(training: Training, methods: Methods, folder: Path, run: str) -> Phase:
-    """The dense phase, kept in the folder of its network."""
+def dense_phase(training: Training, later: int, methods: Methods, folder: Path, run: str) -> Phase:
+    """The dense phase, kept in the folder of its network; `later` are the epochs of retraining that follow."""
     recipe, at_work = training.recipe, named(methods, "dense")
-    return Phase("dense", recipe.epochs, 0, dense_curve(recipe), folder, run, at_work)
+    return Phase("dense", recipe.epochs, 0, dense_curve(recipe), folder, run, at_work, later)
 
 
 def retrain_phase(

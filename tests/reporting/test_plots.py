@@ -14,7 +14,7 @@ from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import save, svg
 from cimlab.reporting.looks import look
 from cimlab.reporting.plots import GROUPS, accuracy_plot, components_plot, front_plot, placement_plot
-from cimlab.reporting.sweep import points_plot
+from cimlab.reporting.sweep import SHOWN, far_apart, points_plot, points_table
 from tests.records.examples import example
 from tests.reporting.made_up import run
 
@@ -190,3 +190,45 @@ def test_a_difference_of_a_tenth_of_a_point_does_not_fill_a_plot() -> None:
     ]
     drawn = accuracy_plot(records)["hconcat"][0]["layer"][2]["encoding"]["y"]["scale"]["domain"]
     assert drawn[1] - drawn[0] == pytest.approx(0.02)
+
+
+def priced(technology: str, granularity: str, adc_j: float) -> dict[str, Any]:
+    """A point of a sweep as `cimlab map -m` keeps it: cells take 1 nJ, the ADC what is given."""
+    total = {"energy_j": adc_j + 1e-9, "images_per_s": 1e3, "area_m2": 1e-6}
+    parts = {
+        "energy_j": {"cells": 1e-9, "adc": adc_j},
+        "area_m2": {"adc": 1e-6},
+        "images_per_s": {"step": 1e-3},
+    }
+    dense = {name: 2 * value for name, value in total.items()} | {
+        "energy_j": {"a": 1e-3, "b": 2e-3}[technology]
+    }
+    return {
+        "name": "net", "granularity": granularity, "axes": {"technology": technology, "granularity": granularity},
+        "accuracy": None, "technology": technology, "adc_price": "x", "adc_bits": 8, "total": total, "dense": dense,
+        "ratio": dict.fromkeys(total, 0.5), "parts": parts, "notes": [],
+    }  # fmt: skip
+
+
+def test_technologies_far_apart_are_told_with_the_component_that_makes_it() -> None:
+    rows = [priced(t, g, {"a": 3.1e-6, "b": 24e-9}[t]) for t in "ab" for g in ("filter", "weight")]
+    (line,) = far_apart(rows)
+    assert line == (
+        "energy per image differs by a factor of up to 124 between choices of technology, above all by the ADC: "
+        "3.1 uJ with a, 24 nJ with b"
+    )
+    assert far_apart(rows[:2]) == []
+
+
+def test_a_sweep_shows_a_screenful_and_each_dense_network_that_points_share() -> None:
+    rows = [priced(t, f"unit{n}", 1e-6 * (n + 1)) for t in "ab" for n in range(SHOWN)]
+    table = points_table(rows, {0})
+    assert [(row[0], *row[1:3]) for row in table.rows[:3]] == [
+        ("dense", "a", ""),
+        ("dense", "b", ""),
+        ("*", "a", "unit0"),
+    ]
+    assert len(table.rows) == 2 + SHOWN
+    assert f"the first {SHOWN} shown" in (table.title or "")
+    assert len(points_table(rows[:SHOWN], {0}).rows) == 1 + SHOWN
+    assert len(points_table([rows[0], rows[-1]], {0}).rows) == 2  # each has its own: the ratio says as much

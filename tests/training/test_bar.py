@@ -15,7 +15,9 @@ from cimlab.training.bar import PhaseBar
 @pytest.mark.parametrize("methods", [(), ("gradual", "reorder", "distillation")])
 def test_a_fit_is_one_line(width: int, methods: tuple[str, ...]) -> None:
     out = io.StringIO()
-    bar = PhaseBar("retrain", methods, Console(file=out, force_terminal=True, width=width, color_system=None))
+    bar = PhaseBar(
+        "retrain", methods, 4, Console(file=out, force_terminal=True, width=width, color_system=None)
+    )
     trainer: Any = SimpleNamespace(
         is_global_zero=True, num_training_batches=10, max_epochs=8, current_epoch=2
     )
@@ -34,6 +36,6 @@ def test_a_fit_is_one_line(width: int, methods: tuple[str, ...]) -> None:
     assert "retraining 3/8" in lines[-1]
     assert "validation 78.36 %" in lines[-1]
     assert ("(gradual" in lines[-1]) == bool(methods)
-    assert bar.progress.tasks[0].completed == 25
+    assert (bar.progress.tasks[0].completed, bar.progress.tasks[0].total) == (25, (8 + 4) * 10)
     if width == 200:
         assert "loss 1.049  1,430 images/s" in lines[-1]
