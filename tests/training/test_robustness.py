@@ -71,7 +71,7 @@ def test_a_given_checkpoint_with_nan_is_refused(train: Cimlab, tmp_path: Path) -
     next(iter(content["network"].values())).view(-1)[0] = float("nan")
     checkpoints.save(tmp_path / "nan.pt", content)
     answer = train(f"checkpoint={tmp_path / 'nan.pt'}")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "has NaN or infinity" in one_line(answer.err)
 
 
