@@ -51,7 +51,7 @@ def _refuse_strangers(records: Sequence[Known], published: Path) -> None:
     known = set(map(_experiment, there))
     strangers = [record for record in records if _experiment(record) not in known]
     if there and strangers:
-        held = ", ".join(sorted({f"{r.choices['model']} on {r.choices['data']}" for r in there}))
+        held = ", ".join(sorted({f"{r.choices.get('model')} on {r.choices.get('data')}" for r in there}))
         raise ConfigError(
             f"NAME={published.name}: {published} holds {len(there)} records of another experiment ({held}) than "
             f"{len(strangers)} of these {len(records)}; give a NAME of your own, or --add to put them together"
@@ -63,7 +63,7 @@ def _experiment(record: Known) -> object:
     question = (record.config.get("experiment") or {}).get("question")
     if isinstance(record, RunRecord):
         return question or study_of(record)
-    return question or (record.choices["model"], record.choices["data"])
+    return question or (record.choices.get("model"), record.choices.get("data"))
 
 
 def parser() -> Parser:

@@ -64,7 +64,7 @@ def run(words: list[str]) -> int:
                 print(f"{plan.state(point):6}  {point.name}  {' '.join(plan.grid.words(point.place))}")
         return 0
     deadline = None if asked.time_budget is None else started + asked.time_budget
-    terms = Terms(started, deadline, asked.jobs, asked.retry_failed, f"{path.stem}.png", asked.sort)
+    terms = Terms(started, deadline, asked.jobs, asked.retry_failed, path.stem, asked.sort)
     return carry_out(grids[0][1], path, terms) if len(grids) == 1 else carry_out_queue(grids, terms)
 
 
@@ -92,7 +92,7 @@ def carry_out_queue(grids: list[tuple[Line, Plan]], terms: Terms) -> int:
             print(f"{len(plan.pending)} points wait for a GPU, which torch does not find here", flush=True)
             codes.append(TIME_IS_UP)
             continue
-        code = carry_out(plan, line.file, replace(terms, plot=f"{number}-{line.file.stem}.png"))
+        code = carry_out(plan, line.file, replace(terms, plot=line.file.stem))
         if code not in (0, FAILED):
             return code
         codes.append(code)
@@ -108,7 +108,7 @@ class Terms:
         deadline: when to stop, likewise; None is never.
         jobs: points at a time; None is what the launcher says.
         retry_failed: run points again that failed before.
-        plot: name of the closing plot's file.
+        plot: name of the closing plot; the grid's hash follows, so that no grid overwrites another's.
         sort: a field of `cimlab runs`, -FIELD downwards, by which the closing table is sorted; None is by accuracy.
     """
 
@@ -116,7 +116,7 @@ class Terms:
     deadline: float | None = None
     jobs: int | None = None
     retry_failed: bool = False
-    plot: str = "accuracy.png"
+    plot: str = "accuracy"
     sort: str | None = None
 
 
@@ -197,7 +197,8 @@ def _summary(plan: Plan, terms: Terms) -> None:
         if not all(was_priced_on(record, document["config"]) for record, _, document in asked):
             # places that differ in prices alone share a run, or it was run for another accelerator
             places = [priced_on(record, file, new["config"], new["choices"]) for record, file, new in asked]
-        train.show_many(places, list(whole.values()), plan.output_dir / terms.plot, terms.sort)
+        figure = plan.output_dir / f"{terms.plot}-{plan.hash}.png"
+        train.show_many(places, list(whole.values()), figure, terms.sort)
 
 
 def _whole(kind: type[Kind], files: Iterable[Path]) -> dict[Path, Kind]:

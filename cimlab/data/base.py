@@ -56,9 +56,6 @@ class ImageDataModule(ABC):
         """Batches from now on live on `device`, their images in `dtype`."""
         self.device, self.dtype = torch.device(device), dtype
 
-    def look(self) -> None:  # noqa: B027 - most sets are made, loaded or carried along
-        """Refuses, before any run of a grid, data that nothing but their owner can bring; reads none."""
-
     def prepare_data(self) -> None:  # noqa: B027 - a set that is made, not read, has nothing to prepare
         """Makes sure that the data are there and whole, and learns their facts."""
 

@@ -1,7 +1,6 @@
 """Any tree of image files, one folder a class, ImageNet among them: read by worker processes, cropped on the
 CPU as uint8, normalised on the device. Its `val/` or `test/` is the test set; validation is split off `train/`."""
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,7 +19,7 @@ from cimlab.data.errors import DataError, DataSettingError, require_at_least
 from cimlab.data.loader import Batch
 from cimlab.data.pictures import read_picture
 from cimlab.data.seeding import TEST_SPLIT_SEED, mixed_seed, stratified_split
-from cimlab.data.survey import described, require_whole, scan
+from cimlab.data.survey import described, require_folder, require_whole, scan
 from cimlab.processors import cores
 
 Sample = tuple[str, int]
@@ -128,17 +127,13 @@ class ImageFolder(ImageDataModule):
                 f"test_fraction={self.test_fraction} is not allowed; use more than 0 and less than 1"
             )
 
-    def look(self) -> None:
-        """Refuses a folder that is not there."""
-        _require_folder(Path(self.data_dir))
-
     def prepare_data(self) -> None:
         """Lists the files and classes and looks at every file, once. Refuses a missing or uneven tree, one class, empty
         classes, and files that are no images."""
         if self._samples:
             return
-        self.look()
         root = Path(self.data_dir)
+        require_folder(root)
         if any(path.is_dir() for path in (root / "train").glob("*")):
             held = "test" if (root / "test").is_dir() and not (root / "val").is_dir() else "val"
             trees = [scan(root / "train"), scan(root / held)]
@@ -180,20 +175,6 @@ class ImageFolder(ImageDataModule):
 
     def test_loader(self) -> FolderLoader:
         return FolderLoader(self, self._samples["test"], training=False)
-
-
-def _require_folder(root: Path) -> None:
-    """Refuse a folder that is not there, with the one beside it whose name is like it."""
-    if root.is_dir():
-        return
-    beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
-    near = difflib.get_close_matches(root.name, beside, n=1)
-    mend = (
-        f"did you mean paths.data_dir={root.parent / near[0]}?"
-        if near
-        else f"put images into {root}/CLASS/, or name another folder with paths.data_dir=FOLDER"
-    )
-    raise DataError(f"paths.data_dir={root}: no such folder; {mend}")
 
 
 def _resized(path: str, side: int) -> str:

@@ -6,6 +6,7 @@ Every file's header and end are read once, side by side; that they were is remem
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import os
 from collections import Counter
@@ -46,6 +47,21 @@ class Tree:
     classes: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+
+
+def require_folder(root: Path, mend: str = "put images into {}/CLASS/") -> None:
+    """Refuse a folder that is not there, with the one beside it whose name is like it, or how to mend it.
+
+    Raises:
+        DataError: it is not there.
+    """
+    if root.is_dir():
+        return
+    beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+    near = difflib.get_close_matches(root.name, beside, n=1)
+    mend = f"did you mean paths.data_dir={root.parent / near[0]}?" if near else mend.format(root)
+    another = "" if near else ", or name another folder with paths.data_dir=FOLDER"
+    raise DataError(f"paths.data_dir={root}: no such folder; {mend}{another}")
 
 
 def scan(root: Path) -> Tree:

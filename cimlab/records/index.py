@@ -23,7 +23,9 @@ from cimlab.records.store import COMMITTED, is_simulation
 from cimlab.records.study import study_of
 
 INDEX_FILE = ".index.json"
-LAYOUT = 9
+LAYOUT = 10
+NETWORK = ("model", "data", "granularity")
+"""Groups that every row of a run has, as None where its record says none."""
 Row = dict[str, Any]
 
 
@@ -67,11 +69,14 @@ def _read(path: Path) -> Row:
     """The row of a record.
 
     Raises:
-        RecordError: it is not whole.
+        RecordError: it is not whole, or lacks what every row has.
     """
-    if path.name != RECORD_FILE and is_simulation(path):
-        return simulated(SimulationRecord.read(path))
-    return row_of(RunRecord.read(path))
+    try:
+        if path.name != RECORD_FILE and is_simulation(path):
+            return simulated(SimulationRecord.read(path))
+        return row_of(RunRecord.read(path))
+    except KeyError as problem:
+        raise RecordError(f"record {path} says no {problem.args[0]}; no cimlab wrote it so") from problem
 
 
 def row_of(record: RunRecord) -> Row:
@@ -85,6 +90,7 @@ def row_of(record: RunRecord) -> Row:
         "kind": "run",
         "run": record.run,
         "name": record.name,
+        **dict.fromkeys(NETWORK),
         **{group: choice for group, choice in record.choices.items() if group != "method"},
         "parameters": ", ".join(f"{key}={value}" for key, value in parameters.items() if key != "_target_"),
         "adc_bits": geometry["adc_bits"] or "lossless" if "adc_bits" in geometry else None,

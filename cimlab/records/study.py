@@ -31,7 +31,7 @@ def study_of(record: RunRecord) -> str:
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """What shapes a run's accuracy and cost, axes left out, as dotted keys."""
-    shared = {"model": record.choices["model"], "data": record.choices["data"]}
+    shared = {group: record.choices.get(group) for group in ("model", "data")}
     if record.config.get("checkpoint"):  # another file for every seed, perhaps
         shared["checkpoint"] = "given"
     if record.schema == 1:

@@ -92,7 +92,7 @@ def comparison_table(records: list[RunRecord], order: list[int] | None = None) -
     )
     rows = [
         (
-            record.choices["granularity"],
+            record.choices.get("granularity", ""),
             *(varied[key][i] for key in varied),
             percent(record.config["prune"]["remaining"]),
             percent(record.weights["remaining_all"]),
@@ -165,8 +165,8 @@ def _cell(name: str, value: Any) -> str:
 
 def _order(record: RunRecord) -> tuple:
     return (
-        record.choices["model"],
-        record.choices["data"],
+        record.choices.get("model", ""),
+        record.choices.get("data", ""),
         -record.config["prune"]["remaining"],
         -record.accuracy["retrained"]["test"],
         record.seed,

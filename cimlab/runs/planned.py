@@ -10,7 +10,7 @@ from typing import Any
 from cimlab.config.arrays import device_name
 from cimlab.config.compose import shipped_target
 from cimlab.config.own import own_file, own_name
-from cimlab.config.schema import TrainConfig, choice_names
+from cimlab.config.schema import KNOWN_BY_FOLDER, TrainConfig, choice_names
 from cimlab.records.record import RECORD_FILE, Remembered, RunRecord
 from cimlab.runs.identity import Identity, identity_of
 from cimlab.training.settings import PruneSettings
@@ -60,6 +60,20 @@ class PlannedRun:
         """Its record."""
         return self.run_dir / RECORD_FILE
 
+    def look(self) -> None:
+        """Refuse, before anything heavy is imported, data whose folder is not there and that nobody fetches.
+
+        Raises:
+            DataError: names the folder.
+        """
+        from cimlab.data.survey import require_folder
+
+        data = self.plain["data"]
+        if data.get("_target_") in KNOWN_BY_FOLDER:
+            require_folder(Path(data["data_dir"]))
+        elif data.get("download") is False:
+            require_folder(Path(data["data_dir"]), "put the data there (download is off)")
+
     def check(self) -> None:
         """Build the parts and throw them away; looks whether data that nobody can load are there, writes nothing.
 
@@ -69,7 +83,8 @@ class PlannedRun:
         """
         from cimlab.runs.parts import assemble
 
-        assemble(self).data.look()
+        self.look()
+        assemble(self)
 
     def perform(self) -> RunRecord:
         """Do it, unless its record exists.

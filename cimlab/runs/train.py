@@ -61,6 +61,7 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
     record_file = planned.run_dir / RECORD_FILE
     done = None if planned.config.rerun else _existing(record_file)
     if done is None:
+        planned.look()
         parts = assemble(planned)
         with made(planned.run_dir, Path(planned.config.paths.dense_dir)):
             parts.data.prepare_data()

@@ -206,6 +206,20 @@ def test_a_damaged_record_is_named_and_the_others_are_shown(cimlab: Cimlab, outp
     assert len([row for row in json.loads(answer.out) if row["state"] == "done"]) == 2
 
 
+def test_a_record_that_lacks_a_choice_is_shown_and_one_without_numbers_named(
+    cimlab: Cimlab, output: Path
+) -> None:
+    bare, empty = record(7, 0.5), record(8, 0.5)
+    replace(bare, choices={"granularity": "filter"}).write(output / "bare" / RECORD_FILE)
+    replace(empty, config={}).write(output / "empty" / RECORD_FILE)
+    answer = cimlab("runs", str(output), "name=net-007,net-008", "--json")
+    assert answer.code == 0
+    assert one_line(answer.err).endswith(
+        f"record {output}/empty/{RECORD_FILE} says no prune; no cimlab wrote it so"
+    )
+    assert [row["data"] for row in json.loads(answer.out)] == [None]
+
+
 def test_the_index_says_what_reading_every_record_says(output: Path) -> None:
     first, _ = rows(output)
     assert (output / INDEX_FILE).exists()

@@ -250,7 +250,7 @@ def test_a_checkpoint_that_carries_code_is_not_run(train: Cimlab, tmp_path: Path
 def test_a_missing_data_set_is_told_before_anything_runs(train: Cimlab, tmp_path: Path) -> None:
     answer = train("data=cifar10", "data.download=false", f"paths.data_dir={tmp_path / 'nothing'}")
     assert answer.code == 2
-    assert "is missing and download is off" in one_line(answer.err)
+    assert "no such folder; put the data there (download is off)" in one_line(answer.err)
 
 
 def test_a_half_downloaded_data_set_is_told_and_left_alone(train: Cimlab, tmp_path: Path) -> None:
