@@ -136,7 +136,7 @@ class EpochReport(pl.Callback):
         if "accuracy/validation" in row:
             words["validation"] = f"validation {100 * row['accuracy/validation']:.2f} %"
         words["speed"] = f"{row['throughput/train_images_per_s']:,.0f} images/s"
-        return words | ({"left": f"about {duration(seconds_left)} left"} if seconds_left else {})
+        return words | ({"left": f"about {duration(seconds_left)} left"} if seconds_left >= 1 else {})
 
 
 def tracked(row: dict[str, Any], first_epoch: int = 0) -> dict[str, float]:
