@@ -57,9 +57,7 @@ class FolderLoader(EpochLoader):
             raise DataSettingError(
                 f"data.batch_size={self.batch_size} is not allowed; use 1 to {len(samples)}, the training images"
             )
-        self.transform = (
-            _training_transform(module.image_size) if training else _test_transform(module.image_size)
-        )
+        self.transform = module.training_transform() if training else module.test_transform()
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -88,13 +86,9 @@ class FolderLoader(EpochLoader):
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
 
 
-def _training_transform(size: int) -> v2.Transform:
-    return v2.Compose([v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), v2.PILToTensor()])
-
-
-def _test_transform(size: int) -> v2.Transform:
-    """The centre of the image after its shorter side became 256/224 of `size`, ImageNet's custom."""
-    return v2.Compose([v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size), v2.PILToTensor()])
+IMAGENET_CROP, SMALL = 0.08, 128
+"""Least share of an image in a crop (Szegedy et al., "Going deeper with convolutions", CVPR 2015), which leaves nothing
+to see of images with fewer pixels a side."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -104,12 +98,18 @@ class ImageFolder(ImageDataModule):
     Hidden files and folders are passed over. Sixteen bits become eight, real numbers go from 0 to 1, transparency shows
     white, photographs stand as their camera held them (`cimlab.data.pictures`).
 
-    image_size: pixels a side of the crop that the model sees.
+    image_size: pixels a side that the model sees.
+    least_crop: least share of an image's area in a training crop, up to 1. Below 1, tests are on the middle of images,
+        as is ImageNet's custom; at 1, training and tests are on whole images, squeezed into a square. None is 1 for
+        an image_size below 128, and 0.08 from there on.
+    flip: mirror a training image left and right with probability one half.
     num_workers: processes that read images, at most one a core; 0 reads in this one.
     test_fraction: share of the images kept for test where there is no val/ or test/; the same images in every run.
     """
 
     image_size: int = 224
+    least_crop: float | None = None
+    flip: bool = True
     num_workers: int = 4
     test_fraction: float = 0.2
     in_channels = 3
@@ -122,6 +122,8 @@ class ImageFolder(ImageDataModule):
         super().__post_init__()
         require_at_least("image_size", self.image_size, 1)
         require_at_least("num_workers", self.num_workers, 0)
+        if self.least_crop is not None and not 0 < self.least_crop <= 1:
+            raise ValueError(f"least_crop={self.least_crop} is not allowed; use more than 0 and at most 1")
         if not 0 < self.test_fraction < 1:
             raise ValueError(
                 f"test_fraction={self.test_fraction} is not allowed; use more than 0 and less than 1"
@@ -159,13 +161,42 @@ class ImageFolder(ImageDataModule):
                     "images, remove the class, or lower data.validation_size"
                 )
         require_whole(trees)
-        _tell(f"{root}: {described(trees)}; {_resized(tree.samples[0][0], self.image_size)}")
+        _tell(
+            f"{root}: {described(trees)}; {_resized(tree.samples[0][0], self.image_size)}; {self._changes()}"
+        )
         self.num_classes = len(tree.classes)
         self._samples = {
             "train": _pick(development, train),
             "validation": _pick(development, validation),
             "test": test,
         }
+
+    @property
+    def smallest_crop(self) -> float:
+        """`least_crop`, or what stands for it where nothing was asked."""
+        usual = 1.0 if self.image_size < SMALL else IMAGENET_CROP
+        return usual if self.least_crop is None else self.least_crop
+
+    def training_transform(self) -> v2.Transform:
+        """From a picture to the uint8 image that is trained on, at random."""
+        side = (self.image_size, self.image_size)
+        whole = self.smallest_crop == 1
+        crop = v2.Resize(side) if whole else v2.RandomResizedCrop(side, scale=(self.smallest_crop, 1.0))
+        return v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if self.flip else 0.0), v2.PILToTensor()])
+
+    def test_transform(self) -> v2.Transform:
+        """The whole image, or its centre after its shorter side became 256/224 of `image_size`."""
+        size = self.image_size
+        if self.smallest_crop == 1:
+            return v2.Compose([v2.Resize((size, size)), v2.PILToTensor()])
+        return v2.Compose([v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size), v2.PILToTensor()])
+
+    def _changes(self) -> str:
+        """What images go through, and which settings say so."""
+        crops = f"crops of {100 * self.smallest_crop:g} to 100 % of an image, tests on its middle"
+        what = "whole images" if self.smallest_crop == 1 else crops
+        mirrored = ", mirrored at random" if self.flip else ""
+        return f"training on {what}{mirrored} (data.least_crop, data.flip)"
 
     def train_loader(self) -> FolderLoader:
         return FolderLoader(self, self._samples["train"], training=True)

@@ -45,6 +45,8 @@ ARRAY = CrossbarMatrix("array", (1, 1))
 
 
 ADC = COMPONENTS.index("adc")
+UNPRICED = "pooling, sums and gates of activations, softmax and normalisation that can't be folded have no energy and no time"
+"""What every price leaves out, dense and pruned alike (CONCEPTS.md, section 10)."""
 SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
 
 
@@ -356,7 +358,8 @@ class CostModel:
         idle = self.chip.adc_idle_share
         gating = f"idle at {100 * idle:g} % of their power" if idle else "gated while they wait"
         notes = [
-            f"ADCs are {gating} (chip.adc_idle_share={idle:g}); arrays that hold no copy leak as the others do"
+            f"ADCs are {gating} (chip.adc_idle_share={idle:g}); arrays that hold no copy leak as the others do",
+            UNPRICED,
         ]
         if timing.segments > 1:
             notes.append(

@@ -70,6 +70,12 @@ def _value(estimate: Estimate, digits: int = 2) -> str:
     return f"{estimate.mean:.{digits}f}{spread}"
 
 
+def _loses(lost: Estimate) -> str:
+    """Points of accuracy lost, or gained, in words."""
+    word = "gains" if lost.mean < 0 else "loses"
+    return f"{word} {_value(Estimate(tuple(v if word == 'loses' else -v for v in lost.values)))} points"
+
+
 def _unstructured(study: Study | None) -> Verdict:
     claim = "unstructured pruning does not suit a crossbar"
     rule = f"single weights save less than {100 * LITTLE_GAIN:g} % of the steps"
@@ -107,7 +113,7 @@ def _coarse(study: Study | None) -> Verdict:
     free = study.of(point, loss)
     assert free is not None
     evidence = (
-        f"{classic[0]} loses {_value(classic[1])} points, weight {_value(free)}, at {100 * point[1]:g} % kept "
+        f"{classic[0]} {_loses(classic[1])}, weight {_loses(free)}, at {100 * point[1]:g} % kept "
         f"({_basis(study, point, (classic[0], point[1]))})"
     )
     return Verdict("coarse", claim, rule, _judged(classic[1].mean > free.mean), evidence)
@@ -122,7 +128,7 @@ def _fine(study: Study | None) -> Verdict:
     study, fine, classic = pair
     at = study.reference
     evidence = (
-        f"{fine[0]} loses {_value(fine[1])} points, {classic[0]} {_value(classic[1])}, at {100 * at:g} % kept "
+        f"{fine[0]} {_loses(fine[1])}, {classic[0]} {_loses(classic[1])}, at {100 * at:g} % kept "
         f"({_basis(study, (fine[0], at), (classic[0], at))})"
     )
     return Verdict("fine", claim, rule, _judged(fine[1].mean < classic[1].mean), evidence)
@@ -140,9 +146,7 @@ def _compression(ours: Headline | None, published: Published) -> Verdict:
     assert lost is not None
     assert reached is not None
     holds = furthest is not None and furthest.mean >= published.compression
-    evidence = (
-        f"{ours.point[0]} at {reached.mean:.2f}x loses {_value(lost)} points ({_basis(study, ours.point)})"
-    )
+    evidence = f"{ours.point[0]} at {reached.mean:.2f}x {_loses(lost)} ({_basis(study, ours.point)})"
     return Verdict("compression", claim, rule, _judged(holds), evidence)
 
 
@@ -180,4 +184,4 @@ def _at(ours: Headline) -> str:
     """Which point it is, and what it loses."""
     lost = ours.study.of(ours.point, loss)
     assert lost is not None
-    return f"{ours.point[0]}, which loses {_value(lost)} points ({_basis(ours.study, ours.point)})"
+    return f"{ours.point[0]}, which {_loses(lost)} ({_basis(ours.study, ours.point)})"

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.yaml"
 NO_ERROR = {"adc": "full_scale", "device": "ideal"}
 """Groups that only simulation knows, unless a method trains for them, and their choice where nobody asked."""
+HARDLY_BETTER = 1.25
+"""Times the accuracy of guessing, below which a network has learnt next to nothing."""
 
 
 def train(config: DictConfig, all_choices: dict[str, str]) -> RunRecord:
@@ -152,6 +154,7 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
                 "retrained": snapshot(subject.network),
             }
             accuracy = _accuracies(planned, subject, training, weights, retrained)
+            _tell_guessing(planned, accuracy["dense"]["test"], parts.data.num_classes)
             file = save_network(planned, subject, parts.data.num_classes, retrained, weights["retrained"])
             if config.simulate.at_end:
                 from cimlab.runs.simulate import simulate_at_end
@@ -342,6 +345,17 @@ def _accuracies(
             last = {rounding.name: weights["retrained"]}
             accuracy |= accuracies(subject.network, last, training, planned.run_dir, rounding.modules)
     return accuracy
+
+
+def _tell_guessing(planned: PlannedRun, accuracy: float, classes: int) -> None:
+    """A line about a dense network that has learnt next to nothing: whatever is pruned from it, nothing is lost."""
+    if planned.config.trainer.progress != "none" and accuracy < HARDLY_BETTER / classes:
+        print(
+            f"note: the dense network is right on {100 * accuracy:.2f} % of the test images, guessing on "
+            f"{100 / classes:.3g} %: its pruned accuracy says nothing yet; train it longer (recipe.epochs), in smaller "
+            "batches (data.batch_size) or with another optimizer.lr",
+            flush=True,
+        )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from cimlab.data.cifar100 import Cifar100
 from cimlab.data.digits import Digits, _file, _read
 from cimlab.data.errors import DataError
 from cimlab.data.fake import FakeImages
-from cimlab.data.image_folder import ImageFolder, SeededImages, _test_transform
+from cimlab.data.image_folder import ImageFolder, SeededImages
 from cimlab.training.feed import Feed
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
@@ -310,7 +310,24 @@ def test_a_tree_with_a_test_folder_is_read_and_what_becomes_of_its_images_is_tol
     module.prepare_data()
     assert module.validation_size == 6  # a tenth
     assert sum(len(labels) for _, labels in module.test_loader()) == 8
-    assert "used at 8 x 8 pixels (data.image_size), the first image has" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "used at 8 x 8 pixels (data.image_size), the first image has" in told
+    assert "training on whole images, mirrored at random (data.least_crop, data.flip)" in told
+
+
+def test_small_images_are_taken_whole_and_large_ones_cropped_unless_asked_otherwise(tmp_path):
+    picture = Image.linear_gradient("L").resize((20, 10)).convert("RGB")
+    whole = np.asarray(picture.resize((8, 8), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    small = image_folder(tmp_path, flip=False)
+    for transform in (small.training_transform(), small.test_transform()):
+        np.testing.assert_array_equal(transform(picture), whole)
+    large = image_folder(tmp_path, image_size=128)
+    assert large.smallest_crop == 0.08
+    assert "tests on its middle" in large._changes()
+    cropped = image_folder(tmp_path, least_crop=0.5, flip=False).training_transform()
+    assert any((np.asarray(cropped(picture)) != whole).any() for _ in range(9))
+    with pytest.raises(ValueError, match=r"least_crop=0 is not allowed; use more than 0 and at most 1"):
+        image_folder(tmp_path, least_crop=0)
 
 
 def test_a_class_without_a_training_image_is_refused(tmp_path):
@@ -328,7 +345,7 @@ def test_a_damaged_image_is_read_or_refused_in_one_line(suffix, tmp_path):
     path = tmp_path / f"noise.{suffix}"
     Image.effect_noise((24, 24), 60).convert("RGB").save(path)
     whole = path.read_bytes()
-    images = SeededImages([(str(path), 0)], _test_transform(8), seed=0, epoch=0)
+    images = SeededImages([(str(path), 0)], image_folder(tmp_path).test_transform(), seed=0, epoch=0)
     refusals = []
     for _ in range(60):
         place = dice.randrange(min(100, len(whole)))  # of the header, where it hurts most

@@ -3,6 +3,8 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from conftest import Cimlab, killed_in_epoch, one_line
 
 from cimlab.records.history import read_rows
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.runs.train import _tell_guessing
 
 
 def the_record(folder: Path) -> RunRecord:
@@ -315,3 +318,11 @@ def test_a_killed_retraining_goes_on_to_the_same_result(
     record = the_record(killed)
     assert record.accuracy == expected.accuracy
     assert record.hardware == expected.hardware
+
+
+def test_a_dense_network_that_guesses_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    planned: Any = SimpleNamespace(config=SimpleNamespace(trainer=SimpleNamespace(progress="lines")))
+    _tell_guessing(planned, 0.35, 3)
+    assert "right on 35.00 % of the test images, guessing on 33.3 %" in capsys.readouterr().out
+    _tell_guessing(planned, 0.35, 10)
+    assert not capsys.readouterr().out

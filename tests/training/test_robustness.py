@@ -105,7 +105,7 @@ def image_tree(root: Path, classes: int, images: int) -> None:
 def test_the_number_of_data_workers_changes_no_number(train: Cimlab, tmp_path: Path) -> None:
     image_tree(tmp_path / "images", classes=2, images=24)
     words = ("data=image_folder", f"data.data_dir={tmp_path / 'images'}", "data.image_size=8", "data.batch_size=8",
-             "data.validation_size=8", "data.eval_batch_size=8")  # fmt: skip
+             "data.validation_size=8", "data.eval_batch_size=8", "data.least_crop=0.3")  # fmt: skip
     results = []
     for workers in (0, 2):
         answer = train(*words, f"data.num_workers={workers}", f"paths.output_dir={tmp_path / str(workers)}")

@@ -12,6 +12,8 @@ from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import cost
 from cimlab.reporting.studies import Point, Study, cells_per_weight, loss
 
+THOUSANDS = {"format": "~s", "labelExpr": "datum.value ? datum.label : '0'"}
+"""Numbers by prefix; zero has none."""
 UNIT_SIZE = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_bits")
 
 
@@ -47,7 +49,7 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
         }
         for field, label, axis in [
             ("loss", "loss of accuracy (points)", {}),
-            *((field, label, {"format": "~s"}) for field, label in effort.items()),
+            *((field, label, THOUSANDS) for field, label in effort.items()),
         ]
     ]
     seeds = ", ".join(map(str, sorted({len(study.points[point]) for study in family})))
