@@ -45,7 +45,10 @@ ARRAY = CrossbarMatrix("array", (1, 1))
 
 
 ADC = COMPONENTS.index("adc")
-UNPRICED = "pooling, sums and gates of activations, softmax and normalisation that can't be folded have no energy and no time"
+UNPRICED = (
+    "pooling, sums and gates of activations, softmax and normalisation that can't be folded have no energy "
+    "and no time"
+)
 """What every price leaves out, dense and pruned alike (CONCEPTS.md, section 10)."""
 SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
 
