@@ -29,7 +29,7 @@ def ablation_table(evidence: Evidence) -> Table:
             key.startswith("geometry.") for key in pairs
         ):  # another accelerator, not another method: see F8
             continue
-        if study.methods:  # shown beside its own baseline in T8
+        if study.methods and study.methods != main.methods:  # shown beside its own baseline in T8
             continue
         changed = "; ".join(
             f"{key.removesuffix('._target_')}: {_said(own)}, not {_said(theirs)}"

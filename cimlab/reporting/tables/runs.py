@@ -15,7 +15,7 @@ def runs_table(evidence: Evidence) -> Table:
     """Points of the hardest data first."""
     columns = (
         Column("model", text=True), Column("data", text=True), Column("granularity", text=True),
-        Column("methods", text=True),
+        Column("methods", text=True), Column("epochs of retraining", digits=0),
         Column("asked", "%"), Column("left of all", "%"), Column("compression", "x"),
         Column("dense", "%"), Column("retrained", "%"), Column("loss", "points"),
         Column("steps, pruned / dense", digits=3), Column("conversions, pruned / dense", digits=3),
@@ -30,7 +30,8 @@ def runs_table(evidence: Evidence) -> Table:
                 for key in ("steps", "adc_conversions", "arrays")
             ]
             rows.append((
-                worded(study.model), worded(study.data), name, _said(study), 100 * fraction,
+                worded(study.model), worded(study.data), name, _said(study),
+                study.settings.get("schedule.epochs"), 100 * fraction,
                 study.of(point, left),
                 study.of(point, lambda r: r.weights["compression"]),
                 study.of(point, lambda r: accuracy(r, "dense")), study.of(point, accuracy),
