@@ -15,6 +15,8 @@ from cimlab.cli.options import Parser, at_least_one, require_folders
 from cimlab.config.errors import in_yaml
 from cimlab.records.index import Row, fields, rows, simulations, unfinished
 from cimlab.records.json_text import json_text
+from cimlab.records.record import RECORD_FILE
+from cimlab.records.simulation import SIMULATION_FILE
 from cimlab.reporting.summaries import heading, runs_table
 
 RESULTS = {
@@ -27,7 +29,10 @@ RESULTS = {
 """What came of a run or a simulation, what is asked for most first; a narrow terminal leaves out the last."""
 SETTINGS = ("state", "model", "data", "granularity", "remaining", "seed")
 """Shown of every run in this order, and choices of other groups, where the shown runs differ in them."""
-IN_NAMES = ("seed", "data", "model", "remaining", "granularity")
+IN_NAMES = {
+    "run": ("seed", "data", "model", "remaining", "granularity"),
+    "simulation": ("seed", "data", "model"),
+}
 """What a narrow terminal leaves out next, for the name says it too."""
 KEPT = 3
 """Results that every terminal shows."""
@@ -115,7 +120,7 @@ def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
     console = Console(width=None if sys.stdout.isatty() else PIPED)
     settings, same = _settings(shown)
     table = runs_table(shown, (*settings, *RESULTS[kind], "name"))
-    spared = [heading(name) for name in (*RESULTS[kind][: KEPT - 1 : -1], *IN_NAMES)]
+    spared = [heading(name) for name in (*RESULTS[kind][: KEPT - 1 : -1], *IN_NAMES[kind])]
     table, gone = table.fitted(console.width, spared)
     console.print(table.for_terminal())
     cut = f", the first {len(shown)} shown (--limit)" if len(shown) < len(chosen) else ""
@@ -132,9 +137,12 @@ def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
 
 
 def _called(row: Row) -> str:
-    """Its folder, which tells it apart and can be typed; what has none of its own goes by its name."""
-    folder = Path(row["folder"]).name
-    return folder if folder.startswith(row["name"]) else row["name"]
+    """Its folder, which tells it apart and can be typed; what has none of its own goes by its name.
+
+    A simulation at a run's end lies in the folder of the run.
+    """
+    folder, own = Path(row["folder"]).name, Path(row["file"]).name in (RECORD_FILE, SIMULATION_FILE)
+    return folder if own and folder else row["name"]
 
 
 def _settings(shown: list[Row]) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -12,6 +13,9 @@ from cimlab.config.described import informed
 from cimlab.grids.grid import Command
 from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.simulate import SimulateConfig, simulate
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def run(words: list[str]) -> int:
@@ -29,20 +33,29 @@ def show(record: SimulationRecord, _config: object) -> None:
     """The closing summary of one simulation: its layers, and its accuracies."""
     from rich.console import Console
 
-    from cimlab.reporting.simulation import layer_table, simulation_table
+    from cimlab.reporting.simulation import layer_table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
     console.print(layer_table(record).for_terminal())
-    console.print(simulation_table([record]).for_terminal())
+    _show_table([record], console)
 
 
 def show_many(records: list[SimulationRecord]) -> None:
     """Several simulations side by side."""
     from rich.console import Console
 
-    from cimlab.reporting.simulation import simulation_table
-
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(simulation_table(records).for_terminal())
+    _show_table(records, console)
+
+
+def _show_table(records: list[SimulationRecord], console: Console) -> None:
+    from cimlab.reporting.simulation import SPARED, simulation_table
+
+    table, gone = simulation_table(records).fitted(console.width, SPARED)
+    console.print(table.for_terminal())
+    for note in table.notes:
+        console.print(note, highlight=False, markup=False)
+    if gone:
+        console.print(f"no room for {', '.join(gone)}; the records have all", highlight=False)

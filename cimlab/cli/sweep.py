@@ -15,7 +15,7 @@ from cimlab.cli.options import Parser, at_least_one, of_experiment, seconds
 from cimlab.cli.runs import field_names
 from cimlab.errors import FAILED
 from cimlab.records.record import MEND, Record, RecordError, RunRecord
-from cimlab.records.simulation import SimulationRecord
+from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.runs.folders import made
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ def _summary(plan: Plan, terms: Terms) -> None:
     from cimlab.runs.reprice import priced_on, was_priced_on
 
     if plan.grid.command.name == "simulate":
-        if simulations := list(_whole(SimulationRecord, map(record_path, plan.points)).values()):
+        asked_order = sorted(plan.points, key=lambda point: point.place)
+        if simulations := list(_whole(SimulationRecord, map(record_path, asked_order)).values()):
             simulate.show_many(simulations)
         return
     whole = _whole(RunRecord, map(record_path, plan.points))
@@ -198,7 +199,8 @@ def _summary(plan: Plan, terms: Terms) -> None:
             # places that differ in prices alone share a run, or it was run for another accelerator
             places = [priced_on(record, file, new["config"], new["choices"]) for record, file, new in asked]
         figure = plan.output_dir / f"{terms.plot}-{plan.hash}.png"
-        train.show_many(places, list(whole.values()), figure, terms.sort)
+        on_arrays = _whole(SimulationRecord, (file.with_name(SIMULATION_FILE) for file in whole)).values()
+        train.show_many(places, list(whole.values()), figure, list(on_arrays), terms.sort)
 
 
 def _whole(kind: type[Kind], files: Iterable[Path]) -> dict[Path, Kind]:

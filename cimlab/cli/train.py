@@ -12,6 +12,7 @@ from cimlab.config.schema import TrainConfig
 from cimlab.grids.composition import TRAIN
 from cimlab.records.index import row_of
 from cimlab.records.record import RunRecord
+from cimlab.records.simulation import SimulationRecord
 from cimlab.runs.train import train
 
 
@@ -37,9 +38,16 @@ def show(record: RunRecord, _config: object) -> None:
 
 
 def show_many(
-    places: list[RunRecord], records: list[RunRecord], figure: Path, sort: str | None = None
+    places: list[RunRecord],
+    records: list[RunRecord],
+    figure: Path,
+    on_arrays: list[SimulationRecord],
+    sort: str | None = None,
 ) -> None:
-    """The places of a grid side by side, by a field of `cimlab runs` where one is given, and a plot of its runs."""
+    """The places of a grid side by side, by a field of `cimlab runs` where one is given, and a plot of its runs.
+
+    `on_arrays` are the runs' simulations at their end.
+    """
     from rich.console import Console
 
     from cimlab.reporting.chart import save
@@ -49,5 +57,8 @@ def show_many(
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
     order = ordered([row_of(place) for place in places], sort, field_names()) if sort else None
-    console.print(comparison_table(places, order).for_terminal())
+    table = comparison_table(places, order, on_arrays)
+    console.print(table.for_terminal())
+    for note in table.notes:
+        console.print(note, highlight=False)
     console.print(f"plot: {save(accuracy_plot(records), figure)}", highlight=False, soft_wrap=True)

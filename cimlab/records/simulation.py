@@ -57,6 +57,11 @@ class SimulationRecord(Record):
     schema: int = field(default=SIMULATION_SCHEMA, kw_only=True)
 
     @property
+    def points_lost(self) -> float:
+        """Percentage points of accuracy between floating point and the arrays; below 0 where these do better."""
+        return 100 * (self.accuracy["float"] - self.accuracy["mean"])
+
+    @property
     def resolution(self) -> int | Literal["lossless"]:
         """The ADC's bits, or `lossless`: as many as no sum needs more."""
         if self.choices["adc"] == "ideal":

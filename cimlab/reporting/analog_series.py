@@ -98,14 +98,14 @@ def _networks(
     """Networks trained with different seeds are one line; others, which the settings here don't tell apart, are not."""
     own: dict[str, list[SimulationRecord]] = defaultdict(list)
     for record in records:
-        own[_network(record)].append(record)
+        own[network_hash(record)].append(record)
     seeds = [None if r.origin is None else r.origin["seed"] for r, *_ in own.values()]
     if len(own) == 1 or (None not in seeds and len(set(seeds)) == len(seeds)):
         return [(_settings(records[0]), records)]
     return [(_settings(group[0]) | {"network": network}, group) for network, group in own.items()]
 
 
-def _network(record: SimulationRecord) -> str:
+def network_hash(record: SimulationRecord) -> str:
     """A short name for the trained network: its run's hash, or the folder of its checkpoint."""
     if record.origin is not None:
         return record.origin["run"][:8]

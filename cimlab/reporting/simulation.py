@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cimlab.records.flat import flat
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import granularity, resolution
+from cimlab.reporting.analog_series import CHOSEN, REPEATED, granularity, network_hash, resolution
 from cimlab.reporting.table import Column, Table
 
 
@@ -11,15 +12,42 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f} %"
 
 
+SPARED = ("95 % interval", "quantised", "spread", "chips", "images", "weights left", "active rows")
+"""What a narrow terminal leaves out of the table of simulations, what is missed least first."""
+ANSWERS = ("arrays", "points lost")
+"""What is asked for, and stays also where it is the same in all rows."""
+TOLD = tuple(
+    f"{key}." for key in (*REPEATED, "geometry.active_rows", "images") if key not in ("seed", "draws")
+)
+"""Settings that have a column of their own, and those that change no number."""
+RESULTS = ("float", "quantised", *ANSWERS, "spread", "95 % interval", "chips")
+
+
 def simulation_table(records: list[SimulationRecord]) -> Table:
-    """One row a simulation."""
+    """One row a simulation: the settings in which they differ, and what came of each; a note says what all share."""
     words = ("granularity", "ADC", "device")
     headings = (
-        "granularity", "ADC", "bits", "device", "active rows", "weights left", "images", "float", "quantised", "arrays",
-        "spread", "95 % interval", "chips",
+        "granularity", "ADC", "bits", "device", "active rows", "weights left", "images", *RESULTS,
     )  # fmt: skip
-    columns = tuple(Column(heading, text=heading in words) for heading in headings)
-    return Table(columns, tuple(map(_row, records)), title="accuracy on the analog arrays")
+    varied = _varied(records)
+    columns = tuple(Column(head, text=head in words or head in varied) for head in (*varied, *headings))
+    rows = tuple((*(own[i] for own in varied.values()), *_row(record)) for i, record in enumerate(records))
+    table = Table(columns, rows, title="accuracy on the analog arrays")
+    return table.apart(ANSWERS if len(records) > 1 else RESULTS)
+
+
+def _varied(records: list[SimulationRecord]) -> dict[str, list[str]]:
+    """Settings in which the simulations differ and that the table's own columns don't show, and their values."""
+    every = [flat(record.config) for record in records]
+    told = TOLD + tuple(f"{group}." for group in CHOSEN if len({r.choices[group] for r in records}) > 1)
+    keys = [k for k in dict.fromkeys(k for own in every for k in own) if not f"{k}.".startswith(told)]
+    texts = {
+        key.rpartition(".")[2].replace("_", " "): [str(own.get(key, "")) for own in every] for key in keys
+    }
+    if any(record.choices["model"] != records[0].choices["model"] for record in records):
+        texts["model"] = [record.choices["model"] for record in records]
+    texts["network"] = [network_hash(record) for record in records]
+    return {key: own for key, own in texts.items() if len({*own}) > 1}
 
 
 def _row(record: SimulationRecord) -> tuple[str, ...]:
@@ -33,7 +61,9 @@ def _row(record: SimulationRecord) -> tuple[str, ...]:
         str(record.config["geometry"]["active_rows"]),
         _percent(record.weights["left"] / record.weights["total"]),
         f"{record.images:,}",
-        *(_percent(accuracy[key]) for key in ("float", "quantised", "mean", "spread")),
+        *(_percent(accuracy[key]) for key in ("float", "quantised", "mean")),
+        f"{record.points_lost:z.2f}",
+        _percent(accuracy["spread"]),
         "" if interval is None else f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f} %",
         str(len(accuracy["draws"])),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from cimlab.records.record import PHASES, RunRecord
+from cimlab.records.simulation import SimulationRecord
 from cimlab.records.study import settings
 from cimlab.reporting.hardware import FIGURES, figure, quantity
 from cimlab.reporting.methods import VARIED as METHOD_SETTINGS
@@ -67,13 +69,18 @@ def _kinds(weights: dict[str, float]) -> list[tuple[str, str, str, str]]:
     return rows + ([("digital", f"{digital:,.0f}", "", f"{digital:,.0f}")] if digital else [])
 
 
-def comparison_table(records: list[RunRecord], order: list[int] | None = None) -> Table:
+def comparison_table(
+    records: list[RunRecord], order: list[int] | None = None, simulations: Iterable[SimulationRecord] = ()
+) -> Table:
     """Many runs, one per row, with every setting they differ in.
 
     Args:
         records: the runs.
         order: places of the rows; None is by model, data, weights left and accuracy.
+        simulations: of the runs' networks on the arrays, at the runs' end.
     """
+    on_arrays = {own.origin["run"]: own.accuracy["mean"] for own in simulations if own.origin}
+    simulated = [percent(on_arrays[r.run]) if r.run in on_arrays else "" for r in records]
     order = order or sorted(range(len(records)), key=lambda i: _order(records[i]))
     varied = _varied(records)
     short = [key.rpartition(".")[2] for key in varied]
@@ -84,6 +91,7 @@ def comparison_table(records: list[RunRecord], order: list[int] | None = None) -
         "left",
         "compression",
         *PHASES,
+        *(["on arrays"] if on_arrays else []),
         "arrays",
         "array steps saved",
         "energy",
@@ -98,6 +106,7 @@ def comparison_table(records: list[RunRecord], order: list[int] | None = None) -
             percent(record.weights["remaining_all"]),
             f"{record.weights['compression']:.2f} x",
             *(percent(record.accuracy[phase]["test"]) for phase in PHASES),
+            *([simulated[i]] if on_arrays else []),
             f"{record.hardware['total']['arrays']:,}",
             percent(1 - record.hardware["ratio"]["steps"]),
             *_cost(record),
@@ -106,7 +115,9 @@ def comparison_table(records: list[RunRecord], order: list[int] | None = None) -
         for i, record in ((i, records[i]) for i in order)
     ]
     title = "test accuracy and crossbar work, by granularity"
-    return Table.of_texts((*words, *numbers), rows, title, len(words))
+    note = "on arrays: test accuracy of the retrained network as the arrays compute it; simulation.json of each run"
+    table = Table.of_texts((*words, *numbers), rows, title, len(words))
+    return replace(table, notes=(note,) if on_arrays else ())
 
 
 def _varied(records: list[RunRecord]) -> dict[str, list[str]]:

@@ -127,6 +127,27 @@ class Table:
             grid.add_row(*map(Text, row))
         return grid
 
+    def apart(self, kept: Iterable[str] = ()) -> Table:
+        """The table without columns that are the same in all rows, and a note of what these say.
+
+        Args:
+            kept: headings that stay all the same.
+        """
+        shown, kept = self.shown(), {*kept}
+        values = [{row[i] for row in shown} for i in range(len(self.columns))]
+        stay = [i for i, column in enumerate(self.columns) if len(values[i]) > 1 or column.label in kept]
+        same = [
+            f"{column.label} {value}"
+            for i, column in enumerate(self.columns)
+            if i not in stay
+            for value in values[i]
+            if value
+        ]
+        note = f"{'same in all: ' if len(self.rows) > 1 else ''}{', '.join(same)}"
+        rows = tuple(tuple(row[i] for i in stay) for row in self.rows)
+        columns = tuple(self.columns[i] for i in stay)
+        return replace(self, columns=columns, rows=rows, notes=(*self.notes, *([note] if same else [])))
+
     def fitted(self, width: int, spared: Iterable[str]) -> tuple[Table, list[str]]:
         """The table in a terminal of so many signs, and the headings of the columns that had to go for it.
 

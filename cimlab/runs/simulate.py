@@ -207,7 +207,10 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
     at_end = plan_simulation(check_plain(asked, SimulateConfig), asked, planned.choices, checkpoint.parent)
     record = at_end.perform()
     on_arrays, floating = (f"{100 * record.accuracy[key]:.2f} %" for key in ("mean", "float"))
-    print(f"on the analog arrays: {on_arrays} of {record.images:,} test images, in floating point {floating}")
+    lost = f"{abs(record.points_lost):.2f} points {'gained' if record.points_lost < 0 else 'lost'}"
+    print(
+        f"on the analog arrays: {on_arrays} of {record.images:,} test images, in floating point {floating}: {lost}"
+    )
 
 
 def finished_simulation(path: Path, run: str) -> SimulationRecord | None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cimlab.reporting.simulation import SPARED, simulation_table
 from cimlab.reporting.summaries import comparison_table, percent, run_table, runs_table
 from cimlab.reporting.table import Column, Table
 from tests.records.examples import example
-from tests.reporting.made_up import run
+from tests.reporting.made_up import run, simulation
 
 
 def rows(table: Table) -> list[list[str]]:
@@ -173,6 +174,44 @@ def test_every_setting_in_which_runs_differ_has_a_column() -> None:
     assert headings(comparison_table(models))[:2] == ["granularity", "model"]
     table = comparison_table([run(geometry={"adc_bits": bits}) for bits in (3, 4)])
     assert [row[1] for row in rows(table)] == ["3", "4"]
+
+
+def test_simulations_show_what_sets_them_apart_and_the_points_that_they_lose() -> None:
+    records = [simulation(bits, "ideal") for bits in (3, 4, None)]
+    encoded = {"geometry": records[0].config["geometry"] | {"signed_encoding": "offset"}}
+    records.append(replace(records[0], config=encoded))
+    table = simulation_table(records)
+    assert headings(table) == ["signed encoding", "bits", "arrays", "points lost"]
+    assert [row[1:] for row in rows(table)] == [
+        ["3", "87.25 %", "4.25"], ["4", "89.12 %", "2.38"], ["lossless", "91.00 %", "0.50"], ["3", "87.25 %", "4.25"]
+    ]  # fmt: skip
+    assert rows(table)[3][0] == "offset"
+    (note,) = table.notes
+    assert note.startswith("same in all: ADC full_scale, device ideal, active rows ")
+    (alone,) = rows(simulation_table(records[:1]))
+    assert alone[:4] == ["91.50 %", "91.20 %", "87.25 %", "4.25"]
+
+
+@pytest.mark.parametrize("width", [100, 140])
+def test_no_heading_of_simulations_is_broken(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    spread = simulation(3, "read_noise").accuracy | {"spread": 0.001, "draws": [0.9, 0.8]}
+    records = [replace(simulation(bits, "read_noise"), accuracy=spread) for bits in (3, 4)]
+    origin = {"granularity": "operation_unit", "parameters": {"rows": 4}, "run": "0" * 64, "seed": 0}
+    odd = [replace(simulation(5, "on_off_ratio", 500), origin=origin), simulation(None, "ideal", 90)]
+    table, _ = simulation_table([*records, *odd]).fitted(width, SPARED)
+    Console(width=width).print(table.for_terminal())
+    printed = capsys.readouterr().out
+    assert all(heading in printed for heading in ("granularity", "device", "points lost"))
+    assert len(printed.splitlines()) == 4 + 4 + 1  # title, heading, rule, a line a row, rule
+
+
+def test_a_comparison_has_what_the_arrays_compute_of_runs_simulated_at_their_end() -> None:
+    origin = {"run": example().run, "granularity": "x", "parameters": {}, "seed": 0}
+    own = replace(simulation(4, "ideal"), origin=origin)
+    table = comparison_table([example("weight", 0.1), example()], None, [own])
+    place = headings(table).index("on arrays")
+    assert [row[place] for row in rows(table)] == ["89.12 %", ""]
+    assert "simulation.json" in table.notes[0]
 
 
 def test_the_order_of_the_records_does_not_matter_where_runs_differ() -> None:
