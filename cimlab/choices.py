@@ -52,6 +52,16 @@ def keys(command: str) -> dict[str, str]:
     return found
 
 
+def standing(command: str) -> dict[str, dict[str, Any]]:
+    """Group -> the settings of the choice that stands, of groups of which one is chosen; references are left out."""
+    found = {}
+    for group, choice in groups(command).items():
+        if isinstance(choice, str):
+            leaves = _leaves(_written(f"{group}/{choice}.yaml"))
+            found[group] = {k: v for k, v in leaves if "_target_" not in k and "${" not in str(v)}
+    return found
+
+
 def _written(file: str) -> dict[str, Any]:
     import yaml
 

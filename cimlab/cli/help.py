@@ -9,7 +9,8 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 
-from cimlab.choices import choices, conf_dir, first_line, groups
+from cimlab.choices import choices, conf_dir, first_line, groups, standing
+from cimlab.config.errors import in_yaml
 
 WIDTH = 120
 """Signs in a line where no terminal is."""
@@ -17,6 +18,8 @@ OWN = "model=own model.file=mynet.py   # a network of yours; model.KEY=VALUE goe
 MANY = ("-m, --multirun", "every combination of values with commas between, each run once")
 SHOWN = ("-c job", "print the configuration, all settings of the chosen groups with it; run nothing")
 FOLDER = ("--config-dir FOLDER", "choices of your own: FOLDER/GROUP/CHOICE.yaml")
+PRICES = ("technology", "adc_price")
+"""Groups whose files are tables of constants, each with its source."""
 OPTIONS = {
     "train": (MANY, SHOWN, FOLDER),
     "simulate": (MANY, SHOWN, FOLDER),
@@ -63,6 +66,8 @@ def text(command: str, about: str) -> str:
         "\n".join(line for group, standing in groups(command).items() for line in _group(group, standing)),
         "\nsettings: KEY=VALUE, prune.remaining=0.1; those of a choice likewise, geometry.rows=256\n",
         textwrap.indent(_settings(command), "  "),
+        "\nsettings of the choices that stand (*), likewise of others; -c job shows all\n",
+        "\n".join(_of_choices(command)) + "\n",
         "options\n",
         "".join(f"  {option:20} {what}\n" for option, what in OPTIONS[command]),
         "examples\n",
@@ -84,6 +89,22 @@ def _group(group: str, standing: str | list[str]) -> Iterator[str]:
         yield textwrap.fill(
             first_line(group, choice) or "", width, initial_indent=head, subsequent_indent=" " * len(head)
         )
+
+
+def _of_choices(command: str) -> Iterator[str]:
+    """A paragraph a group: its settings and what stands; price tables are long and stay in their files."""
+    width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+    for group, settings in standing(command).items():
+        if settings and group not in PRICES:
+            words = " ".join(f"{group}.{key}={in_yaml(value)}" for key, value in settings.items())
+            yield textwrap.fill(
+                words,
+                width,
+                initial_indent="  ",
+                subsequent_indent="    ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
 
 
 def _settings(command: str) -> str:

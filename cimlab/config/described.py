@@ -8,7 +8,7 @@ beside the file says.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def tell(lines: Iterable[str]) -> None:
 
 
 def described(
-    command: str, given: Sequence[str], schema: type
+    command: str, given: Sequence[str], schema: type, swept: Collection[str] = ()
 ) -> tuple[DictConfig, DictConfig, tuple[str, ...]]:
     """A configuration with what its checkpoint says wherever the words say nothing, Hydra's own settings, and what is
     to be told; within Hydra's `initialize_config_dir`.
@@ -52,6 +52,7 @@ def described(
         command: names conf/COMMAND.yaml.
         given: the overrides of the command line; `checkpoint` may be null, or no file, which is told later.
         schema: the dataclass that the configuration has to fit.
+        swept: of the given keys, axes of a grid: nobody has to be told that they differ from the checkpoint's.
 
     Raises:
         ConfigError, CheckpointError: one line each.
@@ -77,7 +78,9 @@ def described(
     words += [f"{key}={_word(value)}" for key, value in free.items()]
     folder, found = _own_data(Path(path), base, _chosen(hydra), keys)
     config, hydra = composed(command, [*words, *folder, *given], schema)
-    lines = _on_differences(path, groups, leaves, config, _chosen(hydra)) + found
+    told = {key: value for key, value in leaves.items() if not {key, key.partition(".")[0]} & {*swept}}
+    others = {group: choice for group, choice in groups.items() if group not in swept}
+    lines = _on_differences(path, others, told, config, _chosen(hydra)) + found
     if same:
         lines += _on_the_unsaid(path, said["unsaid"].keys() - keys)
         lines += _on_edits(path, said["sources"], plain_config(config))

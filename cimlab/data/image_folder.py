@@ -161,9 +161,9 @@ class ImageFolder(ImageDataModule):
                     "images, remove the class, or lower data.validation_size"
                 )
         require_whole(trees)
-        _tell(
-            f"{root}: {described(trees)}; {_resized(tree.samples[0][0], self.image_size)}; {self._changes()}"
-        )
+        counts = _counted(len(train), len(validation), len(test))
+        resized = _resized(tree.samples[0][0], self.image_size)
+        _tell(f"{root}: {described(trees)}; {counts}; {resized}; {self._changes()}")
         self.num_classes = len(tree.classes)
         self._samples = {
             "train": _pick(development, train),
@@ -206,6 +206,12 @@ class ImageFolder(ImageDataModule):
 
     def test_loader(self) -> FolderLoader:
         return FolderLoader(self, self._samples["test"], training=False)
+
+
+def _counted(train: int, validation: int, test: int) -> str:
+    """What is done with how many images."""
+    held = f", {validation:,} of the training images held for validation" if validation else ""
+    return f"{train + validation:,} for training{held}, {test:,} for test"
 
 
 def _resized(path: str, side: int) -> str:

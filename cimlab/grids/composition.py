@@ -236,10 +236,11 @@ class _Composer:
     def compose(self, words: Sequence[str]) -> tuple[DictConfig, DictConfig]:
         """A run, and Hydra's own settings."""
         command, every = self.command, [*self.base, *words]
+        swept = {parsed(word).key_or_group for word in words}
         try:
             if not command.described:
                 return composed(command.name, every, command.schema)
-            config, hydra, lines = described(command.name, every, command.schema)
+            config, hydra, lines = described(command.name, every, command.schema, swept)
             for line in dict.fromkeys(line for line in lines if line not in self.told):
                 self.told.add(line)
                 print(f"cimlab: {line}", file=sys.stderr)
@@ -256,7 +257,7 @@ class _Composer:
 
     def _parse_one(self, word: str) -> Override:
         try:
-            return parsed(*readable([word], TrainConfig))
+            return parsed(*readable([word], self.command.schema))
         except ConfigError as problem:
             raise ConfigError(f"{located(self.path, str(problem), [word])}{problem}") from problem
 

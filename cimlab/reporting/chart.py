@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from cimlab.reporting.looks import looks, place, series_looks
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH, HEIGHT = 300, 200
 """Of a one-column figure, in pixels; a figure across both columns is 2.1 times as wide."""
+TICKS = 6
+"""Labels, about, of an axis of shares."""
+EDGE = 0.03
+"""Room between the outermost labels and the frame, of what lies between them."""
 LEAST_POINTS = 4
 """Percentage points that an axis of accuracy spans at least."""
 Spec = dict[str, Any]
@@ -136,7 +141,7 @@ def quantity(field: str, title: str, **more: Any) -> Spec:
 
 def share(field: str, title: str | None, **more: Any) -> Spec:
     """A numeric channel of a fraction, told in percent."""
-    axis = {"format": "~%", "tickCount": 6} | ({} if title is None else {"title": title})
+    axis = {"format": "~%", "tickCount": TICKS} | ({} if title is None else {"title": title})
     return {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis} | more
 
 
@@ -152,6 +157,32 @@ def spanning(values: Iterable[float], least: float, whole: float = 1.0) -> Spec:
         return {"zero": False, "padding": 6}
     low = min(max(0.0, (low + high - least) / 2), whole - least)
     return {"zero": False, "domain": [low, low + least]}
+
+
+def framed(values: Iterable[float], least: float, whole: float = 1.0) -> Spec:
+    """`spanning` for an axis of some `TICKS`: labels reach the outermost points, none lies beyond `whole`, and no point
+    on the frame.
+
+    >>> framed([0.93, 0.9375, 1.0], 0.02)
+    {'zero': False, 'nice': False, 'domain': [0.9279, 1.0021]}
+    """
+    known = list(values)
+    low, high = spanning(known, least, whole).get("domain", (min(known), max(known)))
+    edges = (low, high)
+    for _ in range(3):  # the room at the edges can make the axis' step greater
+        step = _tick_step(edges[1] - edges[0])
+        first, last = floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step
+        last = max(high, min(last, whole))
+        room = EDGE * (last - first)
+        edges = (first - room, last + room)
+    return {"zero": False, "nice": False, "domain": [round(edge, 9) for edge in edges]}
+
+
+def _tick_step(span: float) -> float:
+    """The round step of an axis of some `TICKS`, as Vega takes it: 1, 2, 5 or 10 of a power of ten."""
+    power = 10.0 ** floor(log10(span / TICKS))
+    times = span / TICKS / power
+    return power * (10 if times >= sqrt(50) else 5 if times >= sqrt(10) else 2 if times >= sqrt(2) else 1)
 
 
 def log_percent(field: str, title: str, values: Iterable[float]) -> Spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isclose
 from typing import Any
 
 from cimlab.reporting.table import Table
@@ -144,8 +145,10 @@ def area_table(summary: Mapping[str, Any]) -> Table:
 def area_curve_table(summary: Mapping[str, Any]) -> Table:
     """Throughput and energy over the area of the chip, which both networks get alike."""
     rows, (_, rate) = [], figure("images_per_s", summary)
+    chip = summary.get("chip_over_dense")
     for point in summary["area_curve"]:
-        cells = [f"{point['area_over_dense']:.2f}"]
+        over = point["area_over_dense"]
+        cells = [f"{'this chip ' if chip is not None and isclose(over, chip) else ''}{over:.2f}"]
         for name, unit in (("images_per_s", rate), ("energy_j", "J")):
             own, dense = point[name], point[f"dense_{name}"]
             cells += ["does not fit" if dense is None else quantity(dense, unit, own or 0)]
@@ -153,9 +156,9 @@ def area_curve_table(summary: Mapping[str, Any]) -> Table:
             cells.append("" if dense is None or own is None else f"{own / dense:.3f}")
         rows.append(tuple(cells))
     headings = ("area / dense", f"dense {rate}", "pruned", "ratio", "dense energy", "pruned", "ratio")
-    return Table.of_texts(
-        headings, rows, "over the area of the chip (1: the dense network with one copy of each layer)"
-    )
+    this = "" if chip is None else f"; the first table's chip: {chip:.2f}"
+    title = f"over the area of the chip (1: the dense network with one copy of each layer{this})"
+    return Table.of_texts(headings, rows, title)
 
 
 def components_table(summary: Mapping[str, Any]) -> Table:

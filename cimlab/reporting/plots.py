@@ -12,7 +12,7 @@ import numpy as np
 
 from cimlab.records.record import RunRecord
 from cimlab.records.study import study_of
-from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, quantity, share, spanning
+from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, framed, only, quantity, share
 from cimlab.reporting.hardware import component, of_sample
 from cimlab.reporting.studies import granularity
 
@@ -49,7 +49,7 @@ def curves(
 
 
 def accuracy_plot(records: Sequence[RunRecord]) -> Spec:
-    """Retrained test accuracy against weights left, and against operation-unit steps left; one line per granularity.
+    """Retrained test accuracy against weights left, and against array steps left; one line per granularity.
 
     A point is a run; lines go through the means over seeds.
 
@@ -65,7 +65,7 @@ def accuracy_plot(records: Sequence[RunRecord]) -> Spec:
         "encoding": {"y": {"field": "dense", "type": "quantitative", "aggregate": "mean"}},
     }
     reached = [row[phase] for row in rows for phase in ("accuracy", "dense")]
-    y = share("accuracy", "test accuracy after retraining", scale=spanning(reached, 0.02))
+    y = share("accuracy", "test accuracy after retraining", scale=framed(reached, 0.02))
     panels = [
         {
             "width": 330,
@@ -73,8 +73,8 @@ def accuracy_plot(records: Sequence[RunRecord]) -> Spec:
             "layer": [dense, *curves(share(field, title, scale=scale), y, style, GROUPS, panel=field)],
         }
         for field, title, scale in (
-            (field, title, spanning([row[field] for row in rows], 0.1))
-            for field, title in (("left", "weights left"), ("steps", "operation-unit steps left"))
+            (field, title, framed([row[field] for row in rows], 0.1))
+            for field, title in (("left", "weights left"), ("steps", "array steps left"))
         )
     ]
     title = {"text": "dotted: dense network", "fontSize": 10, "anchor": "end", "color": "#666666"}

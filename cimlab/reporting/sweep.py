@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, only, share, spanning
+from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, framed, only, share
 from cimlab.reporting.chart import quantity as axis
 from cimlab.reporting.hardware import FIGURES, component, quantity
 from cimlab.reporting.studies import worded
@@ -203,10 +203,9 @@ def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
     ]
     values.sort(key=lambda value: value["kind"] == kinds[0])  # drawn last, on top
     log = {"type": "log", "nice": False, "padding": 8}
-    reached = spanning([row["accuracy"] for row in rows], 0.02) if by_accuracy else {}
     axes = {
         "x": axis("energy", "energy per image (uJ)", scale=log),
-        "y": share("other", "test accuracy", scale={"padding": 8, **reached})
+        "y": share("other", "test accuracy", scale=framed([row["accuracy"] for row in rows], 0.02))
         if by_accuracy
         else axis("other", "throughput (images/s)", scale=log),
     }

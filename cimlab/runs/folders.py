@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cimlab.config import errors
 from cimlab.errors import near_path
+from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 
 
 def file_hash(path: Path) -> str:
@@ -25,7 +26,19 @@ def file_hash(path: Path) -> str:
         mend = f"{near_path(path)}give an existing file"
         if (inside := path / "network.pt").is_file():
             mend = f"its network is checkpoint={inside}"
+        if _keeps_no_weights(path if path.is_dir() else path.parent):
+            mend = (
+                "its run was recorded by lab.record, which keeps no weights; lab.on_arrays(...) computes them"
+            )
         raise errors.ConfigError(f"checkpoint={path}: {problem.strerror or problem}; {mend}") from problem
+
+
+def _keeps_no_weights(folder: Path) -> bool:
+    """Whether a run lies there that was trained outside cimlab."""
+    try:
+        return not RunRecord.read(folder / RECORD_FILE).wall_time_s
+    except RecordError:
+        return False
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
@@ -82,7 +82,10 @@ class MapPaths:
 
 
 IMAGES = "priced for images of {} x {} x {} and {} classes: input.channels, input.size, input.classes"
-UNTRAINED = "weights are random, pruned by prune.allocation={}; train and Lab prune trained ones, by global unless told"
+UNTRAINED = (
+    "these ratios are of random weights, pruned {} (prune.allocation={}), and a trained network's will differ: train "
+    "and Lab prune trained weights, by prune.allocation=global unless told; cimlab map run=outputs/RUN has its ratios"
+)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -175,12 +178,18 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         network=pruned if given is None else lambda _: given,
         assumed=(
             *(() if kept else (IMAGES.format(*shape, config.input.classes),)),
-            *(() if kept or prune.remaining == 1 else (UNTRAINED.format(prune.allocation),)),
+            *(() if kept or prune.remaining == 1 else (_untrained(prune.allocation),)),
         ),
         beyond=beyond if given is None else lambda *_: None,
         activity=_activities(config, network, kept and kept[0]),
         choices=choices,
         cut=cut_of if given is None else lambda _: (),
+    )
+
+
+def _untrained(allocation: str) -> str:
+    return UNTRAINED.format(
+        "alike in every layer" if allocation == "uniform" else "by their size", allocation
     )
 
 
@@ -197,6 +206,7 @@ def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sen
     try:
         summary = price(network, activity, accelerator).summary()
         summary["area_curve"] = price_over_area(network, activity, accelerator)
+        summary["chip_over_dense"] = _chip_over_dense(accelerator, summary["area_curve"])
     except HardwareError as problem:
         raise errors.ConfigError(str(problem)) from problem
     summary["notes"] = [*subject.assumed, *summary["notes"]]
@@ -222,6 +232,17 @@ def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sen
         picture=_picture(picture, accelerator.geometry, network),
         choices=subject.choices,
     )
+
+
+def _chip_over_dense(accelerator: Accelerator, curve: Sequence[Mapping[str, float | None]]) -> float | None:
+    """Area of the chip over that of the dense network with one copy of each layer, as the curve counts it."""
+    chip = accelerator.chip
+    if not curve or (chip.area_m2 is None and chip.max_arrays is None):
+        return chip.area_over_dense if curve else None
+    over, area_m2 = curve[0]["area_over_dense"], curve[0]["area_m2"]
+    assert over is not None
+    assert area_m2 is not None
+    return accelerator.model.chip_area_m2((), accelerator.geometry) * over / area_m2
 
 
 def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) -> Mapped:

@@ -123,6 +123,7 @@ def test_help_shows_every_choice_of_every_group_with_its_first_line(
         for choice in choices(group):
             assert f" {choice} {first_line(group, choice)}" in words
     assert all(key.partition(".")[2].partition(".")[0] in told for key in keys(command) if keys(command)[key])
+    assert command != "train" or ("recipe.epochs=15" in words and "data.batch_size=" in words)
     assert not any(f"\n  {group}=" in told for group in groups("train").keys() - groups(command).keys())
     assert max(map(len, told.splitlines())) <= 120
 

@@ -183,6 +183,14 @@ def test_records_of_earlier_versions_have_no_origin_and_stay_readable() -> None:
         (["analog.percentile=0.1"], "percentile=0.1 must be above 0.5"),
         (["adc.gain_sigm=1"], "adc.gain_sigm"),
         (["draws=0"], "draws=0"),
+        (
+            ["run=outputs"],
+            "unknown key run; a run's network is its checkpoint, checkpoint=outputs/RUN/network.pt",
+        ),
+        (
+            ["run=outputs", "-m", "seed=0,1"],
+            "unknown key run; a run's network is its checkpoint, checkpoint=",
+        ),
         (["device=[ideal,nope]"], "device=nope: is no choice; choices: drift, ideal"),
     ],
 )

@@ -311,6 +311,7 @@ def test_a_tree_with_a_test_folder_is_read_and_what_becomes_of_its_images_is_tol
     assert module.validation_size == 6  # a tenth
     assert sum(len(labels) for _, labels in module.test_loader()) == 8
     told = capsys.readouterr().out
+    assert "60 for training, 6 of the training images held for validation, 8 for test" in told
     assert "used at 8 x 8 pixels (data.image_size), the first image has" in told
     assert "training on whole images, mirrored at random (data.least_crop, data.flip)" in told
 

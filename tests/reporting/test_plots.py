@@ -44,7 +44,7 @@ def test_a_plot_is_written_in_the_format_of_its_name(
 
 def test_words_are_drawn_in_a_picture_too(records: list[RunRecord], tmp_path: Path) -> None:
     spec = accuracy_plot(records)
-    without = json.loads(json.dumps(spec).replace("operation-unit steps left", ""))
+    without = json.loads(json.dumps(spec).replace("array steps left", ""))
     pictures = [save(own, tmp_path / f"{i}.png").read_bytes() for i, own in enumerate((spec, without))]
     assert pictures[0] != pictures[1]
 
@@ -189,7 +189,7 @@ def test_a_difference_of_a_tenth_of_a_point_does_not_fill_a_plot() -> None:
         for left in (0.25, 0.15)
     ]
     drawn = accuracy_plot(records)["hconcat"][0]["layer"][2]["encoding"]["y"]["scale"]["domain"]
-    assert drawn[1] - drawn[0] == pytest.approx(0.02)
+    assert 0.02 < drawn[1] - drawn[0] < 0.035
 
 
 def priced(technology: str, granularity: str, adc_j: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cimlab.reporting.hardware import area_curve_table
 from cimlab.reporting.simulation import SPARED, simulation_table
 from cimlab.reporting.summaries import comparison_table, percent, run_table, runs_table
 from cimlab.reporting.table import Column, Table
@@ -212,6 +213,13 @@ def test_a_comparison_has_what_the_arrays_compute_of_runs_simulated_at_their_end
     place = headings(table).index("on arrays")
     assert [row[place] for row in rows(table)] == ["89.12 %", ""]
     assert "simulation.json" in table.notes[0]
+
+
+def test_the_row_of_the_chip_is_marked_in_the_table_over_areas() -> None:
+    summary = {**run(priced=True).hardware["cost"], "chip_over_dense": 2.0}
+    table = area_curve_table(summary)
+    assert [row[0] for row in rows(table)] == ["0.50", "1.00", "this chip 2.00"]
+    assert "the first table's chip: 2.00" in table.title
 
 
 def test_the_order_of_the_records_does_not_matter_where_runs_differ() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Cimlab
+from conftest import Cimlab, one_line
 from torch import nn
 
 from cimlab.config.errors import ConfigError
@@ -78,6 +78,15 @@ def test_commands_take_it_for_a_run(own: dict[str, Any], tmp_path: Path, cimlab:
     page = tmp_path / "report"
     answer = cimlab("report", str(outputs), "-o", str(page))
     assert answer.code == 0, answer.err
+
+
+def test_a_simulation_of_it_says_that_it_keeps_no_weights(
+    own: dict[str, Any], tmp_path: Path, cimlab: Cimlab
+) -> None:
+    folder = record(own, tmp_path).parent
+    for checkpoint in (folder / "network.pt", folder):
+        told = one_line(cimlab("simulate", f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}/o").err)
+        assert "keeps no weights; lab.on_arrays(...) computes them" in told
 
 
 def test_a_run_of_train_is_counted_the_same(train: Cimlab, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ AXES = {
     "energy left": "energy_ratio",
     "throughput at equal area (of dense)": "throughput_ratio",
     "weights left": "left",
-    "operation-unit steps left": "steps_ratio",
+    "array steps left": "steps_ratio",
     "ADC conversions left": "conversions_ratio",
     "compression": "compression",
     "arrays": "arrays",
