@@ -216,7 +216,7 @@ def mask_plot(kept: np.ndarray, rows_per_array: int, columns_per_array: int, tit
     edges = [np.arange(0, side, step) for side, step in zip(kept.shape, (tall, wide), strict=True)]
     sums = np.add.reduceat(np.add.reduceat(kept, edges[0], 0, dtype=float), edges[1], 1)
     ones = np.add.reduceat(np.add.reduceat(np.ones_like(kept), edges[0], 0, dtype=float), edges[1], 1)
-    said = f"{title}: {100 * kept.mean():.1f} % of {kept.size:,} weights left"
+    said = f"{title}: {100 * kept.mean():.1f} % of {kept.size:,} weights left (blue)"
     said += f"; a shade is of {tall} x {wide} weights" if tall * wide > 1 else ""
     axes = ("row (input)", "column (output; lines at multiples of an array's rows and columns)")
     return picture(sums / ones, (rows_per_array, columns_per_array), axes, said, kept.shape)

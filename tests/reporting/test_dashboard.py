@@ -186,7 +186,7 @@ def test_masks_are_drawn_where_a_run_kept_them(folder: Path, monkeypatch: pytest
     # the run is made up, and has no network to price
     monkeypatch.setattr(reprice, "priced_today", lambda record, file: record)
     page = opened(folder, monkeypatch, "one run", run="net-1", layer="conv2")
-    assert charts_of(page)[-1]["title"]["text"] == "conv2: 33.3 % of 6 weights left"
+    assert charts_of(page)[-1]["title"]["text"] == "conv2: 33.3 % of 6 weights left (blue)"
     chosen(page, "masks of layer").select("conv1").run()
     assert page.text[-1].value == "this layer is whole: nothing of it was pruned"
 

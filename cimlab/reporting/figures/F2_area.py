@@ -80,7 +80,7 @@ def _panel(title: str, rows: list[dict[str, Any]], names: set[str]) -> Spec:
     }
     drawn = [
         {
-            **point, "mark": {**point["mark"], "size": 25, "filled": not hollow},
+            **point, "mark": {**point["mark"], "size": 25, "filled": not hollow, "strokeWidth": 1},
             "transform": [pruned, {"filter": f"datum.hollow == {str(hollow).lower()}"}],
         }
         for hollow in (False, True)
