@@ -52,8 +52,8 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
             *((field, label, THOUSANDS) for field, label in effort.items()),
         ]
     ]
-    seeds = ", ".join(map(str, sorted({len(study.points[point]) for study in family})))
-    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds a point: {seeds}.",)
+    seeds = " or ".join(map(str, sorted({len(study.points[point]) for study in family})))
+    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; {seeds} seeds a point.",)
     return Drawing(chart(rows, hconcat=panels), wide=True, notes=notes)
 
 
