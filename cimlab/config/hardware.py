@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ from cimlab.hardware.technology import Technology
 
 if TYPE_CHECKING:
     from cimlab.hardware.cost import CostModel
+
+
+Written = tuple[tuple[str, int], ...]
 
 
 def shipped(group: str, name: str) -> dict[str, Any]:
@@ -99,12 +103,27 @@ def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry) -> None:
 
 def load_technology(name: str) -> Technology:
     """conf/technology/NAME.yaml."""
+    return _technology(name, _written("technology"))
+
+
+@cache  # a report prices hundreds of records, and its YAML takes longer than a price
+def _technology(name: str, _: Written) -> Technology:
     return make_technology(shipped("technology", name), f"conf/technology/{name}.yaml")
 
 
 def load_adc_price(name: str) -> AdcPrice:
     """conf/adc_price/NAME.yaml."""
+    return _adc_price(name, _written("adc_price"))
+
+
+@cache
+def _adc_price(name: str, _: Written) -> AdcPrice:
     return make_adc_price(shipped("adc_price", name))
+
+
+def _written(group: str) -> Written:
+    """The files of a group with their times, by which a change of one is seen."""
+    return tuple((str(path), path.stat().st_mtime_ns) for path in sorted((conf_dir() / group).glob("*.yaml")))
 
 
 def load_geometry(name: str) -> CrossbarGeometry:
