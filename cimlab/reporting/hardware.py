@@ -21,7 +21,7 @@ FIGURES = {
     "area_m2": ("area, sum of parts", "mm2"),
     "footprint_m2": ("area with layout factor", "mm2"),
     "leakage_w": ("leakage", "W"),
-    "arrays": ("arrays", ""),
+    "arrays": ("arrays of all copies", ""),
     "steps": ("array steps per image", ""),
     "programming_j": ("programming once: energy", "J"),
     "programming_s": ("programming once: time, all arrays at once", "s"),

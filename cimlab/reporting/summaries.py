@@ -79,8 +79,8 @@ def comparison_table(
         order: places of the rows; None is by model, data, weights left and accuracy.
         simulations: of the runs' networks on the arrays, at the runs' end.
     """
-    on_arrays = {own.origin["run"]: own.accuracy["mean"] for own in simulations if own.origin}
-    simulated = [percent(on_arrays[r.run]) if r.run in on_arrays else "" for r in records]
+    on_arrays = {own.origin["run"]: own for own in simulations if own.origin}
+    simulated = [percent(on_arrays[r.run].accuracy["mean"]) if r.run in on_arrays else "" for r in records]
     order = order or sorted(range(len(records)), key=lambda i: _order(records[i]))
     varied = _varied(records)
     short = [key.rpartition(".")[2] for key in varied]
@@ -115,7 +115,8 @@ def comparison_table(
         for i, record in ((i, records[i]) for i in order)
     ]
     title = "test accuracy and crossbar work, by granularity"
-    note = "on arrays: test accuracy of the retrained network as the arrays compute it; simulation.json of each run"
+    images = " or ".join(f"{n:,}" for n in sorted({own.images for own in on_arrays.values()}))
+    note = f"on arrays: retrained, as the arrays compute {images} test images; simulation.json of each run"
     table = Table.of_texts((*words, *numbers), rows, title, len(words))
     return replace(table, notes=(note,) if on_arrays else ())
 

@@ -152,7 +152,7 @@ def test_no_file_or_line_of_a_run_holds_the_key_of_wandb(
         (("prune.remaining=0.0001", "prune.layer_floor=0"), 2),
         (("data=cifar10", "data.download=false"), 2),
         (("optimizer.lr=1e12",), 1),
-        (("checkpoint={text}",), 1),
+        (("checkpoint={text}",), 2),
     ],
 )
 def test_a_refused_or_failed_run_leaves_no_folder(

@@ -53,7 +53,7 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
         ]
     ]
     seeds = " or ".join(map(str, sorted({len(study.points[point]) for study in family})))
-    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; {seeds} seeds a point.",)
+    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds a point: {seeds}.",)
     return Drawing(chart(rows, hconcat=panels), wide=True, notes=notes)
 
 
