@@ -45,7 +45,7 @@ ARRAY = CrossbarMatrix("array", (1, 1))
 
 
 ADC = COMPONENTS.index("adc")
-UNPRICED = (
+NEVER_PRICED = (
     "pooling, sums and gates of activations, softmax and normalisation that can't be folded have no energy "
     "and no time"
 )
@@ -362,7 +362,7 @@ class CostModel:
         gating = f"idle at {100 * idle:g} % of their power" if idle else "gated while they wait"
         notes = [
             f"ADCs are {gating} (chip.adc_idle_share={idle:g}); arrays that hold no copy leak as the others do",
-            UNPRICED,
+            NEVER_PRICED,
         ]
         if timing.segments > 1:
             notes.append(
