@@ -64,7 +64,7 @@ def described(
     said = _description(path, Path(path).stat().st_mtime_ns)
     keys = {word.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".") for word in given}
     if said is None:
-        return config, hydra, _on_silence(path, config, keys)
+        return config, hydra, _on_silence(path, config, _chosen(hydra), keys)
     groups = {g: c for g, c in said["choices"].items() if g in _chosen(hydra)}
     if said["file"] is not None:
         groups["model"] = OWN
@@ -74,6 +74,8 @@ def described(
     base, hydra = composed(command, [*words, *given], schema)
     same = hydra.runtime.choices.get("model") == groups.get("model")
     leaves = {k: v for k, v in said["settings"].items() if _is_setting(base, k, same)}
+    if "data" in {key.partition(".")[0] for key in keys}:  # whose images they are is said
+        leaves = {key: value for key, value in leaves.items() if not key.startswith("input.")}
     free = {key: value for key, value in leaves.items() if not keys & {key, key.partition(".")[0]}}
     words += [f"{key}={_word(value)}" for key, value in free.items()]
     folder, found = _own_data(Path(path), base, _chosen(hydra), keys)
@@ -122,7 +124,11 @@ def _own_data(
 
     A relative one is where it was for the run, whose folder lies in `paths.output_dir`.
     """
-    if "data_dir" not in config.paths or keys & {"paths", "paths.data_dir", "data.data_dir"}:
+    if (
+        "input" in config
+        or "data_dir" not in config.paths
+        or keys & {"paths", "paths.data_dir", "data.data_dir"}
+    ):
         return [], ()
     try:
         record = RunRecord.read(path.parent / RECORD_FILE)
@@ -165,14 +171,13 @@ def _word(value: object) -> str:
     return in_yaml(value)
 
 
-def _on_silence(path: str, config: DictConfig, keys: set[str]) -> tuple[str, ...]:
+def _on_silence(path: str, config: DictConfig, choices: Choices, keys: set[str]) -> tuple[str, ...]:
     """A checkpoint that says nothing leaves defaults standing, which may be another network's images."""
-    image = config.get("input")
-    if image is None or any(key.partition(".")[0] == "input" for key in keys):
+    if "input" not in config or {"input", "data"} & {key.partition(".")[0] for key in keys}:
         return ()
     return (
-        f"checkpoint {path} does not say what images it takes; input.channels={image.channels} "
-        f"input.size={image.size} input.classes={image.classes} is assumed",
+        f"checkpoint {path} does not say what images it takes; those of data={choices['data']} are assumed; others: "
+        "data=..., or input.channels=, input.size=, input.classes=",
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any, get_args, get_type_hints
 
 from cimlab.choices import conf_dir, keys
 
-NO_IMAGES = "say what its images are like instead: input.channels=3 input.size=32 input.classes=10"
 MEANT = 3
 """Keys at most that are offered."""
 
@@ -36,8 +35,6 @@ def unknown_key(schema: type, path: str) -> str:
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     if path == "run" and "draws" in names:
         hint = "a run's network is its checkpoint, checkpoint=outputs/RUN/network.pt; "
-    if "input" in names and path.split(".")[0] == "data":
-        hint = f"{NO_IMAGES}; "
     return f"unknown key {path}; {hint}allowed: {', '.join(names)}"
 
 

@@ -59,6 +59,12 @@ class ImageDataModule(ABC):
     def prepare_data(self) -> None:  # noqa: B027 - a set that is made, not read, has nothing to prepare
         """Makes sure that the data are there and whole, and learns their facts."""
 
+    def facts(self) -> tuple[int, int, int]:
+        """Channels and pixels a side of an image, and classes; a set that does not know them yet looks for them."""
+        if not all(hasattr(self, name) for name in ("in_channels", "image_size", "num_classes")):
+            self.prepare_data()
+        return self.in_channels, self.image_size, self.num_classes
+
     def setup(self, stage: str | None = None) -> None:  # noqa: B027 - a set read batch by batch loads nothing
         """Loads what a stage needs: test images only for "test" or None."""
 

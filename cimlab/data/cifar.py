@@ -7,13 +7,12 @@ import logging
 import os
 import tarfile
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import check_integrity, download_url
 
 from cimlab.data.errors import DataError
 from cimlab.data.resident import Labelled, ResidentDataModule
@@ -30,9 +29,17 @@ class Cifar(ResidentDataModule):
     """
 
     download: bool = True
-    source: type[CIFAR10] = field(init=False)
+    dataset: ClassVar[str]
+    """torchvision's name."""
     in_channels = 3
     image_size = 32
+
+    @property
+    def source(self) -> type[Any]:
+        """torchvision's class; imported here, for `cimlab map` asks for channels, size and classes alone."""
+        from torchvision import datasets
+
+        return getattr(datasets, self.dataset)
 
     @property
     def folder(self) -> Path:
@@ -75,6 +82,8 @@ class Cifar(ResidentDataModule):
         return [name for name, _ in self._files() if not (folder / name).exists()]
 
     def _refuse_damaged(self, path: Path, md5: str) -> None:
+        from torchvision.datasets.utils import check_integrity
+
         if path.exists() and not check_integrity(str(path), md5):
             raise DataError(
                 f"{path} is damaged (its MD5 checksum is not {md5}); move it away, then {self._remedy()}"
@@ -90,6 +99,8 @@ class Cifar(ResidentDataModule):
 
         A run that is killed half-way, or two that start together, leave no half file under its final name.
         """
+        from torchvision.datasets.utils import download_url
+
         Path(self.data_dir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=self.data_dir) as scratch:
             if not archive.exists():

@@ -171,6 +171,14 @@ class ImageFolder(ImageDataModule):
             "test": test,
         }
 
+    def facts(self) -> tuple[int, int, int]:
+        """Classes are folders, so that no image has to be opened."""
+        root = Path(self.data_dir)
+        require_folder(root)
+        train = root / "train"
+        tree = scan(train if any(path.is_dir() for path in train.glob("*")) else root)
+        return self.in_channels, self.image_size, len(tree.classes)
+
     @property
     def smallest_crop(self) -> float:
         """`least_crop`, or what stands for it where nothing was asked."""

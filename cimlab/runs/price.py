@@ -19,6 +19,7 @@ from cimlab.config import errors
 from cimlab.config.schema import check, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
+from cimlab.runs.images import Images, InputShape, images_of
 from cimlab.runs.planned import called
 from cimlab.runs.subject import Subject, cut_of
 from cimlab.training.settings import MappingSettings, PruneSettings
@@ -36,20 +37,6 @@ if TYPE_CHECKING:
     from cimlab.pruning.masks import PruningRule
 
 _STRICT = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True, config=_STRICT)
-class InputShape:
-    """One image, and the classes it is sorted into.
-
-    Args:
-        channels, size: the image is channels x size x size.
-        classes: outputs of the classifier.
-    """
-
-    channels: Annotated[int, Field(ge=1)]
-    size: Annotated[int, Field(ge=1)]
-    classes: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -76,12 +63,12 @@ class ActivitySettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class MapPaths:
-    """Where plots and files go."""
+    """Where data lie, and where plots and files go."""
 
+    data_dir: str
     output_dir: str
 
 
-IMAGES = "priced for images of {} x {} x {} and {} classes: input.channels, input.size, input.classes"
 UNTRAINED = (
     "these ratios are of random weights, pruned {} (prune.allocation={}), and a trained network's will differ: train "
     "and Lab prune trained weights, by prune.allocation=global unless told; cimlab map run=outputs/RUN has its ratios"
@@ -93,6 +80,7 @@ class MapConfig:
     """Everything `cimlab map` reads."""
 
     model: dict[str, Any]
+    data: dict[str, Any]
     granularity: dict[str, Any]
     saliency: dict[str, Any]
     geometry: CrossbarGeometry
@@ -147,13 +135,13 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
 
     choices = choices | called({"model": choices["model"]}, {"model": config.model})
     granularity = Component("granularity", config.granularity, config.extensions).build()
-    network, stored = _network(config)
-    shape = (config.input.channels, config.input.size, config.input.size)
+    images = images_of(config.input, config.data, choices["data"], config.extensions)
+    network, stored = _network(config, images)
     try:
-        account = account_of(network, image_batch(network, shape), config.analog.digital)
+        account = account_of(network, image_batch(network, images.shape), config.analog.digital)
     except (RuntimeError, ValueError) as problem:
         raise errors.ConfigError(
-            f"input: {choices['model']} can't take images of {shape} ({problem})"
+            f"input: {choices['model']} can't take images of {images.shape} ({problem})"
         ) from problem
     matrices = _permuted(stored, account_matrices(account, config.mapping.row_order))
     layout = NetworkShape(tuple(matrices), granularity.index, config.mapping.placement, account.off_arrays)
@@ -177,7 +165,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         f"{'' if prune.budget == 'weights' else f' in {prune.budget}'} left by {prune.allocation} allocation",
         network=pruned if given is None else lambda _: given,
         assumed=(
-            *(() if kept else (IMAGES.format(*shape, config.input.classes),)),
+            *(() if kept else (images.note,)),
             *(() if kept or prune.remaining == 1 else (_untrained(prune.allocation),)),
         ),
         beyond=beyond if given is None else lambda *_: None,
@@ -278,7 +266,7 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(threads)
 
 
-def _network(config: MapConfig) -> tuple[nn.Module, Stored | None]:
+def _network(config: MapConfig, images: Images) -> tuple[nn.Module, Stored | None]:
     """The network with random or stored weights, and where those were stored."""
     import torch
 
@@ -287,7 +275,7 @@ def _network(config: MapConfig) -> tuple[nn.Module, Stored | None]:
 
     torch.manual_seed(config.seed)
     model = Component("model", config.model, config.extensions, ("num_classes", "in_channels"))
-    network = model.build(num_classes=config.input.classes, in_channels=config.input.channels)
+    network = model.build(num_classes=images.classes, in_channels=images.channels)
     if config.checkpoint is None:
         return network, None
     stored = read(Path(config.checkpoint))

@@ -11,7 +11,7 @@ from conftest import Answer, Cimlab, one_line
 
 from cimlab.models.digits_cnn import digits_cnn
 
-DIGITS = ("model=digits_cnn", "input.channels=1", "input.size=8")
+DIGITS = ("model=digits_cnn", "data=digits")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_model_by_name_is_reported_with_tables_and_plots(map_digits: Cimlab, t
         "isaac32, ADC price isaac_table at 6 bits",
         "25 % of the prunable ones",
         "input bit density assumed",
-        "priced for images of 1 x 8 x 8 and 10 classes: input.channels, input.size, input.classes",
+        "priced for images of 1 x 8 x 8 and 10 classes: data=digits",
         "by layer, of the pruned network",
     ):
         assert part in answer.out

@@ -30,7 +30,7 @@ SLIPS = [
     ("train epochs=3", "did you mean schedule.epochs or recipe.epochs?", "train schedule.epochs=3 recipe.epochs=3"),
     ("train lr=0.1", "did you mean optimizer.lr?", "train optimizer.lr=0.1"),
     ("map remaining=0.1", "did you mean prune.remaining?", "map prune.remaining=0.1"),
-    ("map data=cifar10", "input.channels=3 input.size=32", "map input.channels=3 input.size=32 input.classes=10"),
+    ("map data=cifar", "did you mean cifar10?", "map data=cifar10"),
     ("train prune_remaining=0.1", "did you mean prune.remaining?", "train prune.remaining=0.1"),
     ("train prune=0.1", "prune=0.1: is no setting itself; it has prune.remaining, prune.budget", None),
     ("train simulate.at_end", "write simulate.at_end=VALUE", "train simulate.at_end=true"),

@@ -101,6 +101,9 @@ def test_what_is_given_is_taken_and_told_in_one_line(tmp_path: Path) -> None:
     assert "granularity=filter (not column_segment)" in line
     assert "input.size=16 (not 8)" in line
     assert "geometry.active_rows=8 (not 32)" in line
+    config, _, (line,) = composed_for("map", MapConfig, words[0], "data=cifar10")
+    assert (config.input.channels, config.input.size, config.input.classes) == (None, None, None)
+    assert "data=cifar10 (not digits)" in line
 
 
 def test_another_geometry_is_taken_whole(tmp_path: Path) -> None:
@@ -127,11 +130,9 @@ def test_a_checkpoint_that_says_nothing_is_told_what_is_assumed(tmp_path: Path) 
     path = tmp_path / "weights.pt"
     torch.save(digits_cnn(num_classes=10, in_channels=1).state_dict(), path)
     _, _, (line,) = composed_for("map", MapConfig, f"checkpoint={path}")
-    assert (
-        "does not say what images it takes; input.channels=3 input.size=32 input.classes=10 is assumed"
-        in line
-    )
-    assert composed_for("map", MapConfig, f"checkpoint={path}", "input.size=8")[2] == ()
+    assert "does not say what images it takes; those of data=cifar10 are assumed" in line
+    for said in ("input.size=8", "data=digits"):
+        assert composed_for("map", MapConfig, f"checkpoint={path}", said)[2] == ()
     assert composed_for("map", MapConfig)[2] == composed_for("map", MapConfig, "checkpoint=no.pt")[2] == ()
 
 

@@ -15,8 +15,8 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from torchvision.datasets import CIFAR10, utils
 
-from cimlab.data import cifar
 from cimlab.data.cifar10 import Cifar10
 from cimlab.data.cifar100 import Cifar100
 from cimlab.data.digits import Digits, _file, _read
@@ -46,7 +46,7 @@ def write_cifar(folder: Path, names: list[str], per_file: int = 20) -> None:
 @pytest.fixture
 def cifar_tree(tmp_path, monkeypatch):
     """A tiny CIFAR-10 folder and archive, with torchvision's checksums patched to theirs."""
-    source = Cifar10.source
+    source = CIFAR10
     names = [name for name, _ in source.train_list + source.test_list]
     folder = tmp_path / "whole" / source.base_folder
     write_cifar(folder, names)
@@ -57,7 +57,7 @@ def cifar_tree(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "test_list", [[names[-1], md5(folder / names[-1])]])
     monkeypatch.setattr(source, "meta", {**source.meta, "md5": md5(folder / "batches.meta")})
     monkeypatch.setattr(source, "tgz_md5", md5(archive))
-    monkeypatch.setattr(cifar, "download_url", refused)
+    monkeypatch.setattr(utils, "download_url", refused)
     return tmp_path
 
 
@@ -241,7 +241,7 @@ def test_digits_keeps_360_images_for_test(tmp_path):
 @pytest.mark.parametrize("kind", [Cifar10, Cifar100])
 def test_cifar_kinds_differ_in_source_and_classes(kind):
     module = kind(data_dir="/nowhere", validation_size=0, **COMMON)
-    assert module.folder.name == kind.source.base_folder
+    assert module.folder.name == module.source.base_folder
     assert str(module.num_classes) in kind.__name__
 
 
@@ -392,7 +392,7 @@ def test_cifar_downloads_in_silence(cifar_tree, monkeypatch, capfd):
         print("a wall of text")
         (Path(root) / filename).write_bytes(archive)
 
-    monkeypatch.setattr(cifar, "download_url", chatty)
+    monkeypatch.setattr(utils, "download_url", chatty)
     module = cifar10(cifar_tree, data_dir=str(cifar_tree / "fresh" / "place"))
     module.prepare_data()
     assert capfd.readouterr().out == ""
