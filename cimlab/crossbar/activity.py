@@ -26,6 +26,14 @@ from cimlab.crossbar.zero_planes import ZeroPlanes
 class IntegerHistogram:
     """How often each integer occurs.
 
+    >>> inputs = IntegerHistogram.of(torch.tensor([0, 0, 0, 2]))
+    >>> inputs.total, inputs.mean(torch.Tensor.double, key=("as it is",))
+    (4, 0.5)
+    >>> inputs.rescaled(top=3, new_top=15).values.tolist()  # from 2 bits to 4
+    [0, 10]
+    >>> IntegerHistogram.of_json((inputs + inputs).to_json()).counts.tolist()
+    [6, 2]
+
     Args:
         values: the integers that do, ascending.
         counts: how often.
@@ -114,6 +122,10 @@ class IntegerHistogram:
 class LayerActivity:
     """Integers of one layer; None where nobody measured.
 
+    >>> layer = LayerActivity.of_json({"inputs": {"first": 0, "counts": [3, 0, 1]}})  # 0 three times, 2 once
+    >>> layer.inputs.values.tolist(), layer.inputs.counts.tolist(), layer.weights
+    ([0, 2], [3, 1], None)
+
     Args:
         weights: of the weights that are kept, -(2^(weight_bits - 1) - 1) .. 2^(weight_bits - 1) - 1.
         inputs: of all wordlines of the layer's matrix over all products of the calibration images, padding included,
@@ -139,6 +151,14 @@ class LayerActivity:
 @dataclass(frozen=True, eq=False)
 class Activity:
     """What was measured of a network, pruned and dense; a layer or value that is missing is assumed.
+
+    >>> inputs = IntegerHistogram.of(torch.tensor([0, 255]))
+    >>> measured = Activity(pruned={"fc": LayerActivity(inputs=inputs)}, images=1)
+    >>> again = Activity.of_json(measured.to_json()).at(CrossbarGeometry(input_bits=4))
+    >>> again.pruned["fc"].inputs.values.tolist()
+    [0, 15]
+    >>> print(*again.notes)
+    values of cells and inputs were measured at weight_bits=8 and input_bits=8, and are rounded again to 8 and 4
 
     Args:
         weight_bits, input_bits: precision at which it was measured.
@@ -228,7 +248,13 @@ class Activity:
 
 
 def mean_cell_level(weights: IntegerHistogram, geometry: CrossbarGeometry) -> float:
-    """Mean level of the cells of these weights over full scale, over all their physical columns."""
+    """Mean level of the cells of these weights over full scale, 0 to 1, over all their physical columns.
+
+    3 fills one cell of its differential pair, and 0 none:
+
+    >>> mean_cell_level(IntegerHistogram.of(torch.tensor([3, 0])), CrossbarGeometry(weight_bits=3))
+    0.25
+    """
     g = geometry
     return weights.mean(lambda w: mean_levels(w, g), (g.signed_encoding, g.weight_bits, g.cell_bits))
 

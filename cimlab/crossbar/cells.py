@@ -53,6 +53,14 @@ def quantise_weights(
 def require_finite(weight: Float[Tensor, "..."], called: str = "weights") -> None:
     """Refuse weights that are NaN or infinite.
 
+    >>> require_finite(torch.tensor([0.5, torch.nan]), called="weights of layer fc")
+    Traceback (most recent call last):
+    cimlab.crossbar.cells.CellError: weights of layer fc are not finite; the checkpoint is damaged
+
+    Args:
+        weight: of any shape.
+        called: how the message names it.
+
     Raises:
         CellError: one is.
     """
@@ -73,7 +81,12 @@ def weight_integers(
 
 
 def by_output(values: Float[Tensor, " out"], weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:
-    """One value per output, shaped to be broadcast over a weight."""
+    """One value per output, shaped to be broadcast over a weight.
+
+    >>> weight = torch.tensor([[4.0, 6.0], [1.0, 3.0]])  # 2 outputs of 2 inputs
+    >>> (weight / by_output(torch.tensor([2.0, 0.5]), weight)).tolist()
+    [[2.0, 3.0], [2.0, 6.0]]
+    """
     return values.view(-1, *[1] * (weight.ndim - 1))
 
 

@@ -33,6 +33,12 @@ class Stripes:
 
     In place, every array that executes anything is a stripe of its own.
 
+    Six steps that fit on 2 arrays, and may be spread over 3:
+
+    >>> stripes = Stripes(work=np.array([6]), fewest=np.array([2]), most=np.array([3]))
+    >>> stripes.longest, stripes.shortest, stripes.arrays(longest=2)
+    (3, 2, 3)
+
     Args:
         work: steps, or row groups read.
         fewest: arrays that hold them.
@@ -103,7 +109,16 @@ class _Classes:
 
 
 def in_place(work: Work) -> Stripes:
-    """Arrays as the unpruned matrix has them, less those that execute nothing."""
+    """Arrays as the unpruned matrix has them, less those that execute nothing.
+
+    Of two arrays of 4 x 4 weights, the first keeps two steps of 2 x 2, and the second nothing:
+
+    >>> kept = np.zeros((1, 8, 4), np.uint8)
+    >>> kept[:, :2] = 1
+    >>> geometry = CrossbarGeometry(rows=4, cols=32, active_rows=2, columns_per_adc=2)
+    >>> in_place(LayerMask(kept).work(geometry)).work.tolist()
+    [2]
+    """
     steps = work.steps_per_array.ravel()
     steps = steps[steps > 0]
     one = np.ones_like(steps)
@@ -112,6 +127,16 @@ def in_place(work: Work) -> Stripes:
 
 def compacted(mask: LayerMask, work: Work, geometry: CrossbarGeometry, index: UnitGrid) -> Compacted:
     """Squeeze out what executes nothing.
+
+    Each of two arrays of 4 x 4 weights keeps one step of 2 x 2; both steps fit on one array:
+
+    >>> from cimlab.crossbar.units import aligned_segments
+    >>> kept = np.zeros((1, 8, 4), np.uint8)
+    >>> kept[:, :2, :2] = kept[:, 4:6, 2:] = 1
+    >>> geometry = CrossbarGeometry(rows=4, cols=32, active_rows=2, columns_per_adc=2)
+    >>> mask, units = LayerMask(kept), UnitGrid(aligned_segments(8, 4, 2), aligned_segments(4, 4, 2))
+    >>> int(compacted(mask, mask.work(geometry), geometry, units).steps.fewest.sum())
+    1
 
     Args:
         mask: the kept weights.

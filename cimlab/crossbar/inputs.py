@@ -83,6 +83,18 @@ class RangeObserver:
     """Watches the inputs of one layer over calibration batches.
 
     Keeps the exact extremes, and an evenly spaced sample of at most SAMPLE values a batch, from every channel alike.
+
+    The largest of three values gets the highest of four levels; a range of the lower half clips it:
+
+    >>> observer = RangeObserver("fc")
+    >>> observer.watch(torch.tensor([0.0, 3.0, 12.0]))
+    >>> observer.quantiser("max", percentile=1.0, bits=2)
+    InputQuantiser(scale=4.0, zero=0, bits=2)
+    >>> observer.quantiser("percentile", percentile=0.5, bits=2)
+    InputQuantiser(scale=1.0, zero=0, bits=2)
+
+    Args:
+        layer: how messages name it.
     """
 
     def __init__(self, layer: str) -> None:
@@ -129,7 +141,7 @@ class RangeObserver:
             low = float(ordered[round(last * (1 - percentile))]) if low < 0 else low
             high = float(ordered[round(last * percentile)])
         elif rule == "mse":
-            low, high = least_error_range(torch.cat(self._samples), low, high, bits)
+            low, high = _least_error_range(torch.cat(self._samples), low, high, bits)
         return InputQuantiser.of_range(low, high, bits)
 
 
@@ -145,7 +157,7 @@ def _stride(number: int) -> int:
     return stride
 
 
-def least_error_range(
+def _least_error_range(
     values: Float[Tensor, " n"], low: float, high: float, bits: int, tried: int = 50
 ) -> tuple[float, float]:
     """[low, high] shrunk by the factor in 1/tried .. 1 that gives the least mean squared rounding error."""

@@ -29,6 +29,14 @@ MAPPED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 class CrossbarMatrix:
     """How one weight is read as `groups` matrices of `rows` x `cols`.
 
+    >>> conv = CrossbarMatrix.of_layer("conv", nn.Conv2d(16, 32, 3), products=36)
+    >>> conv.rows, conv.cols, conv.weights  # 16 channels of 3 x 3, 32 outputs
+    (144, 32, 4608)
+    >>> swapped = CrossbarMatrix("fc", (2, 3), column_permutation=(1, 0))
+    >>> matrix = swapped.to_matrix(torch.tensor([[1, 2, 3], [4, 5, 6]]))
+    >>> matrix.tolist(), swapped.to_outputs(matrix.sum(1)).tolist(), swapped.order_bits
+    ([[[4, 1], [5, 2], [6, 3]]], [6, 15], 2)
+
     Args:
         name: the weight's name in its network: its layer's, or its parameter's.
         weight_shape: as it is stored: (out, in) of a Linear, (out, in / groups, kh, kw) of a Conv2d.
@@ -129,7 +137,12 @@ class CrossbarMatrix:
         return ungrouped(weight, self.reading).reshape(self.weight_shape)
 
     def to_layer(self, stored: Shaped[Tensor, "..."]) -> Shaped[Tensor, "out channels ..."]:
-        """What is stored, as the weight of the Linear or (equivalent) convolution that multiplies by it."""
+        """What is stored, as the weight of the Linear or (equivalent) convolution that multiplies by it.
+
+        >>> stored = CrossbarMatrix("w", (3, 2), reading="inputs_first", outputs=2, kernel=())  # of x @ w
+        >>> stored.to_layer(torch.tensor([[1, 4], [2, 5], [3, 6]])).tolist()
+        [[1, 2, 3], [4, 5, 6]]
+        """
         return self._grouped(stored).reshape(self._outputs, self.channels, *self._kernel)
 
     def of_layer_weight(self, weight: Shaped[Tensor, "out channels ..."]) -> Shaped[Tensor, "..."]:
@@ -231,12 +244,23 @@ def network_matrices(
 
 
 def account_matrices(account: NetworkAccount, row_order: RowOrder = "channel_major") -> list[CrossbarMatrix]:
-    """The matrices of the weights on arrays."""
+    """The matrices of the weights on arrays, in the order of computation.
+
+    >>> network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    >>> account = account_of(network, torch.empty(1, 4), digital=["1"])
+    >>> [(matrix.name, matrix.rows, matrix.cols) for matrix in account_matrices(account)]
+    [('0', 4, 3)]
+    """
     return [CrossbarMatrix.of_weight(weight, row_order) for weight in account.on_arrays]
 
 
 def image_batch(network: nn.Module, inputs: tuple[int, ...] | Batch) -> Batch:
-    """One image of a shape, without values, in the network's number format; a batch as it is."""
+    """One image of a shape, without values, in the network's number format; a batch as it is.
+
+    >>> image = image_batch(nn.Conv2d(3, 8, 3).bfloat16(), (3, 32, 32))
+    >>> image.shape, image.dtype
+    (torch.Size([1, 3, 32, 32]), torch.bfloat16)
+    """
     if not isinstance(inputs, tuple) or not all(isinstance(size, int) for size in inputs):
         return inputs
     floats = (p.dtype for p in network.parameters() if p.is_floating_point())

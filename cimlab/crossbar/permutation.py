@@ -27,7 +27,11 @@ class PermutationError(CimlabError, ValueError):
 
 
 def stored(matrices: list[CrossbarMatrix]) -> dict[str, Any]:
-    """The entry `permutation` of a checkpoint, in plain containers and tensors; no entry where nothing is permuted."""
+    """The entry `permutation` of a checkpoint, in plain containers and tensors; no entry where nothing is permuted.
+
+    >>> stored([CrossbarMatrix("fc", (2, 3), column_permutation=(1, 0))])["permutation"]["layers"]
+    {'fc': {'column_permutation': tensor([1, 0])}}
+    """
     layers = {}
     for matrix in matrices:
         orders = {field: getattr(matrix, field) for field in FIELDS if getattr(matrix, field) is not None}
@@ -40,6 +44,10 @@ def restored(matrices: list[CrossbarMatrix], content: Mapping[str, Any] | None) 
     """The matrices with the permutations that the entry `permutation` of a checkpoint holds; None is no entry.
 
     Layers that are not among the matrices (left digital, for example) are passed over.
+
+    >>> entry = stored([CrossbarMatrix("fc", (2, 3), column_permutation=(1, 0))])["permutation"]
+    >>> restored([CrossbarMatrix("conv", (4, 1, 3, 3)), CrossbarMatrix("fc", (2, 3))], entry)[1].column_permutation
+    (1, 0)
 
     Raises:
         PermutationError: it was searched under another row order, or is no permutation of the layer's lines.

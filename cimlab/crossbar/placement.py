@@ -68,6 +68,13 @@ class Counts:
 class Placement:
     """One layer on its arrays.
 
+    Of a full array, 8 row groups x 8 mux positions take a step in each of 8 input cycles; two arrays share them:
+
+    >>> placement = place_dense(CrossbarMatrix("fc", (16, 128)), CrossbarGeometry())
+    >>> spread = placement.on(CrossbarGeometry(), arrays=2, longest=32)
+    >>> placement.counts.critical_steps, spread.critical_steps, spread.steps
+    (512, 256, 512)
+
     Args:
         counts: the exact totals, on the fewest arrays that hold the layer.
         work: one input cycle of one product in detail, for what depends on when things happen.
@@ -130,7 +137,16 @@ def place_mask(
     index: UnitGrid,
     mode: PlacementMode = "in_place",
 ) -> Placement:
-    """`place` for a mask whose reductions are kept from one geometry to the next."""
+    """`place` for a mask whose reductions are kept from one geometry to the next.
+
+    16 x 4 weights take two mux positions in each of 4, 2 and 1 row groups, in 8 input cycles:
+
+    >>> from cimlab.pruning.granularities.weight import Weight
+    >>> matrix, mask = CrossbarMatrix("fc", (4, 16)), LayerMask(np.ones((1, 16, 4), np.uint8))
+    >>> geometries = [CrossbarGeometry(active_rows=m) for m in (4, 8, 16)]
+    >>> [place_mask(matrix, mask, g, Weight().index(matrix, g)).counts.steps for g in geometries]
+    [64, 32, 16]
+    """
     work = mask.work(geometry)
     storage = _index_bits(index, int(mask.units(index).sum(dtype=np.int64)), matrix, geometry, mode)
     packed = compacted(mask, work, geometry, index) if mode == "compacted" and storage else None
@@ -209,6 +225,14 @@ def _index_bits(
 @dataclass(frozen=True, eq=False)
 class NetworkPlacement:
     """Every mapped layer of a network on its arrays, beside the unpruned one.
+
+    >>> dense = {"fc": place_dense(CrossbarMatrix("fc", (16, 128)), CrossbarGeometry())}
+    >>> kept = {"fc": place_dense(CrossbarMatrix("fc", (4, 128)), CrossbarGeometry())}  # 4 of 16 outputs
+    >>> network = NetworkPlacement(kept, dense)
+    >>> network.total.steps, network.dense_total.steps, network.weights["compression"]
+    (128, 512, 4.0)
+    >>> network.on_chip([kept["fc"].on(CrossbarGeometry(), 2, 8)], [dense["fc"].counts]).total.arrays
+    2
 
     Args:
         layers: layer name -> placement of the kept weights.

@@ -32,6 +32,15 @@ class Work:
     Independent ones convert columns that happen to come together, so their drivers keep one pattern for all steps
     of a row group: the rows that the array keeps anything in.
 
+    4 x 4 weights of one array, operation unit 2 x 2; each row group executes one of its two steps:
+
+    >>> kept = np.array([[[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]], np.uint8)
+    >>> work = LayerMask(kept).work(CrossbarGeometry(rows=4, cols=32, active_rows=2, columns_per_adc=2))
+    >>> work.row_group_steps.tolist(), work.steps_per_array.tolist(), work.drives
+    ([[[1], [1]]], [[[2]]], 3)
+    >>> work.occupancy.tolist()  # converted columns with 0, 1 and 2 kept weights
+    [0, 2, 1]
+
     Args:
         row_group_steps: mux positions executed in every (row group, array column).
         array_row_starts: first row group of every array row.
@@ -92,7 +101,18 @@ def _bounds(rows: int, array_rows: int, active_rows: int) -> Int[np.ndarray, " r
 
 
 def dense_work(groups: int, rows: int, cols: int, geometry: CrossbarGeometry) -> Work:
-    """The work of a layer with every weight, in closed form."""
+    """The work of a layer with every weight, in closed form.
+
+    4 x 4 weights of one array, with an operation unit of 2 x 2, take two steps in each of two row groups:
+
+    >>> work = dense_work(1, 4, 4, CrossbarGeometry(rows=4, cols=32, active_rows=2, columns_per_adc=2))
+    >>> work.row_group_steps.tolist(), work.columns, work.drives
+    ([[[2], [2]]], 8, 8)
+
+    Args:
+        groups, rows, cols: of the crossbar matrix.
+        geometry: the array.
+    """
     bounds = row_group_bounds(rows, geometry)
     row_groups, n = len(bounds) - 1, geometry.operation_unit[1]
     steps = ceil(cols / n)
@@ -120,6 +140,15 @@ def dense_work(groups: int, rows: int, cols: int, geometry: CrossbarGeometry) ->
 @dataclass(frozen=True, eq=False)
 class LayerMask:
     """The kept weights of one layer as bytes, with the reductions that geometries have in common.
+
+    4 x 4 weights in row groups of 2; steps of 2 columns:
+
+    >>> mask = LayerMask(np.array([[[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]], np.uint8))
+    >>> geometry = CrossbarGeometry(rows=4, cols=32, active_rows=2, columns_per_adc=2)
+    >>> mask.weights_left, mask.rows_of_steps(geometry, width=2).tolist()
+    (4, [[[2, 0], [0, 1]]])
+    >>> mask.segments(row_group_bounds(4, geometry), geometry).tolist()  # columns that convert
+    [[[1, 1, 0, 0], [0, 0, 0, 1]]]
 
     Args:
         kept: 1 where a weight is left, in the layout of the crossbar matrix.

@@ -35,6 +35,13 @@ def cut_of_planes(geometry: CrossbarGeometry) -> Cut:
 class ZeroPlanes:
     """How often the rows of a layer's row groups are all fed zero in an input cycle.
 
+    Two products of 4 cycles; row groups of one row, which carry 2 and 4, and 0 and 1:
+
+    >>> one_row = CrossbarGeometry(rows=1, active_rows=1, input_bits=4)
+    >>> planes = ZeroPlanes.of(np.array([[[2, 0], [4, 1]]]), np.ones((1, 2), bool), one_row)
+    >>> planes.share.tolist(), ZeroPlanes.of_json(planes.to_json()).by_plane.tolist()
+    ([[0.75, 0.875]], [3, 3, 3, 4])
+
     Args:
         cut: as `cut_of_planes`.
         products: matrix-vector products that were watched.
@@ -60,11 +67,6 @@ class ZeroPlanes:
             inputs: integers on the wordlines.
             driven: rows that keep a weight.
             geometry: the array.
-
-        >>> inputs = np.array([[[2, 0], [4, 1]]])
-        >>> one_row = CrossbarGeometry(rows=1, active_rows=1, input_bits=4)
-        >>> ZeroPlanes.of(inputs, np.ones((1, 2), bool), one_row).by_row_group
-        array([[6, 7]])
         """
         firsts = row_group_bounds(inputs.shape[2], geometry)[:-1]
         met = np.bitwise_or.reduceat(inputs * driven[:, None], firsts, axis=2)
