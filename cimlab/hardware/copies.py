@@ -22,6 +22,9 @@ from jaxtyping import Bool, Float, Int
 
 from cimlab.crossbar.compaction import Stripes
 
+ROUNDING = 1 + 1e-12
+"""What sums of areas may be over the area that they fill, by their order alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ways:
@@ -140,7 +143,7 @@ def spend(
     fewest = np.array([w.arrays[0] for w in ways]) @ array_m2 + copy_m2.sum() if len(ways) else 0.0
     if area_m2 is None or not len(ways):
         return one
-    if fewest > area_m2 * (1 + 1e-12):
+    if fewest > area_m2 * ROUNDING:
         return None
     choice = _Choice.of(ways, products, array_m2, copy_m2)
     slow = float(max(p * w.product_s[0] for p, w in zip(products, ways, strict=True)))

@@ -24,6 +24,7 @@ from cimlab.hardware.actions import (
 from cimlab.hardware.activity import ASSUMED, ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
+from cimlab.hardware.copies import ROUNDING
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.occupancy import adc_of_layers, layer_bits
 from cimlab.hardware.report import CostComparison, HardwareReport
@@ -42,7 +43,6 @@ from cimlab.network.off_arrays import NOTHING, OffArrays
 
 ARRAY = CrossbarMatrix("array", (1, 1))
 """Any unpruned layer: what one array brings along does not depend on it."""
-
 
 ADC = COMPONENTS.index("adc")
 NEVER_PRICED = (
@@ -120,7 +120,10 @@ class CostModel:
         leakage[:, ADC] *= adc_j / adc.energy_j
         dynamic = actions @ self.energy_prices(adc)
         dynamic[:, ADC] *= adc_j / adc.energy_j
-        unused_m2 = 0.0 if area_m2 is None else max(0.0, area_m2 - float(area.sum()))
+        chip_m2 = float(area.sum())
+        if area_m2 is not None and chip_m2 <= area_m2 * ROUNDING:
+            chip_m2 = area_m2
+        unused_m2 = max(0.0, chip_m2 - float(area.sum()))
         density = self._leakage_density(geometry, adc)
         leakage[:, SUPPORT_COLUMNS] += density * area[:, SUPPORT_COLUMNS]
         share = area.sum(1) / area.sum() if area.sum() else np.full(len(layers), 1 / max(1, len(layers)))
@@ -133,6 +136,7 @@ class CostModel:
             dynamic_j=dynamic,
             leakage_w=np.column_stack([leakage, share * unused_m2 * density]),
             area_m2=np.column_stack([area, share * unused_m2]),
+            total_area_m2=chip_m2,
             first_copies_m2=float(area.sum() - ((timing.copies - 1) / timing.copies) @ area.sum(1)),
             programming_j=timing.copies * self._programming_j(layers, geometry),
             programming_s=programming_seconds(geometry, self.chip, self.technology)

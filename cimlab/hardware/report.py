@@ -33,6 +33,8 @@ class HardwareReport:
         dynamic_j: energy of actions.
         leakage_w: power of what stands there; the last column is of area that no copy can use.
         area_m2: sum of parts, with the same last column, shared out over layers by the area that they use.
+        total_area_m2: of the whole chip: what the parts add up to, as it was given, not as a sum rounds it, so that
+            two networks on chips of one area have a ratio of 1.
         first_copies_m2: area of one copy of each layer.
         programming_j: energy of writing the kept cells of all copies once; no part of an image's energy.
         programming_s: time of it: arrays side by side, each a row at a time.
@@ -55,6 +57,7 @@ class HardwareReport:
     dynamic_j: Float[np.ndarray, "layers components"]
     leakage_w: Float[np.ndarray, "layers area_components"]
     area_m2: Float[np.ndarray, "layers area_components"]
+    total_area_m2: float
     first_copies_m2: float
     programming_j: Float[np.ndarray, " layers"]
     programming_s: float
@@ -121,11 +124,6 @@ class HardwareReport:
             "further copies": self.total_area_m2 - unused - self.first_copies_m2,
             "unused": unused,
         }
-
-    @property
-    def total_area_m2(self) -> float:
-        """Sum of parts of the whole chip."""
-        return float(self.area_m2.sum())
 
     @property
     def footprint_m2(self) -> float:

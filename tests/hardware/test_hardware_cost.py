@@ -383,7 +383,7 @@ def test_a_comparison_divides_by_the_unpruned_network_on_the_same_hardware() -> 
     grid = units_of(matrix, SMALL)
     placement = place_network([matrix], {"layer": matrix.to_weight(grid.spread(half))}, SMALL, units_of)
     compared = load().compare([matrix], placement, SMALL)
-    assert compared.pruned.total_area_m2 == pytest.approx(compared.dense.total_area_m2)
+    assert compared.ratios()["area_m2"] == 1  # the same silicon, whatever order its parts are summed in
     assert compared.pruned.timing.copies.tolist() == [1]  # its index and selection leave no room for a second
     assert compared.dense.timing.copies.tolist() == [2]  # three products on two copies take two rounds
     assert compared.ratios()["images_per_s"] == pytest.approx(4 / 3)
