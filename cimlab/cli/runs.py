@@ -36,6 +36,8 @@ IN_NAMES = {
 """What a narrow terminal leaves out next, for the name says it too."""
 KEPT = 3
 """Results that every terminal shows."""
+NUMBERED = ("adc_bits",)
+"""Settings that may be numbers in all rows, as results are."""
 OF_ITS_OWN = ("name", "run", "folder", "file", "created", "commit", "reason", "kind", "study", "unpriceable")
 """Texts that are no setting."""
 CLOSED = {"state": {"done", "running", "failed", "killed", "stopped"}, "kind": {*RESULTS}}
@@ -148,7 +150,7 @@ def _called(row: Row) -> str:
 def _settings(shown: list[Row]) -> tuple[list[str], list[str]]:
     """The settings in which the shown runs differ, and those that are the same, with their value."""
     texts = [name for name in fields(shown) if any(isinstance(row.get(name), str) for row in shown)]
-    names = dict.fromkeys((*SETTINGS, *(name for name in texts if name not in OF_ITS_OWN)))
+    names = dict.fromkeys((*SETTINGS, *(name for name in texts if name not in OF_ITS_OWN), *NUMBERED))
     values = {name: {row[name] for row in shown if row.get(name) is not None} for name in names}
     if len(shown) == 1:
         return list(SETTINGS), [

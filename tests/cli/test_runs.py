@@ -125,6 +125,9 @@ def test_simulations_stand_below_the_runs_with_their_adcs(cimlab: Cimlab, output
     assert "3 of 3 runs" in told
     assert told.index("3 of 3 simulations") > told.index("3 of 3 runs")
     assert "lossless" in told
+    assert "adc_bits 4" in cimlab("runs", str(output), "adc_bits=4").out
+    numbers_alone = cimlab("runs", str(output), "adc_bits=4,5").out
+    assert "adc_bits" in next(line for line in numbers_alone.splitlines() if "float" in line)
     assert "adc mse" in told
     assert names(cimlab, str(output), "kind=simulation", "--sort=adc_bits") == [
         "simulate-net-4b", "simulate-net-5b", "simulate-net-Noneb",
