@@ -16,7 +16,7 @@ FIGURES = {
     "latency_s": ("latency of a lone image", "s"),
     "lone_energy_j": ("energy of a lone image", "J"),
     "effective_ops_per_s": ("effective operations", "op/s"),
-    "raw_ops_per_s": ("operations done", "op/s"),
+    "raw_ops_per_s": ("operations of kept weights", "op/s"),
     "effective_ops_per_j": ("effective efficiency", "op/s/W"),
     "area_m2": ("area, sum of parts", "mm2"),
     "footprint_m2": ("area with layout factor", "mm2"),
