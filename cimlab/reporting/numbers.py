@@ -36,7 +36,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
             "runs": str(len(records)), "studies": str(len(found)),
             "commits": sorted({commit(r) for r in records}), "machines": sorted({machine(r) for r in records}),
             "points": str(sum(len(s.points) for s in found)),
-            "networks": sorted({worded(s.model) for s in found}), "data": sorted({worded(s.data) for s in found}),
+            "networks": _networks(found),
             "granularities": str(len({r.choices["granularity"] for r in records})),
         },
         "claims": {v.name: {"verdict": v.verdict, "evidence": v.evidence, "rule": v.rule} for v in judged},
@@ -89,6 +89,14 @@ def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
         "energy": f"{100 * energy.mean:.1f}",
         "throughput": f"{speed.mean:.2f}",
     }
+
+
+def _networks(found: list[Study]) -> list[str]:
+    """The networks of each data set, as one reads them: "ResNet-18, ResNet-20 on CIFAR-10"."""
+    names: dict[str, set[str]] = {}
+    for study in found:
+        names.setdefault(worded(study.data), set()).add(worded(study.model))
+    return [f"{', '.join(sorted(names[data]))} on {data}" for data in sorted(names)]
 
 
 def _study(study: Study) -> dict[str, Any]:

@@ -61,8 +61,8 @@ class Report:
     def summary(self) -> str:
         """What the report is about; of the claims only where one could be judged."""
         found = self.numbers["records"]
-        networks, data = (", ".join(found[key]) for key in ("networks", "data"))
-        of = f": {networks} on {data}; granularities: {found['granularities']}" if networks else ""
+        networks = "; ".join(found["networks"])
+        of = f": {networks}; granularities: {found['granularities']}" if networks else ""
         said = f"{found['runs']} runs at {found['points']} points (granularity and weights left){of}."
         counted = ", ".join(f"{word}: {count}" for word, count in self.numbers["verdicts"].items())
         return f"{said} Claims of the reproduced paper: {counted}." if self._judged else said

@@ -176,6 +176,7 @@ def test_a_report_says_which_runs_its_figures_leave_out() -> None:
     own = replace(own, run="other", choices=own.choices | {"model": "mine", "data": "photos"})
     made = assemble([run("weight", 0.09, priced=True), own], [], [], Published.read(), (), [])
     assert made.summary.startswith("2 runs at 2 points")
+    assert "ResNet-20 on CIFAR-10; mine on photos; granularities: 1." in made.summary
     (line,) = (line for line in made.left_out if line.startswith("Not in "))
     assert "F3, F4, F6, F7, T2, T7: mine on photos (1 run)." in line
     alone = assemble([own], [], [], Published.read(), (), [])
