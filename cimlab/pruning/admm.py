@@ -24,6 +24,19 @@ Layers = dict[str, Tensor]
 class Admm:
     """Targets and duals of the prunable layers.
 
+    Half of four weights are to go; the penalty pulls those two towards 0 and leaves the others alone:
+
+    >>> from cimlab.crossbar.geometry import CrossbarGeometry
+    >>> from cimlab.pruning.granularities.weight import Weight
+    >>> layer = nn.Linear(2, 2, bias=False)
+    >>> layer.weight.data, layer.weight.grad = torch.tensor([[1.0, 0.5], [0.25, 2.0]]), torch.zeros(2, 2)
+    >>> rule = PruningRule(Weight(), L2(), CrossbarGeometry())
+    >>> admm = Admm([CrossbarMatrix("weight", (2, 2))], rule, Budget(remaining=0.5))
+    >>> admm.update(layer, rho=1.0)
+    >>> admm.pull(layer)
+    >>> layer.weight.grad.tolist()
+    [[0.0, 1.0], [0.5, 0.0]]
+
     Args:
         matrices: the prunable layers.
         rule: granularity and geometry; units are kept by L2, because the projection is the nearest point.

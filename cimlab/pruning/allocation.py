@@ -55,6 +55,10 @@ class Budget:
 class Candidates:
     """The units of one layer that can be kept or pruned, flat.
 
+    >>> matrix = CrossbarMatrix("fc", (2, 3))  # two outputs as units of 3 weights
+    >>> Candidates(matrix, scores=torch.tensor([0.9, 0.2]), sizes=torch.tensor([3, 3])).whole
+    6
+
     Args:
         matrix: the layer.
         scores: one per unit; -inf where the unit is already pruned.

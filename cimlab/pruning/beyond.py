@@ -18,6 +18,24 @@ def kept_beyond(
 
     Every layer keeps one unit at least, which may be most of a narrow layer. A unit answers for its share of array
     steps, but a step is saved only where nothing of it is left.
+
+    >>> import torch
+    >>> from cimlab.crossbar.geometry import CrossbarGeometry
+    >>> from cimlab.pruning.granularities.filter import Filter
+    >>> from cimlab.pruning.saliencies.l2 import L2
+    >>> matrices, rule = [CrossbarMatrix("fc", (2, 2))], PruningRule(Filter(), L2(), CrossbarGeometry())
+    >>> masks = {"fc": torch.tensor([[True, True], [False, False]])}  # one filter of two
+    >>> kept_beyond(masks, Budget(remaining=0.25), matrices, rule).split(":")[0]
+    '50 % of the prunable weights are kept, not 25 %'
+
+    Args:
+        masks: layer name -> True where a weight is kept, of the prunable layers.
+        budget: what was asked.
+        matrices: the prunable layers.
+        rule: by which the masks were chosen.
+
+    Returns:
+        One sentence, or None where no more stays than was asked.
     """
     total, left = _whole_and_left(masks, budget, matrices, rule)
     if budget.rule == "per_layer" or left <= 1.05 * budget.remaining * total:

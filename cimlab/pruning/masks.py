@@ -33,6 +33,15 @@ from cimlab.pruning.saliencies.base import Saliency
 class PruningRule:
     """What is pruned and by which measure: everything but the budget.
 
+    Two filters share the one step of an operation unit of 16 x 2 weights, in each of 8 input cycles:
+
+    >>> from cimlab.pruning.granularities.filter import Filter
+    >>> from cimlab.pruning.saliencies.l2 import L2
+    >>> matrix, rule = CrossbarMatrix("fc", (2, 16)), PruningRule(Filter(), L2(), CrossbarGeometry(), lambda m: 0.5)
+    >>> grid = rule.granularity.units(matrix, rule.geometry)
+    >>> rule.cost(matrix, grid, of="steps").tolist(), rule.cost(matrix, grid, of="energy").tolist()
+    ([[4.0, 4.0]], [[2.0, 2.0]])
+
     Args:
         granularity: how layers are cut into units.
         saliency: how units are scored.
@@ -74,6 +83,10 @@ class PruningRule:
 def layer_weight(network: nn.Module, name: str) -> Tensor:
     """What is stored of the weight called `name`: a parameter, or a view of its rows.
 
+    >>> attention = nn.Sequential(nn.MultiheadAttention(4, num_heads=1))  # q, k and v are rows of one parameter
+    >>> layer_weight(attention, "0.in_proj_weight").shape, layer_weight(attention, "0.in_proj_weight.k").shape
+    (torch.Size([12, 4]), torch.Size([4, 4]))
+
     Raises:
         KeyError: the network has no such weight.
     """
@@ -82,6 +95,18 @@ def layer_weight(network: nn.Module, name: str) -> Tensor:
 
 def refuse_unprunable(network: nn.Module, rule: PruningRule, prunable: Iterable[str]) -> None:
     """Refuse to prune what is computed so that a pruned weight would not stay 0.
+
+    >>> from cimlab.network.account import account_of
+    >>> from cimlab.pruning.granularities.weight import Weight
+    >>> from cimlab.pruning.saliencies.l2 import L2
+    >>> class Centred(nn.Linear):
+    ...     def forward(self, x):
+    ...         return nn.functional.linear(x, self.weight - self.weight.mean(1, keepdim=True))
+    >>> network, images = nn.Sequential(Centred(4, 2)), torch.rand(1, 4)
+    >>> computed = ComputedWeights(account_of(network, images), images)
+    >>> refuse_unprunable(network, PruningRule(Weight(), L2(), CrossbarGeometry(), computed=computed), ["0"])
+    Traceback (most recent call last):
+    cimlab.pruning.allocation.PruningError: the forward pass computes the weights of 0 so that a pruned one would not...
 
     Args:
         network: left as it is.

@@ -79,6 +79,17 @@ def reorder(
 
     Magnitude decides whatever the saliency is, because gradients say nothing about a later event.
 
+    Segments of 2 x 1 weights, of which one stays: with both large weights in it, it keeps 18 of 20 and not 10:
+
+    >>> from cimlab.crossbar.geometry import CrossbarGeometry
+    >>> from cimlab.pruning.granularities.column_segment import ColumnSegment
+    >>> layer = nn.Linear(4, 1, bias=False)
+    >>> layer.weight.data = torch.tensor([[9.0, 1.0, 9.0, 1.0]])
+    >>> rule = PruningRule(ColumnSegment(), L1(), CrossbarGeometry(active_rows=2))
+    >>> found = reorder(layer, [CrossbarMatrix("weight", (1, 4))], rule, Budget(0.5), Lines(columns=False), seed=0)
+    >>> found.before, found.after, found.matrices[0].row_permutation
+    (0.5, 0.9, (0, 2, 1, 3))
+
     Args:
         network: with the weights to be pruned; not changed.
         matrices: the prunable layers, not permuted.

@@ -17,7 +17,15 @@ from cimlab.pruning.granularities.base import Granularity, Look, balanced_tiers,
 
 @dataclass(frozen=True)
 class BalancedSegment(Granularity):
-    """N kept of the columns_per_adc column segments of every ADC group; N follows from `prune.remaining`."""
+    """N kept of the columns_per_adc column segments of every ADC group; N follows from `prune.remaining`.
+
+    Two groups of ADCs serve columns 0 and 2, and 1 and 3; tier 0 holds the better one of each:
+
+    >>> import torch
+    >>> matrix, geometry = CrossbarMatrix("fc", (4, 2)), CrossbarGeometry(cols=32, active_rows=2, columns_per_adc=2)
+    >>> BalancedSegment().tiers(torch.tensor([[[0.9, 0.8, 0.7, 0.6]]]), matrix, geometry).tolist()
+    [[[0, 0, 1, 1]]]
+    """
 
     look = Look(40, "#CC79A7", "diamond")
     finer_and_skipped = True

@@ -39,7 +39,17 @@ class Look:
 
 
 class Granularity(ABC):
-    """A way of cutting a layer into pruning units."""
+    """A way of cutting a layer into pruning units.
+
+    One of your own, which keeps or prunes pairs of weights down a column:
+
+    >>> class Pair(Granularity):
+    ...     def units(self, matrix, geometry):
+    ...         return block_units(matrix, geometry, rows=2, cols=1)
+    >>> grid = Pair().index(CrossbarMatrix("fc", (3, 4)), CrossbarGeometry())
+    >>> grid.row_of.tolist(), grid.col_of.tolist()
+    ([0, 0, 1, 1], [0, 1, 2])
+    """
 
     look: ClassVar[Look] = Look(1000, "#7F7F7F", "circle")
     finer_and_skipped: ClassVar[bool] = False
@@ -66,7 +76,12 @@ class Granularity(ABC):
 
 
 def column_segments(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
-    """Units of m x 1: one logical column's conversions for one row group."""
+    """Units of m x 1: one logical column's conversions for one row group.
+
+    >>> grid = column_segments(CrossbarMatrix("fc", (3, 6)), CrossbarGeometry(active_rows=4))
+    >>> grid.row_of.tolist(), grid.col_of.tolist()
+    ([0, 0, 0, 0, 1, 1], [0, 1, 2])
+    """
     return block_units(matrix, geometry, geometry.active_rows, 1)
 
 

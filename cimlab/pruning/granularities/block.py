@@ -10,7 +10,17 @@ from cimlab.pruning.granularities.base import Granularity, Look, block_units
 
 @dataclass(frozen=True)
 class Block(Granularity):
-    """Blocks of rows x cols weights.
+    """Blocks of rows x cols weights, which start afresh at every array.
+
+    Blocks of 3 x 2 on arrays of 4 rows:
+
+    >>> geometry = CrossbarGeometry(rows=4, active_rows=2)
+    >>> grid = Block(rows=3, cols=2).units(CrossbarMatrix("fc", (4, 8)), geometry)
+    >>> grid.row_of.tolist(), grid.col_of.tolist()
+    ([0, 0, 0, 1, 2, 2, 2, 3], [0, 0, 1, 1])
+
+    Args:
+        rows, cols: of a block.
 
     Raises:
         ValueError: a side is below 1.

@@ -12,7 +12,14 @@ from cimlab.pruning.granularities.base import Granularity, Look
 
 @dataclass(frozen=True)
 class Channel(Granularity):
-    """All weights that read one input channel (He et al., "Channel pruning", ICCV 2017)."""
+    """All weights that read one input channel (He et al., "Channel pruning", ICCV 2017).
+
+    3 channels of 1 x 2 kernels are 6 rows:
+
+    >>> grid = Channel().units(CrossbarMatrix("conv", (4, 3, 1, 2)), CrossbarGeometry())
+    >>> grid.row_of.tolist(), grid.col_of.tolist()
+    ([0, 0, 1, 1, 2, 2], [0, 0, 0, 0])
+    """
 
     look = Look(
         100,

@@ -12,7 +12,14 @@ from cimlab.pruning.granularities.base import Granularity, Look, column_segments
 
 @dataclass(frozen=True)
 class Kernel(Granularity):
-    """The weights between one input channel and one output channel (Mao et al., CVPR workshops 2017)."""
+    """The weights between one input channel and one output channel (Mao et al., CVPR workshops 2017).
+
+    Kernels of 3 rows are pruned, row groups of 2 are what the hardware is told:
+
+    >>> matrix, geometry = CrossbarMatrix("conv", (4, 2, 1, 3)), CrossbarGeometry(active_rows=2)
+    >>> Kernel().units(matrix, geometry).row_of.tolist(), Kernel().index(matrix, geometry).row_of.tolist()
+    ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2])
+    """
 
     look = Look(70, "#000000", "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z")
 

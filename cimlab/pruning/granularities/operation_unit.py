@@ -13,7 +13,15 @@ from cimlab.pruning.granularities.base import Granularity, Look, block_units
 
 @dataclass(frozen=True)
 class OperationUnit(Granularity):
-    """The crossbar's own granularity (Meng et al., IEEE JETCAS 2022)."""
+    """The crossbar's own granularity (Meng et al., IEEE JETCAS 2022).
+
+    4 x 4 weights of one array, two rows driven and two columns read at once, units of 2 x 2:
+
+    >>> geometry = CrossbarGeometry(rows=4, cols=32, active_rows=2, columns_per_adc=2)
+    >>> grid = OperationUnit().units(CrossbarMatrix("fc", (4, 4)), geometry)
+    >>> grid.row_of.tolist(), grid.col_of.tolist()
+    ([0, 0, 1, 1], [0, 0, 1, 1])
+    """
 
     look = Look(50, "#E69F00", "triangle-down")
     finer_and_skipped = True

@@ -16,6 +16,13 @@ from cimlab.pruning.granularities.base import Granularity, Look, balanced_tiers,
 class Pattern(Granularity):
     """N:M sparsity (Mishra et al., arXiv:2104.08378); N follows from `prune.remaining`, e.g. 0.5 with m=4 is 2:4.
 
+    Tiers 0 and 1 of a column, which 2:4 keeps, are its two best weights:
+
+    >>> import torch
+    >>> scores = torch.tensor([[[0.1], [0.9], [0.5], [0.7]]])
+    >>> Pattern(m=4).tiers(scores, CrossbarMatrix("fc", (1, 4)), CrossbarGeometry()).flatten().tolist()
+    [3, 0, 2, 1]
+
     Args:
         m: weights of one group, inside a column segment.
 

@@ -10,7 +10,14 @@ from cimlab.pruning.granularities.base import Granularity, Look, block_units, co
 
 @dataclass(frozen=True)
 class Weight(Granularity):
-    """Han et al., "Learning both weights and connections", NeurIPS 2015."""
+    """Every weight for itself (Han et al., "Learning both weights and connections", NeurIPS 2015).
+
+    Rows are pruned one by one, row groups of 2 are what the hardware is told:
+
+    >>> matrix, geometry = CrossbarMatrix("fc", (4, 4)), CrossbarGeometry(active_rows=2)
+    >>> Weight().units(matrix, geometry).row_of.tolist(), Weight().index(matrix, geometry).row_of.tolist()
+    ([0, 1, 2, 3], [0, 0, 1, 1])
+    """
 
     look = Look(10, "#0072B2", "circle")
 

@@ -16,7 +16,19 @@ from cimlab.crossbar.units import UnitGrid
 
 
 class Saliency(ABC):
-    """A rule that scores units; larger is kept longer."""
+    """A rule that scores units; larger is kept longer.
+
+    One of your own, by the mean square, of two columns as units:
+
+    >>> class MeanSquare(Saliency):
+    ...     additive_power = 1
+    ...
+    ...     def unit_scores(self, weights, importance, grid, generator):
+    ...         return unit_mean(weights.square(), grid)
+    >>> columns = UnitGrid(torch.tensor([0, 0]), torch.tensor([0, 1]))
+    >>> MeanSquare().unit_scores(torch.tensor([[[3.0, 0.0], [1.0, 2.0]]]), None, columns, torch.Generator()).tolist()
+    [[[5.0, 2.0]]]
+    """
 
     needs_gradients = False
     additive_power: ClassVar[int | None]
