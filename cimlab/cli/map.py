@@ -175,7 +175,7 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
 
     from cimlab.records.record import write_atomically
     from cimlab.reporting import sweep as shown
-    from cimlab.reporting.chart import save
+    from cimlab.reporting.chart import save_apart
     from cimlab.runs.sweep import front
 
     if not swept.points:
@@ -194,7 +194,7 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
         console.print(shown.points_table(rows, best, order).for_terminal())
         for note in (*shown.far_apart(rows), *shown.notes(rows)):
             console.print(f"note: {note}", highlight=False)
-        plot = save(shown.points_plot(rows, best), folder / "map.png")
+        plot = save_apart(shown.points_plot(rows, best), folder / "map.png")
         console.print(f"plot: {plot}", highlight=False, soft_wrap=True)
     print(f"written: {folder / 'map.csv'} ({len(rows):,} points)")
 
@@ -211,7 +211,7 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     from rich.console import Console
 
     from cimlab.reporting import hardware as tables
-    from cimlab.reporting.chart import save
+    from cimlab.reporting.chart import save_apart
     from cimlab.reporting.plots import components_plot, placement_plot
 
     console = Console(width=None if sys.stdout.isatty() else 140)
@@ -241,7 +241,7 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
         "placement": placement_plot(np.asarray(executed), groups, steps, layer),
     }
     for what, plot in plots.items():
-        path = save(plot, folder / "map" / f"{result.choices['model']}-{what}.png")
+        path = save_apart(plot, folder / "map" / f"{result.choices['model']}-{what}.png")
         console.print(f"plot: {path}", highlight=False, soft_wrap=True)
 
 

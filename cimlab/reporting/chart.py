@@ -11,11 +11,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10, sqrt
+from math import ceil, floor, isfinite, log10, sqrt
 from pathlib import Path
 from typing import Any
 
-from cimlab.records.record import write_atomically, write_bytes_atomically
+from cimlab.records.record import content_hash, write_atomically, write_bytes_atomically
 from cimlab.reporting.looks import looks, place, series_looks
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -128,6 +128,11 @@ def save(spec: Spec, path: Path) -> Path:
     return path
 
 
+def save_apart(spec: Spec, path: Path) -> Path:
+    """`save`, and a hash of what is drawn ends the name: no other picture takes its place, the same one does."""
+    return save(spec, path.with_stem(f"{path.stem}-{content_hash(spec)[:8]}"))
+
+
 def chart(values: Sequence[dict[str, Any]], **parts: Any) -> Spec:
     """A specification over rows of data; a figure is complete with this, and refers to nothing outside."""
     return {"$schema": SCHEMA, "data": {"values": list(values)}, **parts}
@@ -183,6 +188,41 @@ def _tick_step(span: float) -> float:
     power = 10.0 ** floor(log10(span / TICKS))
     times = span / TICKS / power
     return power * (10 if times >= sqrt(50) else 5 if times >= sqrt(10) else 2 if times >= sqrt(2) else 1)
+
+
+def logarithmic(field: str, title: str, values: Iterable[float]) -> Spec:
+    """A logarithmic channel from label to label, with every value between the outermost; what is 0 has no place on it.
+
+    >>> logarithmic("energy", "energy (µJ)", [0.21, 0.99])["axis"]["values"]
+    [0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
+    >>> logarithmic("rate", "images/s", [620, 1220])["axis"]["values"]
+    [600.0, 700.0, 800.0, 900.0, 1000.0, 1100.0, 1200.0, 1300.0]
+    """
+    known = [value for value in values if value > 0 and isfinite(value)] or [1.0]
+    ticks = _log_ticks(min(known), max(known))
+    scale = {"type": "log", "nice": False, "domain": [ticks[0], ticks[-1]], "padding": 8}
+    return quantity(field, title, scale=scale, axis={"values": ticks, "format": ",~r"})
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round values around a range: about `TICKS`, evenly spaced where it is too short for those of a decade."""
+    if high < 1.05 * low:
+        low, high = low / 1.05, 1.05 * high
+    if high < 2.5 * low:
+        step = _tick_step(high - low)
+        return [round(i * step, 12) for i in range(floor(low / step), ceil(high / step) + 1)]
+    first, last = floor(log10(low)), ceil(log10(high))
+    for every, digits in (
+        (1, (1, 1.5, 2, 3, 4, 5, 6, 8)),
+        (1, (1, 2, 5)),
+        (ceil((last - first) / TICKS), (1,)),
+    ):
+        ticks = [float(f"{d}e{p}") for p in range(first, last + every, every) for d in digits]
+        start = max((i for i, tick in enumerate(ticks) if tick <= low), default=0)
+        end = min((i for i, tick in enumerate(ticks) if tick >= high), default=len(ticks) - 1)
+        if end - start <= TICKS + 1:
+            break
+    return ticks[start : end + 1]
 
 
 def log_percent(field: str, title: str, values: Iterable[float]) -> Spec:

@@ -8,8 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, framed, only, share
-from cimlab.reporting.chart import quantity as axis
+from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, framed, logarithmic, only, share
 from cimlab.reporting.hardware import FIGURES, component, quantity
 from cimlab.reporting.studies import worded
 from cimlab.reporting.table import Table
@@ -202,12 +201,11 @@ def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
         for place, row in enumerate(rows)
     ]
     values.sort(key=lambda value: value["kind"] == kinds[0])  # drawn last, on top
-    log = {"type": "log", "nice": False, "padding": 8}
     axes = {
-        "x": axis("energy", "energy per image (uJ)", scale=log),
+        "x": logarithmic("energy", "energy per image (µJ)", [value["energy"] for value in values]),
         "y": share("other", "test accuracy", scale=framed([row["accuracy"] for row in rows], 0.02))
         if by_accuracy
-        else axis("other", "throughput (images/s)", scale=log),
+        else logarithmic("other", "throughput (images/s)", [value["other"] for value in values]),
     }
     if series:
         named = len({row["granularity"] for row in rows}) == 1
