@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import isclose
+from collections.abc import Iterable, Mapping, Sequence
+from math import isclose, isfinite
 from typing import Any
 
 from cimlab.reporting.table import Table
@@ -32,29 +32,59 @@ WORK = (("weights", "weights"), ("weights_left", "weights"), ("macs", "macs"), (
 PREFIXES = {12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "µ", -9: "n", -12: "p", -15: "f"}
 
 
-def quantity(value: float, unit: str, beside: float = 0) -> str:
-    """A number in SI units as people read it, with the prefix of a greater one beside it unless that is far off.
+def quantity(value: float, unit: str) -> str:
+    """A number in SI units as people read it.
 
     >>> quantity(2.25e-3, "J"), quantity(9.94e-5, "mm2"), quantity(0.0, "s"), quantity(7196, "")
     ('2.25 mJ', '99.4 mm2', '0 s', '7,196')
-    >>> quantity(279e9, "op/s/W", 1e12), quantity(2e-9, "J", 1.0)
-    ('0.279 Top/s/W', '2 nJ')
     """
+    (text,) = quantities((value,), unit)
+    return text
+
+
+def quantities(values: Iterable[float | None], unit: str) -> tuple[str, ...]:
+    """Numbers that are compared, of a row or a column: of one prefix, wherever it leaves each of them three decimals.
+
+    It is the greatest one's, or the next smaller; a number too small for both has its own. None is left blank.
+
+    >>> quantities((1.28e-6, 209e-9, 0.0, None), "J")
+    ('1.28 µJ', '0.209 µJ', '0 µJ', '')
+    >>> quantities((1.83e-3, 0.41e-6), "J"), quantities((1.0, 2e-9), "J")
+    (('1,830 µJ', '0.41 µJ'), ('1 J', '2 nJ'))
+    """
+    values = tuple(values)
     if unit == "":
-        return f"{value:,.0f}"
+        return tuple("" if value is None else f"{value:,.0f}" for value in values)
     if unit == "mm2":
-        return f"{value * 1e6:.3g} mm2"
-    if value == 0:
-        return f"0 {unit}"
-    size = max(abs(value), abs(beside)) if abs(beside) <= 1000 * abs(value) else abs(value)
-    power = next((p for p in PREFIXES if float(f"{size:.3g}") >= 10.0**p), min(PREFIXES))
-    return f"{value / 10.0**power:.3g} {PREFIXES[power]}{unit}"
+        return tuple("" if value is None else f"{value * 1e6:.3g} mm2" for value in values)
+    sizes = [abs(value) for value in values if value and isfinite(value)]
+    shared = _power(max(sizes, default=1.0))
+    least = min(sizes, default=1.0)
+    if not _readable(least, shared) and _readable(least, shared - 3):
+        shared -= 3
+    return tuple("" if value is None else _written(value, unit, shared) for value in values)
 
 
-def quantities(values: Sequence[float], unit: str) -> tuple[str, ...]:
-    """Numbers of one row, which are compared: of one prefix."""
-    greatest = max(map(abs, values))
-    return tuple(quantity(value, unit, greatest) for value in values)
+def _written(value: float, unit: str, shared: int) -> str:
+    """With the shared prefix, or with its own if that makes it too small."""
+    power = shared if not value or _readable(value, shared) else _power(abs(value))
+    return f"{float(f'{value / 10.0**power:.3g}'):,.10g} {PREFIXES[power]}{unit}"
+
+
+def _power(size: float) -> int:
+    """Of the prefix that a number has when it stands alone."""
+    return next((p for p in PREFIXES if float(f"{size:.3g}") >= 10.0**p), min(PREFIXES))
+
+
+def _readable(value: float, power: int) -> bool:
+    return power in PREFIXES and abs(value) >= 1e-3 * 10.0**power
+
+
+def alike(rows: Iterable[Sequence[float | None]], unit: str) -> list[tuple[str, ...]]:
+    """Columns side by side that are compared, as `quantities`; a tuple a row."""
+    rows = list(rows)
+    texts = iter(quantities((value for row in rows for value in row), unit))
+    return [tuple(next(texts) for _ in row) for row in rows]
 
 
 def component(name: str) -> str:
@@ -89,17 +119,16 @@ def figure(name: str, summary: Mapping[str, Any]) -> tuple[str, str]:
 
 def totals_table(summary: Mapping[str, Any], title: str) -> Table:
     """One network: every total, dense and pruned, with their ratio."""
-    rows = []
-    for name in FIGURES:
-        heading, unit = figure(name, summary)
-        dense, own, ratio = summary["dense"][name], summary["total"][name], _ratio(summary["ratio"].get(name))
-        rows.append((heading, *quantities((dense, own), unit), ratio))
+    both, weights = (summary["dense"], summary["total"]), summary["weight_counts"]
+    lines = [
+        (*figure(name, summary), [own[name] for own in both], summary["ratio"].get(name)) for name in FIGURES
+    ]
     if tokens := summary.get("tokens"):
-        dense, own = (summary[kind]["energy_j"] / tokens for kind in ("dense", "total"))
-        token = ("energy per token", *quantities((dense, own), "J"), _ratio(summary["ratio"].get("energy_j")))
-        rows.insert(1, token)
-    total, left = (quantity(summary["weight_counts"][name], "") for name in ("total", "left"))
-    rows.append(("weights", total, left, _ratio(summary["weight_counts"]["remaining_all"])))
+        each = [own["energy_j"] / tokens for own in both]
+        lines.insert(1, ("energy per token", "J", each, summary["ratio"].get("energy_j")))
+    lines.append(("weights", "", [weights["total"], weights["left"]], weights["remaining_all"]))
+    texts = {u: iter(alike((pair for _, unit, pair, _ in lines if unit == u), u)) for _, u, *_ in lines}
+    rows = [(heading, *next(texts[unit]), _ratio(ratio)) for heading, unit, _, ratio in lines]
     return Table.of_texts(("", "dense", "pruned", "ratio"), rows, title)
 
 
@@ -107,16 +136,18 @@ def work_table(summary: Mapping[str, Any]) -> Table:
     """Weights, multiply-accumulates and energy, on the arrays and off them."""
     off = summary["off_arrays"]
     kinds = dict.fromkeys(row["component"] for row in off)
-    rows = []
+    rows, joules = [], []
     for kind in ("", *kinds):
         own = [row for row in off if row["component"] == kind] if kind else summary["layers"]
         numbers = [sum(row.get(key, row[whole]) for row in own) for key, whole in WORK]
-        joules = [
-            sum(part for name, part in parts.items() if name == kind or not (kind or name in kinds))
-            for parts in (summary["dense_energy_j"], summary["energy_j"])
-        ]
-        cells = [*(quantity(number, "") for number in numbers), *quantities(joules, "J")]
-        rows.append((kind.replace("_", " ") or "on arrays", *cells))
+        joules.append(
+            [
+                sum(part for name, part in parts.items() if name == kind or not (kind or name in kinds))
+                for parts in (summary["dense_energy_j"], summary["energy_j"])
+            ]
+        )
+        rows.append((kind.replace("_", " ") or "on arrays", *quantities(numbers, "")))
+    rows = [(*row, *texts) for row, texts in zip(rows, alike(joules, "J"), strict=True)]
     headings = ("", "weights", "left", "multiply-accumulates", "left", "dense energy", "pruned")
     return Table.of_texts(headings, rows, f"on the arrays and off them, per {summary.get('sample', 'image')}")
 
@@ -146,13 +177,17 @@ def area_curve_table(summary: Mapping[str, Any]) -> Table:
     """Throughput and energy over the area of the chip, which both networks get alike."""
     rows, (_, rate) = [], figure("images_per_s", summary)
     chip = summary.get("chip_over_dense")
-    for point in summary["area_curve"]:
+    names = ("images_per_s", "energy_j")
+    texts = [
+        alike(([point[f"dense_{name}"], point[name]] for point in summary["area_curve"]), unit)
+        for name, unit in zip(names, (rate, "J"), strict=True)
+    ]
+    for point, *pairs in zip(summary["area_curve"], *texts, strict=True):
         over = point["area_over_dense"]
         cells = [f"{'this chip ' if chip is not None and isclose(over, chip) else ''}{over:.2f}"]
-        for name, unit in (("images_per_s", rate), ("energy_j", "J")):
+        for name, (dense_text, own_text) in zip(names, pairs, strict=True):
             own, dense = point[name], point[f"dense_{name}"]
-            cells += ["does not fit" if dense is None else quantity(dense, unit, own or 0)]
-            cells += ["" if own is None else quantity(own, unit, dense or 0)]
+            cells += [dense_text or "does not fit", own_text]
             cells.append("" if dense is None or own is None else f"{own / dense:.3f}")
         rows.append(tuple(cells))
     headings = ("area / dense", f"dense {rate}", "pruned", "ratio", "dense energy", "pruned", "ratio")
@@ -164,16 +199,17 @@ def area_curve_table(summary: Mapping[str, Any]) -> Table:
 def components_table(summary: Mapping[str, Any]) -> Table:
     """Energy and area by component; components that cost nothing are left out."""
     energy, dense, area = summary["energy_j"], summary["dense_energy_j"], summary["area_m2"]
+    names = [name for name in energy if energy[name] or dense[name] or area.get(name)]
+    joules = alike(((dense[name], energy[name]) for name in names), "J")
     rows = [
         (
             component(name),
-            *quantities((dense[name], energy[name]), "J"),
+            *texts,
             _share(energy[name], sum(energy.values())),
             quantity(area[name], "mm2") if name in area else "",
             _share(area[name], sum(area.values())) if name in area else "",
         )
-        for name in energy
-        if energy[name] or dense[name] or area.get(name)
+        for name, texts in zip(names, joules, strict=True)
     ]
     headings = ("", "dense energy", "pruned", "share", "area", "share")
     return Table.of_texts(headings, rows, "by component; area and shares are the pruned network's")
@@ -182,24 +218,26 @@ def components_table(summary: Mapping[str, Any]) -> Table:
 def layers_table(summary: Mapping[str, Any]) -> Table:
     """One row per layer: weights left, arrays, copies, time, energy, what waits for what; then all off the arrays."""
     headings = ("", "weights left", "arrays", "copies", "time", "energy", "area", "ADCs busy", "arrays busy")
+    layers, beside = summary["layers"], summary.get("off_arrays", ())
+    times = quantities((row["layer_s"] for row in layers), "s")
+    energies = iter(quantities((row["energy_j"] for row in (*layers, *beside)), "J"))
     rows = [
         (
             row["layer"],
             _share(row["weights_left"], row["weights"]),
             f"{row['arrays']:,}",
             str(row["copies"]),
-            quantity(row["layer_s"], "s"),
-            quantity(row["energy_j"], "J"),
+            time,
+            next(energies),
             quantity(row["area_m2"], "mm2"),
             _share(row["adcs_converting"], 1),
             _share(row["array_balance"], 1),
         )
-        for row in summary["layers"]
+        for row, time in zip(layers, times, strict=True)
     ]
-    for row in summary.get("off_arrays", ()):
-        left = _share(row["weights"], row["weights"])
-        where, energy = row["component"].replace("_", " "), quantity(row["energy_j"], "J")
-        rows.append((row["name"], left, where, "", "", energy, "", "", ""))
+    for row in beside:
+        left, where = _share(row["weights"], row["weights"]), row["component"].replace("_", " ")
+        rows.append((row["name"], left, where, "", "", next(energies), "", "", ""))
     return Table.of_texts(headings, rows, "by layer, of the pruned network")
 
 
@@ -207,6 +245,11 @@ def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
     """The same network under every ADC price: totals, and the ratios that conclusions rest on."""
     figures = ("energy_j", "dynamic_j", "area_m2", "images_per_s")
     headings = [heading for name in figures for heading in (FIGURES[name][0], "ratio")]
+    priced = [summary for summary in by_model.values() if not isinstance(summary, str)]
+    texts = {
+        figure: iter(quantities((own["total"][figure] for own in priced), FIGURES[figure][1]))
+        for figure in figures
+    }
     rows = []
     for name, summary in by_model.items():
         if isinstance(summary, str):
@@ -214,10 +257,7 @@ def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
             continue
         cells = []
         for figure in figures:
-            cells += [
-                quantity(summary["total"][figure], FIGURES[figure][1]),
-                f"{summary['ratio'][figure]:.3f}",
-            ]
+            cells += [next(texts[figure]), f"{summary['ratio'][figure]:.3f}"]
         rows.append((name, *cells, _share(summary["energy_j"]["adc"], summary["total"]["dynamic_j"])))
     title = "sensitivity to the ADC price (ratios: over the unpruned network)"
     return Table.of_texts(("", *headings, "ADC in dynamic"), rows, title)

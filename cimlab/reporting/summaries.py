@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from cimlab.records.record import PHASES, RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.records.study import settings
-from cimlab.reporting.hardware import FIGURES, figure, quantity
+from cimlab.reporting.hardware import FIGURES, figure, quantities
 from cimlab.reporting.methods import VARIED as METHOD_SETTINGS
 from cimlab.reporting.priced import cost, priced_by
 from cimlab.reporting.table import Column, Table
@@ -56,7 +56,8 @@ def _prices(record: RunRecord) -> list[tuple[str, ...]]:
         heading, unit = figure(name, priced)
         dense, now = priced["dense"][name], priced["total"][name]
         ratio = f"  ({now / dense:.3g} x)" if dense else ""
-        rows.append((heading, quantity(dense, unit, now), "", f"{quantity(now, unit, dense)}{ratio}"))
+        dense_text, now_text = quantities((dense, now), unit)
+        rows.append((heading, dense_text, "", f"{now_text}{ratio}"))
     return rows
 
 
@@ -98,6 +99,9 @@ def comparison_table(
         "images/s",
         "seed",
     )
+    totals = [record.hardware.get("cost", {}).get("total", {}) for record in records]
+    joules = quantities((total.get("energy_j") for total in totals), "J")
+    rates = quantities((total.get("images_per_s") for total in totals), "")
     rows = [
         (
             record.choices.get("granularity", ""),
@@ -109,7 +113,8 @@ def comparison_table(
             *([simulated[i]] if on_arrays else []),
             f"{record.hardware['total']['arrays']:,}",
             percent(1 - record.hardware["ratio"]["steps"]),
-            *_cost(record),
+            joules[i],
+            rates[i],
             str(record.seed),
         )
         for i, record in ((i, records[i]) for i in order)
@@ -141,24 +146,25 @@ def _varied(records: list[RunRecord]) -> dict[str, list[str]]:
     return found
 
 
-def _cost(record: RunRecord) -> tuple[str, str]:
-    """Energy of an image in microjoules, and images per second; nothing where the record has no price."""
-    total = record.hardware.get("cost", {}).get("total")
-    if total is None:
-        return "", ""
-    return f"{1e6 * total['energy_j']:.3g} µJ", f"{total['images_per_s']:,.0f}"
-
-
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     """Rows of `cimlab.records.index`, one per run; a value that is not known yet is left blank."""
     words = {name for name in columns if any(isinstance(row.get(name), str) for row in rows)}
     headed = tuple(Column(heading(name), text=name in words) for name in columns)
-    return Table(headed, tuple(tuple(_cell(name, row.get(name)) for name in columns) for row in rows))
+    cells = ([row.get(name) for row in rows] for name in columns)
+    shown = [_cells(name, values) for name, values in zip(columns, cells, strict=True)]
+    return Table(headed, tuple(zip(*shown, strict=True)))
 
 
 def heading(field: str) -> str:
     """What the column of a run's field is called: values carry the unit."""
     return "throughput" if field == "images_per_s" else field.removesuffix("_j")
+
+
+def _cells(name: str, values: list[Any]) -> Sequence[str]:
+    """A column; energies and rates are compared."""
+    if name in ("energy_j", "images_per_s"):
+        return quantities(values, FIGURES[name][1])
+    return [_cell(name, value) for value in values]
 
 
 def _cell(name: str, value: Any) -> str:
@@ -170,8 +176,6 @@ def _cell(name: str, value: Any) -> str:
         return f"{value:.2f} x"
     if name.endswith("_ratio"):
         return f"{value:#.3g} x"
-    if name in ("energy_j", "images_per_s"):
-        return quantity(value, FIGURES[name][1])
     return str(value) if isinstance(value, str) else f"{value:,.0f}"
 
 

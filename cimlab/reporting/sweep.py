@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, framed, logarithmic, only, share
-from cimlab.reporting.hardware import FIGURES, component, quantity
+from cimlab.reporting.hardware import FIGURES, component, quantities
 from cimlab.reporting.studies import worded
 from cimlab.reporting.table import Table
 
@@ -77,18 +77,20 @@ def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int
     heads += ["accuracy"] if accurate else []
     for heading in COMPARED.values():
         heads += [heading, "ratio"]
+    marked = [*_dense(rows), *(("*" if i in best else "", rows[i]) for i in order[:SHOWN])]
+    texts = {
+        figure: iter(quantities((row["total"][figure] for _, row in marked), FIGURES[figure][1]))
+        for figure in COMPARED
+    }
     lines = []
-    for mark, row in [*_dense(rows), *(("*" if i in best else "", rows[i]) for i in order[:SHOWN])]:
+    for mark, row in marked:
         line = [mark, *([called.get(row["name"], "")] if several else [])]
         line += [row["axes"].get(key, "") for key in axes]
         if accurate:
             line.append("" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %")
         for figure in COMPARED:
             ratio = row["ratio"].get(figure)
-            line += [
-                quantity(row["total"][figure], FIGURES[figure][1]),
-                "" if ratio is None else f"{ratio:.3f}",
-            ]
+            line += [next(texts[figure]), "" if ratio is None else f"{ratio:.3f}"]
         lines.append(line)
     more = f", the first {SHOWN} shown" if len(rows) > SHOWN else ""
     title = f"{len(rows):,} points, {len(best)} on the Pareto front (*){more}; ratios over the dense network there"
@@ -135,10 +137,8 @@ def far_apart(rows: Sequence[Row]) -> list[str]:
             parts = [row["parts"][figure] for row in pair]
             name = max(parts[0], key=lambda part: abs(parts[0][part] - parts[1].get(part, 0.0)))
             unit = FIGURES[figure][1].replace("images/s", "s")
-            told = [
-                f"{quantity(own.get(name, 0.0), unit)} with {row['axes'][group]}"
-                for own, row in zip(parts, pair, strict=True)
-            ]
+            texts = quantities((own.get(name, 0.0) for own in parts), unit)
+            told = [f"{text} with {row['axes'][group]}" for text, row in zip(texts, pair, strict=True)]
             lines.append(
                 f"{heading} differs by a factor of up to {factor:.0f} between choices of {group}, above all by the "
                 f"{component(name)}: {', '.join(told)}"
@@ -202,10 +202,10 @@ def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
     ]
     values.sort(key=lambda value: value["kind"] == kinds[0])  # drawn last, on top
     axes = {
-        "x": logarithmic("energy", "energy per image (µJ)", [value["energy"] for value in values]),
+        "x": logarithmic("energy", "energy per image (µJ)", [1e6 * row["total"]["energy_j"] for row in rows]),
         "y": share("other", "test accuracy", scale=framed([row["accuracy"] for row in rows], 0.02))
         if by_accuracy
-        else logarithmic("other", "throughput (images/s)", [value["other"] for value in values]),
+        else logarithmic("other", "throughput (images/s)", [row["total"]["images_per_s"] for row in rows]),
     }
     if series:
         named = len({row["granularity"] for row in rows}) == 1

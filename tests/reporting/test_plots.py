@@ -215,7 +215,7 @@ def test_technologies_far_apart_are_told_with_the_component_that_makes_it() -> N
     (line,) = far_apart(rows)
     assert line == (
         "energy per image differs by a factor of up to 124 between choices of technology, above all by the ADC: "
-        "3.1 µJ with a, 24 nJ with b"
+        "3.1 µJ with a, 0.024 µJ with b"
     )
     assert far_apart(rows[:2]) == []
 

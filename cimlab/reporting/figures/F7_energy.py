@@ -85,7 +85,7 @@ def _energy_rows(family: list[Study]) -> list[dict[str, Any]]:
 
 
 def _bar(bar: str, priced: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """Means over the runs of a point, part by part (uJ)."""
+    """Means over the runs of a point, part by part (µJ)."""
     places = {name: i for i, name in enumerate((*PARTS, "other"))}
     sums: dict[str, float] = {}
     for summary in priced:
