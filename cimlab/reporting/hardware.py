@@ -127,8 +127,11 @@ def totals_table(summary: Mapping[str, Any], title: str) -> Table:
         each = [own["energy_j"] / tokens for own in both]
         lines.insert(1, ("energy per token", "J", each, summary["ratio"].get("energy_j")))
     lines.append(("weights", "", [weights["total"], weights["left"]], weights["remaining_all"]))
-    texts = {u: iter(alike((pair for _, unit, pair, _ in lines if unit == u), u)) for _, u, *_ in lines}
-    rows = [(heading, *next(texts[unit]), _ratio(ratio)) for heading, unit, _, ratio in lines]
+    joules = iter(alike((pair for _, unit, pair, _ in lines if unit == "J"), "J"))
+    rows = [
+        (heading, *(next(joules) if unit == "J" else quantities(pair, unit)), _ratio(ratio))
+        for heading, unit, pair, ratio in lines
+    ]
     return Table.of_texts(("", "dense", "pruned", "ratio"), rows, title)
 
 
