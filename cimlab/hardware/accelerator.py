@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 class Accelerator:
     """Everything that is built.
 
+    >>> from cimlab.config.hardware import load_accelerator
+    >>> geometry = CrossbarGeometry()
+    >>> load_accelerator(geometry).model.adc_figures(geometry).energy_j  # of a 6-bit conversion
+    1.125e-12
+    >>> load_accelerator(CrossbarGeometry(rows=4, active_rows=4)).check()
+    Traceback (most recent call last):
+    cimlab.hardware.errors.HardwareError: technology isaac32 can't build geometry.rows=4: its figures cover 8 to 1024...
+
     Args:
         geometry: one array and its periphery.
         technology: energies, areas and times of the components.

@@ -44,6 +44,16 @@ def action_counts(
 ) -> Float[np.ndarray, "layers actions"]:
     """Actions of one image, by layer, in the order of `ACTIONS`.
 
+    A full array, in 8 row groups x 8 mux positions x 8 input cycles, drives 16 rows and converts 16 bitlines in each:
+
+    >>> from cimlab.config.hardware import load_technology
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> matrix, geometry = CrossbarMatrix("fc", (16, 128)), CrossbarGeometry()
+    >>> layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())
+    >>> found = action_counts([layer], geometry, Chip(), load_technology("isaac32").device, 1e-7, adc_bits=6)
+    >>> [int(found[0, ACTIONS.index(name)]) for name in ("step", "row_drive", "conversion")]
+    [512, 8192, 8192]
+
     Args:
         layers: the placed layers.
         geometry, chip: the accelerator.
@@ -102,6 +112,12 @@ def executed_share(
     """What is left of row groups' work on a chip that skips input cycles in which all their rows are fed zero.
 
     Cells, wordlines and registers are charged for inputs that are 1 or for being read, which skipping does not change.
+
+    Of 3 + 1 steps of two row groups, half of the first group's cycles are skipped:
+
+    >>> measured = ActivityFactors(zero_share=np.array([[0.5, 0.0]]))
+    >>> executed_share(measured, Chip(skip_zero_inputs=True), of=np.array([[[3], [1]]]))
+    0.625
     """
     if not chip.skip_zero_inputs or activity.zero_share is None:
         return 1.0
@@ -135,6 +151,13 @@ def array_instances(
     """What one array of each layer brings along, in the order of `INSTANCES`: its own parts, its share of a tile, and
     selection and alignment where the layer has an index.
 
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> matrix, geometry = CrossbarMatrix("fc", (16, 128)), CrossbarGeometry()
+    >>> layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())
+    >>> found = array_instances([layer], geometry, Chip(arrays_per_tile=4), adc_bits=6)
+    >>> [float(found[0, INSTANCES.index(name)]) for name in ("cell", "adc", "tile", "selector")]
+    [16384.0, 16.0, 0.25, 0.0]
+
     Args:
         layers: the placed layers.
         geometry, chip: the accelerator.
@@ -167,6 +190,15 @@ def instance_counts(
     adc_bits: int,
 ) -> Float[np.ndarray, "layers instances"]:
     """What each layer occupies, in the order of `INSTANCES`; what the chip has once is shared by arrays.
+
+    Three copies of a layer of one array:
+
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> matrix, geometry = CrossbarMatrix("fc", (16, 128)), CrossbarGeometry()
+    >>> layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())
+    >>> found = instance_counts([layer], np.array([1]), np.array([3]), geometry, Chip(arrays_per_tile=4), adc_bits=6)
+    >>> [float(found[0, INSTANCES.index(name)]) for name in ("array", "adc", "tile")]
+    [3.0, 48.0, 0.75]
 
     Args:
         layers: the placed layers.

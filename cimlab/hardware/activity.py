@@ -52,7 +52,17 @@ class ActivityFactors:
 def activity_factors(
     activity: Activity, layers: Sequence[str], geometry: CrossbarGeometry
 ) -> tuple[dict[str, ActivityFactors], dict[str, ActivityFactors]]:
-    """Layer name -> factors on a geometry whose precision the activity has, of the pruned network and the dense one."""
+    """Layer name -> factors on a geometry whose precision the activity has, of the pruned network and the dense one.
+
+    Of the bits of four inputs, those of one are all 1; the dense network was not measured:
+
+    >>> from cimlab.crossbar.activity import IntegerHistogram
+    >>> inputs = IntegerHistogram.of(torch.tensor([0, 0, 0, 255]))
+    >>> measured = Activity(pruned={"fc": LayerActivity(inputs=inputs)})
+    >>> pruned, dense = activity_factors(measured, ["fc"], CrossbarGeometry())
+    >>> pruned["fc"].input_density, dense["fc"].input_density, dense["fc"].inputs
+    (0.25, 0.5, 'assumed')
+    """
     zero = float(mean_levels(torch.zeros((), dtype=torch.int64), geometry))
     assumed = ActivityFactors(activity.input_density, zero_level=zero)
 

@@ -28,6 +28,13 @@ SNDR_DB_PER_BIT, SNDR_DB_OFFSET = 20 * math.log10(2), 10 * math.log10(1.5)
 class AdcPrice(ABC):
     """Costs of one conversion.
 
+    >>> from cimlab.config.hardware import load_adc_price
+    >>> adc = load_adc_price("isaac_table")
+    >>> [f"{1e12 * adc.energy_j(bits, 32e-9):.2f} pJ, {1e12 * adc.area_m2(bits, 32e-9):.0f} um2" for bits in (6, 8)]
+    ['1.12 pJ, 627 um2', '1.56 pJ, 1200 um2']
+    >>> print(*adc.notes(3, 32e-9))
+    3 bits would do, but isaac_table starts at 4: a 4-bit ADC is charged
+
     Args:
         name: as reports print it.
         source: where the numbers are from.
@@ -117,6 +124,10 @@ class AdcPrice(ABC):
 class TableAdc(AdcPrice):
     """A table by resolution at one node, carried to others by the exponents of a regression.
 
+    >>> from cimlab.config.hardware import load_adc_price
+    >>> [f"{1e12 * load_adc_price('isaac_table').energy_j(8, node_m):.2f} pJ" for node_m in (32e-9, 22e-9)]
+    ['1.56 pJ', '0.77 pJ']
+
     Args:
         table: bits -> {energy_j, area_m2}.
         node_m: node of the table.
@@ -167,6 +178,10 @@ class TableAdc(AdcPrice):
 @dataclass(frozen=True, kw_only=True)
 class MurmannAdc(AdcPrice):
     """Best published efficiency by rate and resolution, from Murmann's ADC survey.
+
+    >>> from cimlab.config.hardware import load_adc_price
+    >>> [f"{1e12 * load_adc_price('murmann').energy_j(8, 32e-9, rate_hz):.2f} pJ" for rate_hz in (1.28e9, 1e10)]
+    ['1.93 pJ', '7.51 pJ']
 
     The Schreier figure of merit FOMS is bounded by the rate and by the resolution; E = 1/2 10^((SNDR - FOMS) / 10),
     corrected for node and resolution by regression; area follows from node, rate and energy. Form and fit are those of
@@ -232,6 +247,10 @@ class SarAdc(AdcPrice):
     """NeuroSim's successive-approximation converter: power and area linear in bits, b + 1 clock cycles.
 
     The current that the bitline draws while it converts is charged to the cells, not here.
+
+    >>> from cimlab.config.hardware import load_adc_price
+    >>> [f"{1e9 * load_adc_price('sar').latency_s(bits, 32e-9):.0f} ns" for bits in (5, 8)]
+    ['6 ns', '9 ns']
 
     Args:
         corners: one entry per node: node_m, watt_per_bit, watt, m2_per_bit, m2.

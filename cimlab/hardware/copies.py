@@ -30,6 +30,15 @@ ROUNDING = 1 + 1e-12
 class Ways:
     """Ways to lay one copy of a layer, from the fewest arrays on.
 
+    Four steps of 100 ns on one array, or spread; 9 row groups, of which an array holds 8, are cut into 5 and 4:
+
+    >>> ways = Ways.of(Stripes(work=np.array([4]), fewest=np.array([1]), most=np.array([4])), unit_s=100e-9)
+    >>> ways.arrays.tolist(), ways.longest.tolist(), [f"{1e9 * seconds:.0f} ns" for seconds in ways.product_s]
+    ([1, 2, 4], [4, 2, 1], ['400 ns', '200 ns', '100 ns'])
+    >>> ways = Ways.cut(np.full((1, 9, 1), 100e-9), np.ones((1, 9, 1), int), held=8)
+    >>> ways.arrays.tolist(), ways.longest.tolist(), ways.balance.round(2).tolist()
+    ([2], [5], [0.9])
+
     Args:
         arrays: of one copy.
         product_s: time of one matrix-vector product.
@@ -131,6 +140,12 @@ def spend(
     area_m2: float | None,
 ) -> Spent | None:
     """The ways and copies by which the slowest layer is as fast as the area allows; None if one copy does not fit.
+
+    Two layers of one array, with 4 products and with 1, on an area of 5 arrays:
+
+    >>> one = Ways.of(Stripes(work=np.array([1]), fewest=np.array([1]), most=np.array([1])), unit_s=100e-9)
+    >>> spend([one, one], np.array([4, 1]), array_m2=np.ones(2), copy_m2=np.zeros(2), area_m2=5.0).copies.tolist()
+    [4, 1]
 
     Args:
         ways: by layer, fewest arrays first.

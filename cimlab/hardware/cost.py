@@ -66,6 +66,16 @@ class AdcFigures:
 class CostModel:
     """A technology, an ADC price and a chip: everything but the network and the array's geometry.
 
+    A full array takes 512 steps of 100 ns; its chip is twice as large as what it needs:
+
+    >>> from cimlab.config.hardware import load_cost_model
+    >>> model, geometry, matrix = load_cost_model(), CrossbarGeometry(), CrossbarMatrix("fc", (16, 128))
+    >>> layers = [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())]
+    >>> model.report(layers, geometry)
+    HardwareReport(energy_j=1.447e-08, images_per_s=1.953e+04, area_m2=1.316e-08, 1 layers, isaac32, isaac_table)
+    >>> model.chip_area_m2(layers, geometry) / model.smallest_area_m2(layers, geometry)
+    2.0
+
     Raises:
         HardwareError: the chip has a floor plan, and the technology no price of its wires.
     """
@@ -456,7 +466,21 @@ def placed_layers(
     activities: Mapping[str, ActivityFactors] | None = None,
     dense_activities: Mapping[str, ActivityFactors] | None = None,
 ) -> tuple[list[PlacedLayer], list[PlacedLayer]]:
-    """The layers of a placed network and of the unpruned one, with what their cells and inputs hold."""
+    """The layers of a placed network and of the unpruned one, with what their cells and inputs hold.
+
+    >>> fc = CrossbarMatrix("fc", (16, 128))
+    >>> kept, whole = (place_dense(matrix, CrossbarGeometry()) for matrix in (CrossbarMatrix("fc", (4, 128)), fc))
+    >>> placement = NetworkPlacement({"fc": kept}, {"fc": whole})
+    >>> own, dense = placed_layers([fc], placement, activities={"fc": ActivityFactors(input_density=0.1)})
+    >>> own[0].placement.counts.steps, dense[0].placement.counts.steps, dense[0].activity.input_density
+    (128, 512, 0.1)
+
+    Args:
+        matrices: the layers, in the order of computation.
+        placement: where their weights are.
+        activities: by layer, for the network; assumed where absent.
+        dense_activities: the same for the unpruned one; None takes `activities`.
+    """
     own = dict(activities or {})
     whole = own if dense_activities is None else dict(dense_activities)
 

@@ -34,6 +34,18 @@ def over_area(
     Where a network does not fit, its figures are None; so is the throughput of one of which nothing is left. There are
     no points where a floor plan sets the area.
 
+    Of 4 full arrays one is left, for 8 products; at 1, 2, 4 and 8 times the dense area it has ever less left to gain:
+
+    >>> from cimlab.config.hardware import load_cost_model
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> from cimlab.hardware.activity import ActivityFactors
+    >>> geometry, fc = CrossbarGeometry(), [CrossbarMatrix("fc", (outputs, 128), products=8) for outputs in (16, 64)]
+    >>> left, whole = ([PlacedLayer(m, place_dense(m, geometry), ActivityFactors())] for m in fc)
+    >>> points = over_area(load_cost_model(), left, whole, geometry)
+    >>> [p["images_per_s"] / p["dense_images_per_s"] for p in points if p["area_over_dense"] in (1, 2, 4, 8)]
+    [4.0, 4.0, 2.0, 1.0]
+
     Args:
         model: technology, ADC price and chip; the chip's own area plays no part.
         pruned, dense: the placed layers of both networks.

@@ -16,6 +16,16 @@ class HardwareError(CimlabError, ValueError):
 def require_numbers(where: str, *values: float | None, low: float = 0.0, above: float | None = None) -> None:
     """Refuse what is not a finite number in range.
 
+    >>> require_numbers("chip.arrays_per_tile", 0, low=1)
+    Traceback (most recent call last):
+    cimlab.hardware.errors.HardwareError: chip.arrays_per_tile=0 must be a number from 1
+
+    Args:
+        where: file and key, as the message names them.
+        values: to be checked.
+        low: the lowest that is taken.
+        above: every value has to be larger; counts instead of `low`.
+
     Raises:
         HardwareError: one line with the key and the range.
     """

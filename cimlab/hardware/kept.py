@@ -51,6 +51,16 @@ def keep(
 ) -> dict[str, Any]:
     """Write a run's masks beside its record-to-be, and give the fields by which the record carries the rest.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from cimlab.crossbar.geometry import CrossbarGeometry
+    >>> from cimlab.pruning.granularities.filter import Filter
+    >>> matrix, mask = CrossbarMatrix("fc", (2, 3)), torch.tensor([[True] * 3, [False] * 3])
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "record.json")
+    ...     given = keep(file, [matrix], {"fc": mask}, Activity(), lambda m: Filter().units(m, CrossbarGeometry()))
+    ...     [path.name for path in Path(folder).iterdir()], list(given)
+    (['masks.npz'], ['layers', 'activity', 'off_arrays', 'masks_sha256'])
+
     Args:
         record_file: where the record will be.
         matrices, masks, activity, off_arrays: as `KeptNetwork`.
@@ -70,6 +80,15 @@ def keep(
 
 def read(record: RunRecord, record_file: Path) -> KeptNetwork:
     """The network that a record is about.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> matrix, mask = CrossbarMatrix("fc", (1, 3)), torch.tensor([[True, False, True]])
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "record.json")
+    ...     given = keep(file, [matrix], {"fc": mask}, Activity(), lambda m: UnitGrid(torch.arange(3), torch.arange(1)))
+    ...     record = RunRecord("3f09", "example", "2026-11-28T21:00:00", 0, *[{}] * 9, **given)
+    ...     read(record, file).masks
+    {'fc': tensor([[ True, False,  True]])}
 
     Args:
         record: as read from the file.

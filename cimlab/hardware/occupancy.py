@@ -48,6 +48,18 @@ def adc_of_layers(
 ) -> tuple[Float[np.ndarray, " layers"], Float[np.ndarray, " layers"]]:
     """Mean energy of a layer's conversions and the area of its converters.
 
+    Columns of 4 weights need 4-bit converters instead of the geometry's 6 bits:
+
+    >>> from cimlab.config.hardware import load_adc_price
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> from cimlab.hardware.activity import ActivityFactors
+    >>> matrix, geometry, adc = CrossbarMatrix("fc", (8, 4)), CrossbarGeometry(), load_adc_price("isaac_table")
+    >>> layers = [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())]
+    >>> chips = [Chip(adc_resolution=resolution) for resolution in ("geometry", "layer")]
+    >>> [f"{1e12 * adc_of_layers(layers, geometry, chip, adc, 32e-9)[0][0]:.2f} pJ" for chip in chips]
+    ['1.12 pJ', '0.74 pJ']
+
     Args:
         layers: the placed layers.
         geometry, chip: the accelerator.

@@ -20,6 +20,10 @@ from cimlab.hardware.technology import ARRAY_COMPONENTS, COMPONENTS, INSTANCES
 class Peak:
     """Figures of a number of arrays at full load; SI units.
 
+    >>> macro = Peak(power_w={"adc": 3e-3, "cells": 1e-3}, area_m2={"adc": 2e-8, "cells": 1e-8}, ops_per_s=2e10)
+    >>> f"{macro.ops_per_s / macro.total_power_w / 1e12:.0f} TOPS/W, {1e6 * macro.total_area_m2:.2f} mm2"
+    '5 TOPS/W, 0.03 mm2'
+
     Args:
         power_w, area_m2: by component.
         ops_per_s: operations (2 x MACs) per second.

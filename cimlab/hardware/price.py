@@ -49,6 +49,15 @@ class NetworkShape:
 class PrunedNetwork:
     """A network's shape and masks, with the placements that were asked for.
 
+    A quarter of a full array takes 2 mux positions in each of 8 or 4 row groups, in 8 input cycles:
+
+    >>> import torch
+    >>> from cimlab.pruning.granularities.operation_unit import OperationUnit
+    >>> masks = {"fc": torch.arange(16)[:, None].expand(16, 128) < 4}  # 4 of 16 outputs
+    >>> network = PrunedNetwork(NetworkShape((CrossbarMatrix("fc", (16, 128)),), OperationUnit().index), masks)
+    >>> [network.placed(CrossbarGeometry(active_rows=m)).total.steps for m in (16, 32)]
+    [128, 64]
+
     Args:
         shape: of the network.
         masks: layer name -> True where a weight is kept, in the weight's shape; a layer that is not named is whole.
@@ -119,6 +128,14 @@ def price_placement(
 ) -> CostComparison:
     """`price` of a network that is placed already.
 
+    >>> from cimlab.config.hardware import load_accelerator
+    >>> fc, geometry = CrossbarMatrix("fc", (16, 128)), CrossbarGeometry()
+    >>> kept, whole = (place_dense(matrix, geometry) for matrix in (CrossbarMatrix("fc", (4, 128)), fc))
+    >>> placed = NetworkPlacement({"fc": kept}, {"fc": whole})  # 4 of 16 outputs
+    >>> ratios = price_placement([fc], placed, Activity(), load_accelerator(geometry), NOTHING).ratios()
+    >>> ratios["steps"], ratios["images_per_s"]
+    (0.25, 4.0)
+
     Args:
         matrices: the layers, in the order of computation.
         placement: where their weights are, on arrays of the accelerator's geometry.
@@ -139,7 +156,19 @@ def price_placement(
 def price_over_area(
     network: PrunedNetwork, activity: Activity, accelerator: Accelerator
 ) -> list[dict[str, float | None]]:
-    """Throughput and energy of both networks over the chip's area (`equal_area.over_area`); arguments of `price`."""
+    """Throughput and energy of both networks over the chip's area (`equal_area.over_area`); arguments of `price`.
+
+    A quarter of a full array takes a quarter of the steps, on a chip of 2 and of 8 times its area:
+
+    >>> import torch
+    >>> from cimlab.config.hardware import load_accelerator
+    >>> from cimlab.pruning.granularities.operation_unit import OperationUnit
+    >>> masks = {"fc": torch.arange(16)[:, None].expand(16, 128) < 4}  # 4 of 16 outputs
+    >>> network = PrunedNetwork(NetworkShape((CrossbarMatrix("fc", (16, 128)),), OperationUnit().index), masks)
+    >>> points = price_over_area(network, Activity(), load_accelerator(CrossbarGeometry()))
+    >>> [p["images_per_s"] / p["dense_images_per_s"] for p in points if p["area_over_dense"] in (2, 8)]
+    [4.0, 4.0]
+    """
     geometry, matrices = accelerator.geometry, network.shape.matrices
     own, dense = activity_factors(activity.at(geometry), [m.name for m in matrices], geometry)
     layers = placed_layers(matrices, network.placed(geometry), own, dense)

@@ -26,6 +26,20 @@ OFF_ARRAYS = ("digital_weights", "activation_products")
 class HardwareReport:
     """Energy, area, leakage and time of one network on one chip; SI units, energies per image (`off_arrays.sample`).
 
+    A full array, 512 steps of 100 ns an image, on a chip of twice its area:
+
+    >>> from cimlab.config.hardware import load_cost_model
+    >>> from cimlab.crossbar.geometry import CrossbarGeometry
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import NetworkPlacement, place_dense
+    >>> fc, geometry = CrossbarMatrix("fc", (16, 128)), CrossbarGeometry()
+    >>> placed = NetworkPlacement(*[{"fc": place_dense(fc, geometry)}] * 2)
+    >>> report = load_cost_model().compare([fc], placed, geometry).dense
+    >>> report.layer_rows()[0]["steps"], f"{report.energy_by_component['adc'] / report.total_energy_j:.0%} for ADCs"
+    (512, '63% for ADCs')
+    >>> {part: f"{1e6 * m2:.3f} mm2" for part, m2 in report.area_split_m2.items()}
+    {'one copy of each layer': '0.013 mm2', 'further copies': '0.000 mm2', 'unused': '0.013 mm2'}
+
     Args:
         technology, adc_price: whose numbers these are.
         adc_bits: resolution asked for.
@@ -232,7 +246,20 @@ class HardwareReport:
 
 @dataclass(frozen=True, eq=False)
 class CostComparison:
-    """A network's report beside that of the unpruned network on the same hardware."""
+    """A network's report beside that of the unpruned network on the same hardware.
+
+    4 of 16 outputs of a full array:
+
+    >>> from cimlab.config.hardware import load_cost_model
+    >>> from cimlab.crossbar.geometry import CrossbarGeometry
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import NetworkPlacement, place_dense
+    >>> fc, geometry = [CrossbarMatrix("fc", (outputs, 128)) for outputs in (4, 16)], CrossbarGeometry()
+    >>> placed = NetworkPlacement(*({"fc": place_dense(matrix, geometry)} for matrix in fc))
+    >>> compared = load_cost_model().compare(fc[1:], placed, geometry)
+    >>> compared.weights()["compression"], compared.ratios()["images_per_s"], compared.summary()["total"]["steps"]
+    (4.0, 4.0, 128.0)
+    """
 
     pruned: HardwareReport
     dense: HardwareReport

@@ -46,6 +46,18 @@ class Room:
 class Timing:
     """Times of a network on a chip, and how it is laid.
 
+    4 products of a full array, 512 steps of 100 ns each, shared by two copies:
+
+    >>> from cimlab.config.hardware import load_technology
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> matrix, geometry = CrossbarMatrix("fc", (16, 128), products=4), CrossbarGeometry()
+    >>> layers = [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())]
+    >>> room = Room(array_m2=np.ones(1), copy_m2=np.zeros(1), area_m2=2.0)
+    >>> timing = schedule(layers, geometry, Chip(), load_technology("isaac32"), 1e-9, room)
+    >>> timing.all_arrays, f"an image every {1e6 * timing.interval_s:.1f} us"
+    (2, 'an image every 102.4 us')
+
     Args:
         product_s: time of one matrix-vector product, by layer: that of the slowest array.
         layer_s: time of one image, by layer, with its copies at work and every pass of an oversized layer.
@@ -94,6 +106,19 @@ def schedule(
     moved: Transport | None = None,
 ) -> Timing | None:
     """Lay the work of one image after another out in time; None if the network does not fit and can't be reloaded.
+
+    A full array on chips of half an array, one, and four, for 4 products:
+
+    >>> from cimlab.config.hardware import load_technology
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> matrix, geometry = CrossbarMatrix("fc", (16, 128), products=4), CrossbarGeometry()
+    >>> layers = [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())]
+    >>> rooms = [Room(array_m2=np.ones(1), copy_m2=np.zeros(1), area_m2=area_m2) for area_m2 in (0.5, 1.0, 4.0)]
+    >>> technology = load_technology("isaac32")
+    >>> found = [schedule(layers, geometry, Chip(), technology, 1e-9, room) for room in rooms]
+    >>> [timing and f"{1e6 * timing.layer_s[0]:.1f} us" for timing in found]
+    [None, '204.8 us', '51.2 us']
 
     Args:
         layers: the placed layers, in the order of computation.
@@ -148,6 +173,15 @@ def layer_ways(
 
     Where inputs that are zero are skipped, times are means over images; a packed array is taken to hold the steps of
     its stripe that skip least, so that pruning a step that is mostly skipped does not slow the others.
+
+    A full array, driven anew at each of 8 mux positions, and read once per row group and held for fast ADCs:
+
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> geometry, chips = CrossbarGeometry(), [Chip(readout=readout) for readout in ("per_step", "held")]
+    >>> layer = place_dense(CrossbarMatrix("fc", (16, 128)), geometry)
+    >>> [f"{1e6 * layer_ways(layer, geometry, chip, 100e-9, 1e-9).product_s[0]:.1f} us" for chip in chips]
+    ['51.2 us', '6.4 us']
     """
     slot_s, cycles = conversion_s * chip.bitlines_per_conversion_slot, geometry.input_cycles
     steps, held = placement.work.row_group_steps, chip.readout == "held"

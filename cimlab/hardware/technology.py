@@ -95,7 +95,13 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Component:
-    """One part of the chip: quantities by what they are charged for."""
+    """One part of the chip: quantities by what they are charged for.
+
+    >>> from cimlab.config.hardware import load_technology
+    >>> adder = load_technology("isaac32").components["shift_add"]
+    >>> [f"{quantity.value:.3g}" for quantity in adder.quantities]  # J per conversion, m2 per ADC, s
+    ['1.95e-14', '3e-11', '1e-09']
+    """
 
     energy_j: Mapping[str, Quantity]
     area_m2: Mapping[str, Quantity]
@@ -114,6 +120,10 @@ class Component:
 @dataclass(frozen=True)
 class CellDevice:
     """What the published read energy assumes of inputs and weights, so that measured values can scale it.
+
+    >>> device = CellDevice(*(Quantity(value, "assumed: an example") for value in (10e3, 1e6, 0.5, 0.5)))
+    >>> [f"{1e6 * device.conductance_s(level):.1f} uS" for level in (0.0, 0.5, 1.0)]
+    ['1.0 uS', '50.5 uS', '100.0 uS']
 
     Args:
         on_ohm, off_ohm: resistance of a full-scale and of an empty cell.
@@ -140,6 +150,11 @@ class CellDevice:
 @dataclass(frozen=True)
 class Technology:
     """One self-consistent set of component figures.
+
+    >>> from cimlab.config.hardware import load_technology
+    >>> technology = load_technology("isaac32")
+    >>> technology.latency_s("cells"), technology.limits["cell_bits"]
+    (1e-07, (1.0, 4.0))
 
     Args:
         name: as reports print it.

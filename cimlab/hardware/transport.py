@@ -95,6 +95,17 @@ def transport(
 ) -> Transport:
     """What the layers of a network send over a floor plan.
 
+    A tile of 2 x 2 units of 4 x 4 arrays, filled with copies of a layer of one array:
+
+    >>> from cimlab.config.hardware import load_chip
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> from cimlab.hardware.activity import ActivityFactors
+    >>> matrix, geometry = CrossbarMatrix("fc", (16, 128)), CrossbarGeometry()
+    >>> layers = [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())]
+    >>> moved = transport(layers, geometry, load_chip("neurosim").floor_plan, array_m=100e-6)
+    >>> moved.tiles.tolist(), moved.copies.tolist(), moved.cycles.round(1).tolist()
+    ([1], [64], [27.5])
+
     Args:
         layers: the placed layers, in the order of computation.
         geometry: the array.
