@@ -15,8 +15,8 @@ VARIED = ("method.", "schedule._target_", "schedule.prune_", *(f"{group}." for g
 """Settings, by the start of their names, that choose and tune methods, today and in records of the first schema."""
 
 
-BUDGET = "prune.budget"
-"""Setting of what a budget counts."""
+BUDGET, RETRAINING = "prune.budget", "schedule.epochs"
+"""Settings of what a budget counts, and of how many epochs a pruned network is retrained."""
 
 
 def combination(study: Study) -> str:
@@ -39,8 +39,9 @@ def families(found: list[Study]) -> list[list[Study]]:
 
 
 def comparable(found: list[Study]) -> list[list[Study]]:
-    """Studies in groups that differ in their methods and in what their budget counts alone."""
-    return _grouped(found, lambda settings: {k: v for k, v in _rest(settings).items() if k != BUDGET})
+    """Studies in groups that differ in their methods, their budget and the length of their retraining alone."""
+    told = (BUDGET, RETRAINING)
+    return _grouped(found, lambda settings: {k: v for k, v in _rest(settings).items() if k not in told})
 
 
 def _grouped(found: list[Study], rest: Callable[[dict[str, Any]], dict[str, Any]]) -> list[list[Study]]:
@@ -55,14 +56,29 @@ def budget(study: Study) -> str:
     return str(study.settings.get(BUDGET, "weights"))
 
 
+def _retraining(study: Study) -> str:
+    return f"{study.settings[RETRAINING]} epochs"
+
+
+def _beside_the_budget(family: list[Study]) -> list[list[str]]:
+    """Of each of comparable studies, its methods and its retraining, where the others have another."""
+    told = [kind for kind in (combination, _retraining) if len({*map(kind, family)}) > 1]
+    return [[kind(study) for kind in told] for study in family]
+
+
 def apart(family: list[Study]) -> list[str]:
-    """What tells each of comparable studies from the others, in words: its budget, its methods."""
-    said = []
-    for study in family:
-        words = [f"budget of {budget(study)}"] if len(set(map(budget, family))) > 1 else []
-        words += [combination(study)] if len(set(map(combination, family))) > 1 else []
-        said.append(", ".join(words) or f"budget of {budget(study)}")
-    return said
+    """What tells each of comparable studies from the others, in words: its budget, its methods, its retraining."""
+    known = {*map(budget, family)} == {"weights"}
+    return [
+        ", ".join(more if known and more else [f"budget of {budget(study)}", *more])
+        for study, more in zip(family, _beside_the_budget(family), strict=True)
+    ]
+
+
+def shares(family: list[Study]) -> list[str]:
+    """What is kept a share of in each of comparable studies, and what else tells it apart: "energy, 20 epochs"."""
+    beside = _beside_the_budget(family)
+    return [", ".join([budget(study), *more]) for study, more in zip(family, beside, strict=True)]
 
 
 def labels(family: list[Study]) -> dict[str, Study]:

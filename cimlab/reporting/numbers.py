@@ -10,7 +10,7 @@ from cimlab.records.flat import flat
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
-from cimlab.reporting.methods import apart, combination
+from cimlab.reporting.methods import apart, budget, combination
 from cimlab.reporting.priced import cost, cost_ratio
 from cimlab.reporting.provenance import commit, machine
 from cimlab.reporting.published import Headline, ValidationRow
@@ -57,14 +57,16 @@ def _priced(family: list[Study]) -> dict[str, Any]:
         units = sorted((_costs(study, name, at) for name in names), key=lambda unit: float(unit["loss"]))
         if units:
             cheapest = min(units, key=lambda unit: float(unit["energy"]))
-            budgets.append(
-                {"told": told, "units": units, "cheapest": cheapest, **_against(cheapest, budgets)}
-            )
+            budgets.append({
+                "told": told, "counts": budget(study), "units": units, "cheapest": cheapest,
+                **_against(cheapest, budgets),
+            })  # fmt: skip
     return {
         "title": first.title, "dense": _mean(first.dense.mean), "asked": f"{100 * at:g}", "budgets": budgets,
-        "first": budgets[0], "others": budgets[1:],
+        "first": budgets[0], "others": [b for b in budgets if b["counts"] != budgets[0]["counts"]],
         "seeds": str(max(study.seeds for study in family)),
         **_training(first),
+        "retrain_epochs": " or ".join(dict.fromkeys(_training(study)["retrain_epochs"] for study in family)),
         "methods": combination(first),
     }  # fmt: skip
 

@@ -152,16 +152,28 @@ def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: R
     assert any("not run with masks: kernel." in note for note in work.notes)
 
 
-def test_runs_under_two_budgets_stand_side_by_side_and_are_told_apart() -> None:
-    steps = {"remaining": 0.09, "allocation": "global", "budget": "steps"}
-    records = [
-        run("operation_unit", 0.09, priced=True),
-        run("operation_unit", 0.09, priced=True, prune=steps),
-    ]
+STEPS: dict[str, Any] = {"prune": {"remaining": 0.09, "allocation": "global", "budget": "steps"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told", "others"),
+    [
+        (STEPS, ["weights", "steps"], 1),
+        ({"schedule": {"epochs": 20}}, ["weights, 8 epochs", "weights, 20 epochs"], 0),
+        (STEPS | {"schedule": {"epochs": 20}}, ["weights, 8 epochs", "steps, 20 epochs"], 1),
+    ],
+)
+def test_other_budgets_and_longer_retraining_stand_side_by_side_and_are_told_apart(
+    changes: dict[str, Any], told: list[str], others: int
+) -> None:
+    eight: dict[str, Any] = {"schedule": {"epochs": 8}}
+    first = run("operation_unit", 0.09, priced=True, **eight)
+    records = [first, run("operation_unit", 0.09, priced=True, **(eight | changes))]
     made = assemble(records, [], [], Published.read(), (), [])
     table = made.table("T2")
     assert table is not None
-    assert [row[1] for row in table.rows] == ["budget of weights", "budget of steps"]
+    assert [row[2] for row in table.rows] == told
+    assert len(made.numbers["priced"][0]["others"]) == others
     pareto = next(chart for chart in made.charts if chart.name == "F1")
     assert pareto.spec is not None
     assert [row["hollow"] for row in pareto.spec["data"]["values"]] == [False, True]
@@ -184,7 +196,7 @@ def test_the_energy_ratio_at_another_converter_price_is_exact(report: Report) ->
     """Made-up prices: see cases._cost; at a free converter only the rest counts."""
     table = report.table("T7")
     assert table is not None
-    (row,) = (row for row in table.rows if row[2] == "operation unit" and row[1] == "one-shot")
+    (row,) = (row for row in table.rows if row[2:4] == ("weights, one-shot", "operation unit"))
     share, rest = 0.25 * 1.2, 4e-6
     support = 4e-8 + 3e-8
     for cell, factor in zip(row[4:], (0.1, 1.0, 10.0), strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cimlab.reporting.evidence import PRICED, Evidence
-from cimlab.reporting.methods import apart
+from cimlab.reporting.methods import shares
 from cimlab.reporting.parts import table
 from cimlab.reporting.planned import axes_of
 from cimlab.reporting.priced import cost, cost_ratio, lone_ratio, pricing_notes, steady_ratio
@@ -22,11 +22,11 @@ def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     rows = [
         row
         for family in families
-        for study, told in zip(family, apart(family), strict=True)
-        for row in _rows(study, told)
+        for study, share in zip(family, shares(family), strict=True)
+        for row in _rows(study, share)
     ]
     columns = (
-        Column("network", text=True), Column("runs", text=True), Column("asked", "%", 0),
+        Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),
         Column("granularity", text=True), Column("compression", "x", 1, spread=False), Column("loss", "points"),
         *(Column(f"{heading} ratio", digits=3, spread=False) for heading, _ in COUNTS),
         Column("index", "kbit", 1, spread=False), Column("energy ratio", digits=3, spread=False),
@@ -42,7 +42,7 @@ def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     return Table(columns, tuple(rows), notes)
 
 
-def _rows(study: Study, told: str) -> list[tuple[Cell, ...]]:
+def _rows(study: Study, share: str) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for name in study.granularities:
         for fraction in study.remaining:
@@ -53,7 +53,7 @@ def _rows(study: Study, told: str) -> list[tuple[Cell, ...]]:
             index = study.of(point, lambda r: r.hardware["total"]["index_bits"] / 1000)
             costs = [cost_ratio(study, point, key) for _, key in COSTS]
             rows.append((
-                worded(study.model), told, 100 * fraction, name, compression(study, point), study.of(point, loss),
+                worded(study.model), 100 * fraction, share, name, compression(study, point), study.of(point, loss),
                 *counts, index, steady_ratio(study, point), *costs, lone_ratio(study, point),
             ))  # fmt: skip
     return rows

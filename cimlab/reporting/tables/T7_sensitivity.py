@@ -6,7 +6,7 @@ from typing import Any
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import PRICED, Evidence
-from cimlab.reporting.methods import apart
+from cimlab.reporting.methods import shares
 from cimlab.reporting.parts import table
 from cimlab.reporting.priced import cost, pricing_notes
 from cimlab.reporting.studies import Study, worded
@@ -22,16 +22,16 @@ def sensitivity_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     rows, records = [], []
     for family in families:
         at = family[0].reference
-        for study, told in zip(family, apart(family), strict=True):
+        for study, share in zip(family, shares(family), strict=True):
             for name in study.granularities:
                 priced = [c for c in map(cost, study.points.get((name, at), ())) if c]
                 if priced:
                     cells = [Estimate.of(_energy_ratio(c, factor) for c in priced) for factor in ADC_FACTORS]
-                    rows.append((worded(study.model), told, name, 100 * at, *cells))
+                    rows.append((worded(study.model), 100 * at, share, name, *cells))
                     records += study.points[name, at]
     columns = (
-        Column("network", text=True), Column("runs", text=True), Column("granularity", text=True),
-        Column("asked", "%", 0),
+        Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),
+        Column("granularity", text=True),
         *(Column(f"ADC energy x {factor:g}", digits=3, spread=False) for factor in ADC_FACTORS),
     )  # fmt: skip
     return Table(columns, tuple(rows), pricing_notes(records))
