@@ -7,6 +7,8 @@ from math import sqrt
 from typing import Any
 
 from cimlab.records.flat import flat
+from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.analog_series import network, network_hash
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
@@ -44,6 +46,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "main": study and _study(study),
         "headline": ours and _headline(ours),
         "priced": [_priced(family) for family in evidence.priced],
+        "varied": _varied(evidence.simulations),
         "validation": _validation(evidence.validation),
     }  # fmt: skip
 
@@ -91,6 +94,26 @@ def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
         "energy": f"{100 * energy.mean:.1f}",
         "throughput": f"{speed.mean:.2f}",
     }
+
+
+def _varied(simulations: Sequence[SimulationRecord]) -> list[dict[str, str]]:
+    """What devices cost a network behind the same ADCs: its accuracy with ideal ones and, over chips, with others."""
+    same: dict[tuple[object, ...], dict[str, SimulationRecord]] = {}
+    for record in simulations:
+        key = (network_hash(record), record.choices["adc"], record.images, record.resolution)
+        same.setdefault(key, {})[record.choices["device"]] = record
+    found = [
+        {
+            "network": network(record, set()), "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
+            "device": worded(device.replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
+            "ideal": f"{100 * by_device['ideal'].accuracy['mean']:.2f}",
+            "accuracy": f"{100 * record.accuracy['mean']:.2f}",
+            "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}",
+        }
+        for by_device in same.values() if "ideal" in by_device
+        for device, record in by_device.items() if device != "ideal"
+    ]  # fmt: skip
+    return sorted(found, key=lambda entry: (entry["network"], entry["bits"]))
 
 
 def _networks(found: list[Study]) -> list[str]:
