@@ -191,7 +191,7 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
     write_atomically(folder / "map.csv", shown.csv_text(lines))
     if "--csv" not in flags:
         console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print(shown.points_table(rows, best, order).for_terminal())
+        console.print(shown.points_table(rows, best, order))
         for note in (*shown.far_apart(rows), *shown.notes(rows)):
             console.print(f"note: {note}", highlight=False)
         plot = save_apart(shown.points_plot(rows, best), folder / "map.png")
@@ -218,19 +218,19 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     summary = result.summary
     console.print(f"\n{result.name}\nweights: {result.weights}", highlight=False)
     title = f"{summary['technology']}, ADC price {summary['adc_price']} at {summary['adc_bits']} bits"
-    console.print(tables.totals_table(summary, title).for_terminal())
+    console.print(tables.totals_table(summary, title))
     if summary["off_arrays"]:
-        console.print(tables.work_table(summary).for_terminal())
-    console.print(tables.area_table(summary).for_terminal())
+        console.print(tables.work_table(summary))
+    console.print(tables.area_table(summary))
     if summary["area_curve"]:
-        console.print(tables.area_curve_table(summary).for_terminal())
-    console.print(tables.components_table(summary).for_terminal())
-    console.print(tables.layers_table(summary).for_terminal())
+        console.print(tables.area_curve_table(summary))
+    console.print(tables.components_table(summary))
+    console.print(tables.layers_table(summary))
     for note in summary["notes"]:
         console.print(f"note: {note}", highlight=False)
     if result.sensitivity:
         console.print()
-        console.print(tables.sensitivity_table(result.sensitivity).for_terminal())
+        console.print(tables.sensitivity_table(result.sensitivity))
         for name, other in result.sensitivity.items():
             for note in () if isinstance(other, str) else other["notes"]:
                 if note not in summary["notes"]:

@@ -124,7 +124,7 @@ def _show(chosen: list[Row], kind: str, found: list[Row], limit: int) -> None:
     table = runs_table(shown, (*settings, *RESULTS[kind], "name"))
     spared = [heading(name) for name in (*RESULTS[kind][: KEPT - 1 : -1], *IN_NAMES[kind])]
     table, gone = table.fitted(console.width, spared)
-    console.print(table.for_terminal())
+    console.print(table)
     cut = f", the first {len(shown)} shown (--limit)" if len(shown) < len(chosen) else ""
     console.print(f"{len(chosen)} of {total} {kind}s{cut}", highlight=False)
     if same:
@@ -191,7 +191,7 @@ def _show_why(one: Path, other: Path) -> None:
     if not rows:
         print("they differ in no setting")
         return
-    console.print(Table.of_texts(headings, rows, f"{len(rows)} settings differ", words=4).for_terminal())
+    console.print(Table.of_texts(headings, rows, f"{len(rows)} settings differ", words=4))
     if any(d.counts is None for d in found):
         print("records of the first schema don't say what counted")
 

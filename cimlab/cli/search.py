@@ -204,7 +204,7 @@ def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
     )
     title = f"{study.study_name}: {len(best)} best of {len(done)} trials"
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(Table(columns, rows, title=title).for_terminal())
+    console.print(Table(columns, rows, title=title))
     if len(names) > 1:
         points, front = ([(v[1], v[0]) for v in (t.values for t in trials) if v] for trials in (done, best))
         plot = save(front_plot(points, front, (names[1], names[0])), figure)

@@ -37,7 +37,7 @@ def show(record: SimulationRecord, _config: object) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(layer_table(record).for_terminal())
+    console.print(layer_table(record))
     _show_table([record], console)
 
 
@@ -54,7 +54,7 @@ def _show_table(records: list[SimulationRecord], console: Console) -> None:
     from cimlab.reporting.simulation import SPARED, simulation_table
 
     table, gone = simulation_table(records).fitted(console.width, SPARED)
-    console.print(table.for_terminal())
+    console.print(table)
     for note in table.notes:
         console.print(note, highlight=False, markup=False)
     if gone:

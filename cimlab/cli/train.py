@@ -32,7 +32,7 @@ def show(record: RunRecord, _config: object) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
     table = run_table(record)
-    console.print(table.for_terminal())
+    console.print(table)
     for note in table.notes:
         console.print(note, highlight=False)
 
@@ -58,7 +58,7 @@ def show_many(
     console.print()
     order = ordered([row_of(place) for place in places], sort, field_names()) if sort else None
     table = comparison_table(places, order, on_arrays)
-    console.print(table.for_terminal())
+    console.print(table)
     for note in table.notes:
         console.print(note, highlight=False)
     console.print(f"plot: {save(accuracy_plot(records), figure)}", highlight=False, soft_wrap=True)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cimlab.reporting.estimates import Estimate
 
 if TYPE_CHECKING:
+    import rich.console
     import rich.table
+
+    Grids = Iterator[rich.table.Table]
 
 NOT_RUN = "not run"
 NONE = "none"
@@ -114,18 +118,40 @@ class Table:
         lines += self.shown()
         return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
 
-    def for_terminal(self) -> rich.table.Table:
-        """The table as rich prints it; cells are text, never markup."""
+    def __rich_console__(self, console: rich.console.Console, options: rich.console.ConsoleOptions) -> Grids:
+        """As rich prints it; cells are text, never markup. No word is broken that a line has room for: columns that
+        don't fit stand in a further table, beside the same first columns.
+        """
         from rich.table import Table as Grid
         from rich.text import Text
 
-        grid = Grid(title=self.title or None, title_justify="left")
-        for column in self.columns:
-            justify = "left" if column.text else "right"
-            grid.add_column(Text(column.label), justify=justify, overflow="fold")
-        for row in self.shown():
-            grid.add_row(*map(Text, row))
-        return grid
+        shown = self.shown()
+        full = [max(map(len, texts)) for texts in self._texts(shown)]
+        least = self._least(shown)
+        words = next((i for i, column in enumerate(self.columns) if not column.text), 1)
+        for number, places in enumerate(_parts(least, words, options.max_width)):
+            widths = _shrunk([full[i] for i in places], [least[i] for i in places], options.max_width)
+            grid = Grid(title=(self.title or None) if number == 0 else None, title_justify="left")
+            for i, width in zip(places, widths, strict=True):
+                justify = "left" if self.columns[i].text else "right"
+                grid.add_column(Text(self.columns[i].label), justify=justify, overflow="fold", width=width)
+            for row in shown:
+                grid.add_row(*(Text(_wrapped(row[i], w)) for i, w in zip(places, widths, strict=True)))
+            yield grid
+
+    def _texts(self, shown: list[list[str]]) -> list[list[str]]:
+        """Heading and cells of each column."""
+        return [[column.label, *(row[i] for row in shown)] for i, column in enumerate(self.columns)]
+
+    def _least(self, shown: list[list[str]]) -> list[int]:
+        """Width in which no word of a column is broken, and no number parted from its unit."""
+        kinds = zip(self.columns, self._texts(shown), strict=True)
+        return [
+            max(len(piece.rstrip()) for text in texts for piece in _pieces(text))
+            if column.text
+            else max([len(word) for word in column.label.split()] + [len(text) for text in texts[1:]] + [1])
+            for column, texts in kinds
+        ]
 
     def apart(self, kept: Iterable[str] = ()) -> Table:
         """The table without columns that are the same in all rows, and a note of what these say.
@@ -174,6 +200,62 @@ class Table:
     def missing(self) -> int:
         """Cells that were not run."""
         return sum(cell is None for row in self.rows for cell in row)
+
+
+def _pieces(text: str) -> list[str]:
+    """Where a line may end: behind a space or the hyphen of a name.
+
+    >>> _pieces("net-0.1 of mine")
+    ['net-', '0.1 ', 'of ', 'mine']
+    """
+    return re.split(r"(?<=\w-)(?=\w)|(?<= )(?=[^ ])", text)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Lines that end between pieces.
+
+    >>> _wrapped("net-column_segment-0.1", 15)
+    'net-\\ncolumn_segment-\\n0.1'
+    """
+    lines = [""]
+    for piece in _pieces(text):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
+
+
+def _parts(least: list[int], words: int, width: int) -> list[list[int]]:
+    """Columns of as few tables as a line of so many signs needs, of about one width; the first `words` stand in each.
+
+    >>> _parts([4, 4, 4, 4], 1, 40), _parts([4, 4, 4, 4], 1, 28)
+    ([[0, 1, 2, 3]], [[0, 1, 2], [0, 3]])
+    """
+    each = [own + 3 for own in least]  # a space on either side, and a line
+    while words > 1 and 1 + sum(each[:words]) + max(each[words:]) > width:
+        words -= 1
+
+    def filled(width: int) -> list[list[int]]:
+        parts = [list(range(words))]
+        for place in range(words, len(each)):
+            if len(parts[-1]) > words and 1 + sum(each[i] for i in (*parts[-1], place)) > width:
+                parts.append(list(range(words)))
+            parts[-1].append(place)
+        return parts
+
+    parts = filled(width)
+    while width > 1 and len(parts) == len(narrower := filled(width - 1)):
+        parts, width = narrower, width - 1
+    return parts
+
+
+def _shrunk(full: list[int], least: list[int], width: int) -> list[int]:
+    """Widths of columns in a line: full ones, less of those that can be narrower, and then of the widest."""
+    widths = list(full)
+    while 1 + sum(own + 3 for own in widths) > width and max(widths) > 1:
+        loose = [own - few for own, few in zip(widths, least, strict=True)]
+        widths[loose.index(max(loose)) if max(loose) > 0 else widths.index(max(widths))] -= 1
+    return widths
 
 
 def _in_markdown(cell: str) -> str:

@@ -23,9 +23,7 @@ def headings(table: Table) -> list[str]:
 
 
 def test_in_the_terminal_text_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=100).print(
-        runs_table([{"name": "[red]x[/red]", "seed": 3}], ("name", "seed")).for_terminal()
-    )
+    Console(width=100).print(runs_table([{"name": "[red]x[/red]", "seed": 3}], ("name", "seed")))
     assert "[red]x[/red]" in capsys.readouterr().out
 
 
@@ -200,10 +198,30 @@ def test_no_heading_of_simulations_is_broken(width: int, capsys: pytest.CaptureF
     origin = {"granularity": "operation_unit", "parameters": {"rows": 4}, "run": "0" * 64, "seed": 0}
     odd = [replace(simulation(5, "on_off_ratio", 500), origin=origin), simulation(None, "ideal", 90)]
     table, _ = simulation_table([*records, *odd]).fitted(width, SPARED)
-    Console(width=width).print(table.for_terminal())
+    Console(width=width).print(table)
     printed = capsys.readouterr().out
     assert all(heading in printed for heading in ("granularity", "device", "points lost"))
     assert len(printed.splitlines()) == 4 + 4 + 1  # title, heading, rule, a line a row, rule
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 160])
+def test_no_word_of_a_comparison_is_broken_and_no_column_lost(
+    width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [
+        run(granularity=unit, remaining=left)
+        for unit in ("balanced_segment", "weight")
+        for left in (0.5, 0.1)
+    ]
+    table = comparison_table(records)
+    Console(width=width).print(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    words = {word for line in lines for word in line.split()}
+    asked = {word for column in table.columns for word in column.label.split()}
+    assert words >= asked | {"balanced_segment"}
+    cells = [cell.strip() for line in lines for cell in line.replace("┃", "│").split("│")]
+    assert all(cells.count(cell) >= 1 for row in table.shown() for cell in row if cell)
 
 
 def test_a_comparison_has_what_the_arrays_compute_of_runs_simulated_at_their_end() -> None:
