@@ -128,8 +128,7 @@ class Table:
         shown = self.shown()
         full = [max(map(len, texts)) for texts in self._texts(shown)]
         least = self._least(shown)
-        words = next((i for i, column in enumerate(self.columns) if not column.text), 1)
-        for number, places in enumerate(_parts(least, words, options.max_width)):
+        for number, places in enumerate(_parts(least, self._telling(shown), options.max_width)):
             widths = _shrunk([full[i] for i in places], [least[i] for i in places], options.max_width)
             grid = Grid(title=(self.title or None) if number == 0 else None, title_justify="left")
             for i, width in zip(places, widths, strict=True):
@@ -142,6 +141,13 @@ class Table:
     def _texts(self, shown: list[list[str]]) -> list[list[str]]:
         """Heading and cells of each column."""
         return [[column.label, *(row[i] for row in shown)] for i, column in enumerate(self.columns)]
+
+    def _telling(self, shown: list[list[str]]) -> int:
+        """How many first columns tell one row from another: those of words, and up to two more that rows need."""
+        words = next((i for i, column in enumerate(self.columns) if not column.text), 1)
+        rows = len({*map(tuple, shown)})
+        enough = (n for n in range(words, words + 3) if len({tuple(row[:n]) for row in shown}) == rows)
+        return next(enough, words)
 
     def _least(self, shown: list[list[str]]) -> list[int]:
         """Width in which no word of a column is broken, and no number parted from its unit."""

@@ -222,6 +222,8 @@ def test_no_word_of_a_comparison_is_broken_and_no_column_lost(
     assert words >= asked | {"balanced_segment"}
     cells = [cell.strip() for line in lines for cell in line.replace("┃", "│").split("│")]
     assert all(cells.count(cell) >= 1 for row in table.shown() for cell in row if cell)
+    rows_of_parts = [tuple(map(str.strip, line.split("│")[1:3])) for line in lines if line.startswith("│")]
+    assert set(rows_of_parts) == {tuple(row[:2]) for row in table.shown()}  # each says of which run it is
 
 
 def test_a_comparison_has_what_the_arrays_compute_of_runs_simulated_at_their_end() -> None:
