@@ -49,13 +49,24 @@ def _refuse_strangers(records: Sequence[Known], published: Path) -> None:
     """
     there = [*store.load(published)[0], *store.load_simulations(published)[0]]
     known = set(map(_experiment, there))
-    strangers = [record for record in records if _experiment(record) not in known]
+    trained = {record.run for record in (*there, *records) if isinstance(record, RunRecord)}
+    strangers = [
+        record
+        for record in records
+        if _experiment(record) not in known
+        and not (isinstance(record, SimulationRecord) and _of(record) in trained)
+    ]
     if there and strangers:
         held = ", ".join(sorted({f"{r.choices.get('model')} on {r.choices.get('data')}" for r in there}))
         raise ConfigError(
             f"NAME={published.name}: {published} holds {len(there)} records of another experiment ({held}) than "
             f"{len(strangers)} of these {len(records)}; give a NAME of your own, or --add to put them together"
         )
+
+
+def _of(simulation: SimulationRecord) -> str | None:
+    """The run whose network was simulated, where its checkpoint says."""
+    return simulation.origin["run"] if simulation.origin else None
 
 
 def _experiment(record: Known) -> object:

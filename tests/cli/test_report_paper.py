@@ -13,8 +13,9 @@ import pytest
 from cimlab.cli import collect, paper, report
 from cimlab.config.errors import ConfigError
 from cimlab.records.record import RECORD_FILE
+from cimlab.records.simulation import SIMULATION_FILE
 from cimlab.reporting import parts
-from tests.reporting.made_up import run
+from tests.reporting.made_up import run, simulation
 
 
 @pytest.fixture
@@ -107,6 +108,19 @@ def test_a_set_grows_by_its_own_experiment_and_takes_no_other_unasked(outputs: P
     assert collect.run(["own_name", "other"]) == 0
     assert collect.run(["headline", "same", "other", "--add"]) == 0
     assert len(list(published.iterdir())) == 4
+
+
+def test_a_simulation_goes_where_its_network_is(outputs: Path, clone: Path) -> None:
+    assert collect.run(["headline", str(outputs)]) == 0
+    known, strange = (
+        replace(simulation(4, device), origin={"run": made.run})
+        for device, made in (("ideal", run()), ("other", run("channel", recipe={"epochs": 3})))
+    )
+    for folder, made in (("known", known), ("strange", strange)):
+        made.write(clone / folder / SIMULATION_FILE)
+    with pytest.raises(ConfigError, match=r"than 1 of these 2"):
+        collect.run(["headline", "known", "strange"])
+    assert collect.run(["headline", "known"]) == 0
 
 
 def test_trials_of_a_search_are_left_out_and_said_unless_asked_for(
