@@ -57,7 +57,9 @@ def budget(study: Study) -> str:
 
 
 def _retraining(study: Study) -> str:
-    return f"{study.settings[RETRAINING]} epochs"
+    """Of networks that were trained outside cimlab, nobody knows it."""
+    epochs = study.settings.get(RETRAINING)
+    return "retraining unrecorded" if epochs is None else f"{epochs} epochs"
 
 
 def _beside_the_budget(family: list[Study]) -> list[list[str]]:

@@ -317,7 +317,8 @@ def test_a_tree_with_a_test_folder_is_read_and_what_becomes_of_its_images_is_tol
 
 
 def test_small_images_are_taken_whole_and_large_ones_cropped_unless_asked_otherwise(tmp_path):
-    picture = Image.linear_gradient("L").resize((20, 10)).convert("RGB")
+    across = Image.linear_gradient("L").transpose(Image.Transpose.ROTATE_90)
+    picture = across.resize((20, 10)).convert("RGB")  # no crop has all of its width
     whole = np.asarray(picture.resize((8, 8), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
     small = image_folder(tmp_path, flip=False)
     for transform in (small.training_transform(), small.test_transform()):
@@ -326,7 +327,7 @@ def test_small_images_are_taken_whole_and_large_ones_cropped_unless_asked_otherw
     assert large.smallest_crop == 0.08
     assert "tests on its middle" in large._changes()
     cropped = image_folder(tmp_path, least_crop=0.5, flip=False).training_transform()
-    assert any((np.asarray(cropped(picture)) != whole).any() for _ in range(9))
+    assert (np.asarray(cropped(picture)) != whole).any()
     with pytest.raises(ValueError, match=r"least_crop=0 is not allowed; use more than 0 and at most 1"):
         image_folder(tmp_path, least_crop=0)
 
