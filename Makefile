@@ -16,12 +16,13 @@ UV_TARGET := --python $(BIN)/python --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart paper results api test lint format coverage lock audit wheel clean which-python stale
+.PHONY: help setup quickstart paper results api test lint format coverage lock audit wheel clean which-python stale
 
 .DEFAULT:
 	$(error there is no target '$@'; make without a target lists them)
 
 help:
+	@echo "make setup        the environment in .venv alone; every other target does it first"
 	@echo "make quickstart   train, prune and map a small network at eight settings; no data set, account or GPU needed"
 	@echo "make paper        the paper as PDF from paper/records; no TeX and no network needed"
 	@echo "make results      RESULTS.md and its figures from paper/records, the drawings of README and CONCEPTS.md"
@@ -37,6 +38,8 @@ help:
 	@echo
 	@echo "The first target you run sets up .venv by itself (25 s to 3 min). PYTHON=/path/to/python chooses"
 	@echo "the interpreter (3.11 to 3.13); make which-python prints the one that would be used."
+
+setup: $(READY)
 
 quickstart: $(READY)
 	@$(BIN)/cimlab train -m granularity=weight,operation_unit,array_column,filter prune.remaining=0.25,0.1

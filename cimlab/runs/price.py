@@ -70,8 +70,9 @@ class MapPaths:
 
 
 UNTRAINED = (
-    "these ratios are of random weights, pruned {} (prune.allocation={}), and a trained network's will differ: train "
-    "and Lab prune trained weights, by prune.allocation=global unless told; cimlab map run=outputs/RUN has its ratios"
+    "these ratios are of random weights, pruned {} (granularity={}, prune.allocation={}), and a trained network's will "
+    "differ: train and Lab prune trained weights, by prune.allocation=global unless told; cimlab map run=outputs/RUN "
+    "has its ratios"
 )
 
 
@@ -166,7 +167,11 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
         network=pruned if given is None else lambda _: given,
         assumed=(
             *(() if kept else (images.note,)),
-            *(() if kept or prune.remaining == 1 else (_untrained(prune.allocation),)),
+            *(
+                ()
+                if kept or prune.remaining == 1
+                else (_untrained(choices["granularity"], prune.allocation),)
+            ),
         ),
         beyond=beyond if given is None else lambda *_: None,
         activity=_activities(config, network, kept and kept[0]),
@@ -175,10 +180,9 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     )
 
 
-def _untrained(allocation: str) -> str:
-    return UNTRAINED.format(
-        "alike in every layer" if allocation == "uniform" else "by their size", allocation
-    )
+def _untrained(granularity: str, allocation: str) -> str:
+    how = "alike in every layer" if allocation == "uniform" else "by their size"
+    return UNTRAINED.format(how, granularity, allocation)
 
 
 def map_one(subject: Subject, accelerator: Accelerator, picture: str | None, sensitivity: bool) -> Mapped:
