@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 
 from cimlab.choices import choices, conf_dir, first_line, groups, standing
-from cimlab.config.errors import in_yaml
+from cimlab.records.flat import in_yaml
 
 WIDTH = 120
 """Signs in a line where no terminal is."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from cimlab.choices import choices, groups
 from cimlab.cli.fields import condition, ordered
 from cimlab.cli.options import Parser, at_least_one, require_folders
-from cimlab.config.errors import in_yaml
+from cimlab.records.flat import in_yaml
 from cimlab.records.index import Row, fields, rows, simulations, unfinished
 from cimlab.records.json_text import json_text
 from cimlab.records.record import RECORD_FILE

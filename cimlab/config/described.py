@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from cimlab.choices import choices as shipped
 from cimlab.config.compose import composed
-from cimlab.config.errors import ConfigError, in_yaml
+from cimlab.config.errors import ConfigError
 from cimlab.config.schema import plain_config
 from cimlab.config.sources import source_hashes
+from cimlab.records.flat import in_yaml
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 
 Choices = dict[str, str]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cimlab.errors import FAILED, REFUSED, CimlabError
+from cimlab.records.flat import in_yaml
 
 SHOWN = 120
 """Characters of a refused value that a message repeats."""
@@ -63,13 +64,6 @@ def _from_compiled_kernels(problem: BaseException) -> bool:
 def unwritable(folder: object, problem: OSError) -> str:
     """What to say of a folder that can't be written."""
     return f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
-
-
-def in_yaml(value: object) -> str:
-    """A value as a person writes it in a setting, for whom Python's None is null."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
 
 
 def refuse(key: str, value: object, allowed: str) -> NoReturn:

@@ -86,6 +86,11 @@ class FolderLoader(EpochLoader):
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
 
 
+def _is_split(root: Path) -> bool:
+    """Whether the images to train on lie in a folder of their own."""
+    return any(path.is_dir() for path in (root / "train").glob("*"))
+
+
 IMAGENET_CROP, SMALL = 0.08, 128
 """Least share of an image in a crop (Szegedy et al., "Going deeper with convolutions", CVPR 2015), which leaves nothing
 to see of images with fewer pixels a side."""
@@ -136,7 +141,7 @@ class ImageFolder(ImageDataModule):
             return
         root = Path(self.data_dir)
         require_folder(root)
-        if any(path.is_dir() for path in (root / "train").glob("*")):
+        if _is_split(root):
             held = "test" if (root / "test").is_dir() and not (root / "val").is_dir() else "val"
             trees = [scan(root / "train"), scan(root / held)]
             tree, test_tree = trees
@@ -175,8 +180,7 @@ class ImageFolder(ImageDataModule):
         """Classes are folders, so that no image has to be opened."""
         root = Path(self.data_dir)
         require_folder(root)
-        train = root / "train"
-        tree = scan(train if any(path.is_dir() for path in train.glob("*")) else root)
+        tree = scan(root / "train" if _is_split(root) else root)
         return self.in_channels, self.image_size, len(tree.classes)
 
     @property

@@ -1,4 +1,4 @@
-"""Nested plain content as one level of joined keys."""
+"""Settings in the words of a person: nested content as one level of joined keys, and a value as it is written."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def flat(node: Mapping[str, Any], sign: str = ".", prefix: str = "") -> dict[str
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def in_yaml(value: object) -> str:
+    """A value as a person writes it in a setting, for whom Python's None is null."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

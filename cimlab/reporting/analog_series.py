@@ -92,6 +92,12 @@ def _settings(record: SimulationRecord) -> dict[str, Any]:
     return shared | {"images": record.images, "left": left}
 
 
+def beside_the_devices(record: SimulationRecord) -> str:
+    """The same for simulations that differ in their devices, seeds and chips alone."""
+    shared = {key: value for key, value in _settings(record).items() if key.partition(".")[0] != "device"}
+    return canonical([network_hash(record), resolution(record), shared])
+
+
 def _networks(
     records: list[SimulationRecord],
 ) -> list[tuple[dict[str, Any], list[SimulationRecord]]]:

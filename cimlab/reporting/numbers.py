@@ -8,7 +8,7 @@ from typing import Any
 
 from cimlab.records.flat import flat
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import network, network_hash
+from cimlab.reporting.analog_series import beside_the_devices, network
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
@@ -98,20 +98,19 @@ def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
 
 def _varied(simulations: Sequence[SimulationRecord]) -> list[dict[str, str]]:
     """What devices cost a network behind the same ADCs: its accuracy with ideal ones and, over chips, with others."""
-    same: dict[tuple[object, ...], dict[str, SimulationRecord]] = {}
+    same: dict[str, list[SimulationRecord]] = {}
     for record in simulations:
-        key = (network_hash(record), record.choices["adc"], record.images, record.resolution)
-        same.setdefault(key, {})[record.choices["device"]] = record
+        same.setdefault(beside_the_devices(record), []).append(record)
     found = [
         {
             "network": network(record, set()), "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
-            "device": worded(device.replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
-            "ideal": f"{100 * by_device['ideal'].accuracy['mean']:.2f}",
-            "accuracy": f"{100 * record.accuracy['mean']:.2f}",
+            "device": worded(record.choices["device"].replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
+            "ideal": f"{100 * ideal.accuracy['mean']:.2f}", "accuracy": f"{100 * record.accuracy['mean']:.2f}",
             "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}",
         }
-        for by_device in same.values() if "ideal" in by_device
-        for device, record in by_device.items() if device != "ideal"
+        for records in same.values()
+        for ideal in [own for own in records if own.choices["device"] == "ideal"][:1]
+        for record in records if record.choices["device"] != "ideal"
     ]  # fmt: skip
     return sorted(found, key=lambda entry: (entry["network"], entry["bits"]))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cimlab.records.json_text import json_text
+from cimlab.records.flat import in_yaml
 from cimlab.records.record import PHASES, RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.records.study import settings
@@ -141,15 +141,10 @@ def _varied(records: list[RunRecord]) -> dict[str, list[str]]:
     told = tuple(f"{group}." for group in found) + (METHOD_SETTINGS if "methods" in found else ())
     every = [settings(record) for record in records]
     for key in dict.fromkeys(key for own in every for key in own):
-        texts = [_said(own.get(key, "")) for own in every]
+        texts = [in_yaml(own.get(key, "")) for own in every]
         if len(set(texts)) > 1 and key not in found and not f"{key}.".startswith(told):
             found[key] = texts
     return found
-
-
-def _said(value: object) -> str:
-    """A setting's value as a configuration writes it."""
-    return json_text(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def runs_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import lines
+from cimlab.reporting.analog_series import beside_the_devices, lines
 from cimlab.reporting.figures.F5_analog import analog_figure
 from tests.reporting.made_up import evidence, simulation
 
@@ -97,3 +97,10 @@ def test_an_adc_that_reads_everything_has_no_bits() -> None:
     ideal = replace(ideal, choices={**ideal.choices, "adc": "ideal"})
     spec = analog_figure.draw(evidence(simulations=[ideal])).spec
     assert [row["adc"] for row in spec["data"]["values"]] == ["lossless"]
+
+
+def test_devices_are_compared_on_the_same_arrays_alone() -> None:
+    ideal, other = (simulation(4, device) for device in ("ideal", "programming_variation"))
+    taller = replace(other, config={"geometry": other.config["geometry"] | {"active_rows": 64}})
+    assert beside_the_devices(ideal) == beside_the_devices(other)
+    assert len({beside_the_devices(own) for own in (ideal, taller, simulation(5, "ideal"))}) == 3
