@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import t as student
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,8 +34,10 @@ def device_of(network: nn.Module) -> torch.device:
 
 @whole_float32()
 @torch.no_grad()
-def accuracy(network: nn.Module, batches: Batches, after_batch: Callable[[int], None] | None = None) -> float:
-    """Fraction of images whose highest score is their label's.
+def right(
+    network: nn.Module, batches: Batches, after_batch: Callable[[int], None] | None = None
+) -> Bool[Tensor, " images"]:
+    """Of which images the highest score is their label's; the mean is the accuracy.
 
     Args:
         network: images to class scores.
@@ -43,14 +45,36 @@ def accuracy(network: nn.Module, batches: Batches, after_batch: Callable[[int], 
         after_batch: told the number of images that were done since the last call.
     """
     where = device_of(network)
-    right = total = 0
+    found = []
     for images, labels in batches:
         for some, wanted in zip(images.split(PART), labels.split(PART), strict=True):
-            right += int((network(some.to(where)).argmax(1) == wanted.to(where)).sum())
+            found.append((network(some.to(where)).argmax(1) == wanted.to(where)).cpu())
             if after_batch is not None:
                 after_batch(len(wanted))
-        total += len(labels)
-    return right / total
+    return torch.cat(found)
+
+
+def accuracy(hits: Bool[Tensor, " images"]) -> float:
+    """Fraction of images that are right."""
+    return int(hits.sum()) / len(hits)
+
+
+def loss_error(floating: Bool[Tensor, " images"], chips: Sequence[Bool[Tensor, " images"]]) -> float | None:
+    """Standard error, over the choice of test images, of the accuracy that the arrays lose; None of one image.
+
+    The same images are computed with and without arrays, so only those that differ count: the error of paired
+    proportions, of which McNemar's test is made (Agresti, Categorical Data Analysis, 3rd ed., 2013, 11.1).
+
+    >>> floating = torch.tensor([True, True, True, False])
+    >>> loss_error(floating, [floating]), loss_error(floating, [torch.tensor([True, False, True, False])])
+    (0.0, 0.25)
+
+    Args:
+        floating: which images are right in floating point.
+        chips: the same on the arrays, chip by chip.
+    """
+    lost = floating.double() - torch.stack(list(chips)).double().mean(0)
+    return float(lost.std() / sqrt(len(lost))) if len(lost) > 1 else None
 
 
 @dataclass(frozen=True)

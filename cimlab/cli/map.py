@@ -243,6 +243,7 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     for what, plot in plots.items():
         path = save_apart(plot, folder / "map" / f"{result.choices['model']}-{what}.png")
         console.print(f"plot: {path}", highlight=False, soft_wrap=True)
+    console.print(tables.answer(summary), highlight=False)
 
 
 def _plain(result: Mapped) -> dict[str, Any]:

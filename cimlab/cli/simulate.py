@@ -37,7 +37,10 @@ def show(record: SimulationRecord, _config: object) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(layer_table(record))
+    layers = layer_table(record)
+    console.print(layers)
+    for note in layers.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
     _show_table([record], console)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from cimlab.choices import conf_dir, keys
+from cimlab.choices import choices, conf_dir, keys
 
 MEANT = 3
 """Keys at most that are offered."""
@@ -22,6 +22,8 @@ def unknown_key(schema: type, path: str) -> str:
         path: the key as it was written.
     """
     *parents, last = path.lstrip("+~").split(".")
+    if last in choices(group := "/".join(parents)):
+        return f"unknown key {path}; {last} is a choice: {group}={last}"
     here: Any = schema
     for parent in parents:
         here = dataclass_in(get_type_hints(here).get(parent)) if is_dataclass(here) else None

@@ -29,7 +29,8 @@ class SimulationRecord(Record):
         images: test images that every accuracy is over.
         accuracy: 0 to 1: `float`, as trained; `quantised`, on ideal cells and lossless ADCs; `draws`, on the real
             ADCs and devices, chip by chip; their `mean`, `spread` (standard deviation; None for one) and
-            `interval` (95 %, of the mean, Student's t; None for one).
+            `interval` (95 %, of the mean, Student's t; None for one); `loss_error`, the standard error of float - mean
+            over the choice of images, which older records lack.
         weights: all that take part in a product (total), on arrays, digital, left; remaining over all; compression.
             Older records have total and left, of those on arrays.
         layers: by layer: ADC step in levels, and signal-to-noise ratios in decibels, `snr_db` with the
@@ -60,6 +61,12 @@ class SimulationRecord(Record):
     def points_lost(self) -> float:
         """Percentage points of accuracy between floating point and the arrays; below 0 where these do better."""
         return 100 * (self.accuracy["float"] - self.accuracy["mean"])
+
+    @property
+    def points_lost_error(self) -> float | None:
+        """Standard error of `points_lost` over the choice of test images; None where the record doesn't have it."""
+        error = self.accuracy.get("loss_error")
+        return None if error is None else 100 * error
 
     @property
     def resolution(self) -> int | Literal["lossless"]:

@@ -187,7 +187,9 @@ def area_curve_table(summary: Mapping[str, Any]) -> Table:
     ]
     for point, *pairs in zip(summary["area_curve"], *texts, strict=True):
         over = point["area_over_dense"]
-        cells = [f"{'this chip ' if chip is not None and isclose(over, chip) else ''}{over:.2f}"]
+        marks = {"one dense copy": 1.0, "this chip": chip or 0.0}
+        mark = "".join(f"{said} " for said, where in marks.items() if isclose(over, where))
+        cells = [f"{mark}{over:.2f}"]
         for name, (dense_text, own_text) in zip(names, pairs, strict=True):
             own, dense = point[name], point[f"dense_{name}"]
             cells += [dense_text or "does not fit", own_text]
@@ -264,6 +266,21 @@ def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
         rows.append((name, *cells, _share(summary["energy_j"]["adc"], summary["total"]["dynamic_j"])))
     title = "sensitivity to the ADC price (ratios: over the unpruned network)"
     return Table.of_texts(("", *headings, "ADC in dynamic"), rows, title)
+
+
+def answer(summary: Mapping[str, Any]) -> str:
+    """The two ratios that people ask for first, in one line.
+
+    >>> answer({"ratio": {"images_per_s": 3.2, "energy_j": 0.281}})
+    'at equal area: 3.2 x the throughput and 0.281 x the energy of the unpruned network'
+    """
+    names = {"images_per_s": "throughput", "energy_j": "energy"}
+    told = [
+        f"{summary['ratio'][name]:.3g} x the {said}"
+        for name, said in names.items()
+        if name in summary["ratio"]
+    ]
+    return f"at equal area: {' and '.join(told)} of the unpruned network"
 
 
 def _ratio(value: float | None) -> str:

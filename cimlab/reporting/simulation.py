@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from cimlab.records.flat import flat
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.analog_series import CHOSEN, REPEATED, granularity, network_hash, resolution
@@ -12,22 +15,32 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f} %"
 
 
-SPARED = ("95 % interval", "quantised", "spread", "chips", "images", "weights left", "active rows")
+SPARED = (
+    "95 % interval",
+    "quantised",
+    "standard error",
+    "spread",
+    "chips",
+    "images",
+    "asked",
+    "weights left",
+    "active rows",
+)
 """What a narrow terminal leaves out of the table of simulations, what is missed least first."""
-ANSWERS = ("arrays", "points lost")
+ANSWERS = ("accuracy on arrays", "points lost")
 """What is asked for, and stays also where it is the same in all rows."""
 TOLD = tuple(
     f"{key}." for key in (*REPEATED, "geometry.active_rows", "images") if key not in ("seed", "draws")
 )
 """Settings that have a column of their own, and those that change no number."""
-RESULTS = ("float", "quantised", *ANSWERS, "spread", "95 % interval", "chips")
+RESULTS = ("float", "quantised", *ANSWERS, "standard error", "spread", "95 % interval", "chips")
 
 
 def simulation_table(records: list[SimulationRecord]) -> Table:
     """One row a simulation: the settings in which they differ, and what came of each; a note says what all share."""
     words = ("granularity", "ADC", "device")
     headings = (
-        "granularity", "ADC", "bits", "device", "active rows", "weights left", "images", *RESULTS,
+        "granularity", "ADC", "bits", "device", "active rows", "asked", "weights left", "images", *RESULTS,
     )  # fmt: skip
     varied = _varied(records)
     columns = tuple(Column(head, text=head in words or head in varied) for head in (*varied, *headings))
@@ -59,14 +72,20 @@ def _row(record: SimulationRecord) -> tuple[str, ...]:
         resolution(record),
         record.choices["device"],
         str(record.config["geometry"]["active_rows"]),
+        _percent((record.origin or {}).get("remaining")),
         _percent(record.weights["left"] / record.weights["total"]),
         f"{record.images:,}",
         *(_percent(accuracy[key]) for key in ("float", "quantised", "mean")),
         f"{record.points_lost:z.2f}",
+        "" if record.points_lost_error is None else f"{record.points_lost_error:.2f}",
         _percent(accuracy["spread"]),
         "" if interval is None else f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f} %",
         str(len(accuracy["draws"])),
     )
+
+
+WEAK_DB = 20.0
+"""Below it a layer's own error is over a tenth of its signal (10^(-20/20))."""
 
 
 def layer_table(record: SimulationRecord) -> Table:
@@ -76,7 +95,24 @@ def layer_table(record: SimulationRecord) -> Table:
         (name, f"{layer['adc_step']:.2f}", *(_decibels(layer[key]) for key in ("own_snr_db", "snr_db")))
         for name, layer in record.layers.items()
     ]
-    return Table.of_texts(headings, rows, "signal-to-noise ratio by layer")
+    table = Table.of_texts(headings, rows, "signal-to-noise ratio by layer")
+    return replace(table, notes=tuple(_weak_layers(record)))
+
+
+def _weak_layers(record: SimulationRecord) -> Iterator[str]:
+    """Which layers lose most by themselves, the worst first, and what can be done for them."""
+    alone = {n: layer["own_snr_db"] for n, layer in record.layers.items() if layer["own_snr_db"] is not None}
+    weak = sorted((name for name in alone if alone[name] < WEAK_DB), key=lambda name: alone[name])
+    if not weak:
+        return
+    worst = ", ".join(f"{name} {alone[name]:.1f}" for name in weak[:3]) + (", ..." if len(weak) > 3 else "")
+    clipped = record.choices["device"] == "ideal" and all(record.layers[n]["adc_step"] == 1 for n in weak)
+    cause = ": their ADCs round nothing (step 1) but clip larger sums" if clipped else ""
+    yield (
+        f"{len(weak)} of {len(record.layers)} layers are below {WEAK_DB:g} dB alone, an error of over a tenth of the "
+        f"signal ({worst}){cause}; more geometry.adc_bits help them, or analog.digital=[{','.join(weak[:3])}], which "
+        "computes layers beside the arrays"
+    )
 
 
 def _decibels(value: float | None) -> str:

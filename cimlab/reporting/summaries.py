@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,13 @@ SHARES = (
 """Fields of rows that are shown in percent."""
 
 
+COUNTS = {
+    "arrays": "arrays", "steps": "array steps", "adc_conversions": "ADC conversions", "cell_reads": "cell reads",
+    "wordline_drives": "wordline drives",
+}  # fmt: skip
+"""Counts of a run beside those of the unpruned network: field and heading."""
+
+
 def percent(value: float) -> str:
     """A fraction as people read it."""
     return f"{100 * value:.2f} %"
@@ -36,15 +43,36 @@ def run_table(record: RunRecord) -> Table:
         ("compression", "1.00 x", "", f"{weights['compression']:.2f} x"),
     ]
     rows += _prices(record)
-    for name in ("arrays", "steps", "adc_conversions", "cell_reads", "wordline_drives"):
-        dense, now = record.hardware["dense"][name], record.hardware["total"][name]
-        saved = f"  (-{percent(1 - now / dense)})" if now < dense else ""
-        rows.append((name.replace("_", " "), f"{dense:,}", "", f"{now:,}{saved}"))
-    rows.append(("index bits", "0", "", f"{record.hardware['total']['index_bits']:,}"))
-    rows.append(("utilisation", "", "", percent(record.hardware["utilisation"])))
-    priced = cost(record)
-    notes = (f"Throughput and energy: equal area, {priced_by(priced)}.",) if priced else ()
-    return replace(Table.of_texts(("", *PHASES), rows, record.name), notes=notes)
+    dense, total = record.hardware["dense"], record.hardware["total"]
+    for name, heading in COUNTS.items():
+        saved = f"  (-{percent(1 - total[name] / dense[name])})" if total[name] < dense[name] else ""
+        rows.append((heading, f"{dense[name]:,}", "", f"{total[name]:,}{saved}"))
+    rows.append(("index bits", "0", "", f"{total['index_bits']:,}"))
+    rows.append(
+        ("utilisation", percent(_dense_utilisation(record)), "", percent(record.hardware["utilisation"]))
+    )
+    return replace(Table.of_texts(("", *PHASES), rows, record.name), notes=tuple(_conditions(record)))
+
+
+def _dense_utilisation(record: RunRecord) -> float:
+    """Kept weights over cells provided, as of the pruned network: a weight takes as many cells in both."""
+    dense, total = record.hardware["dense"], record.hardware["total"]
+    denser = (dense["weights_left"] / total["weights_left"]) / (dense["cells"] / total["cells"])
+    return record.hardware["utilisation"] * denser
+
+
+def _conditions(record: RunRecord) -> Iterator[str]:
+    """What the prices rest on, and why arrays of grouped convolutions are all but empty."""
+    if priced := cost(record):
+        yield f"Throughput and energy: equal area, {priced_by(priced)}."
+    layers = record.hardware["layers"].values()
+    grouped = [layer for layer in layers if layer["groups"] > 1]
+    if grouped:
+        held, arrays = (sum(layer["arrays"] for layer in some) for some in (grouped, layers))
+        yield (
+            f"{len(grouped)} grouped or depthwise layers hold {held:,} of the {arrays:,} arrays: each of their groups "
+            "needs wordlines and bitlines of its own, which leaves most cells empty (utilisation)."
+        )
 
 
 def _prices(record: RunRecord) -> list[tuple[str, ...]]:
@@ -93,7 +121,7 @@ def comparison_table(
         "left",
         "compression",
         *PHASES,
-        *(["on arrays"] if on_arrays else []),
+        *(["accuracy on arrays"] if on_arrays else []),
         "arrays",
         "array steps saved",
         "energy",

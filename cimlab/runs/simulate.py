@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from cimlab.network.stored import Stored
 
 GROUPS = ("model", "data", "geometry", "adc")
-_MEASURED: dict[str, float] = {}
-"""Accuracies that were measured in this process, by what shapes them."""
+_MEASURED: dict[str, Tensor] = {}
+"""Which images were right in the passes of this process, by what shapes these."""
 FIDELITY_IMAGES = 64
 """Images over which signal-to-noise ratios are taken: 10^4 to 10^6 outputs a layer."""
 
@@ -207,9 +207,12 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
     at_end = plan_simulation(check_plain(asked, SimulateConfig), asked, planned.choices, checkpoint.parent)
     record = at_end.perform()
     on_arrays, floating = (f"{100 * record.accuracy[key]:.2f} %" for key in ("mean", "float"))
-    lost = f"{abs(record.points_lost):.2f} points {'gained' if record.points_lost < 0 else 'lost'}"
+    error = record.points_lost_error
+    lost = f"{abs(record.points_lost):.2f}{'' if error is None else f' ± {error:.2f}'} points "
+    lost += "gained" if record.points_lost < 0 else "lost"
     print(
         f"on the analog arrays: {on_arrays} of {record.images:,} test images, in floating point {floating}: {lost}"
+        f"{'' if error is None else ' (standard error over the images)'}"
     )
 
 
@@ -246,7 +249,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     from cimlab.analog.fold import fold_batch_norms
     from cimlab.analog.layout import laid_out
     from cimlab.analog.learned_steps import TrainedSteps
-    from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity
+    from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity, loss_error, right
     from cimlab.crossbar.permutation import PermutationError
     from cimlab.crossbar.placement import weight_counts
     from cimlab.network.account import account_of
@@ -286,8 +289,8 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     draws = []
     with counting("images", (chips + 2) * images) as advance:
 
-        def on_test_images(some: nn.Module) -> float:
-            return accuracy(some, _test_batches(data, config.images), advance)
+        def on_test_images(some: nn.Module) -> Tensor:
+            return right(some, _test_batches(data, config.images), advance)
 
         floats, integers = _what_shapes_passes(planned, str(where))
         floating = _once(floats, lambda: on_test_images(network), lambda: advance(images))
@@ -304,7 +307,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
             else:
                 draws.append(on_test_images(converted))
     seconds["simulate"] = time.perf_counter() - started
-    spread = Spread(tuple(draws))
+    spread = Spread(tuple(map(accuracy, draws)))
     layers = {
         layer: {
             "adc_step": module.program.converter.step,
@@ -327,10 +330,11 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
         wall_time_s=seconds,
         images=images,
         accuracy={
-            "float": floating,
-            "quantised": quantised,
-            "draws": draws,
+            "float": accuracy(floating),
+            "quantised": accuracy(quantised),
+            "draws": list(spread.draws),
             "mean": spread.mean,
+            "loss_error": loss_error(floating, draws),
             "spread": spread.deviation,
             "interval": None if spread.interval is None else list(spread.interval),
         },
@@ -372,8 +376,8 @@ def _what_shapes_passes(planned: PlannedSimulation, where: str) -> tuple[str, st
     return content_hash(floats), content_hash(floats | integers)
 
 
-def _once(shapes: str, measure: Callable[[], float], skipped: Callable[[], None]) -> float:
-    """An accuracy that the points of a grid in one process share; `skipped` is called where it was known."""
+def _once(shapes: str, measure: Callable[[], Tensor], skipped: Callable[[], None]) -> Tensor:
+    """A pass that the points of a grid in one process share; `skipped` is called where it was known."""
     if shapes in _MEASURED:
         skipped()
     else:

@@ -12,7 +12,7 @@ from cimlab.analog.convert import convert
 from cimlab.analog.fold import fold_batch_norms
 from cimlab.analog.layout import laid_out
 from cimlab.analog.settings import AnalogSettings
-from cimlab.analog.simulation import PART, Spread, accuracy, layer_fidelity, snr_db
+from cimlab.analog.simulation import PART, Spread, accuracy, layer_fidelity, loss_error, right, snr_db
 from cimlab.crossbar.geometry import CrossbarGeometry
 
 
@@ -21,10 +21,21 @@ def test_accuracy_is_the_fraction_of_right_images_whatever_the_batches() -> None
     labels = torch.arange(len(scores)) % 4
     labels[:PART] = (labels[:PART] + 1) % 4  # a quarter of them is wrong
     told: list[int] = []
-    whole = accuracy(nn.Identity(), [(scores, labels)], told.append)
-    assert whole == 0.75
+    whole = right(nn.Identity(), [(scores, labels)], told.append)
+    assert accuracy(whole) == 0.75
     assert told == [PART] * 4
-    assert accuracy(nn.Identity(), zip(scores.split(7), labels.split(7), strict=True)) == whole
+    assert right(nn.Identity(), zip(scores.split(7), labels.split(7), strict=True)).equal(whole)
+
+
+def test_the_error_of_a_loss_is_that_of_paired_images() -> None:
+    floating = torch.tensor([True] * 90 + [False] * 10)
+    arrays = torch.tensor([True] * 84 + [False] * 6 + [True] * 2 + [False] * 8)  # 6 lost, 2 gained, of 100
+    paired = sqrt((6 + 2 - (6 - 2) ** 2 / 100) / 99 / 100)  # discordant pairs alone; sample variance
+    assert loss_error(floating, [arrays]) == pytest.approx(paired)
+    assert loss_error(floating, [arrays, floating]) == pytest.approx(
+        paired / 2
+    )  # half of it, on the mean of chips
+    assert loss_error(floating[:1], [arrays[:1]]) is None
 
 
 def test_the_interval_of_several_chips_is_students() -> None:

@@ -130,13 +130,13 @@ def test_points_of_a_grid_share_what_the_arrays_do_not_change(
     cimlab: Cimlab, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = []
-    original = simulation.accuracy
+    original = simulation.right
 
-    def counted(network: torch.nn.Module, *rest: Any) -> float:
+    def counted(network: torch.nn.Module, *rest: Any) -> torch.Tensor:
         passes.append(network)
         return original(network, *rest)
 
-    monkeypatch.setattr(simulation, "accuracy", counted)
+    monkeypatch.setattr(simulation, "right", counted)
     monkeypatch.setattr("cimlab.runs.simulate._MEASURED", {})
     words = ["simulate", f"checkpoint={checkpoint}", "images=20", "calibration_batches=1"]
     axes = ("geometry.adc_bits=4,null", "geometry.signed_encoding=differential,offset")

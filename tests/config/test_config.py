@@ -89,6 +89,8 @@ REFUSED = [
     (["+extra=1"], "unknown key extra"),
     (["++prune.remainin=0.5"], "unknown key prune.remainin; did you mean prune.remaining?"),
     (["+model.depth=20"], "unknown key model.depth"),
+    (["device.programming_variation=0.05"], "is a choice: device=programming_variation"),
+    (["geometry.isaac=true"], "is a choice: geometry=isaac"),
     (["+optimizer.momentun=0.9"], "unknown key optimizer.momentun"),
     # wrong types
     (["geometry.rows=abc"], "geometry.rows=abc"),

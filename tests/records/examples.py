@@ -40,7 +40,7 @@ def example(granularity: str = "operation_unit", remaining: float = 0.25, seed: 
         },
         hardware={
             "total": total, "dense": DENSE, "ratio": ratio, "utilisation": 0.125,
-            "layers": [{"layer": "conv1", **total}],
+            "layers": {"conv1": {"groups": 1, **total}},
         },
     )  # fmt: skip
 

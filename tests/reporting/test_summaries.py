@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cimlab.reporting.hardware import area_curve_table
-from cimlab.reporting.simulation import SPARED, simulation_table
+from cimlab.reporting.simulation import SPARED, layer_table, simulation_table
 from cimlab.reporting.summaries import comparison_table, percent, run_table, runs_table
 from cimlab.reporting.table import Column, Table
 from tests.records.examples import example
@@ -42,13 +42,41 @@ def test_one_run_beside_its_dense_network() -> None:
         ["of them prunable", "900", "", "225"],
         ["compression", "1.00 x", "", "4.00 x"],
         ["arrays", "10", "", "8  (-20.00 %)"],
-        ["steps", "4,000", "", "1,000  (-75.00 %)"],
-        ["adc conversions", "64,000", "", "64,000"],
+        ["array steps", "4,000", "", "1,000  (-75.00 %)"],
+        ["ADC conversions", "64,000", "", "64,000"],
         ["cell reads", "90,000", "", "90,000"],
         ["wordline drives", "50,000", "", "50,000"],
         ["index bits", "0", "", "128"],
-        ["utilisation", "", "", "12.50 %"],
+        ["utilisation", "50.00 %", "", "12.50 %"],
     ]
+
+
+def test_the_layers_whose_groups_fill_arrays_of_their_own_are_told() -> None:
+    hardware = example().hardware
+    layers = hardware["layers"] | {"depthwise": {**hardware["layers"]["conv1"], "groups": 32, "arrays": 24}}
+    (note,) = run_table(replace(example(), hardware={**hardware, "layers": layers})).notes
+    assert note.startswith("1 grouped or depthwise layers hold 24 of the 32 arrays")
+
+
+def test_layers_that_lose_most_by_themselves_are_told_the_worst_first() -> None:
+    own = {"a": 30.0, "b": 6.9, "c": 12.8, "d": None}
+    layers = {name: {"adc_step": 1.0, "own_snr_db": ratio, "snr_db": ratio} for name, ratio in own.items()}
+    record = replace(simulation(5, "ideal"), layers=layers)
+    (note,) = layer_table(record).notes
+    assert note.startswith("2 of 4 layers are below 20 dB alone")
+    assert "(b 6.9, c 12.8): their ADCs round nothing" in note
+    assert "analog.digital=[b,c]" in note
+    coarse = replace(record, layers=layers | {"b": layers["b"] | {"adc_step": 3.0}})
+    assert "round nothing" not in layer_table(coarse).notes[0]
+    assert not layer_table(replace(record, layers={"a": layers["a"], "d": layers["d"]})).notes
+
+
+def test_simulations_tell_the_error_that_the_choice_of_images_leaves() -> None:
+    older = simulation(4, "ideal")
+    own = replace(older, accuracy=older.accuracy | {"loss_error": 0.0031})
+    table = simulation_table([older, own])
+    place = headings(table).index("standard error")
+    assert [row[place] for row in rows(table)] == ["", "0.31"]
 
 
 def test_digital_weights_are_told_beside_the_prunable_ones() -> None:
@@ -180,7 +208,7 @@ def test_simulations_show_what_sets_them_apart_and_the_points_that_they_lose() -
     encoded = {"geometry": records[0].config["geometry"] | {"signed_encoding": "offset"}}
     records.append(replace(records[0], config=encoded))
     table = simulation_table(records)
-    assert headings(table) == ["signed encoding", "bits", "arrays", "points lost"]
+    assert headings(table) == ["signed encoding", "bits", "accuracy on arrays", "points lost"]
     assert [row[1:] for row in rows(table)] == [
         ["3", "87.25 %", "4.25"], ["4", "89.12 %", "2.38"], ["lossless", "91.00 %", "0.50"], ["3", "87.25 %", "4.25"]
     ]  # fmt: skip
@@ -230,7 +258,7 @@ def test_a_comparison_has_what_the_arrays_compute_of_runs_simulated_at_their_end
     origin = {"run": example().run, "granularity": "x", "parameters": {}, "seed": 0}
     own = replace(simulation(4, "ideal"), origin=origin)
     table = comparison_table([example("weight", 0.1), example()], None, [own])
-    place = headings(table).index("on arrays")
+    place = headings(table).index("accuracy on arrays")
     assert [row[place] for row in rows(table)] == ["89.12 %", ""]
     assert "simulation.json" in table.notes[0]
 
@@ -238,7 +266,7 @@ def test_a_comparison_has_what_the_arrays_compute_of_runs_simulated_at_their_end
 def test_the_row_of_the_chip_is_marked_in_the_table_over_areas() -> None:
     summary = {**run(priced=True).hardware["cost"], "chip_over_dense": 2.0}
     table = area_curve_table(summary)
-    assert [row[0] for row in rows(table)] == ["0.50", "1.00", "this chip 2.00"]
+    assert [row[0] for row in rows(table)] == ["0.50", "one dense copy 1.00", "this chip 2.00"]
     assert "the first table's chip: 2.00" in table.title
 
 
