@@ -123,7 +123,8 @@ def test_the_command_line_opens_a_package(stranger: Path, monkeypatch: pytest.Mo
     monkeypatch.syspath_prepend(stranger.parent)
     with pytest.raises(ConfigError, match="name other packages in extensions"):
         check_every_value(make_plan(stranger, []), stranger)
-    check_every_value(make_plan(stranger, ["extensions=[my_networks]"]), stranger)
+    words = ["extensions=[my_networks]", f"paths.output_dir={stranger.parent / 'outputs'}"]
+    check_every_value(make_plan(stranger, words), stranger)
 
 
 def test_a_primary_file_makes_hydra_import_no_package(
