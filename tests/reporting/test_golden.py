@@ -139,6 +139,16 @@ def test_a_share_that_coarse_units_could_not_meet_is_told_below_the_table() -> N
     assert table.notes[1:] == ("Kept, as units are coarse: balanced segment 12.5 % for 9 %.",)
 
 
+def test_seeds_that_part_are_told_one_by_one_below_the_table() -> None:
+    kept, lost = run("crossbar", 0.09, seed=0), run("crossbar", 0.09, seed=1)
+    kept, lost = (
+        replace(record, accuracy=record.accuracy | {"retrained": {"test": test}})
+        for record, test in ((kept, 0.984), (lost, 0.1))
+    )
+    (table,) = accuracy_tables.tables(evidence([kept, lost]))
+    assert "Seeds more than 10 points apart: crossbar at 9 %: 98.4, 10.0." in table.notes
+
+
 def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: Report) -> None:
     table = report.table("T1a")
     assert table is not None

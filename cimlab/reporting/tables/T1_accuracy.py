@@ -6,11 +6,13 @@ from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import place
 from cimlab.reporting.parts import table
 from cimlab.reporting.planned import not_run_note
-from cimlab.reporting.studies import Study, accuracy
+from cimlab.reporting.studies import Point, Study, accuracy
 from cimlab.reporting.table import Cell, Column, Table
 
 COARSE = 0.05
 """Share kept over share asked, less 1, from which a table says so."""
+APART = 10.0
+"""Points between the best and the worst seed from which a mean ± deviation misleads, and the seeds are told."""
 
 
 BUDGETS = {
@@ -39,7 +41,12 @@ def _table(study: Study, evidence: Evidence) -> Table:
         for name in study.granularities
     ]
     title = f"Test accuracy (%) of {study.title}, by pruned unit and {whole} {share}"
-    notes = (_seeds_note(study), *_coarse_note(study), *not_run_note(study, evidence.grids))
+    notes = (
+        _seeds_note(study),
+        *_apart_note(study),
+        *_coarse_note(study),
+        *not_run_note(study, evidence.grids),
+    )
     return Table(tuple(columns), tuple(rows), notes, title=title)
 
 
@@ -50,16 +57,32 @@ def _budget(study: Study) -> str:
 def _seeds_note(study: Study) -> str:
     """How many seeds stand behind the numbers."""
     if study.seeds == 1:
-        return f"{study.title}: one seed, so no spread is known."
-    return f"{study.title}: mean ± standard deviation over up to {study.seeds} seeds."
+        return "One seed, so no spread is known."
+    return f"Mean ± standard deviation over up to {study.seeds} seeds."
+
+
+def _apart_note(study: Study) -> list[str]:
+    """Seed by seed, the points at which one seed kept what another lost."""
+    found = []
+    for name, asked in _in_order(study):
+        reached = [accuracy(record) for record in study.points[name, asked]]
+        if max(reached) - min(reached) > APART:
+            found.append(f"{name} at {100 * asked:g} %: {', '.join(f'{percent:.1f}' for percent in reached)}")
+    return [f"Seeds more than {APART:g} points apart: {'; '.join(found)}."] if found else []
+
+
+def _in_order(study: Study) -> list[Point]:
+    """Finest unit first, most weights kept first."""
+    return sorted(study.points, key=lambda point: (place(point[0]), -point[1]))
 
 
 def _coarse_note(study: Study) -> list[str]:
     """Where another share of the weights stayed than was asked: units are coarse, or the budget is no weights'."""
-    found = []
-    for (name, asked), _ in sorted(study.points.items(), key=lambda i: (place(i[0][0]), -i[0][1])):
-        kept = study.of((name, asked), lambda record: record.weights["remaining_prunable"])
-        if kept is not None and abs(kept.mean - asked) > COARSE * asked:
-            found.append(f"{name} {100 * kept.mean:.3g} % for {100 * asked:g} %")
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, asked in _in_order(study):
+        kept = study.mean((name, asked), lambda record: record.weights["remaining_prunable"])
+        if abs(kept - asked) > COARSE * asked:
+            found.setdefault((name, f"{100 * kept:.3g}"), []).append(f"{100 * asked:g}")
     why = "Kept, as units are coarse" if _budget(study) == "weights" else "Weights kept"
-    return [f"{why}: {', '.join(found)}."] if found else []
+    told = [f"{name} {kept} % for {', '.join(asked)} %" for (name, kept), asked in found.items()]
+    return [f"{why}: {'; '.join(told)}."] if told else []
