@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from cimlab.records.record import RunRecord
-from cimlab.reporting.chart import Spec, chart, lines, log_percent, quantity
+from cimlab.reporting.chart import Spec, chart, framed, lines, log_percent, quantity
 from cimlab.reporting.evidence import CURVED, Evidence
 from cimlab.reporting.parts import Drawing, figure
 from cimlab.reporting.priced import cost
 from cimlab.reporting.studies import Study, left
+
+LEAST_WAIT = 0.2
+"""The axis of load imbalance spans at least this ratio."""
 
 
 @figure("F4", "Speed-up against weights left, and what load imbalance takes of it", CURVED)
@@ -49,7 +53,8 @@ def _panels(rows: list[dict[str, Any]], names: list[str], priced: bool) -> list[
         "mark": {"type": "line", "color": "#888888", "strokeDash": [2, 2], "clip": True},
         "encoding": {"x": x, "y": y},
     }  # fmt: skip
-    waiting = quantity("wait", "time of the busiest array / mean of its layer")
+    scale = framed((row["wait"] for row in rows), LEAST_WAIT, inf)
+    waiting = quantity("wait", "time of the busiest array / mean of its layer", scale=scale)
     return [
         {"width": 270, "height": 190, "layer": [ideal, *lines(x, y, names, columns=6)]},
         {"width": 270, "height": 190, "layer": lines(x, waiting, names, columns=6)},
