@@ -13,22 +13,16 @@ from jaxtyping import Float, Int
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, Placement, place_dense
-from cimlab.crossbar.zero_planes import WATCHED_IMAGES
-from cimlab.hardware.actions import (
-    PlacedLayer,
-    action_counts,
-    array_instances,
-    executed_share,
-    instance_counts,
-)
-from cimlab.hardware.activity import ASSUMED, ActivityFactors
+from cimlab.hardware.actions import PlacedLayer, action_counts, array_instances, instance_counts
+from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.copies import ROUNDING
 from cimlab.hardware.errors import HardwareError
-from cimlab.hardware.occupancy import adc_of_layers, layer_bits
+from cimlab.hardware.notes import price_notes
+from cimlab.hardware.occupancy import adc_of_layers
 from cimlab.hardware.report import CostComparison, HardwareReport
-from cimlab.hardware.schedule import Room, Timing, programming_seconds, schedule
+from cimlab.hardware.schedule import Room, programming_seconds, schedule
 from cimlab.hardware.technology import (
     ACTIONS,
     ARRAY_COMPONENTS,
@@ -45,11 +39,6 @@ ARRAY = CrossbarMatrix("array", (1, 1))
 """Any unpruned layer: what one array brings along does not depend on it."""
 
 ADC = COMPONENTS.index("adc")
-NEVER_PRICED = (
-    "pooling, sums and gates of activations, softmax and normalisation that can't be folded have no energy "
-    "and no time"
-)
-"""What every price leaves out, dense and pruned alike (CONCEPTS.md, section 10)."""
 SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
 
 
@@ -85,7 +74,7 @@ class CostModel:
     chip: Chip
 
     def __post_init__(self) -> None:
-        if self.chip.floor_plan is not None and not self._wires_by_length:
+        if self.chip.floor_plan is not None and not self.technology.wires_by_length:
             raise HardwareError(
                 f"chip.floor_plan needs the energy of wires by length, which technology {self.technology.name} lacks "
                 "(components.interconnect.energy_j.bit_metre); use technology=neurosim22_chip, or chip.floor_plan=null"
@@ -166,7 +155,7 @@ class CostModel:
             ),
             converted=np.array([_share_converted(layer, geometry) for layer in layers]),
             array_balance=timing.balance,
-            notes=(*self._notes(layers, geometry, timing), *self._digital_notes(off_arrays, timing)),
+            notes=price_notes(self.technology, self.adc, self.chip, layers, geometry, timing, off_arrays),
         )
 
     def compare(
@@ -368,90 +357,6 @@ class CostModel:
             for kind, quantity in getattr(component, figure).items():
                 prices[kinds.index(kind), COMPONENTS.index(name)] = quantity.value
         return prices
-
-    def _notes(
-        self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry, timing: Timing
-    ) -> tuple[str, ...]:
-        idle = self.chip.adc_idle_share
-        gating = f"idle at {100 * idle:g} % of their power" if idle else "gated while they wait"
-        notes = [
-            f"ADCs are {gating} (chip.adc_idle_share={idle:g}); arrays that hold no copy leak as the others do",
-            NEVER_PRICED,
-        ]
-        if timing.segments > 1:
-            notes.append(
-                f"larger than the chip's {self.chip.max_arrays} arrays: reloaded in {timing.segments} parts per batch"
-            )
-        notes += self._floor_plan_notes()
-        notes += self._zero_input_notes(layers)
-        if self.chip.adc_resolution != "geometry":
-            bits = layer_bits(layers, geometry)
-            each = ", each column converted at its own" if self.chip.adc_resolution == "column" else ""
-            notes.append(
-                f"converters of a layer are as wide as its fullest column needs, {bits.min()} to {bits.max()} bits"
-                f"{each}; a conversion takes as long as at the geometry's resolution"
-            )
-            notes += self.adc.notes(int(bits.min()), self.technology.node_m)
-        notes += [*self.technology.notes, *self.adc.notes(geometry.resolution_bits, self.technology.node_m)]
-        if any(layer.activity.inputs == ASSUMED for layer in layers):
-            density = {layer.activity.input_density for layer in layers if layer.activity.inputs == ASSUMED}
-            notes.append(f"input bit density assumed: {', '.join(f'{d:g}' for d in sorted(density))}")
-        if any(layer.activity.weights == ASSUMED for layer in layers):
-            level = {layer.activity.kept_level for layer in layers if layer.activity.weights == ASSUMED}
-            notes.append(
-                f"mean value of kept cells assumed: {', '.join(f'{v:g}' for v in sorted(level))} of full scale"
-            )
-        return tuple(notes)
-
-    @property
-    def _wires_by_length(self) -> bool:
-        return "bit_metre" in self.technology.components["interconnect"].energy_j
-
-    def _floor_plan_notes(self) -> list[str]:
-        """What a floor plan decides, and what costs nothing without one."""
-        if self.chip.floor_plan is not None:
-            return [
-                "copies follow chip.floor_plan; the unpruned network sets the area with them, and support comes on top",
-                "inputs and results pass the floor plan's ports after the arrays are done, results before pooling",
-            ]
-        if self._wires_by_length:
-            return [
-                f"technology {self.technology.name} without chip.floor_plan: buffers and wires take no energy"
-            ]
-        return []
-
-    def _zero_input_notes(self, layers: Sequence[PlacedLayer]) -> list[str]:
-        """How many steps of a chip that skips zero inputs are skipped, and where that was not measured."""
-        if not self.chip.skip_zero_inputs:
-            return []
-        shares = [executed_share(x.activity, self.chip, x.placement.work.row_group_steps) for x in layers]
-        steps = np.array([layer.placement.counts.steps for layer in layers], dtype=float)
-        skipped = 1 - float(shares @ steps) / steps.sum() if steps.sum() else 0.0
-        notes = [
-            f"inputs that are zero in all rows of a row group skip {100 * skipped:.1f} % of array steps, as measured "
-            f"on the first {WATCHED_IMAGES} images of a batch or fewer; "
-            "array steps in the table are those before skipping, and times are means over images: arrays are taken to "
-            "wait for each other only in the mean"
-        ]
-        unknown = sum(layer.activity.zero_share is None for layer in layers)
-        if unknown:
-            notes.append(
-                f"zero inputs of {unknown} of {len(layers)} layers were not measured for these row groups: none skipped"
-            )
-        return notes
-
-    def _digital_notes(self, off_arrays: OffArrays, timing: Timing) -> tuple[str, ...]:
-        """What is off the arrays, its price, and what of it is not modelled."""
-        if not off_arrays.macs:
-            return off_arrays.notes
-        mac, rate = self.technology.digital_mac_j, off_arrays.macs * timing.images_per_s
-        return (
-            *off_arrays.notes,
-            f"a digital multiply-accumulate takes {1e12 * mac.value:.3g} pJ ({mac.source}); fetching its operands, and "
-            "area and leakage of its units, are not counted",
-            f"digital units are taken to keep up with the arrays, {1e-9 * rate:.3g} G multiply-accumulates per second; "
-            "latency holds no time of theirs",
-        )
 
 
 def _share_converted(layer: PlacedLayer, geometry: CrossbarGeometry) -> float:

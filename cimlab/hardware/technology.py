@@ -191,6 +191,11 @@ class Technology:
         """
         return _Reader(content, where).technology()
 
+    @property
+    def wires_by_length(self) -> bool:
+        """Whether wires have an energy by length, as a floor plan needs it."""
+        return "bit_metre" in self.components["interconnect"].energy_j
+
     def latency_s(self, component: str) -> float:
         """Latency of a component."""
         quantity = self.components[component].latency_s
