@@ -104,6 +104,8 @@ class Selection:
 
 SIDE_BY_SIDE = 2
 """Most networks with prices in one figure."""
+COMPARED = 3
+"""Fewest pruned units that a panel of its own is worth."""
 
 
 def _with_price(evidence: Evidence) -> list[Study]:
@@ -115,8 +117,18 @@ def _curved(evidence: Evidence) -> list[list[Study]]:
     return [[study] for study in sorted(evidence.mains, key=lambda study: len(study.remaining) == 1)[:1]]
 
 
+def _leading(evidence: Evidence) -> list[list[Study]]:
+    """The most accurate network with prices, and beside it the next that compares enough units."""
+    compared = [
+        family
+        for family in evidence.priced[1:]
+        if len({name for study in family for name in study.granularities}) >= COMPARED
+    ]
+    return [*evidence.priced[:1], *compared][:SIDE_BY_SIDE]
+
+
 FIRST = Selection(lambda evidence: [[study] for study in evidence.mains[:1]], NO_RUN)
 CURVED = Selection(_curved, NO_RUN)
 PRICED = Selection(lambda evidence: evidence.priced, NO_PRICE, _with_price)
-LEADING = Selection(lambda evidence: evidence.priced[:SIDE_BY_SIDE], NO_PRICE, _with_price)
+LEADING = Selection(_leading, NO_PRICE, _with_price)
 BEST = Selection(lambda evidence: evidence.priced[:1], NO_PRICE, _with_price)

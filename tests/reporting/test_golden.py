@@ -189,6 +189,24 @@ def test_other_budgets_and_longer_retraining_stand_side_by_side_and_are_told_apa
     assert [row["hollow"] for row in pareto.spec["data"]["values"]] == [False, True]
 
 
+def test_a_network_that_compares_too_few_units_gets_no_panel_of_its_own() -> None:
+    def of(model: str, names: tuple[str, ...]) -> list[RunRecord]:
+        found = (run(name, 0.09, priced=True) for name in names)
+        return [
+            replace(r, run=content_hash([r.run, model]), choices=r.choices | {"model": model}) for r in found
+        ]
+
+    few, several = ("weight", "filter"), ("weight", "operation_unit", "filter")
+    records = [*of("resnet20", several), *of("resnet18", few), *of("vgg8_half", several)]
+    made = assemble(records, [], [], Published.read(), (), [])
+    for name in ("F1", "F2"):
+        (drawn,) = (chart.spec for chart in made.charts if chart.name == name)
+        assert drawn is not None
+        assert {row["network"] for row in drawn["data"]["values"]} == {
+            "ResNet-20 on CIFAR-10", "VGG-8 half on CIFAR-10",
+        }  # fmt: skip
+
+
 def test_no_cell_of_any_table_is_empty(report: Report) -> None:
     for table in report.tables:
         assert all(cell.strip() for row in table.shown() for cell in row), table.name

@@ -19,7 +19,7 @@ from cimlab.reporting.chart import (
 from cimlab.reporting.evidence import LEADING, Evidence
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, figure
-from cimlab.reporting.priced import cost
+from cimlab.reporting.priced import cost, front
 from cimlab.reporting.studies import Study, accuracy, left
 
 COST = {"left": "weights left, of all (%)", "energy": "energy per image, of dense at equal area (%)"}
@@ -32,7 +32,10 @@ def pareto_figure(evidence: Evidence, shown: list[list[Study]]) -> Drawing:
     names = {row["granularity"] for row in rows}
     costs = {field: log_percent(field, title, [row[field] for row in rows]) for field, title in COST.items()}
     grid = [{"hconcat": [_panel(family, names, x) for x in costs.values()]} for family in shown]
-    told = "Dotted: dense. Grey steps: points that no other beats in accuracy and energy."
+    told = (
+        "Dotted: dense. Faint lines join the shares kept of one unit. Grey steps: points that no other beats in "
+        "accuracy and energy."
+    )
     return Drawing(chart(rows, vconcat=grid), wide=True, notes=(*map(marks, shown), told))
 
 
@@ -65,6 +68,7 @@ def _panel(family: list[Study], names: set[str], x: Spec) -> Spec:
     ]
     line, point = line_and_points(x, y, style, tooltip)
     line["encoding"] = {**only(line["encoding"], "x", "y", "color"), "detail": {"field": "series"}}
+    line["mark"] |= {"strokeWidth": 1, "opacity": 0.4}
     drawn = [
         {
             **point, "mark": {**point["mark"], "filled": not hollow},
@@ -77,22 +81,13 @@ def _panel(family: list[Study], names: set[str], x: Spec) -> Spec:
         "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
         "encoding": {"y": y},
     }
-    front: Spec = {
-        "data": {"values": _front(rows)},
+    unbeaten: Spec = {
+        "data": {"values": front(rows)},
         "mark": {"type": "line", "color": "#888888", "interpolate": "step-after", "strokeWidth": 1},
         "encoding": {"x": x, "y": y, "order": {"field": "energy"}},
     }
     return {
-        "title": family[0].title, "width": 255, "height": 170,
+        "title": family[0].title, "width": 265, "height": 215,
         "transform": [{"filter": {"field": "network", "equal": family[0].title}}],
-        "layer": [dense, *([front] if x["field"] == "energy" else []), line, *drawn],
+        "layer": [dense, *([unbeaten] if x["field"] == "energy" else []), line, *drawn],
     }  # fmt: skip
-
-
-def _front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Points that no other beats in both: cheapest first, each more accurate than all cheaper ones."""
-    front: list[dict[str, Any]] = []
-    for row in sorted(rows, key=lambda row: (row["energy"], -row["accuracy"])):
-        if not front or row["accuracy"] > front[-1]["accuracy"]:
-            front.append(row)
-    return front

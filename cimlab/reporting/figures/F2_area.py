@@ -9,8 +9,8 @@ from cimlab.reporting.evidence import LEADING, Evidence
 from cimlab.reporting.looks import BLACK
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
-from cimlab.reporting.priced import NO_PRICE, cost
-from cimlab.reporting.studies import Study
+from cimlab.reporting.priced import NO_PRICE, cost, cost_ratio, front
+from cimlab.reporting.studies import Study, accuracy
 
 
 @figure("F2", "Throughput over the area of the chip, dense and pruned", LEADING)
@@ -22,33 +22,47 @@ def area_figure(evidence: Evidence, leading: list[list[Study]]) -> Drawing:
     rows = [row for _, own in shown for row in own]
     names = {row["granularity"] for row in rows if row["granularity"] != "dense"}
     panels = [_panel(family[0].title, own, names) for family, own in shown]
-    notes = [f"{100 * family[0].reference:g} % of the budget kept. {marks(family)}" for family, _ in shown]
+    notes = [
+        f"{marks(family)[:-1]}; {100 * family[0].reference:g} % of the budget kept." for family, _ in shown
+    ]
     told = (
-        "Area and throughput are over those of the dense network with one copy of each layer; what a network leaves of "
-        "the chip holds copies of its slowest layers. Without marks: dense."
+        "Drawn: units that no other beats in accuracy and energy. Area and throughput are over those of the dense "
+        "network with one copy of each layer; what a network leaves of the chip holds copies of its slowest layers. "
+        "Black, without marks: dense."
     )
     return Drawing(chart(rows, hconcat=panels), wide=len(shown) > 1, notes=(*notes, told))
 
 
-def _rows(family: list[Study]) -> list[dict[str, Any]]:
-    """Throughput at every area, of the first priced run of every point at the reference, and of the dense network."""
-    rows: list[dict[str, Any]] = []
+def _unbeaten(family: list[Study]) -> list[dict[str, Any]]:
+    """The units at the reference that no other beats in accuracy and energy, and the name of each one's study."""
     at = family[0].reference
-    for study, told in zip(family, apart(family), strict=True):
-        for name in study.granularities:
-            runs = study.points.get((name, at), ())
-            curve = next((c["area_curve"] for c in map(cost, runs) if c and c.get("area_curve")), None)
-            if curve is None:
-                continue
-            unit = next(point["dense_images_per_s"] for point in curve if point["dense_images_per_s"])
-            own = {"network": study.title, "told": told, "hollow": study is not family[0]}
-            if not rows:
-                rows += _line(
-                    curve, "dense_images_per_s", unit, own | {"granularity": "dense", "series": "dense"}
-                )
+    return front(
+        {
+            "told": told, "study": study, "granularity": name,
+            "energy": energy.mean, "accuracy": study.mean((name, at), accuracy),
+        }
+        for study, told in zip(family, apart(family), strict=True)
+        for name in study.granularities
+        if (energy := cost_ratio(study, (name, at), "energy_j"))
+    )  # fmt: skip
+
+
+def _rows(family: list[Study]) -> list[dict[str, Any]]:
+    """Throughput at every area, of the first priced run of each unbeaten unit, and of the dense network."""
+    rows: list[dict[str, Any]] = []
+    for unit in _unbeaten(family):
+        study, name, told = unit["study"], unit["granularity"], unit["told"]
+        runs = study.points[name, family[0].reference]
+        curve = next((c["area_curve"] for c in map(cost, runs) if c and c.get("area_curve")), None)
+        if curve is None:
+            continue
+        dense = next(point["dense_images_per_s"] for point in curve if point["dense_images_per_s"])
+        own = {"network": study.title, "told": told, "hollow": study is not family[0]}
+        if not rows:
             rows += _line(
-                curve, "images_per_s", unit, own | {"granularity": name, "series": f"{name} {told}"}
+                curve, "dense_images_per_s", dense, own | {"granularity": "dense", "series": "dense"}
             )
+        rows += _line(curve, "images_per_s", dense, own | {"granularity": name, "series": f"{name} {told}"})
     return rows
 
 
