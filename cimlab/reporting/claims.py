@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
@@ -41,19 +41,34 @@ class Verdict:
 
 
 def verdicts(
-    mains: list[Study], ours: Headline | None, priced: Headline | None, published: Published
+    mains: list[Study],
+    strong: Study | None,
+    ours: Headline | None,
+    priced: Headline | None,
+    published: Published,
 ) -> list[Verdict]:
     """Every claim of the reproduced paper's abstract.
 
     Args:
         mains: the claims about units are judged by the first.
+        strong: the most accurate network with prices; what the same rules say of it stands beside their verdicts.
         ours: the measurement beside the claim; the claim about compression is judged by it.
         priced: the same of the runs that have a price; the claims about hardware are judged by it.
         published: the claim.
     """
     study = mains[0] if mains else None
-    of_units = [judge(study) for judge in (_unstructured, _coarse, _fine)]
+    beside = None if strong is study else strong
+    of_units = [_beside(judge(study), judge(beside)) for judge in (_unstructured, _coarse, _fine)]
     return [*of_units, _compression(ours, published), *(judge(priced) for judge in (_overhead, _performance))]
+
+
+def _beside(judged: Verdict, strong: Verdict) -> Verdict:
+    """A verdict with what the same rule says of the strong network, which does not change it."""
+    if strong.verdict == UNTESTED:
+        return judged
+    return replace(
+        judged, evidence=f"{judged.evidence}. By the same rule it {strong.verdict}: {strong.evidence}"
+    )
 
 
 def _judged(holds: bool | None) -> str:
@@ -62,7 +77,7 @@ def _judged(holds: bool | None) -> str:
 
 def _basis(study: Study, *points: tuple[str, float]) -> str:
     n = min(len(study.points[point]) for point in points)
-    return f"{study.title}; {'one seed' if n == 1 else f'{n} seeds'}"
+    return f"{study.title}, dense {study.dense.mean:.2f} %; {'one seed' if n == 1 else f'{n} seeds'}"
 
 
 def _value(estimate: Estimate, digits: int = 2) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.claims import Verdict, verdicts
-from cimlab.reporting.methods import comparable
+from cimlab.reporting.methods import budget, comparable
 from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.priced import NO_PRICE, cost
 from cimlab.reporting.published import Headline, Published, ValidationRow, headline
@@ -77,9 +78,14 @@ class Evidence:
         return headline(studies(record for record in self.records if cost(record)), self.published)
 
     @cached_property
+    def strong(self) -> Study | None:
+        """Of the most accurate network with prices, the study whose budget counts weights, as the claims do."""
+        return next((study for study in chain(*self.priced[:1]) if budget(study) == "weights"), None)
+
+    @cached_property
     def verdicts(self) -> list[Verdict]:
         """On every claim of the reproduced paper."""
-        return verdicts(self.mains, self.headline, self.priced_headline, self.published)
+        return verdicts(self.mains, self.strong, self.headline, self.priced_headline, self.published)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "claims": {v.name: {"verdict": v.verdict, "evidence": v.evidence, "rule": v.rule} for v in judged},
         "verdicts": {word: str(count) for word, count in counted.items()},
         "main": study and _study(study),
+        "strong": _study(evidence.strong) if evidence.strong not in (None, study) else None,
         "headline": ours and _headline(ours),
         "priced": [_priced(family) for family in evidence.priced],
         "varied": _varied(evidence.simulations),

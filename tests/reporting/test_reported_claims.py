@@ -77,6 +77,17 @@ def test_fine_beats_coarse_only_if_it_loses_less() -> None:
     assert verdict([fine], "fine") == "not tested"
 
 
+def test_the_same_rule_on_a_stronger_network_with_prices_stands_beside_the_verdict_and_leaves_it() -> None:
+    first = grid(("operation_unit", "filter"), (0.25, 0.09), 1)
+    strong = [run(name, 0.09, priced=True, recipe={"epochs": 99}) for name in ("operation_unit", "filter")]
+    losses = {"operation_unit": 4.0, "filter": 2.0}
+    strong = [losing(record, losses[record.choices["granularity"]]) for record in strong]
+    claim = report([*first, *strong]).numbers["claims"]["fine"]
+    assert claim["verdict"] == "holds"
+    assert claim["evidence"].count("one seed") == 2
+    assert "By the same rule it does not hold: operation unit loses 4.00 points" in claim["evidence"]
+
+
 def test_structured_is_compared_with_single_weights() -> None:
     free, coarse = run("weight", 0.09), run("channel", 0.09)
     assert verdict([losing(free, 1.0), losing(coarse, 2.0)], "coarse") == "holds"
