@@ -192,7 +192,7 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
     if "--csv" not in flags:
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(shown.points_table(rows, best, order))
-        for note in (*shown.far_apart(rows), *shown.notes(rows)):
+        for note in (*shown.far_apart(rows), *shown.unequal_areas(rows), *shown.notes(rows)):
             console.print(f"note: {note}", highlight=False)
         plot = save_apart(shown.points_plot(rows, best), folder / "map.png")
         console.print(f"plot: {plot}", highlight=False, soft_wrap=True)
@@ -243,7 +243,7 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     for what, plot in plots.items():
         path = save_apart(plot, folder / "map" / f"{result.choices['model']}-{what}.png")
         console.print(f"plot: {path}", highlight=False, soft_wrap=True)
-    console.print(tables.answer(summary), highlight=False)
+    console.print(tables.answer(summary, result.weights), highlight=False, soft_wrap=True)
 
 
 def _plain(result: Mapped) -> dict[str, Any]:

@@ -120,8 +120,11 @@ def figure(name: str, summary: Mapping[str, Any]) -> tuple[str, str]:
 def totals_table(summary: Mapping[str, Any], title: str) -> Table:
     """One network: every total, dense and pruned, with their ratio."""
     both, weights = (summary["dense"], summary["total"]), summary["weight_counts"]
+    loose = any(own["footprint_m2"] != own["area_m2"] for own in both)
     lines = [
-        (*figure(name, summary), [own[name] for own in both], summary["ratio"].get(name)) for name in FIGURES
+        (*figure(name, summary), [own[name] for own in both], summary["ratio"].get(name))
+        for name in FIGURES
+        if loose or name != "footprint_m2"
     ]
     if tokens := summary.get("tokens"):
         each = [own["energy_j"] / tokens for own in both]
@@ -268,11 +271,15 @@ def sensitivity_table(by_model: Mapping[str, Mapping[str, Any] | str]) -> Table:
     return Table.of_texts(("", *headings, "ADC in dynamic"), rows, title)
 
 
-def answer(summary: Mapping[str, Any]) -> str:
-    """The two ratios that people ask for first, in one line.
+def answer(summary: Mapping[str, Any], weights: str) -> str:
+    """The two ratios that people ask for first, and what they are of, in one line.
 
-    >>> answer({"ratio": {"images_per_s": 3.2, "energy_j": 0.281}})
-    'at equal area: 3.2 x the throughput and 0.281 x the energy of the unpruned network'
+    >>> answer({"ratio": {"images_per_s": 3.2, "energy_j": 0.281}, "chip_over_dense": 2.0}, "of run a")
+    'of run a: 3.2 x the throughput and 0.281 x the energy of the unpruned network, at equal area (2 x its smallest)'
+
+    Args:
+        summary: of the priced network.
+        weights: what its ratios are of.
     """
     names = {"images_per_s": "throughput", "energy_j": "energy"}
     told = [
@@ -280,7 +287,9 @@ def answer(summary: Mapping[str, Any]) -> str:
         for name, said in names.items()
         if name in summary["ratio"]
     ]
-    return f"at equal area: {' and '.join(told)} of the unpruned network"
+    over = summary.get("chip_over_dense")
+    area = "" if over is None else f" ({over:.3g} x its smallest)"
+    return f"{weights}: {' and '.join(told)} of the unpruned network, at equal area{area}"
 
 
 def _ratio(value: float | None) -> str:

@@ -21,6 +21,8 @@ SHARES = (
 """Fields of rows that are shown in percent."""
 
 
+FAR_MORE = 1.5
+"""Share of array steps over that of weights from which on it is told why."""
 COUNTS = {
     "arrays": "arrays", "steps": "array steps", "adc_conversions": "ADC conversions", "cell_reads": "cell reads",
     "wordline_drives": "wordline drives",
@@ -61,10 +63,21 @@ def _dense_utilisation(record: RunRecord) -> float:
     return record.hardware["utilisation"] * denser
 
 
+def _unspared(record: RunRecord) -> Iterator[str]:
+    """Why far more array steps than weights are left, where a budget of weights leaves them."""
+    weights, steps = record.weights["remaining_all"], record.hardware["ratio"]["steps"]
+    if record.config["prune"].get("budget", "weights") == "weights" and steps > FAR_MORE * weights:
+        yield (
+            f"{percent(weights)} of the weights are left, but {percent(steps)} of the array steps: a step stays while "
+            "one weight of it does, and layers differ in steps a weight; prune.budget=steps gives the budget in steps."
+        )
+
+
 def _conditions(record: RunRecord) -> Iterator[str]:
     """What the prices rest on, and why arrays of grouped convolutions are all but empty."""
     if priced := cost(record):
         yield f"Throughput and energy: equal area, {priced_by(priced)}."
+    yield from _unspared(record)
     layers = record.hardware["layers"].values()
     grouped = [layer for layer in layers if layer["groups"] > 1]
     if grouped:

@@ -21,6 +21,8 @@ COMPARED = {"energy_j": "energy per image", "images_per_s": "throughput", "area_
 """Figures of the table, and their headings."""
 FAR = 10
 """Factor between two choices of a group above which the component is named that differs most."""
+UNEQUAL = 1.05
+"""Factor between areas above which throughputs of different chips are no comparison."""
 PRICING = ("technology", "adc_price", "chip")
 """Groups whose choices are prices of the same work."""
 TOLD = 20
@@ -93,7 +95,11 @@ def points_table(rows: Sequence[Row], best: Collection[int], order: Sequence[int
             line += [next(texts[figure]), "" if ratio is None else f"{ratio:.3f}"]
         lines.append(line)
     more = f", the first {SHOWN} shown" if len(rows) > SHOWN else ""
-    title = f"{len(rows):,} points, {len(best)} on the Pareto front (*){more}; ratios over the dense network there"
+    against = "accuracy" if _by_accuracy(rows) else "throughput"
+    title = (
+        f"{len(rows):,} points, {len(best)} on the Pareto front (*) of energy and {against}{more}; ratios over the "
+        "dense network there"
+    )
     return Table.of_texts(heads, lines, title, words)
 
 
@@ -146,6 +152,22 @@ def far_apart(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def unequal_areas(rows: Sequence[Row]) -> list[str]:
+    """A line where chips of one network differ in area: only dense and pruned in a row are on equal ones."""
+    areas = [row["total"]["area_m2"] for row in rows]
+    if max(areas) < UNEQUAL * min(areas):
+        return []
+    return [
+        f"areas of these chips differ by a factor of up to {max(areas) / min(areas):.3g}: ratios are of dense and "
+        "pruned on the same chip; throughputs of rows compare where chip.area_m2=AREA gives all of them one area"
+    ]
+
+
+def _by_accuracy(rows: Sequence[Row]) -> bool:
+    """Whether points differ in accuracy, which then counts beside energy; else throughput does."""
+    return len({row["name"] for row in rows}) > 1 and all(row["accuracy"] is not None for row in rows)
+
+
 def _extremes(rows: Sequence[Row], figure: str) -> tuple[Row, Row]:
     """The row with the most of a figure, and that with the least."""
     low, high = (pick(rows, key=lambda row: row["total"][figure]) for pick in (min, max))
@@ -188,7 +210,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 def points_plot(rows: Sequence[Row], best: Collection[int]) -> Spec:
     """Energy against accuracy where networks differ, else against throughput; the Pareto front as a line."""
-    by_accuracy = len({row["name"] for row in rows}) > 1 and all(row["accuracy"] is not None for row in rows)
+    by_accuracy = _by_accuracy(rows)
     kinds = ("Pareto front", "others")
     series = _series(rows)
     values = [

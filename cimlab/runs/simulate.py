@@ -206,14 +206,36 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
     }
     at_end = plan_simulation(check_plain(asked, SimulateConfig), asked, planned.choices, checkpoint.parent)
     record = at_end.perform()
-    on_arrays, floating = (f"{100 * record.accuracy[key]:.2f} %" for key in ("mean", "float"))
-    error = record.points_lost_error
-    lost = f"{abs(record.points_lost):.2f}{'' if error is None else f' ± {error:.2f}'} points "
-    lost += "gained" if record.points_lost < 0 else "lost"
-    print(
-        f"on the analog arrays: {on_arrays} of {record.images:,} test images, in floating point {floating}: {lost}"
-        f"{'' if error is None else ' (standard error over the images)'}"
+    on_arrays, rounded, floating = (
+        f"{100 * record.accuracy[key]:.2f} %" for key in ("mean", "quantised", "float")
     )
+    print(
+        f"on the analog arrays: {on_arrays} of {record.images:,} test images, with rounded weights and inputs alone "
+        f"{rounded}, in floating point {floating}: {_lost(record)}"
+    )
+
+
+def _lost(record: SimulationRecord) -> str:
+    """The points that the arrays lose, and whether the choice of images could have made them."""
+    lost = f"{abs(record.points_lost):.2f} points {'gained' if record.points_lost < 0 else 'lost'}"
+    error = record.points_lost_error
+    if error is None:
+        return lost
+    small = ", which other images may turn" if abs(record.points_lost) < 2 * error else ""
+    return f"{lost}{small} (standard error over the images {error:.2f})"
+
+
+def _tell_lossless(config: SimulateConfig, adc: AdcRange) -> None:
+    """A line where the converters were given as many bits as no sum needs more, and so cost no accuracy."""
+    geometry = config.geometry
+    if geometry.adc_bits is None or adc.gain_sigma or adc.offset_sigma:
+        return
+    if geometry.adc_bits >= (enough := geometry.lossless_adc_bits):
+        print(
+            f"note: {enough} ADC bits lose nothing with geometry.active_rows={geometry.active_rows}: "
+            f"geometry.adc_bits={geometry.adc_bits} costs no accuracy; fewer may",
+            flush=True,
+        )
 
 
 def finished_simulation(path: Path, run: str) -> SimulationRecord | None:
@@ -282,6 +304,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     except PermutationError as problem:
         raise errors.ConfigError(f"checkpoint {config.checkpoint}: analog: {problem}") from problem
     tell(planned.lines)
+    _tell_lossless(config, adc)
     seconds = {"convert": time.perf_counter() - started}
     started = time.perf_counter()
     images = sum(len(labels) for _, labels in _test_batches(data, config.images))

@@ -136,8 +136,8 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
         subject = subject_of(planned, parts)
         _refuse_impossible(subject, parts)
         _tell_unseen(planned)
-        for note in subject.off_arrays.notes if config.trainer.progress != "none" else ():
-            print(f"note: {note}", flush=True)
+        for note in subject.off_arrays.notes:
+            _tell(planned, f"note: {note}")
         if config.trainer.compile:
             subject.network.compile()
         tracker = make_tracker(parts.tracker, planned.run_dir, shown(planned, parts))
@@ -146,6 +146,7 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
             dense = _dense_weights(planned, subject, parts, training, watch)
             subject, arrangements = arranged(subject, parts, config.trainer.progress != "none")
             with _together(planned, _retraining(planned, parts, training), subject) as (phase, seat):
+                _tell(planned, f"pruned network: retraining, {_epochs(phase)}")
                 retrained = _fit_pruned(subject, parts, training, phase, watch, seat)
             _tell_emptied(planned, subject, retrained)
             weights = {
@@ -168,6 +169,12 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
     except PruningError as problem:
         raise ConfigError(f"prune: {problem}") from problem
     return record
+
+
+def _tell(planned: PlannedRun, line: str) -> None:
+    """A line on what happens, unless the run is to be silent."""
+    if planned.config.trainer.progress != "none":
+        print(line, flush=True)
 
 
 def _refuse_impossible(subject: Subject, parts: Parts) -> None:
@@ -199,8 +206,8 @@ def _tell_emptied(planned: PlannedRun, subject: Subject, retrained: Retrained) -
     from cimlab.pruning.beyond import emptied
 
     bare = emptied(retrained.pruning.masks, subject.budget)
-    if bare is not None and planned.config.trainer.progress != "none":
-        print(f"note: {bare}", flush=True)
+    if bare is not None:
+        _tell(planned, f"note: {bare}")
 
 
 def _tell_unseen(planned: PlannedRun) -> None:
@@ -275,7 +282,9 @@ def _dense_weights(
         if kept.exists() and _found(subject, kept, planned.dense_run):
             for row in read_rows(phase.history):  # the epochs that made it, shown again
                 watch.tracker.log(tracked(row))
+            _tell(planned, f"dense network: found, {kept.parent}")
             return snapshot(network)
+        _tell(planned, f"dense network: training, {_epochs(phase)}")
         with _together(planned, phase, subject) as (phase, seat):
             fit_dense(subject, parts.methods, training, phase, watch, seat)
         classes = parts.data.num_classes
@@ -285,6 +294,10 @@ def _dense_weights(
         checkpoints.save(kept, content)
         checkpoints.discard(phase.checkpoints)
     return snapshot(network)
+
+
+def _epochs(phase: Phase) -> str:
+    return f"{phase.epochs} epoch{'' if phase.epochs == 1 else 's'}"
 
 
 def _found(subject: Subject, kept: Path, dense_run: str) -> bool:
@@ -349,12 +362,12 @@ def _accuracies(
 
 def _tell_guessing(planned: PlannedRun, accuracy: float, classes: int) -> None:
     """A line about a dense network that has learnt next to nothing: whatever is pruned from it, nothing is lost."""
-    if planned.config.trainer.progress != "none" and accuracy < HARDLY_BETTER / classes:
-        print(
+    if accuracy < HARDLY_BETTER / classes:
+        _tell(
+            planned,
             f"note: the dense network is right on {100 * accuracy:.2f} % of the test images, guessing on "
             f"{100 / classes:.3g} %: its pruned accuracy says nothing yet; train it longer (recipe.epochs), in smaller "
             "batches (data.batch_size) or with another optimizer.lr",
-            flush=True,
         )
 
 

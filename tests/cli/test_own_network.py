@@ -96,7 +96,11 @@ def test_the_readmes_own_network_is_priced_and_simulated_by_its_commands(
 ) -> None:
     """As the README has them, word by word: a newcomer's first minute."""
     price, train = readme[1]
-    assert "leakage" in cimlab(*price).out
+    answer = cimlab(*price).out
+    assert "leakage" in answer
+    assert answer.splitlines()[-1].startswith(
+        "random, 25 % of the prunable ones left by uniform allocation: "
+    )
     answer = cimlab(*train)
     assert answer.code == 0, answer.err
     place = run_folder(folder, "mynet-digits-operation_unit-0.25-s0-")

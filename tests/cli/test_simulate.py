@@ -126,6 +126,17 @@ def test_a_damaged_checkpoint_is_one_line(
     assert not list((tmp_path / "out").rglob("*.json"))
 
 
+@pytest.mark.parametrize(("word", "told"), [("adc_bits=5", 0), ("adc_bits=6", 1), ("adc_bits=null", 0)])
+def test_converters_of_as_many_bits_as_no_sum_needs_more_are_told(
+    word: str, told: int, cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+) -> None:
+    """16 rows of 2-bit cells and input bits sum to 48: 49 levels, 6 bits."""
+    words = [f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}", "images=20", "calibration_batches=1"]
+    answer = cimlab("simulate", *words, f"geometry.{word}", "adc=mse")
+    assert answer.code == 0, answer.err
+    assert answer.out.count("note: 6 ADC bits lose nothing with geometry.active_rows=16") == told
+
+
 def test_points_of_a_grid_share_what_the_arrays_do_not_change(
     cimlab: Cimlab, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import save, svg
 from cimlab.reporting.looks import look
 from cimlab.reporting.plots import GROUPS, accuracy_plot, components_plot, front_plot, placement_plot
-from cimlab.reporting.sweep import SHOWN, far_apart, points_plot, points_table
+from cimlab.reporting.sweep import SHOWN, far_apart, points_plot, points_table, unequal_areas
 from tests.records.examples import example
 from tests.reporting.made_up import run
 
@@ -218,6 +218,14 @@ def test_technologies_far_apart_are_told_with_the_component_that_makes_it() -> N
         "3.1 µJ with a, 0.024 µJ with b"
     )
     assert far_apart(rows[:2]) == []
+
+
+def test_chips_of_unequal_area_are_told_where_their_throughputs_stand_side_by_side() -> None:
+    rows = [priced("a", "filter", 1e-6), priced("a", "weight", 1e-6)]
+    assert unequal_areas(rows) == []
+    rows[1] = rows[1] | {"total": rows[1]["total"] | {"area_m2": 3 * rows[0]["total"]["area_m2"]}}
+    (line,) = unequal_areas(rows)
+    assert line.startswith("areas of these chips differ by a factor of up to 3:")
 
 
 def test_a_sweep_shows_a_screenful_and_each_dense_network_that_points_share() -> None:

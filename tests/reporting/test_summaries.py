@@ -58,6 +58,15 @@ def test_the_layers_whose_groups_fill_arrays_of_their_own_are_told() -> None:
     assert note.startswith("1 grouped or depthwise layers hold 24 of the 32 arrays")
 
 
+def test_far_more_steps_than_weights_are_explained_where_the_budget_is_of_weights() -> None:
+    kept = example("weight", 0.1)  # all of its steps are left
+    (note,) = run_table(kept).notes
+    assert note.startswith("10.00 % of the weights are left, but 100.00 % of the array steps")
+    spent = kept.config | {"prune": kept.config["prune"] | {"budget": "steps"}}
+    assert not run_table(replace(kept, config=spent)).notes
+    assert not run_table(example()).notes
+
+
 def test_layers_that_lose_most_by_themselves_are_told_the_worst_first() -> None:
     own = {"a": 30.0, "b": 6.9, "c": 12.8, "d": None}
     layers = {name: {"adc_step": 1.0, "own_snr_db": ratio, "snr_db": ratio} for name, ratio in own.items()}

@@ -29,7 +29,10 @@ def numbers(record: RunRecord) -> str:
 
 
 def test_a_damaged_dense_network_is_told_and_trained_anew(train: Cimlab, tmp_path: Path) -> None:
-    train("granularity=weight")
+    shown = ("granularity=weight", "trainer.progress=lines")
+    assert "dense network: training, 1 epoch\n" in train(*shown).out
+    assert f"dense network: found, {tmp_path / 'dense'}" in train(*shown, "granularity=filter").out
+    shutil.rmtree(next(tmp_path.glob("*-filter-*")))
     expected = the_record(tmp_path).accuracy["dense"]
     (path,) = (tmp_path / "dense").glob("*/network.pt")
     whole = path.read_bytes()
