@@ -71,7 +71,7 @@ def _panel(family: list[Study], names: set[str], x: Spec) -> Spec:
     line["mark"] |= {"strokeWidth": 1, "opacity": 0.4}
     drawn = [
         {
-            **point, "mark": {**point["mark"], "filled": not hollow},
+            **point, "mark": {**point["mark"], "filled": not hollow, "strokeWidth": 1.2},
             "transform": [{"filter": f"datum.hollow == {str(hollow).lower()}"}],
         }
         for hollow in (False, True)
