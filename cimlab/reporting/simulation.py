@@ -16,16 +16,8 @@ def _percent(value: float | None) -> str:
 
 
 SPARED = (
-    "95 % interval",
-    "quantised",
-    "standard error",
-    "spread",
-    "chips",
-    "images",
-    "asked",
-    "weights left",
-    "active rows",
-)
+    "95 % interval", "quantised", "standard error", "spread", "chips", "images", "asked", "weights left", "active rows",
+)  # fmt: skip
 """What a narrow terminal leaves out of the table of simulations, what is missed least first."""
 ANSWERS = ("accuracy on arrays", "points lost")
 """What is asked for, and stays also where it is the same in all rows."""
@@ -106,12 +98,17 @@ def _weak_layers(record: SimulationRecord) -> Iterator[str]:
     if not weak:
         return
     worst = ", ".join(f"{name} {alone[name]:.1f}" for name in weak[:3]) + (", ..." if len(weak) > 3 else "")
-    clipped = record.choices["device"] == "ideal" and all(record.layers[n]["adc_step"] == 1 for n in weak)
+    own = [record.layers[name] for name in weak]
+    exact = all(layer.get("exact", False) for layer in own)
+    clipped = (
+        not exact and record.choices["device"] == "ideal" and all(layer["adc_step"] == 1 for layer in own)
+    )
     cause = ": their ADCs round nothing (step 1) but clip larger sums" if clipped else ""
+    bits = "geometry.weight_bits or input_bits" if exact else "geometry.adc_bits"
     yield (
         f"{len(weak)} of {len(record.layers)} layers are below {WEAK_DB:g} dB alone, an error of over a tenth of the "
-        f"signal ({worst}){cause}; more geometry.adc_bits help them, or analog.digital=[{','.join(weak[:3])}], which "
-        "computes layers beside the arrays"
+        f"signal ({worst}){cause}; more {bits} may help them, and analog.digital=[{','.join(weak[:3])}] computes them "
+        "beside the arrays"
     )
 
 

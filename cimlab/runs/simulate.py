@@ -334,6 +334,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     layers = {
         layer: {
             "adc_step": module.program.converter.step,
+            "exact": module.program.is_exact,
             "snr_db": _finite(fidelity[layer].accumulated),
             "own_snr_db": _finite(fidelity[layer].own),
         }

@@ -74,7 +74,14 @@ def test_layers_that_lose_most_by_themselves_are_told_the_worst_first() -> None:
     (note,) = layer_table(record).notes
     assert note.startswith("2 of 4 layers are below 20 dB alone")
     assert "(b 6.9, c 12.8): their ADCs round nothing" in note
+    assert "geometry.adc_bits" in note
     assert "analog.digital=[b,c]" in note
+    exact = {
+        name: layer | {"exact": True} for name, layer in layers.items()
+    }  # rounded weights and inputs alone
+    (lossless,) = layer_table(replace(record, layers=exact)).notes
+    assert "clip" not in lossless
+    assert "geometry.weight_bits" in lossless
     coarse = replace(record, layers=layers | {"b": layers["b"] | {"adc_step": 3.0}})
     assert "round nothing" not in layer_table(coarse).notes[0]
     assert not layer_table(replace(record, layers={"a": layers["a"], "d": layers["d"]})).notes
