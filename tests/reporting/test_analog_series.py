@@ -104,3 +104,15 @@ def test_devices_are_compared_on_the_same_arrays_alone() -> None:
     taller = replace(other, config={"geometry": other.config["geometry"] | {"active_rows": 64}})
     assert beside_the_devices(ideal) == beside_the_devices(other)
     assert len({beside_the_devices(own) for own in (ideal, taller, simulation(5, "ideal"))}) == 3
+
+
+def test_test_images_are_told_network_by_network_where_they_differ() -> None:
+    few = replace(of(granularity="operation_unit", run="b" * 64), images=1000)
+    notes = [
+        analog_figure.draw(evidence(simulations=some)).notes[1]
+        for some in ([of(), of(4)], [of(), of(4), few])
+    ]
+    assert notes == [
+        "Test images: 10,000.",
+        "Test images: 10,000; 1,000 for ResNet-20, operation unit, 9 % left.",
+    ]

@@ -7,10 +7,12 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typst
 
+from cimlab.records.record import RunRecord
 from cimlab.reporting.paper import as_data, compile_paper, write_data
 from cimlab.reporting.published import Published
 from cimlab.reporting.report import Report, ReportError, assemble
@@ -102,6 +104,47 @@ def test_the_data_says_not_run_and_names_commits_and_machines(report: Report) ->
     assert "Planned and not run: kernel." in data["tables"]["T1a"]["notes"]
     assert data["tables"]["T1a"]["rows"][-1][-1] == "not run"
     assert data["numbers"]["records"]["machines"] == ["2 x test, 0 GiB, Python 3.11.0"]
+
+
+def both(*records: RunRecord) -> dict[str, Any] | None:
+    return as_data(assemble(records, [], [], Published.read(), (), []))["numbers"]["both"]
+
+
+def test_both_halves_are_of_the_least_loss_at_little_energy() -> None:
+    # a weight at 25 % takes every step and so all energy; units at 9 and 5 % some 14 and 9 % of it
+    found = both(
+        run("weight", 0.25, priced=True),
+        run("operation_unit", 0.09, priced=True),
+        run("filter", 0.09, priced=True),
+        run("operation_unit", 0.05, priced=True),
+    )
+    assert found is not None
+    assert (found["name"], found["asked"], found["candidates"]) == ("operation unit", "9", "3")
+    assert found["loss"] == "1.89"
+    assert float(found["energy"]) < 25
+    assert not found["within"]
+
+
+def test_both_halves_are_within_the_claimed_loss_or_not_there() -> None:
+    accurate = run("operation_unit", 0.09, priced=True)
+    accuracy = accurate.accuracy | {"retrained": {"test": accurate.accuracy["dense"]["test"] - 0.006}}
+    found = both(replace(accurate, accuracy=accuracy))
+    assert found is not None
+    assert found["within"]
+    assert both(run("weight", 0.25, priced=True), run("operation_unit", 0.09)) is None
+
+
+def test_the_digits_that_try_the_tool_out_are_not_printed(folder: Path) -> None:
+    records = [run(), replace(run(), run="d" * 64, choices={**run().choices, "data": "digits"})]
+    made = assemble(records, [], [], Published.read(), (), [])
+    names = {table.title: table.name for table in made.tables if table.name.startswith("T1")}
+    write_data(made, folder / "build")
+    for title, name in names.items():
+        placed = json.loads(
+            typst.query(folder / "paper.typ", f"<{name}>", root=folder, ignore_system_fonts=True)
+        )
+        assert len(placed) == ("digits" not in title), title
+    assert len(names) == 2
 
 
 def test_a_missing_source_is_refused_in_one_line(report: Report, tmp_path: Path) -> None:

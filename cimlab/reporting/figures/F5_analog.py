@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from cimlab.records.simulation import SimulationRecord
@@ -43,10 +44,9 @@ def analog_figure(evidence: Evidence) -> Drawing:
         },
     }  # fmt: skip
     layers = [line, points, bars]
-    images = ", ".join(f"{n:,}" for n in sorted({record.images for record in simulations}))
     notes = [
         "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
-        f"Test images: {images}.",
+        _images([(network(record, several), record.images) for record in simulations]),
     ]
     alone = [r for r in simulations if known and network(r, several) not in known]
     if alone:
@@ -58,6 +58,15 @@ def analog_figure(evidence: Evidence) -> Drawing:
     if all(record.choices["device"] == "ideal" for record in simulations):
         notes.append("Device variation: not run.")
     return Drawing(chart(rows, width=WIDTH, height=190, layer=layers), wide=True, notes=tuple(notes))
+
+
+def _images(simulated: list[tuple[str, int]]) -> str:
+    """On how many test images, and which networks on another number than most."""
+    usual = Counter(images for _, images in simulated).most_common(1)[0][0]
+    others = dict.fromkeys(pair for pair in simulated if pair[1] != usual)
+    return (
+        "; ".join([f"Test images: {usual:,}", *(f"{images:,} for {name}" for name, images in others)]) + "."
+    )
 
 
 def _lossless(line: list[SimulationRecord]) -> bool:
