@@ -176,11 +176,11 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
     from cimlab.records.record import write_atomically
     from cimlab.reporting import sweep as shown
     from cimlab.reporting.chart import save_apart
-    from cimlab.runs.sweep import front
 
     if not swept.points:
         return
-    best, rows = front(swept.points), [asdict(point) for point in swept.points]
+    rows = [asdict(point) for point in swept.points]
+    best = shown.unbeaten(rows)
     if "--json" in flags:
         write_atomically(folder / "map.json", json_text(rows, indent=1) + "\n")
         print(f"written: {folder / 'map.json'}")

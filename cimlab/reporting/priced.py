@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +58,6 @@ def _energy_ratio(
 
     priced = [c for c in map(cost, study.points.get(point, ())) if c]
     return Estimate.of(energy_j(c["total"]) / energy_j(c["dense"]) for c in priced)
-
-
-def front(points: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Points that no other beats in both: cheapest first, each more accurate than all cheaper ones.
-
-    Args:
-        points: `energy` and `accuracy` of each, and whatever else tells them apart.
-
-    >>> front([{"energy": 25, "accuracy": 86}, {"energy": 60, "accuracy": 90}, {"energy": 37, "accuracy": 85}])
-    [{'energy': 25, 'accuracy': 86}, {'energy': 60, 'accuracy': 90}]
-    """
-    best: list[dict[str, Any]] = []
-    for point in sorted(points, key=lambda point: (point["energy"], -point["accuracy"])):
-        if not best or point["accuracy"] > best[-1]["accuracy"]:
-            best.append(point)
-    return best
 
 
 def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cimlab.reporting.chart import Spec, by_granularity, by_series, chart, framed, logarithmic, only, share
+from cimlab.reporting.front import front
 from cimlab.reporting.hardware import FIGURES, component, quantities
 from cimlab.reporting.studies import worded
 from cimlab.reporting.table import Table
@@ -32,6 +33,16 @@ NAMED = 6
 CROWD = 100
 """Points above which each is drawn small."""
 Row = Mapping[str, Any]
+
+
+def unbeaten(rows: Sequence[Row]) -> frozenset[int]:
+    """Places of the points that none beats: in energy and, where networks differ, accuracy, else throughput."""
+    by_accuracy = _by_accuracy(rows)
+
+    def worth(place: int) -> float:
+        return rows[place]["accuracy"] if by_accuracy else rows[place]["total"]["images_per_s"]
+
+    return frozenset(front(range(len(rows)), lambda place: rows[place]["total"]["energy_j"], worth))
 
 
 def flat(rows: Sequence[Row], best: Collection[int]) -> list[dict[str, Any]]:

@@ -134,19 +134,3 @@ def _point(subject: Subject, axes: Axes, compared: CostComparison) -> PricedPoin
         own.adc_price, own.adc_bits, own.totals(), compared.dense.totals(), compared.ratios(),
         parts, (*subject.assumed, *own.notes),
     )  # fmt: skip
-
-
-def front(points: Sequence[PricedPoint]) -> set[int]:
-    """Places of the points that none beats: in energy and, where networks differ, accuracy, else throughput."""
-    by_accuracy = len({point.name for point in points}) > 1 and all(p.accuracy is not None for p in points)
-
-    def worth(point: PricedPoint) -> float:
-        return (point.accuracy or 0.0) if by_accuracy else point.total["images_per_s"]
-
-    order = sorted(range(len(points)), key=lambda i: (points[i].total["energy_j"], -worth(points[i])))
-    best, kept = float("-inf"), set()
-    for place in order:
-        if worth(points[place]) > best:
-            best = worth(points[place])
-            kept.add(place)
-    return kept

@@ -246,14 +246,15 @@ def markdown(found: list[Row]) -> str:
         "| case | figure | published | cimlab | error | allowed |",
         "|---|---|---:|---:|---:|---:|",
     ]
+    cases = published()
     for row in found:
         allowed = "reported" if row.tolerance is None else f"{100 * row.tolerance:g} %"
         lines.append(
-            f"| {row.case} | {row.figure} | {row.published:g} {row.unit} | {row.ours:.4g} {row.unit} | "
+            f"| {cases[row.case]['title']} | {row.figure} | {row.published:g} {row.unit} | {row.ours:.4g} {row.unit} | "
             f"{100 * row.error:+.1f} % | {allowed} |"
         )
     lines += ["", "Sources:", ""]
-    lines += [f"- {name}: {case['source']}" for name, case in published().items()]
+    lines += [f"- {case['title']}: {case['source']}" for case in cases.values()]
     lines += ["", "Why the figures that are reported, not tested, are off:", ""]
     for note in dict.fromkeys(row.note for row in found if row.note):
         concerned = ", ".join(row.figure for row in found if row.note == note)

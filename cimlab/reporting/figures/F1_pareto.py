@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
@@ -17,9 +18,10 @@ from cimlab.reporting.chart import (
     spanning,
 )
 from cimlab.reporting.evidence import LEADING, Evidence
+from cimlab.reporting.front import front
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, figure
-from cimlab.reporting.priced import cost, front
+from cimlab.reporting.priced import cost
 from cimlab.reporting.studies import Study, accuracy, left
 
 COST = {"left": "weights left, of all (%)", "energy": "energy per image, of dense at equal area (%)"}
@@ -82,7 +84,7 @@ def _panel(family: list[Study], names: set[str], x: Spec) -> Spec:
         "encoding": {"y": y},
     }
     unbeaten: Spec = {
-        "data": {"values": front(rows)},
+        "data": {"values": front(rows, itemgetter("energy"), itemgetter("accuracy"))},
         "mark": {"type": "line", "color": "#888888", "interpolate": "step-after", "strokeWidth": 1},
         "encoding": {"x": x, "y": y, "order": {"field": "energy"}},
     }

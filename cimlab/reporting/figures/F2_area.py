@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from cimlab.reporting.chart import Spec, by_granularity, chart, line_and_points, only, quantity
 from cimlab.reporting.evidence import LEADING, Evidence
+from cimlab.reporting.front import front
 from cimlab.reporting.looks import BLACK
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
-from cimlab.reporting.priced import NO_PRICE, cost, cost_ratio, front
+from cimlab.reporting.priced import NO_PRICE, cost, cost_ratio
 from cimlab.reporting.studies import Study, accuracy
 
 
@@ -36,7 +38,7 @@ def area_figure(evidence: Evidence, leading: list[list[Study]]) -> Drawing:
 def _unbeaten(family: list[Study]) -> list[dict[str, Any]]:
     """The units at the reference that no other beats in accuracy and energy, and the name of each one's study."""
     at = family[0].reference
-    return front(
+    points = [
         {
             "told": told, "study": study, "granularity": name,
             "energy": energy.mean, "accuracy": study.mean((name, at), accuracy),
@@ -44,7 +46,8 @@ def _unbeaten(family: list[Study]) -> list[dict[str, Any]]:
         for study, told in zip(family, apart(family), strict=True)
         for name in study.granularities
         if (energy := cost_ratio(study, (name, at), "energy_j"))
-    )  # fmt: skip
+    ]  # fmt: skip
+    return front(points, itemgetter("energy"), itemgetter("accuracy"))
 
 
 def _rows(family: list[Study]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ def validation_table(evidence: Evidence) -> Table:
         own = [row for row in evidence.validation if row.case == case]
         worst = max(own, key=lambda row: abs(row.error_percent))
         allowed = " or ".join(dict.fromkeys(row.allowed for row in own))
-        rows.append((worded(case), float(len(own)), worst.error_percent, worded(worst.figure), allowed))
+        rows.append((case, float(len(own)), worst.error_percent, worded(worst.figure), allowed))
     notes = (
         "Figure by figure in experiments/validation. “reported”: not held to a bound; the reasons stand there.",
     )
