@@ -7,11 +7,13 @@ Two networks, arrays, devices or ways to quantise are never drawn as one. What r
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cimlab.records.flat import flat
-from cimlab.records.record import canonical
+from cimlab.records.record import RunRecord, canonical
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.studies import in_words, worded
 
@@ -22,6 +24,8 @@ REPEATED = (
 """Settings that set no line apart: the axis, what is repeated, and what changes no number."""
 
 
+AWARE = "hardware-aware"
+"""What a network is called that was retrained on arrays with the errors of devices."""
 CHOSEN = ("model", "data", "adc", "device")
 """Groups whose choice says more than its settings do."""
 
@@ -53,16 +57,54 @@ def by_resolution(line: list[SimulationRecord]) -> dict[str, list[SimulationReco
     return found
 
 
-def lines(simulations: list[SimulationRecord]) -> dict[str, list[SimulationRecord]]:
+@dataclass(frozen=True)
+class Names:
+    """How networks are called.
+
+    Args:
+        several: of data and ADC, what differs among the simulations and is therefore named.
+        aware: runs whose retraining knew of the devices.
+    """
+
+    several: frozenset[str] = frozenset()
+    aware: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, simulations: Iterable[SimulationRecord], records: Iterable[RunRecord]) -> Names:
+        choices = [simulation.choices for simulation in simulations]
+        differ = (group for group in ("data", "adc") if len({own[group] for own in choices}) > 1)
+        return cls(frozenset(differ), frozenset(record.run for record in records if _hardware_aware(record)))
+
+    def network(self, record: SimulationRecord) -> str:
+        """The first words of a line's name: which network it is of, with its data where there are several."""
+        data = [worded(record.choices["data"])] if "data" in self.several else []
+        aware = [AWARE] if self.is_aware(record) else []
+        return ", ".join([worded(record.choices["model"]), *data, pruned(record), *aware])
+
+    def is_aware(self, record: SimulationRecord) -> bool:
+        """Whether the network was retrained on arrays with the errors of devices."""
+        return record.origin is not None and record.origin["run"] in self.aware
+
+    def line(self, record: SimulationRecord) -> str:
+        """The name of a line, but for settings that it does not tell apart."""
+        adc = [f"{worded(record.choices['adc'])} ADC"] if "adc" in self.several else []
+        return ", ".join([self.network(record), worded(record.choices["device"].replace("+", ", ")), *adc])
+
+
+def _hardware_aware(record: RunRecord) -> bool:
+    methods = record.config.get("method") or {}
+    return any(isinstance(own, dict) and own.get("hardware_aware") for own in methods.values())
+
+
+def lines(simulations: list[SimulationRecord], names: Names) -> dict[str, list[SimulationRecord]]:
     """Name of a line -> its simulations. Settings that the usual names don't tell apart are named where they differ."""
     groups: dict[str, list[SimulationRecord]] = defaultdict(list)
     for record in simulations:
         groups[canonical(_settings(record))].append(record)
     alike: dict[str, list[tuple[dict[str, Any], list[SimulationRecord]]]] = defaultdict(list)
-    several = varied(simulations)
     for records in groups.values():
         for settings, own in _networks(records):
-            alike[_name(own[0], several)].append((settings, own))
+            alike[names.line(own[0])].append((settings, own))
     found = {}
     for name, same in alike.items():
         keys = sorted({key for settings, _ in same for key in settings})
@@ -70,11 +112,6 @@ def lines(simulations: list[SimulationRecord]) -> dict[str, list[SimulationRecor
         for settings, own in same:
             found[", ".join([name, *(_said(key, settings.get(key)) for key in odd)])] = own
     return found
-
-
-def varied(simulations: list[SimulationRecord]) -> set[str]:
-    """Of data and ADC, what differs among the simulations and is therefore named."""
-    return {group for group in ("data", "adc") if len({r.choices[group] for r in simulations}) > 1}
 
 
 def _settings(record: SimulationRecord) -> dict[str, Any]:
@@ -116,18 +153,6 @@ def network_hash(record: SimulationRecord) -> str:
     if record.origin is not None:
         return record.origin["run"][:8]
     return Path(record.config.get("checkpoint") or "").parent.name[-8:]
-
-
-def _name(record: SimulationRecord, several: set[str]) -> str:
-    parts = [network(record, several), worded(record.choices["device"].replace("+", ", "))]
-    parts += [f"{worded(record.choices['adc'])} ADC"] if "adc" in several else []
-    return ", ".join(parts)
-
-
-def network(record: SimulationRecord, several: set[str]) -> str:
-    """The first words of a line's name: which network it is of, with its data where there are several."""
-    data = [worded(record.choices["data"])] if "data" in several else []
-    return ", ".join([worded(record.choices["model"]), *data, pruned(record)])
 
 
 def _said(key: str, value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cimlab.records.flat import flat
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import beside_the_devices, network
+from cimlab.reporting.analog_series import Names, beside_the_devices
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
@@ -51,7 +51,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "headline": ours and _headline(ours),
         "priced": [*filter(None, map(_priced, evidence.priced))],
         "both": _both(evidence.priced, published.drop),
-        "varied": _varied(evidence.simulations),
+        "varied": _varied(evidence.simulations, Names.of((), records)),
         "validation": _validation(evidence.validation),
     }  # fmt: skip
 
@@ -122,14 +122,15 @@ def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
     }
 
 
-def _varied(simulations: Sequence[SimulationRecord]) -> list[dict[str, str]]:
+def _varied(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, Any]]:
     """What devices cost a network behind the same ADCs: its accuracy with ideal ones and, over chips, with others."""
     same: dict[str, list[SimulationRecord]] = {}
     for record in simulations:
         same.setdefault(beside_the_devices(record), []).append(record)
     found = [
         {
-            "network": network(record, set()), "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
+            "network": names.network(record), "aware": names.is_aware(record),
+            "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
             "device": worded(record.choices["device"].replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
             "ideal": f"{100 * ideal.accuracy['mean']:.2f}", "accuracy": f"{100 * record.accuracy['mean']:.2f}",
             "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}",

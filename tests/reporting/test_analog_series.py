@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import beside_the_devices, lines
+from cimlab.reporting.analog_series import Names, beside_the_devices, lines
 from cimlab.reporting.figures.F5_analog import analog_figure
-from tests.reporting.made_up import evidence, simulation
+from tests.reporting.made_up import evidence, run, simulation
 
 
 def of(
@@ -31,8 +32,12 @@ def of(
     return replace(record, config=config)
 
 
+def drawn(simulations: list[SimulationRecord], *records: RunRecord) -> dict[str, list[SimulationRecord]]:
+    return lines(simulations, Names.of(simulations, records))
+
+
 def test_networks_with_as_many_weights_left_are_told_apart_by_their_granularity() -> None:
-    found = lines([of(granularity="filter"), of(granularity="operation_unit", run="b" * 64), of(4)])
+    found = drawn([of(granularity="filter"), of(granularity="operation_unit", run="b" * 64), of(4)])
     assert {name: len(records) for name, records in found.items()} == {
         "ResNet-20, filter, 9 % left, ideal": 2,
         "ResNet-20, operation unit, 9 % left, ideal": 1,
@@ -49,10 +54,10 @@ def test_networks_with_as_many_weights_left_are_told_apart_by_their_granularity(
 )
 def test_what_differs_is_drawn_apart_and_named(setting: str, values: tuple[Any, Any], said: str) -> None:
     one, other = (of(**{setting: value}) for value in values)
-    found = lines([one, other])
+    found = drawn([one, other])
     assert list(found.values()) == [[one], [other]]
     assert list(found)[1] == f"ResNet-20, filter, 9 % left, ideal, {said}"
-    assert len(lines([one, of(4, **{setting: values[0]})])) == 1
+    assert len(drawn([one, of(4, **{setting: values[0]})])) == 1
 
 
 def test_seeds_are_averaged_and_other_trainings_are_not() -> None:
@@ -61,7 +66,7 @@ def test_seeds_are_averaged_and_other_trainings_are_not() -> None:
     values = spec["data"]["values"]
     assert len(values) == 1
     assert values[0]["low"] == pytest.approx(values[0]["accuracy"])  # made-up accuracies are all alike
-    apart = lines([of(run="1" * 64), of(run="2" * 64)])
+    apart = drawn([of(run="1" * 64), of(run="2" * 64)])
     assert [name.rpartition(", ")[2] for name in apart] == ["network 11111111", "network 22222222"]
 
 
@@ -72,24 +77,24 @@ def test_seeds_that_keep_a_weight_more_or_less_are_one_line() -> None:
         {**one.weights, "left": 0.0951 * one.weights["total"]},
     )
     pair = [replace(record, weights=own) for record, own in zip((one, other), weights, strict=True)]
-    assert list(map(len, lines(pair).values())) == [2]
+    assert list(map(len, drawn(pair).values())) == [2]
 
 
 def test_the_name_of_a_geometry_says_nothing_that_its_settings_do_not() -> None:
     one, other = of(), of(4)
     named = replace(other, choices={**other.choices, "geometry": "large"})
-    assert len(lines([one, named])) == 1
+    assert len(drawn([one, named])) == 1
     old = replace(one, config={key: value for key, value in one.config.items() if key != "analog"})
-    assert len(lines([old, of(4, analog__steps="learned")])) == 1
+    assert len(drawn([old, of(4, analog__steps="learned")])) == 1
 
 
 def test_records_that_do_not_say_how_the_network_was_pruned_say_what_is_known() -> None:
     old = [simulation(5, "ideal"), simulation(5, "ideal", left=90)]
-    assert list(lines(old)) == ["ResNet-20, dense, ideal", "ResNet-20, 9 % left, ideal"]
+    assert list(drawn(old)) == ["ResNet-20, dense, ideal", "ResNet-20, 9 % left, ideal"]
     paths = [
         replace(old[1], config={**old[1].config, "checkpoint": f"outputs/run-{i}/network.pt"}) for i in "ab"
     ]
-    assert [name.rpartition(", ")[2] for name in lines(paths)] == ["network run-a", "network run-b"]
+    assert [name.rpartition(", ")[2] for name in drawn(paths)] == ["network run-a", "network run-b"]
 
 
 def test_an_adc_that_reads_everything_has_no_bits() -> None:
@@ -115,4 +120,15 @@ def test_test_images_are_told_network_by_network_where_they_differ() -> None:
     assert notes == [
         "Test images: 10,000.",
         "Test images: 10,000; 1,000 for ResNet-20, operation unit, 9 % left.",
+    ]
+
+
+def test_a_network_that_was_retrained_for_devices_says_so() -> None:
+    methods = {"lsq": {"hardware_aware": True}, "gradual": {"prune_events": 10}}
+    aware = replace(run("filter"), run="a" * 64, config={"method": methods})
+    plain = replace(aware, run="b" * 64, config={"method": {}})
+    found = drawn([of(), of(run="b" * 64)], aware, plain)
+    assert list(found) == [
+        "ResNet-20, filter, 9 % left, hardware-aware, ideal",
+        "ResNet-20, filter, 9 % left, ideal",
     ]

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import by_resolution, lines, network, varied
+from cimlab.reporting.analog_series import Names, by_resolution, lines
 from cimlab.reporting.chart import LEAST_POINTS, WIDTH, by_series, chart, line_and_points, quantity, spanning
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
@@ -19,13 +19,15 @@ def analog_figure(evidence: Evidence) -> Drawing:
     simulations = list(evidence.simulations)
     if not simulations:
         raise NotRun("no network was simulated on the analog array (cimlab simulate)")
-    several = varied(simulations)
-    known = {network(line[0], several): line for line in lines(simulations).values() if not _lossless(line)}
+    names = Names.of(simulations, evidence.records)
+    known = {
+        names.network(line[0]): line for line in lines(simulations, names).values() if not _lossless(line)
+    }
     rows = [
-        _simulated_point(name, network(line[0], several), bits, records)
-        for name, line in lines(simulations).items()
+        _simulated_point(name, names.network(line[0]), bits, records)
+        for name, line in lines(simulations, names).items()
         for bits, records in by_resolution(line).items()
-        if network(line[0], several) in known or not known
+        if names.network(line[0]) in known or not known
     ]
     order = sorted({row["adc"] for row in rows}, key=lambda bits: int(bits) if bits.isdigit() else 99)
     x = {
@@ -46,9 +48,9 @@ def analog_figure(evidence: Evidence) -> Drawing:
     layers = [line, points, bars]
     notes = [
         "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
-        _images([(network(record, several), record.images) for record in simulations]),
+        _images([(names.network(record), record.images) for record in simulations]),
     ]
-    alone = [r for r in simulations if known and network(r, several) not in known]
+    alone = [r for r in simulations if known and names.network(r) not in known]
     if alone:
         furthest = 100 * max(abs(r.accuracy["mean"] - r.accuracy["float"]) for r in alone)
         notes.append(
