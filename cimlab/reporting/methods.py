@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from cimlab.records.record import GROUPS_BEFORE, content_hash
-from cimlab.reporting.studies import Study, differences
+from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.studies import PER_STEP, Point, Study, accuracy, differences
 
 BASELINE = "one-shot"
 """Pruning once under one threshold: no method at all."""
@@ -96,6 +97,38 @@ def labels(family: list[Study]) -> dict[str, Study]:
             name = combination(study)
             named[f"{name} ({told})" if told else name] = study
     return named
+
+
+def beside_one_shot(family: list[Study], point: Point) -> dict[str, tuple[Study, Estimate | None]]:
+    """What each combination of methods changes at a point, in points of accuracy over pruning once under one threshold.
+
+    Seed by seed, so that both start from the same dense network. Empty where one-shot pruning was not run at the point.
+
+    Args:
+        family: studies that differ in their methods alone.
+
+    Returns:
+        combination in words -> its study and the change; the baseline first, each method by itself, then combinations.
+    """
+    bases = [study.points.get(point, ()) for study in family if not study.methods]
+    base = {record.seed: accuracy(record) for runs in bases for record in runs}
+    here = {label: study for label, study in labels(family).items() if point in study.points and base}
+    return {
+        label: (
+            here[label],
+            Estimate.of(accuracy(r) - base[r.seed] for r in here[label].points[point] if r.seed in base),
+        )
+        for label in sorted(here, key=lambda label: _place(label, here[label]))
+    }
+
+
+def _order(method: str) -> tuple[bool, str]:
+    """Alphabetical, but how units are ranked last."""
+    return method == PER_STEP, method
+
+
+def _place(label: str, study: Study) -> tuple:
+    return len(study.methods), [_order(name) for name in study.methods], label
 
 
 def marks(family: list[Study]) -> str:

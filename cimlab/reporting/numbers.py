@@ -9,10 +9,11 @@ from typing import Any
 from cimlab.records.flat import flat
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.analog_series import Names, beside_the_devices
+from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
-from cimlab.reporting.methods import apart, budget, combination
+from cimlab.reporting.methods import apart, beside_one_shot, budget, combination, families
 from cimlab.reporting.priced import cost, cost_ratio
 from cimlab.reporting.provenance import commit, machine
 from cimlab.reporting.published import Headline, ValidationRow
@@ -51,6 +52,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "headline": ours and _headline(ours),
         "priced": [*filter(None, map(_priced, evidence.priced))],
         "both": _both(evidence.priced, published.drop),
+        "methods": _methods(found),
         "varied": _varied(evidence.simulations, Names.of((), records)),
         "validation": _validation(evidence.validation),
     }  # fmt: skip
@@ -119,6 +121,44 @@ def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
         **_point(study, name, at),
         "energy": f"{100 * energy.mean:.1f}",
         "throughput": f"{speed.mean:.2f}",
+    }
+
+
+def _methods(found: list[Study]) -> dict[str, Any] | None:
+    """What each training method adds by itself, and the best of them together, unit by unit, on the hardest data.
+
+    At the fraction at which most combinations were tried.
+    """
+    tried = {
+        (family[0].title, point): changes
+        for family in families(found) for point in {point for study in family for point in study.points}
+        if len(changes := beside_one_shot(family, point)) > 1
+    }  # fmt: skip
+    if not tried:
+        return None
+    title = next(study.title for study in found if any(study.title == of for of, _ in tried))
+    own = {point: changes for (of, point), changes in tried.items() if of == title}
+    most = max(map(len, own.values()))
+    return {
+        "title": title,
+        "units": [
+            {"name": name, "asked": f"{100 * fraction:g}", **_best_of(changes)}
+            for (name, fraction), changes in sorted(own.items()) if len(changes) == most
+        ],
+    }  # fmt: skip
+
+
+def _best_of(changes: dict[str, tuple[Study, Estimate | None]]) -> dict[str, Any]:
+    """Single methods and the best combination, most gain first."""
+    known = sorted(
+        ((estimate.mean, label, len(study.methods)) for label, (study, estimate) in changes.items() if estimate),
+        reverse=True,
+    )  # fmt: skip
+    told = [({"name": label, "change": f"{change:+.2f}"}, number) for change, label, number in known]
+    together = [said for said, number in told if number > 1]
+    return {
+        "single": [said for said, number in told if number == 1],
+        "together": together[0] if together else None,
     }
 
 

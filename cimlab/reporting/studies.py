@@ -19,6 +19,8 @@ DATA_ORDER = ("imagenet", "cifar100", "cifar10", "digits", "fake")
 """Harder first."""
 CLAIMED = 0.09
 """The fraction of weights in the reproduced claim (Meng et al. 2022, abstract)."""
+PER_STEP = "per step"
+"""What it is called that units are ranked by their saliency per array step."""
 Point = tuple[str, float]
 
 
@@ -126,7 +128,7 @@ class Study:
         record = self.records[0]
         return (
             *record.methods,
-            *(("per step",) if record.config["prune"].get("allocation") == "steps" else ()),
+            *((PER_STEP,) if record.config["prune"].get("allocation") == "steps" else ()),
         )
 
     @property

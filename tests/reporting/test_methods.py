@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cimlab.records.record import RunRecord
+from cimlab.reporting.numbers import numbers
 from cimlab.reporting.studies import studies
 from cimlab.reporting.tables.T8_methods import methods_table
 from tests.reporting.made_up import evidence, run
@@ -95,3 +96,28 @@ def test_records_of_the_second_schema_name_their_methods() -> None:
     (study,) = studies([run(method=settings)])
     assert study.methods == ("my_own", "reorder")
     assert [row[2] for row in rows([run(), run(method=settings)])] == ["one-shot", "my_own + reorder"]
+
+
+def gained(points: float, **more: Any) -> RunRecord:
+    """A run whose retraining ends so many points above the one-shot run's."""
+    record = run(remaining=0.09, **more)
+    tests = record.accuracy["retrained"]["test"] + points / 100
+    return replace(record, accuracy=record.accuracy | {"retrained": {"test": tests}})
+
+
+def test_sentences_rank_single_methods_and_tell_the_best_together() -> None:
+    records = [
+        gained(0), gained(0.5, **HINTON), gained(2, **GATHER), gained(-1, **GRADUAL),
+        gained(2.5, **(HINTON | GATHER)), gained(1, **(GRADUAL | HINTON)), run("filter", 0.09),
+    ]  # fmt: skip
+    told = numbers(evidence(records))["methods"]
+    assert told["title"] == "ResNet-20 on CIFAR-10"
+    (unit,) = told["units"]
+    assert (unit["name"], unit["asked"]) == ("operation unit", "9")
+    changes = [(method["name"], method["change"]) for method in unit["single"]]
+    assert changes == [("reorder", "+2.00"), ("distillation", "+0.50"), ("gradual", "-1.00")]
+    assert unit["together"] == {"name": "distillation + reorder", "change": "+2.50"}
+
+
+def test_sentences_say_nothing_of_methods_without_a_baseline() -> None:
+    assert numbers(evidence([gained(0, **GATHER)]))["methods"] is None

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
-from cimlab.reporting.methods import families, labels
+from cimlab.reporting.methods import beside_one_shot, families
 from cimlab.reporting.parts import NotRun, table
 from cimlab.reporting.studies import Study, accuracy, left, loss
 from cimlab.reporting.table import Cell, Column, Table
@@ -44,32 +44,16 @@ def methods_table(evidence: Evidence) -> list[Table]:
     ]
 
 
-def _order(method: str) -> tuple[bool, str]:
-    """Alphabetical, but how units are ranked last."""
-    return method == "per step", method
-
-
 def _family_rows(family: list[Study]) -> list[tuple[Cell, ...]]:
     """Rows of studies that differ in their methods alone, at the points where one-shot pruning was run too."""
     points = {point for study in family if study.methods for point in study.points}
-    named = labels(family)
     rows: list[tuple[Cell, ...]] = []
     for name, fraction in sorted(points, key=lambda point: (point[0], -point[1])):
-        point = (name, fraction)
-        bases = [study.points.get(point, ()) for study in family if not study.methods]
-        base = {record.seed: accuracy(record) for runs in bases for record in runs}
-        here = {label: study for label, study in named.items() if point in study.points}
-        for label in sorted(here, key=lambda label: _place(label, here[label])) if base else ():
-            runs = here[label].points[point]
+        for label, (study, change) in beside_one_shot(family, (name, fraction)).items():
+            runs = study.points[name, fraction]
             rows.append((
                 name, 100 * fraction, label,
                 Estimate.of(map(left, runs)), Estimate.of(map(accuracy, runs)), Estimate.of(map(loss, runs)),
-                Estimate.of(accuracy(r) - base[r.seed] for r in runs if r.seed in base),
-                Estimate.of(r.hardware["ratio"]["steps"] for r in runs),
+                change, Estimate.of(r.hardware["ratio"]["steps"] for r in runs),
             ))  # fmt: skip
     return rows
-
-
-def _place(label: str, study: Study) -> tuple:
-    """The baseline, each method by itself, then combinations."""
-    return len(study.methods), [_order(name) for name in study.methods], label
