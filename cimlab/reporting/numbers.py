@@ -7,8 +7,8 @@ from math import sqrt
 from typing import Any
 
 from cimlab.records.flat import flat
-from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import Names, beside_the_devices
+from cimlab.reporting.analog_numbers import array_numbers
+from cimlab.reporting.analog_series import Names
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
@@ -53,7 +53,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "priced": [*filter(None, map(_priced, evidence.priced))],
         "both": _both(evidence.priced, published.drop),
         "methods": _methods(found),
-        "varied": _varied(evidence.simulations, Names.of((), records)),
+        "arrays": array_numbers(evidence.simulations, Names.of((), records)),
         "validation": _validation(evidence.validation),
     }  # fmt: skip
 
@@ -160,26 +160,6 @@ def _best_of(changes: dict[str, tuple[Study, Estimate | None]]) -> dict[str, Any
         "single": [said for said, number in told if number == 1],
         "together": together[0] if together else None,
     }
-
-
-def _varied(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, Any]]:
-    """What devices cost a network behind the same ADCs: its accuracy with ideal ones and, over chips, with others."""
-    same: dict[str, list[SimulationRecord]] = {}
-    for record in simulations:
-        same.setdefault(beside_the_devices(record), []).append(record)
-    found = [
-        {
-            "network": names.network(record), "aware": names.is_aware(record),
-            "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
-            "device": worded(record.choices["device"].replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
-            "ideal": f"{100 * ideal.accuracy['mean']:.2f}", "accuracy": f"{100 * record.accuracy['mean']:.2f}",
-            "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}",
-        }
-        for records in same.values()
-        for ideal in [own for own in records if own.choices["device"] == "ideal"][:1]
-        for record in records if record.choices["device"] != "ideal"
-    ]  # fmt: skip
-    return sorted(found, key=lambda entry: (entry["network"], entry["bits"]))
 
 
 def _networks(found: list[Study]) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.analog_numbers import array_numbers
 from cimlab.reporting.analog_series import Names, beside_the_devices, lines
 from cimlab.reporting.figures.F5_analog import analog_figure
 from tests.reporting.made_up import evidence, run, simulation
@@ -132,3 +133,40 @@ def test_a_network_that_was_retrained_for_devices_says_so() -> None:
         "ResNet-20, filter, 9 % left, hardware-aware, ideal",
         "ResNet-20, filter, 9 % left, ideal",
     ]
+
+
+def read(bits: int | None, adc: str, drop: float, **more: Any) -> SimulationRecord:
+    """A simulation that loses so many points behind ADCs of a range."""
+    record = of(bits, **more)
+    accuracy = record.accuracy | {"mean": record.accuracy["float"] - drop / 100}
+    return replace(record, choices=record.choices | {"adc": adc}, accuracy=accuracy)
+
+
+def test_sentences_tell_the_fewest_bits_that_are_as_good_by_range() -> None:
+    records = [
+        *(read(bits, "full_scale", drop) for bits, drop in ((4, 50), (5, 20), (6, 0.2))),
+        *(
+            read(bits, "mse", drop) for bits, drop in ((3, 0.9), (4, 1.5), (5, 0.1), (6, 0.2))
+        ),  # 3 by chance alone
+        read(4, "percentile", 30),
+        read(5, "mse", 0, run="b" * 64),  # a network behind one range is no comparison
+        read(4, "mse", 0, device="programming_variation"),
+    ]
+    told = array_numbers(records, Names())
+    assert told["as_good"] == "1"
+    (network,) = told["converters"]
+    assert network["network"] == "ResNet-20, filter, 9 % left"
+    assert {own["adc"]: own["bits"] for own in network["ranges"]} == {
+        "full scale": "6", "mse": "5", "percentile": None,
+    }  # fmt: skip
+
+
+def test_sentences_tell_what_devices_cost_and_who_knew_of_them() -> None:
+    records = [read(5, "mse", 0), read(5, "mse", 30, device="programming_variation"), read(4, "mse", 2)]
+    (varied,) = array_numbers(records, Names(aware=frozenset({"a" * 64})))["varied"]
+    assert (varied["ideal"], varied["accuracy"], varied["bits"], varied["aware"]) == (
+        "91.50",
+        "61.50",
+        "5",
+        True,
+    )

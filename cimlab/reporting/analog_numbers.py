@@ -1,0 +1,66 @@
+"""The numbers of the paper's sentences about analog arrays: what converters and devices cost."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from cimlab.records.simulation import SimulationRecord
+from cimlab.reporting.analog_series import Names, beside_the_devices, network_hash
+from cimlab.reporting.studies import worded
+
+AS_GOOD = 1.0
+"""Points of accuracy that arrays may lose and still compute as well as floating point."""
+
+
+def array_numbers(simulations: Sequence[SimulationRecord], names: Names) -> dict[str, Any]:
+    """What is said of converters and of devices; JSON values."""
+    return {
+        "as_good": f"{AS_GOOD:g}",
+        "converters": _converters(simulations, names),
+        "varied": _varied(simulations, names),
+    }
+
+
+def _converters(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, Any]]:
+    """Of networks behind ADCs of several ranges, on ideal devices: the fewest bits from which on accuracy is as good as
+    in floating point; None where that takes more than were tried."""
+    lost: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for record in simulations:
+        if record.choices["device"] == "ideal" and isinstance(record.resolution, int):
+            points = 100 * (record.accuracy["float"] - record.accuracy["mean"])
+            network = names.network(record), network_hash(record)
+            lost[network][worded(record.choices["adc"])][record.resolution] = points
+    return [
+        {
+            "network": network,
+            "ranges": [{"adc": adc, "bits": _fewest(own)} for adc, own in by_range.items()],
+        }
+        for (network, _), by_range in sorted(lost.items()) if len(by_range) > 1
+    ]  # fmt: skip
+
+
+def _fewest(lost: dict[int, float]) -> str | None:
+    good = [bits for bits in lost if all(own <= AS_GOOD for more, own in lost.items() if more >= bits)]
+    return str(min(good)) if good else None
+
+
+def _varied(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, Any]]:
+    """What devices cost a network behind the same ADCs: its accuracy with ideal ones and, over chips, with others."""
+    same: dict[str, list[SimulationRecord]] = {}
+    for record in simulations:
+        same.setdefault(beside_the_devices(record), []).append(record)
+    found = [
+        {
+            "network": names.network(record), "aware": names.is_aware(record),
+            "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
+            "device": worded(record.choices["device"].replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
+            "ideal": f"{100 * ideal.accuracy['mean']:.2f}", "accuracy": f"{100 * record.accuracy['mean']:.2f}",
+            "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}",
+        }
+        for records in same.values()
+        for ideal in [own for own in records if own.choices["device"] == "ideal"][:1]
+        for record in records if record.choices["device"] != "ideal"
+    ]  # fmt: skip
+    return sorted(found, key=lambda entry: (entry["network"], entry["bits"]))
