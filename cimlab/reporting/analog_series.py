@@ -7,8 +7,8 @@ Two networks, arrays, devices or ways to quantise are never drawn as one. What r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +64,29 @@ class Names:
     Args:
         several: of data and ADC, what differs among the simulations and is therefore named.
         aware: runs whose retraining knew of the devices.
+        dense: run -> what its dense network is told apart by from others of the same model.
     """
 
     several: frozenset[str] = frozenset()
     aware: frozenset[str] = frozenset()
+    dense: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, simulations: Iterable[SimulationRecord], records: Iterable[RunRecord]) -> Names:
+    def of(cls, simulations: Sequence[SimulationRecord], records: Iterable[RunRecord]) -> Names:
+        """For simulations, and records of the runs that their networks are from, where there are any."""
         choices = [simulation.choices for simulation in simulations]
         differ = (group for group in ("data", "adc") if len({own[group] for own in choices}) > 1)
-        return cls(frozenset(differ), frozenset(record.run for record in records if _hardware_aware(record)))
+        simulated = {simulation.origin["run"] for simulation in simulations if simulation.origin}
+        runs = [record for record in records if record.run in simulated]
+        aware = (record.run for record in runs if _hardware_aware(record))
+        return cls(frozenset(differ), frozenset(aware), _dense(runs))
 
     def network(self, record: SimulationRecord) -> str:
         """The first words of a line's name: which network it is of, with its data where there are several."""
         data = [worded(record.choices["data"])] if "data" in self.several else []
+        dense = self.dense.get(record.origin["run"], "") if record.origin else ""
         aware = [AWARE] if self.is_aware(record) else []
-        return ", ".join([worded(record.choices["model"]), *data, pruned(record), *aware])
+        return ", ".join([worded(record.choices["model"]) + dense, *data, pruned(record), *aware])
 
     def is_aware(self, record: SimulationRecord) -> bool:
         """Whether the network was retrained on arrays with the errors of devices."""
@@ -89,6 +96,19 @@ class Names:
         """The name of a line, but for settings that it does not tell apart."""
         adc = [f"{worded(record.choices['adc'])} ADC"] if "adc" in self.several else []
         return ", ".join([self.network(record), worded(record.choices["device"].replace("+", ", ")), *adc])
+
+
+def _dense(runs: list[RunRecord]) -> dict[str, str]:
+    """Run -> the test accuracy of its dense network, where runs of one model start from different ones."""
+    told = {
+        run.run: f" (dense {100 * run.accuracy['dense']['test']:.2f} %)"
+        for run in runs
+        if "dense" in run.accuracy
+    }
+    of: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        of[run.choices["model"]].add(told.get(run.run, ""))
+    return {run.run: told.get(run.run, "") for run in runs if len(of[run.choices["model"]]) > 1}
 
 
 def _hardware_aware(record: RunRecord) -> bool:

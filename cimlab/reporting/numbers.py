@@ -53,7 +53,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "priced": [*filter(None, map(_priced, evidence.priced))],
         "both": _both(evidence.priced, published.drop),
         "methods": _methods(found),
-        "arrays": array_numbers(evidence.simulations, Names.of((), records)),
+        "arrays": array_numbers(evidence.simulations, Names.of(evidence.simulations, records)),
         "validation": _validation(evidence.validation),
     }  # fmt: skip
 

@@ -170,3 +170,14 @@ def test_sentences_tell_what_devices_cost_and_who_knew_of_them() -> None:
         "5",
         True,
     )
+
+
+def test_networks_of_other_dense_networks_are_told_apart() -> None:
+    weak, strong = (replace(run("filter"), run=key * 64) for key in "ab")
+    strong = replace(strong, accuracy=strong.accuracy | {"dense": {"test": 0.93}})
+    found = drawn([of(), of(run="b" * 64), of(run="c" * 64)], weak, strong)
+    assert list(found) == [
+        "ResNet-20 (dense 91.50 %), filter, 9 % left, ideal",
+        "ResNet-20 (dense 93.00 %), filter, 9 % left, ideal",
+        "ResNet-20, filter, 9 % left, ideal",
+    ]
