@@ -55,7 +55,7 @@ class Evidence:
     @cached_property
     def priced(self) -> list[list[Study]]:
         """Of every network on the hardest data that has prices: its studies with prices that differ in budget and
-        methods alone, the larger study first. The most accurate dense network leads."""
+        methods alone, the larger study first. Networks that compare several units lead, the most accurate first."""
         found = [
             [study for study in family if any(map(cost, study.records))]
             for family in comparable(self.studies)
@@ -65,7 +65,7 @@ class Evidence:
             first.setdefault(family[0].title, family)
         hardest = next((family[0].data for family in first.values()), None)
         shown = [family for family in first.values() if family[0].data == hardest]
-        return sorted(shown, key=lambda family: -family[0].dense.mean)
+        return sorted(shown, key=lambda family: (not _compares(family), -family[0].dense.mean))
 
     @cached_property
     def headline(self) -> Headline | None:
@@ -79,7 +79,7 @@ class Evidence:
 
     @cached_property
     def strong(self) -> Study | None:
-        """Of the most accurate network with prices, the study whose budget counts weights, as the claims do."""
+        """Of the first network with prices, the study whose budget counts weights, as the claims do."""
         return next((study for study in chain(*self.priced[:1]) if budget(study) == "weights"), None)
 
     @cached_property
@@ -114,6 +114,10 @@ COMPARED = 3
 """Fewest pruned units that a panel of its own is worth."""
 
 
+def _compares(family: list[Study]) -> bool:
+    return len({name for study in family for name in study.granularities}) >= COMPARED
+
+
 def _with_price(evidence: Evidence) -> list[Study]:
     return [study for study in evidence.studies if any(map(cost, study.records))]
 
@@ -124,13 +128,8 @@ def _curved(evidence: Evidence) -> list[list[Study]]:
 
 
 def _leading(evidence: Evidence) -> list[list[Study]]:
-    """The most accurate network with prices, and beside it the next that compares enough units."""
-    compared = [
-        family
-        for family in evidence.priced[1:]
-        if len({name for study in family for name in study.granularities}) >= COMPARED
-    ]
-    return [*evidence.priced[:1], *compared][:SIDE_BY_SIDE]
+    """The first network with prices, and beside it the next that compares enough units."""
+    return [*evidence.priced[:1], *filter(_compares, evidence.priced[1:])][:SIDE_BY_SIDE]
 
 
 FIRST = Selection(lambda evidence: [[study] for study in evidence.mains[:1]], NO_RUN)

@@ -184,3 +184,12 @@ def test_a_report_says_which_runs_its_figures_leave_out() -> None:
     unjudged = assemble([run("kernel", 0.09)], [], [], Published.read(), (), [])
     assert "Claims" not in unjudged.summary
     assert not {"T3", "T4", "claims"} & {table.name for table in unjudged.shown_tables}
+
+
+def test_a_network_that_compares_units_leads_before_a_more_accurate_one_that_does_not() -> None:
+    units = [run(name, 0.09, priced=True) for name in ("weight", "filter", "operation_unit")]
+    alone = run("operation_unit", 0.09, priced=True)
+    alone = replace(alone, run="f" * 64, choices=alone.choices | {"model": "vgg8"})
+    alone = replace(alone, accuracy=alone.accuracy | {"dense": {"test": 0.95}})
+    assert [family[0].model for family in evidence([alone, *units]).priced] == ["resnet20", "vgg8"]
+    assert [family[0].model for family in evidence([alone, *units[:2]]).priced] == ["vgg8", "resnet20"]
