@@ -62,19 +62,23 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, stopped: object, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        self.look()
+        self.look(over=stopped is None)
         if self._live:
             self._live.stop()
 
-    def look(self) -> None:
-        """See what has become of the points that were left."""
+    def look(self, over: bool = False) -> None:
+        """See what has become of the points that were left.
+
+        Args:
+            over: nothing is left to do, so that whoever holds a folder with a record has only looked into it.
+        """
         left, running = [], []
         for point in self.left:
             run_dir = Path(point.run_dir)
-            if record_path(point).exists() and not held(run_dir):
+            if record_path(point).exists() and (over or not held(run_dir)):
                 self.done.append(point)
                 self._tell(point, "done")
             elif failed_since(run_dir, self.session) and not held(run_dir):

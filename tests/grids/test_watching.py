@@ -1,0 +1,40 @@
+"""What a sweep counts as done when it ends, while other sweeps look at the same folders."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cimlab.grids.planning import make_plan, record_path
+from cimlab.grids.watching import Watch
+from cimlab.grids.worker import Session
+from cimlab.records.locks import locked
+
+
+def watching(tmp_path: Path) -> Watch:
+    """A point with a record that was written since the sweep began."""
+    path = tmp_path / "grid.yaml"
+    path.write_text("# @package _global_\nhydra:\n  sweeper:\n    params:\n      granularity: weight\n")
+    plan = make_plan(path, [f"paths.output_dir={tmp_path / 'out'}"])
+    (point,) = plan.pending
+    record_path(point).parent.mkdir(parents=True)
+    record_path(point).write_text("{}")
+    return Watch(plan, Session(0.0, None, False), Console(file=io.StringIO()))
+
+
+def test_a_point_that_another_sweep_holds_for_an_instant_counts_when_the_work_is_over(tmp_path: Path) -> None:
+    watch = watching(tmp_path)
+    with locked(Path(watch.left[0].run_dir)):
+        with watch:
+            pass
+        assert len(watch.done) == 1
+        assert watch.left == []
+
+
+def test_a_sweep_that_was_stopped_does_not_count_what_is_held(tmp_path: Path) -> None:
+    watch = watching(tmp_path)
+    with locked(Path(watch.left[0].run_dir)):
+        with pytest.raises(KeyboardInterrupt), watch:
+            raise KeyboardInterrupt
+        assert watch.done == []
