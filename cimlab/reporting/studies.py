@@ -67,9 +67,20 @@ def told(key: str, value: Any) -> str:
     >>> told("chip.skip_zero_inputs", True), told("saliency._target_", "cimlab.pruning.saliency.L1")
     ('chip.skip_zero_inputs=true', 'saliency=L1')
     """
+    return f"{key.removesuffix('._target_')}={told_value(key, value)}"
+
+
+def told_value(key: str, value: Any) -> str:
+    """The value alone, of a setting as people write it; what only another study sets is at its default.
+
+    >>> told_value("method.admm.rho", None), told_value("saliency._target_", "cimlab.pruning.saliency.L1")
+    ('default', 'L1')
+    """
+    if value is None:
+        return "default"
     if key.endswith("._target_"):
-        return f"{key.removesuffix('._target_')}={str(value).rsplit('.', 1)[-1]}"
-    return f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+        return str(value).rsplit(".", 1)[-1]
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)

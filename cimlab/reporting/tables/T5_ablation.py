@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.parts import table
-from cimlab.reporting.studies import accuracy, differences
+from cimlab.reporting.studies import accuracy, differences, told, told_value
 from cimlab.reporting.table import Cell, Column, Table
 
 
@@ -32,8 +30,7 @@ def ablation_table(evidence: Evidence) -> Table:
         if study.methods and study.methods != main.methods:  # shown beside its own baseline in T8
             continue
         changed = "; ".join(
-            f"{key.removesuffix('._target_')}: {_said(own)}, not {_said(theirs)}"
-            for key, (own, theirs) in pairs.items()
+            f"{told(key, own)}, not {told_value(key, theirs)}" for key, (own, theirs) in pairs.items()
         )
         for name, fraction in study.points:
             own, theirs = study.of((name, fraction), accuracy), main.of((name, fraction), accuracy)
@@ -42,9 +39,3 @@ def ablation_table(evidence: Evidence) -> Table:
     rows.sort(key=lambda row: tuple(map(str, row[:4])))
     notes = ("Each row changes the named settings of its network's main study, and nothing else.",)
     return Table(columns, tuple(rows), notes)
-
-
-def _said(value: Any) -> str:
-    if value is None:
-        return "default"
-    return str(value).rsplit(".", 1)[-1] if isinstance(value, str) and "." in value else f"{value}"
