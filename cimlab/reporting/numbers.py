@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from operator import itemgetter
 from typing import Any
 
 from cimlab.records.flat import flat
@@ -87,15 +88,16 @@ def _priced(family: list[Study]) -> dict[str, Any] | None:
 
 
 def _both(families: list[list[Study]], drop: float) -> dict[str, Any] | None:
-    """What comes nearest to both halves of the claim: of the points at little energy, the one that loses least."""
+    """What comes nearest to both halves of the claim: of the points at little energy, the one that loses least beyond
+    the claimed loss, and of those that lose no more than that, the one at least energy."""
     cheap = [
-        (study.mean(point, loss), study, point)
+        (max(study.mean(point, loss), drop), energy.mean, study, point)
         for family in families for study in family for point in study.points
         if (energy := cost_ratio(study, point, "energy_j")) and energy.mean <= CHEAP
     ]  # fmt: skip
     if not cheap:
         return None
-    lost, study, point = min(cheap, key=lambda entry: entry[0])
+    lost, _, study, point = min(cheap, key=itemgetter(0, 1))
     return {
         "title": study.title, "dense": _mean(study.dense.mean), **_training(study), "methods": combination(study),
         **_costs(study, *point), "at_most": f"{100 * CHEAP:g}", "candidates": str(len(cheap)), "within": lost <= drop,

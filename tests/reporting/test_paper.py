@@ -125,13 +125,26 @@ def test_both_halves_are_of_the_least_loss_at_little_energy() -> None:
     assert not found["within"]
 
 
+def retrained(record: RunRecord, points_lost: float) -> RunRecord:
+    dense = record.accuracy["dense"]["test"]
+    return replace(record, accuracy=record.accuracy | {"retrained": {"test": dense - points_lost / 100}})
+
+
 def test_both_halves_are_within_the_claimed_loss_or_not_there() -> None:
-    accurate = run("operation_unit", 0.09, priced=True)
-    accuracy = accurate.accuracy | {"retrained": {"test": accurate.accuracy["dense"]["test"] - 0.006}}
-    found = both(replace(accurate, accuracy=accuracy))
+    found = both(retrained(run("operation_unit", 0.09, priced=True), 0.6))
     assert found is not None
     assert found["within"]
     assert both(run("weight", 0.25, priced=True), run("operation_unit", 0.09)) is None
+
+
+def test_of_points_within_the_claimed_loss_the_cheapest_is_told() -> None:
+    found = both(
+        retrained(run("operation_unit", 0.09, priced=True), 0.1),
+        retrained(run("operation_unit", 0.05, priced=True), 0.5),
+        retrained(run("filter", 0.05, priced=True), 0.7),
+    )
+    assert found is not None
+    assert (found["name"], found["asked"], found["loss"]) == ("operation unit", "5", "0.50")
 
 
 def test_the_digits_that_try_the_tool_out_are_not_printed(folder: Path) -> None:
