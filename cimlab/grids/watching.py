@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from cimlab.grids.planning import Plan, Point, record_path
-from cimlab.grids.worker import Session, failed_since
+from cimlab.grids.planning import Plan, Point
+from cimlab.grids.worker import Session, failed_since, has_record
 from cimlab.progress import duration
 from cimlab.records.failure import Failure
 from cimlab.records.history import read_rows
@@ -78,7 +78,7 @@ class Watch:
         left, running = [], []
         for point in self.left:
             run_dir = Path(point.run_dir)
-            if record_path(point).exists() and (over or not held(run_dir)):
+            if has_record(point) and (over or not held(run_dir)):
                 self.done.append(point)
                 self._tell(point, "done")
             elif failed_since(run_dir, self.session) and not held(run_dir):

@@ -73,7 +73,7 @@ def work(plan: Plan, session: Session) -> None:
 def _finished(plan: Plan, point: Point, session: Session) -> bool:
     """Whether the point is done or has failed in this session, after trying to do it; False: another's."""
     run_dir = Path(point.run_dir)
-    if failed_since(run_dir, session) or _is_whole(point):
+    if failed_since(run_dir, session) or has_record(point):
         return not held(run_dir)  # after its record a run still draws, and the summary counts what is let go
     died = holder(run_dir)[0]
     try:
@@ -101,7 +101,8 @@ def failed_since(run_dir: Path, session: Session) -> bool:
     return when >= session.started or not session.retry_failed
 
 
-def _is_whole(point: Point) -> bool:
+def has_record(point: Point) -> bool:
+    """Whether the point's record is there, whole, and of the point: one that is damaged is made anew."""
     path = record_path(point)
     try:
         kind = SimulationRecord if point.record_file == SIMULATION_FILE else RunRecord

@@ -1,6 +1,7 @@
 """What a sweep counts as done when it ends, while other sweeps look at the same folders."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cimlab.grids.planning import make_plan, record_path
 from cimlab.grids.watching import Watch
 from cimlab.grids.worker import Session
 from cimlab.records.locks import locked
+from tests.records.examples import example
 
 
 def watching(tmp_path: Path) -> Watch:
@@ -19,7 +21,7 @@ def watching(tmp_path: Path) -> Watch:
     plan = make_plan(path, [f"paths.output_dir={tmp_path / 'out'}"])
     (point,) = plan.pending
     record_path(point).parent.mkdir(parents=True)
-    record_path(point).write_text("{}")
+    replace(example(), run=point.run).write(record_path(point))
     return Watch(plan, Session(0.0, None, False), Console(file=io.StringIO()))
 
 
@@ -38,3 +40,13 @@ def test_a_sweep_that_was_stopped_does_not_count_what_is_held(tmp_path: Path) ->
         with pytest.raises(KeyboardInterrupt), watch:
             raise KeyboardInterrupt
         assert watch.done == []
+
+
+def test_a_damaged_record_is_not_counted_as_done(tmp_path: Path) -> None:
+    watch = watching(tmp_path)
+    path = record_path(watch.left[0])
+    path.write_bytes(path.read_bytes()[:500])
+    with watch:
+        pass
+    assert watch.done == []
+    assert len(watch.left) == 1
