@@ -175,29 +175,43 @@ _PerImage = list[tuple[Call, Use]]
 
 
 def _per_image(one: list[Call], two: list[Call]) -> tuple[_PerImage, tuple[DigitalProduct, ...]]:
-    """What two samples take beyond one, by product, and what one sample takes beyond that: it is computed once."""
-    sums: dict[object, list[int]] = {}
+    """What two samples take beyond one, by product, and what one sample takes beyond that: it is computed once.
+
+    Raises:
+        NetworkError: a weight is copied for every sample, so that a batch multiplies by another one than a sample does.
+    """
+    sums: dict[object, list[list[int]]] = {}
     firsts: dict[object, tuple[Call, dict[str, None]]] = {}
     alone: list[tuple[str, int]] = []
-    for weigh, seen in (((-1, 2), one), ((1, -1), two)):
+    for samples, seen in enumerate((one, two)):
         for call in seen:
             if call.kind == "opaque":
                 continue
-            key = call.block or (call.kind, call.module, call.operation, call.weights)
-            total = sums.setdefault(key, [0, 0, 0])
-            for place, part in enumerate(
-                (weigh[0] * call.products, weigh[0] * call.macs, weigh[1] * call.macs)
-            ):
-                total[place] += part
+            key = call.block or (call.kind, call.module, call.operation)
+            total = sums.setdefault(key, [[0, 0], [0, 0]])[samples]
+            total[0] += call.products
+            total[1] += call.macs
             firsts.setdefault(key, (call, {}))[1][call.module] = None
     nothing = Block((), True, None, 0, 0)
     found = []
     for key, (call, modules) in firsts.items():
-        products, macs, more = sums[key]
-        alone.append((call.module, macs + more if call.kind == "once" else more))
-        if call.kind != "once" and macs:
-            found.append((call, Use(call.block or nothing, tuple(modules), products, macs)))
+        (products, macs), (products_of_two, macs_of_two) = sums[key]
+        if call.block is not None and not 0 < macs <= macs_of_two:
+            raise NetworkError(_copied(call, call.block))
+        alone.append((call.module, macs if call.kind == "once" else 2 * macs - macs_of_two))
+        if call.kind != "once" and macs_of_two != macs:
+            use = Use(call.block or nothing, tuple(modules), products_of_two - products, macs_of_two - macs)
+            found.append((call, use))
     return found, _work(alone)
+
+
+def _copied(call: Call, block: Block) -> str:
+    names = " and ".join(block.parameters)
+    return (
+        f"{names}, multiplied by {call.module or 'the network'} ({call.operation}), is copied for every sample of a "
+        "batch, so that its products can't be counted; multiply by it without a copy, as torch.einsum('bnd,hde->bhne', "
+        "x, W) does where x.unsqueeze(1) @ W copies"
+    )
 
 
 def _weight(piece: Piece) -> WeightProduct:

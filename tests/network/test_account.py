@@ -411,3 +411,25 @@ def test_an_embedding_whose_weight_is_multiplied_is_both() -> None:
     account = account_of(network, torch.zeros(2, 5, dtype=torch.long))
     assert [(p.name, p.weights, p.products) for p in account.on_arrays] == [("head", 44, 5)]
     assert account.off_arrays.tables == (("words", 0),)
+
+
+def test_a_weight_that_is_copied_for_every_sample_is_refused_and_the_advice_is_taken() -> None:
+    x = torch.rand(2, 5, 8)
+    ways = [
+        lambda net, x: torch.matmul(x.unsqueeze(1), net.w),
+        lambda net, x: torch.bmm(x.repeat_interleave(4, 0), net.w.repeat(len(x), 1, 1)),
+    ]
+    for way in ways:
+        with pytest.raises(
+            NetworkError, match=r"^w, multiplied by the network \(bmm\), is copied for every sample"
+        ):
+            account_of(Calls(way, w=weight(4, 8, 6)), x)
+    network = Calls(lambda net, x: torch.einsum("bnd,hde->bhne", x, net.w), w=weight(4, 8, 6))
+    assert counted(network, x) == {"w": (5, 24, 8, 1)}
+
+
+def test_a_constant_that_is_copied_for_every_sample_is_counted_once() -> None:
+    network = Calls(lambda net, x: torch.matmul(x.unsqueeze(1), net.w))
+    network.register_buffer("w", torch.rand(4, 8, 6))
+    (product,) = account_of(network, torch.rand(2, 5, 8)).digital
+    assert product.macs == 4 * 5 * 8 * 6
