@@ -87,10 +87,11 @@ class Stored:
             if name.endswith(COUNTER):
                 state.setdefault(name, own[name])
         self._require_fit(state, own)
-        broken = not_finite(state)
-        if broken is not None:
+        by_design = not_finite(own)  # as an attention mask has infinities
+        broken = [name for name in not_finite(state) if name not in by_design]
+        if broken:
             raise CheckpointError(
-                f"checkpoint {self.path} has NaN or infinity in {broken}; use one saved before training diverged"
+                f"checkpoint {self.path} has NaN or infinity in {broken[0]}; use one saved before training diverged"
             )
         network.load_state_dict(state)
         self._masks.update(masks)
@@ -296,9 +297,9 @@ def read(path: Path) -> Stored:
     return Stored(path, content, notes)
 
 
-def not_finite(state: Mapping[str, Tensor]) -> str | None:
-    """Name of the first tensor with a value that is NaN or infinite."""
-    return next((name for name, value in state.items() if not bool(torch.isfinite(value).all())), None)
+def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors with a value that is NaN or infinite, in order."""
+    return [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
 
 
 def _state_dicts(

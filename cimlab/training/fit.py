@@ -146,14 +146,15 @@ def fit(
     trainer = _trainer(settings, phase.epochs, watching, phase.folder, phase.fit, seat.rank)
     smoothing = training.recipe.label_smoothing
     module = Classifier(network, training.optimizer_factory, phase.curve, smoothing, parts)
+    by_design = not_finite(network.state_dict())  # as an attention mask has infinities
     seat.ready()
     trainer.fit(module, datamodule=Feed(training.data), ckpt_path=seat.resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    broken = not_finite(network.state_dict())
-    if broken is not None:
+    broken = [name for name in not_finite(network.state_dict()) if name not in by_design]
+    if broken:
         raise TrainingError(
-            f"{broken} became NaN or infinite in the last {phase.name} epoch; lower optimizer.lr"
+            f"{broken[0]} became NaN or infinite in the last {phase.name} epoch; lower optimizer.lr"
         )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from cimlab.network.checkpoint_file import CheckpointError, load
-from cimlab.network.stored import read
+from cimlab.network.stored import not_finite, read
 
 
 def a_network(seed: int = 0, norm: bool = True) -> nn.Sequential:
@@ -225,6 +225,14 @@ def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -
     with pytest.raises(CheckpointError, match=r"NaN or infinity in 3\.weight"):
         read(save(tmp_path / "a.pt", state)).fill(network)
     assert torch.equal(network.get_parameter("0.weight"), before)
+
+
+def test_infinities_that_the_network_itself_has_are_loaded(tmp_path: Path) -> None:
+    network = a_network()
+    network.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(3))
+    read(save(tmp_path / "a.pt", network.state_dict())).fill(network)
+    state = network.state_dict() | {"mask": torch.full((3, 3), float("nan"))}
+    assert not_finite(state) == ["mask"]
 
 
 @pytest.mark.parametrize(
