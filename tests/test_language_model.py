@@ -131,7 +131,8 @@ def test_a_language_model_is_priced_whole_whatever_holds_its_token_ids(kind: str
     summary = cost.summary()
     assert (summary["sample"], summary["tokens"]) == (f"sequence of {LENGTH} tokens", LENGTH)
     assert any(
-        "multiplied by nothing" in note and "places.weight, words" in note for note in summary["notes"]
+        "outside the products with activations" in note and "places.weight, words" in note
+        for note in summary["notes"]
     )
 
 

@@ -1,7 +1,7 @@
 """What a network computes beside the matrices on its arrays: plain numbers, as prices take and records keep them.
 
 Digital weights are static weights that are left digital, by name and with a reason; dynamic products are those of two
-activations, as in attention. Tables are read row by row and multiplied by nothing.
+activations, as in attention. Tables are parameters of two or more dimensions in no matrix product with activations.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class OffArrays:
     Args:
         digital: weights that are left digital.
         dynamic: products of two activations.
-        tables: parameters that no product reads, with their sizes: embeddings, position tables. An embedding whose
-            weight is multiplied elsewhere, and counted there, has size 0.
+        tables: parameters that no product with activations reads, with their sizes: embeddings, position tables, scales
+            of activations, layers that the sample did not reach. An embedding whose weight is multiplied elsewhere, and
+            counted there, has size 0.
         once: products that depend on no input, so that they are computed once and not for every sample.
         sample: what energies and times are of: `image`, `sequence of 16 tokens`, or `sample`.
         tokens: in a sample, for a network that is given token ids.
@@ -101,7 +102,8 @@ class OffArrays:
         if self.tables:
             size = sum(size for _, size in self.tables)
             said.append(
-                f"read row by row and multiplied by nothing, so that no price and no count of weights holds them: "
+                "outside the products with activations (looked up, added, scaled by, or not reached by the sample), so "
+                "that no price and no count of weights holds them: "
                 f"{size:,} parameters of {listed([name for name, _ in self.tables])}"
             )
         if self.once:
