@@ -131,7 +131,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
     shape = (parts.data.in_channels, parts.data.image_size, parts.data.image_size)
     batch = image_batch(network, shape)
     account = account_of(network, batch, config.analog.digital)
-    _require_scores(network, batch, parts.data.num_classes)
+    require_scores(network, batch, parts.data.num_classes)
     matrices = account_matrices(account, config.mapping.row_order)
     return Subject(
         network=network,
@@ -162,8 +162,17 @@ def _method(name: str, node: dict[str, Any], extensions: list[str]) -> Method:
     return method
 
 
-def _require_scores(network: nn.Module, image: Any, classes: int) -> None:
-    """Refuse a network whose outputs are not one score per class, as far as shapes alone tell."""
+def require_scores(network: nn.Module, image: Any, classes: int) -> None:
+    """Refuse a network whose outputs are not one score per class, as far as shapes alone tell.
+
+    Args:
+        network: any; left as it is.
+        image: a batch of one.
+        classes: of the data.
+
+    Raises:
+        ConfigError: they are something else.
+    """
     import torch
 
     from cimlab.network.trace import shadow

@@ -272,10 +272,12 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     from cimlab.analog.layout import laid_out
     from cimlab.analog.learned_steps import TrainedSteps
     from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity, loss_error, right
+    from cimlab.crossbar.matrix import image_batch
     from cimlab.crossbar.permutation import PermutationError
     from cimlab.crossbar.placement import weight_counts
     from cimlab.network.account import account_of
     from cimlab.network.stored import read
+    from cimlab.runs.parts import require_scores
 
     config = planned.config
     if config.threads:
@@ -284,6 +286,8 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     assert config.checkpoint is not None
     stored = read(Path(config.checkpoint))
     stored.fill(network)
+    shape = (data.in_channels, data.image_size, data.image_size)
+    require_scores(network, image_batch(network, shape), data.num_classes)
     origin, content = stored.origin(), stored.content
     network.eval()
     if config.analog.backend == "tensor_core":

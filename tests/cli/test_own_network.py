@@ -10,6 +10,7 @@ import torch
 from conftest import ROOT, Cimlab, one_line
 from pages import blocks, commands
 from PIL import Image
+from torch import nn
 
 from cimlab.config.sources import source_hashes
 
@@ -115,7 +116,6 @@ def test_the_readmes_own_network_is_priced_and_simulated_by_its_commands(
 def test_the_readmes_own_network_is_priced_and_simulated_in_a_program(
     readme: tuple[str, list[list[str]]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "mynet", raising=False)
     names: dict = {}
     exec(readme[0], names)
@@ -315,6 +315,30 @@ def test_scores_that_are_not_the_classes_are_refused_before_training(train: Ciml
     assert answer.code == 2
     assert "gives (1, 5) for one image, not (1, 10)" in one_line(answer.err)
     assert train(*OWN, "model.function=fixed", "model.outputs=10").code == 0
+
+
+def test_scores_that_are_not_the_classes_are_refused_before_a_simulation(
+    cimlab: Cimlab,
+) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
+    torch.save(network.state_dict(), "weights.pt")
+    answer = cimlab(
+        "simulate", "checkpoint=weights.pt", *OWN, "model.function=fixed", "images=4", "paths.output_dir=out"
+    )
+    assert answer.code == 2
+    assert "gives (1, 5) for one image, not (1, 10)" in one_line(answer.err)
+
+
+def test_infinities_that_a_network_has_by_design_are_no_divergence(folder: Path, train: Cimlab) -> None:
+    (folder / "masked.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef build(num_classes):\n"
+        "    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, num_classes))\n"
+        "    network.register_buffer('mask', torch.full((2, 2), -torch.inf).triu(1))\n    return network\n"
+    )
+    answer = train("model=own", "model.file=masked.py", "prune.exempt_first=false")
+    assert answer.code == 0, answer.err
 
 
 def test_neither_a_checkpoint_nor_a_yaml_file_names_code(
