@@ -57,10 +57,21 @@ def _varied(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[
             "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
             "device": worded(record.choices["device"].replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
             "ideal": f"{100 * ideal.accuracy['mean']:.2f}", "accuracy": f"{100 * record.accuracy['mean']:.2f}",
-            "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}",
+            "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}", "images": f"{record.images:,}",
+            "variation": _variation(record),
         }
         for records in same.values()
         for ideal in [own for own in records if own.choices["device"] == "ideal"][:1]
         for record in records if record.choices["device"] != "ideal"
     ]  # fmt: skip
     return sorted(found, key=lambda entry: (entry["network"], entry["bits"]))
+
+
+def _variation(record: SimulationRecord) -> str | None:
+    """How programming varies, in words; None where it does not."""
+    effect = record.config.get("device", {}).get("programming_variation")
+    if effect is None:
+        return None
+    if len(effect["sigma"]) > 1:
+        return f"{effect['distribution']} with sigma={effect['sigma']}"
+    return f"{effect['distribution']}, {100 * effect['sigma'][0]:g} % of the on conductance at every level"

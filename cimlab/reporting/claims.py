@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.hardware import SUPPORT
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
 from cimlab.reporting.priced import cost, cost_ratio
@@ -157,11 +158,18 @@ def _compression(ours: Headline | None, published: Published) -> Verdict:
         return Verdict("compression", claim, rule, UNTESTED, evidence)
     study = ours.study
     lost, reached = study.of(ours.point, loss), study.of(ours.point, _compression_of)
-    furthest = ours.furthest[0].of(ours.furthest[1], _compression_of) if ours.furthest else None
     assert lost is not None
     assert reached is not None
-    holds = furthest is not None and furthest.mean >= published.compression
     evidence = f"{ours.point[0]} at {reached.mean:.2f}x {_loses(lost)} ({_basis(study, ours.point)})"
+    holds = False
+    if ours.furthest is not None:
+        study, point = ours.furthest
+        most, lost = study.of(point, _compression_of), study.of(point, loss)
+        assert most is not None
+        assert lost is not None
+        holds = most.mean >= published.compression
+        if ours.furthest != (ours.study, ours.point):
+            evidence += f"; {point[0]} at {most.mean:.2f}x {_loses(lost)} ({_basis(study, point)})"
     return Verdict("compression", claim, rule, _judged(holds), evidence)
 
 
@@ -180,7 +188,9 @@ def _overhead(ours: Headline | None) -> Verdict:
         return Verdict("overhead", claim, rule, UNTESTED, UNPRICED)
     share = Estimate.of(c["total"]["support_energy_j"] / c["total"]["energy_j"] for c in priced)
     assert share is not None
-    evidence = f"{100 * share.mean:.2f} % of energy; {_at(ours)}"
+    area = Estimate.of(sum(c["area_m2"][n] for n in SUPPORT) / sum(c["area_m2"].values()) for c in priced)
+    assert area is not None
+    evidence = f"{100 * share.mean:.2f} % of energy, {100 * area.mean:.2f} % of the chip's area; {_at(ours)}"
     return Verdict("overhead", claim, rule, _judged(share.mean <= MINIMAL), evidence)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from cimlab.reporting.table import Table
 
+SUPPORT = ("index_memory", "input_selection", "output_alignment")
+"""Components that are there for pruning's sake alone."""
 FIGURES = {
     "images_per_s": ("throughput", "images/s"),
     "energy_j": ("energy per image", "J"),
@@ -161,9 +163,8 @@ def work_table(summary: Mapping[str, Any]) -> Table:
 def area_table(summary: Mapping[str, Any]) -> Table:
     """Where the area of the chip went, in the dense and in the pruned network."""
     dense, own = dict(summary["dense_area_split_m2"]), dict(summary["area_split_m2"])
-    support = ("index_memory", "input_selection", "output_alignment")
     for split, parts in ((dense, summary["dense_area_m2"]), (own, summary["area_m2"])):
-        split["of it pruning support"] = sum(parts[name] for name in support)
+        split["of it pruning support"] = sum(parts[name] for name in SUPPORT)
     rows = [
         (
             name,

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from cimlab.records.flat import flat
+from cimlab.records.record import RunRecord
 from cimlab.reporting.analog_numbers import array_numbers
 from cimlab.reporting.analog_series import Names
 from cimlab.reporting.estimates import Estimate
@@ -25,6 +26,8 @@ TEST_IMAGES = {"cifar10": 10000, "cifar100": 10000}
 CHEAP = 0.25
 """Most energy, over dense on the same area, of a point that has the claim's hardware half: far below what a unit that
 skips little can reach at the claimed compression."""
+SAME_COMPRESSION = 0.05
+"""Two units compress alike whose ratios are this far apart at most."""
 
 
 def numbers(evidence: Evidence) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def _priced(family: list[Study]) -> dict[str, Any] | None:
         if units:
             cheapest = min(units, key=lambda unit: float(unit["energy"]))
             budgets.append({
-                "told": told, "counts": budget(study), "units": units, "cheapest": cheapest,
+                "told": told, "counts": budget(study), "units": units, "cheapest": cheapest, "alike": _alike(units),
                 **_against(cheapest, budgets),
             })  # fmt: skip
     if not budgets:
@@ -83,8 +86,36 @@ def _priced(family: list[Study]) -> dict[str, Any] | None:
         "seeds": str(max(study.seeds for study in family)),
         **_training(first),
         "retrain_epochs": " or ".join(dict.fromkeys(_training(study)["retrain_epochs"] for study in family)),
-        "methods": combination(first),
+        "methods": combination(first), **_accelerator(first.records),
     }  # fmt: skip
+
+
+def _alike(units: list[dict[str, Any]]) -> dict[str, str] | None:
+    """Most energy over least, of units that compress as much as the most accurate one does; None of one unit."""
+    wanted = float(units[0]["compression"])
+    same = [
+        float(unit["energy"]) for unit in units if abs(float(unit["compression"]) / wanted - 1) <= SAME_COMPRESSION
+    ]  # fmt: skip
+    if len(same) < 2:
+        return None
+    return {"compression": f"{wanted:.1f}", "factor": f"{max(same) / min(same):.1f}"}
+
+
+def _accelerator(records: list[RunRecord]) -> dict[str, str]:
+    """What priced networks were laid and priced on; several are named where they differ."""
+    costs = [(record, priced) for record in records if (priced := cost(record))]
+    placed = dict.fromkeys(
+        ("reordered and " if record.hardware.get("reorder") else "")
+        + record.hardware["mapping"]["placement"].replace("_", " ")
+        for record, _ in costs
+    )
+    areas = [record.config.get("chip", {}).get("area_over_dense") for record, _ in costs]
+    chips = dict.fromkeys(
+        f"{priced['technology']} with converters of {priced['adc_price']}"
+        + (f", on {area:g} times the area of one dense copy" if area else "")
+        for (_, priced), area in zip(costs, areas, strict=True)
+    )
+    return {"placed": " or ".join(placed), "accelerator": " or ".join(chips)}
 
 
 def _both(families: list[list[Study]], drop: float) -> dict[str, Any] | None:
@@ -101,6 +132,7 @@ def _both(families: list[list[Study]], drop: float) -> dict[str, Any] | None:
     return {
         "title": study.title, "dense": _mean(study.dense.mean), **_training(study), "methods": combination(study),
         **_costs(study, *point), "at_most": f"{100 * CHEAP:g}", "candidates": str(len(cheap)), "within": lost <= drop,
+        "of_these": str(sum(other[0] <= drop for other in cheap)),
     }  # fmt: skip
 
 
@@ -253,7 +285,8 @@ def _headline(ours: Headline) -> dict[str, Any]:
     reached = None if ours.furthest is None else _point(ours.furthest[0], *ours.furthest[1])
     return {
         "title": ours.study.title, "dense": _mean(ours.study.dense.mean), **_point(ours.study, *ours.point),
-        "furthest": reached, "candidates": str(ours.candidates),
+        "furthest": reached, "candidates": str(ours.candidates), **_training(ours.study),
+        "methods": combination(ours.study), "priced": any(map(cost, ours.study.points[ours.point])),
     }  # fmt: skip
 
 

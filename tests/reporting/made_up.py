@@ -109,6 +109,9 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
     energy, whole = sum(own.values()), sum(dense.values())
     return {
         "technology": "isaac32", "adc_price": "isaac_table", "energy_j": own, "dense_energy_j": dense,
+        "area_m2": {
+            "adc": 4e-6, "cells": 8e-7, "index_memory": 4e-8, "input_selection": 1e-7, "output_alignment": 6e-8,
+        },
         "total": {
             "energy_j": energy, "dynamic_j": 0.4 * energy, "leakage_w": 1e-3, "support_energy_j": 7e-8,
             "images_per_s": 2000 / steps, "latency_s": 1e-3 * steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import place
 from cimlab.reporting.parts import table
@@ -35,7 +36,7 @@ def _table(study: Study, evidence: Evidence) -> Table:
         Column("granularity", text=True),
         *(Column(f"{100 * fraction:g} % {share}") for fraction in fractions),
     ]
-    rows: list[tuple[Cell, ...]] = [("dense", *[study.dense] * len(fractions))]
+    rows: list[tuple[Cell, ...]] = [("dense", *[_dense(study, fraction) for fraction in fractions])]
     rows += [
         (name, *[study.of((name, fraction), accuracy) for fraction in fractions])
         for name in study.granularities
@@ -48,6 +49,12 @@ def _table(study: Study, evidence: Evidence) -> Table:
         *not_run_note(study, evidence.grids),
     )
     return Table(tuple(columns), tuple(rows), notes, title=title)
+
+
+def _dense(study: Study, fraction: float) -> Estimate | None:
+    """Dense accuracy of the seeds that were pruned to a fraction, each once: a column compares like with like."""
+    at = (record for (_, asked), runs in study.points.items() if asked == fraction for record in runs)
+    return Estimate.of({record.seed: accuracy(record, "dense") for record in at}.values())
 
 
 def _budget(study: Study) -> str:
