@@ -16,7 +16,7 @@ from cimlab.training import checkpoints
 ROOT = Path(__file__).parents[2]
 DENSE = ROOT / "paper" / "dense"
 STARTED_FROM = DENSE / "f34e45c72d77a39005a2d07fdb5097de4516acd25f3a08a316dcaed8ad06d21c"
-"""The network that the CIFAR-10 records of ResNet-20 start from."""
+"""The network that the records of ResNet-20 with a short recipe start from, of seed 0."""
 PLACES = [
     path
     for path in (ROOT / "data", ROOT.parent / "shared" / "data")
