@@ -147,6 +147,20 @@ def test_of_points_within_the_claimed_loss_the_cheapest_is_told() -> None:
     assert (found["name"], found["asked"], found["loss"]) == ("operation unit", "5", "0.50")
 
 
+def test_the_accelerator_and_what_units_of_one_compression_cost_are_said() -> None:
+    records = [run(name, 0.09, priced=True) for name in ("weight", "operation_unit")]
+    records = [replace(r, config=r.config | {"chip": {"area_over_dense": 2.0}}) for r in records]
+    (network,) = as_data(assemble(records, [], [], Published.read(), (), []))["numbers"]["priced"]
+    assert network["accelerator"] == (
+        "isaac32 with converters of isaac_table, on 2 times the area of one dense copy"
+    )
+    assert network["placed"] == "in place"
+    fine, coarse = (unit for unit in network["first"]["units"])
+    assert network["first"]["alike"] == {
+        "compression": "11.1", "factor": f"{float(fine['energy']) / float(coarse['energy']):.1f}"
+    }  # fmt: skip
+
+
 def test_the_digits_that_try_the_tool_out_are_not_printed(folder: Path) -> None:
     records = [run(), replace(run(), run="d" * 64, choices={**run().choices, "data": "digits"})]
     made = assemble(records, [], [], Published.read(), (), [])

@@ -139,3 +139,30 @@ def test_records_of_different_code_machines_or_with_changes_are_reported() -> No
     assert (schema, commits, runs) == (mixed[0].schema, 2, 2)
     assert "1 runs came from a checkout with uncommitted changes." in said
     assert report([run(), run(seed=1)]).problems == ()
+
+
+def test_the_compression_is_told_of_the_nearest_point_and_of_the_smallest_within_the_loss() -> None:
+    near = at_compression(losing(run("column_segment", 0.09), 0.3), 11.1)
+    small = at_compression(losing(run("column_segment", 0.05), 0.5), 20)
+    (told,) = [v.evidence for v in report([near, small]).verdicts if v.name == "compression"]
+    assert told.startswith("column segment at 11.10x loses 0.30 points")
+    assert "; column segment at 20.00x loses 0.50 points" in told
+
+
+def test_a_column_of_accuracies_has_the_dense_networks_of_its_own_seeds() -> None:
+    records = [run("filter", 0.25), run("filter", 0.09), run("filter", 0.09, seed=1)]
+    table = report(records).table("T1a")
+    assert table is not None
+    dense, _ = table.rows
+    first, second = (100 * record.accuracy["dense"]["test"] for record in records[1:])
+    assert [value.values for value in dense[1:]] == [(first,), (first, second)]
+
+
+def test_a_change_of_method_is_told_over_the_seeds_that_both_have() -> None:
+    main = [run("filter", kept, seed=seed) for kept in (0.25, 0.09) for seed in (0, 1)]
+    other = losing(run("filter", 0.25, seed=1, schedule={"epochs": 9}), 1.0)
+    table = report([*main, other]).table("T5")
+    assert table is not None
+    (row,) = table.rows
+    expected = 100 * (other.accuracy["retrained"]["test"] - main[1].accuracy["retrained"]["test"])
+    assert row[-1].values == (pytest.approx(expected),)
