@@ -57,7 +57,8 @@ def price_notes(
         off_arrays: what is multiplied digitally.
     """
     return (
-        *_of_chip(chip, timing),
+        *reload_notes(timing),
+        *_of_chip(chip),
         *_of_floor_plan(technology, chip),
         *_of_zero_inputs(chip, layers),
         *_of_converters(technology, adc, chip, layers, geometry),
@@ -69,13 +70,29 @@ def price_notes(
     )
 
 
-def _of_chip(chip: Chip, timing: Timing) -> Iterator[str]:
+def reload_notes(timing: Timing, whose: str = "") -> Iterator[str]:
+    """That a network is reloaded, as it says of itself or, after `whose`, as another says of it.
+
+    >>> from dataclasses import replace
+    >>> from cimlab.config.hardware import load_cost_model
+    >>> from cimlab.crossbar.matrix import CrossbarMatrix
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> from cimlab.hardware.activity import ActivityFactors
+    >>> model, geometry, fc = load_cost_model(), CrossbarGeometry(), CrossbarMatrix("fc", (48, 128))  # 3 arrays
+    >>> small = replace(model, chip=replace(model.chip, max_arrays=2))
+    >>> timing = small.report([PlacedLayer(fc, place_dense(fc, geometry), ActivityFactors())], geometry).timing
+    >>> print(*reload_notes(timing, "the unpruned network is "))
+    the unpruned network is larger than the chip's 2 arrays: reloaded in 2 parts per batch
+    """
+    if timing.outgrown is not None:
+        yield f"{whose}larger than the chip's {timing.outgrown} arrays: reloaded in {timing.segments} parts per batch"
+
+
+def _of_chip(chip: Chip) -> Iterator[str]:
     idle = chip.adc_idle_share
     gating = f"idle at {100 * idle:g} % of their power" if idle else "gated while they wait"
     yield f"ADCs are {gating} (chip.adc_idle_share={idle:g}); arrays that hold no copy leak as the others do"
     yield NEVER_PRICED
-    if timing.segments > 1:
-        yield f"larger than the chip's {chip.max_arrays} arrays: reloaded in {timing.segments} parts per batch"
 
 
 def _of_floor_plan(technology: Technology, chip: Chip) -> Iterator[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cimlab.crossbar.placement import Counts, weight_counts
+from cimlab.hardware.notes import reload_notes
 from cimlab.hardware.schedule import Timing
 from cimlab.hardware.technology import ARRAY_COMPONENTS, SUPPORT
 from cimlab.network.off_arrays import OffArrays
@@ -281,6 +282,11 @@ class CostComparison:
         on_arrays, left = (sum(c.weights_left for c in r.counts) for r in (self.dense, self.pruned))
         return weight_counts(on_arrays, left, beside)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes of the price; a reloaded unpruned network comes first, or its ratios would look like pruning's gain."""
+        return (*reload_notes(self.dense.timing, "the unpruned network is "), *self.pruned.notes)
+
     def summary(self) -> dict[str, Any]:
         """Everything a record keeps: whose numbers, totals, components, layers, ratios to dense."""
         return {
@@ -296,7 +302,7 @@ class CostComparison:
             "dense_area_m2": self.dense.area_by_component,
             "area_split_m2": self.pruned.area_split_m2,
             "dense_area_split_m2": self.dense.area_split_m2,
-            "notes": list(self.pruned.notes),
+            "notes": list(self.notes),
             "sample": self.pruned.off_arrays.sample,
             "tokens": self.pruned.off_arrays.tokens,
             "weight_counts": self.weights(),

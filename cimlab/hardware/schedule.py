@@ -70,6 +70,7 @@ class Timing:
         load_s: time of loading weights, per batch; 0 where the network fits.
         loaded_bits, cell_writes: what is loaded per image, by layer.
         segments: how many times the chip is loaded per batch; 1 where the network fits.
+        outgrown: arrays of a chip that is smaller than the network; None where the network fits.
     """
 
     product_s: Float[np.ndarray, " layers"]
@@ -84,6 +85,7 @@ class Timing:
     loaded_bits: Float[np.ndarray, " layers"]
     cell_writes: Float[np.ndarray, " layers"]
     segments: int
+    outgrown: int | None = None
 
     @property
     def interval_s(self) -> float:
@@ -262,6 +264,7 @@ def _reloaded(
         product_s, layer_s, np.ones(len(layers), dtype=np.int64), arrays, longest, balance,
         float(load_s + layer_s.sum()), chip.batch / batch_s, float(load_s),
         bits / chip.batch, cells * chip.write_pulses / chip.batch, int(passes.sum() - len(layers) + len(segments)),
+        chip.max_arrays,
     )  # fmt: skip
 
 

@@ -132,5 +132,5 @@ def _point(subject: Subject, axes: Axes, compared: CostComparison) -> PricedPoin
     return PricedPoint(
         subject.name, subject.choices.get("granularity", ""), axes, subject.accuracy, own.technology,
         own.adc_price, own.adc_bits, own.totals(), compared.dense.totals(), compared.ratios(),
-        parts, (*subject.assumed, *own.notes),
+        parts, (*subject.assumed, *compared.notes),
     )  # fmt: skip

@@ -113,6 +113,21 @@ def test_a_point_of_a_sweep_is_what_it_is_alone(map_digits: Cimlab, tmp_path: Pa
         assert alone["notes"] == points[number]["notes"]
 
 
+def test_a_reloaded_dense_network_is_told_alone_and_among_the_points_of_a_sweep(
+    map_digits: Cimlab, tmp_path: Path
+) -> None:
+    """35 arrays, pruned to 11: a chip of 12 holds the pruned network alone, one of 40 holds both."""
+    words = ("granularity=filter", "prune.remaining=0.1", "mapping.placement=compacted")
+    told = "the unpruned network is larger than the chip's 12 arrays: reloaded in 5 parts per batch"
+    assert f"note: {told}" in map_digits(*words, "chip.max_arrays=12").out
+    swept = map_digits("-m", *words, "chip.max_arrays=12,40", "--json")
+    assert swept.code == 0
+    small, large = json.loads((tmp_path / "map.json").read_text())
+    assert small["total"]["load_s"] == 0 < small["dense"]["load_s"]
+    assert told in small["notes"]
+    assert not any("reloaded" in note for note in large["notes"])
+
+
 def test_accelerators_that_can_t_be_built_are_counted_and_the_others_priced(
     map_digits: Cimlab, tmp_path: Path
 ) -> None:

@@ -351,6 +351,21 @@ def test_a_chip_that_is_too_small_says_how_much_is_needed() -> None:
     assert any("reloaded in 2 parts" in note for note in reloaded.notes)
 
 
+def test_a_comparison_tells_that_the_unpruned_network_alone_is_reloaded() -> None:
+    """4 arrays, of which 1 is left, on a chip of 2: without a word the ratio would look like pruning's gain alone."""
+    matrix, geometry = CrossbarMatrix("wide", (64, 128)), CrossbarGeometry()
+    whole = place_dense(matrix, geometry)
+    left = place_dense(CrossbarMatrix("wide", (16, 128)), geometry)
+    model = replace(load_cost_model(), chip=Chip(max_arrays=2))
+    compared = model.compare([matrix], NetworkPlacement({"wide": left}, {"wide": whole}), geometry)
+    told = "the unpruned network is larger than the chip's 2 arrays: reloaded in 2 parts per batch"
+    assert not any("reloaded" in note for note in compared.pruned.notes)
+    assert compared.notes == (told, *compared.pruned.notes)
+    assert compared.summary()["notes"] == list(compared.notes)
+    both = model.compare([matrix], NetworkPlacement({"wide": whole}, {"wide": whole}), geometry)
+    assert both.notes[:2] == (told, told.removeprefix("the unpruned network is "))
+
+
 def test_a_chip_of_a_number_of_arrays_is_filled_with_copies() -> None:
     assert two_layers(Chip(max_arrays=4)).timing.copies.tolist() == [3, 1]
 
