@@ -27,7 +27,8 @@ class Chip:
         area_over_dense: area of the chip (sum of parts, everything in it) over that of the unpruned network with one
             copy of each layer. The pruned and the unpruned network get the same; what they leave is spent on copies.
         area_m2: the same as an absolute area, which then counts instead.
-        max_arrays: arrays on the chip, which then set its area; a network that needs more is reloaded in parts.
+        max_arrays: arrays on the chip, which then set its area; a network that needs more is reloaded in parts, and
+            pruning support for which full arrays leave no room comes on top.
         adc_idle_share: share of an ADC's power at full rate that flows whether it converts or not; 0 is gated.
             hwcomponents-adc counts 0.2 as leakage (arXiv:2404.06553); ISAAC states power at full rate alone.
         adc_resolution: `geometry` gives every converter the geometry's bits; `layer` those that lose nothing of the

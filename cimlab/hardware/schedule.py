@@ -107,7 +107,10 @@ def schedule(
     room: Room,
     moved: Transport | None = None,
 ) -> Timing | None:
-    """Lay the work of one image after another out in time; None if the network does not fit and can't be reloaded.
+    """Lay the work of one image after another out in time; None if the area is too small for one copy of each layer.
+
+    A network is reloaded where its fewest arrays are more than the chip's, and only there. Where the chip's number of
+    arrays sets its area, pruning support that this leaves no room for comes on top of it.
 
     A full array on chips of half an array, one, and four, for 4 products:
 
@@ -138,16 +141,17 @@ def schedule(
     fill_s = np.array([_fill_seconds(layer, technology) for layer in layers])
     fill_s *= np.array([w.arrays[0] > 0 for w in ways])
     fewest = np.array([w.arrays[0] for w in ways], dtype=np.int64)
-    spent = None
     if moved is not None:
         fastest = [max(0, int((w.arrays <= n).sum()) - 1) for w, n in zip(ways, moved.arrays, strict=True)]
         spent = Spent(np.array(fastest, dtype=np.int64), moved.copies)
-    elif chip.max_arrays is None or fewest.sum() <= chip.max_arrays:
+    elif chip.max_arrays is not None and fewest.sum() > chip.max_arrays:
+        return _reloaded(layers, ways, geometry, chip, technology, fill_s)
+    else:
         spent = spend(ways, products, room.array_m2, room.copy_m2, room.area_m2)
+    if spent is None and chip.max_arrays is not None and chip.area_m2 is None:
+        spent = spend(ways, products, room.array_m2, room.copy_m2, None)  # one copy of each layer
     if spent is None:
-        return (
-            None if chip.max_arrays is None else _reloaded(layers, ways, geometry, chip, technology, fill_s)
-        )
+        return None
     chosen = list(zip(ways, spent.way.tolist(), strict=True))
     product_s = np.array([w.product_s[i] for w, i in chosen], dtype=float)
     layer_s = ceil_div(products, spent.copies) * product_s

@@ -27,6 +27,7 @@ from cimlab.hardware.equal_area import over_area
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import HardwareReport
 from cimlab.hardware.schedule import layer_ways
+from cimlab.hardware.technology import SUPPORT
 from cimlab.pruning.granularities.base import Granularity
 
 load = cache(load_cost_model)
@@ -364,6 +365,31 @@ def test_a_comparison_tells_that_the_unpruned_network_alone_is_reloaded() -> Non
     assert compared.summary()["notes"] == list(compared.notes)
     both = model.compare([matrix], NetworkPlacement({"wide": whole}, {"wide": whole}), geometry)
     assert both.notes[:2] == (told, told.removeprefix("the unpruned network is "))
+
+
+def test_pruning_support_never_makes_a_network_too_large_for_its_own_number_of_arrays() -> None:
+    """Of two full arrays on a chip of 2 one operation unit is pruned: both stay, and its support comes on top."""
+    matrix, geometry = CrossbarMatrix("full", (32, 128), products=5), CrossbarGeometry()
+    kept = torch.ones(1, 128, 32, dtype=torch.bool)
+    kept[:, :16, :2] = False
+    grid = granularity("operation_unit").index(matrix, geometry)
+    placement = NetworkPlacement(
+        {"full": place(matrix, kept, geometry, grid)}, {"full": place_dense(matrix, geometry)}
+    )
+    model = replace(load_cost_model(), chip=Chip(max_arrays=2))
+    compared = model.compare([matrix], placement, geometry)
+    for own in (compared.pruned, compared.dense):
+        assert (own.timing.load_s, own.timing.copies.tolist(), own.timing.all_arrays) == (0, [1], 2)
+    array_m2 = 2 * model.array_area_m2(geometry)
+    assert compared.dense.total_area_m2 == pytest.approx(array_m2)
+    support_m2 = sum(compared.pruned.area_by_component[name] for name in SUPPORT)
+    assert support_m2 > 0
+    assert compared.pruned.total_area_m2 == pytest.approx(array_m2 + support_m2)
+
+
+def test_an_area_that_holds_fewer_arrays_than_the_chip_may_have_is_refused_and_not_reloaded() -> None:
+    with pytest.raises(HardwareError, match=r"chip.area_m2=1e-09 leaves .* or more"):
+        two_layers(Chip(max_arrays=100, area_m2=1e-9))
 
 
 def test_a_chip_of_a_number_of_arrays_is_filled_with_copies() -> None:
