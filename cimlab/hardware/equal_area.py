@@ -7,6 +7,7 @@ networks get a copy for every product, and the ratio falls back to that of their
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,13 +48,15 @@ def over_area(
     [4.0, 4.0, 2.0, 1.0]
 
     Args:
-        model: technology, ADC price and chip; the chip's own area plays no part.
+        model: technology, ADC price and chip; the chip's own area and number of arrays play no part.
         pruned, dense: the placed layers of both networks.
         geometry: the array.
         off_arrays: what both multiply digitally.
     """
     if model.chip.floor_plan is not None:
         return []
+    any_size = replace(model.chip, max_arrays=None, area_m2=None)
+    model = replace(model, chip=any_size)  # or it would reload both networks at every area
     own_m2, whole_m2 = (model.smallest_area_m2(layers, geometry) for layers in (pruned, dense))
     points = []
     for ratio in _areas(max(own_m2 / whole_m2, SMALLEST)):

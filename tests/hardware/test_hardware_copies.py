@@ -19,6 +19,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, PlacementMode, place, place_dense
 from cimlab.crossbar.tally import row_group_bounds
+from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.copies import Ways, spend
@@ -409,6 +410,17 @@ def test_a_network_of_which_nothing_is_left_has_a_curve_of_finite_areas() -> Non
     ratios = load_cost_model().compare([matrix], empty, geometry).ratios()
     assert np.isfinite(list(ratios.values())).all()
     assert "images_per_s" not in ratios
+
+
+def test_the_curve_over_area_does_not_depend_on_the_chip_s_own_size() -> None:
+    """A network of 4 arrays is reloaded on a chip of 1, but not at the areas of the curve, which hold it."""
+    matrix, geometry = CrossbarMatrix("wide", (64, 128), products=50), CrossbarGeometry()
+    layers = [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())]
+    free, bound = (
+        over_area(replace(load_cost_model(), chip=chip), layers, layers, geometry)
+        for chip in (Chip(), Chip(max_arrays=1, area_m2=1e-9))
+    )
+    assert bound == free
 
 
 def test_throughput_over_area_starts_at_the_smallest_chip_that_holds_the_pruned_network() -> None:
