@@ -49,6 +49,7 @@ class CrossbarMatrix:
             whose equivalent convolution flips the kernel.
         outputs: of all groups; None where the stored shape begins with them.
         kernel: sizes of the kernel; None where they end the stored shape.
+        input_pixels: of one image, for a transposed convolution: each weight multiplies every one of them once.
 
     Raises:
         ValueError: a permutation is none.
@@ -64,6 +65,7 @@ class CrossbarMatrix:
     reading: Reading = "outputs_first"
     outputs: int | None = None
     kernel: tuple[int, ...] | None = None
+    input_pixels: int | None = None
 
     def __post_init__(self) -> None:
         lengths = {"row_permutation": self.rows, "column_permutation": self.cols}
@@ -88,13 +90,20 @@ class CrossbarMatrix:
 
     @classmethod
     def of_weight(cls, weight: WeightProduct, row_order: RowOrder = "channel_major") -> CrossbarMatrix:
-        """The view of a traced weight."""
+        """The view of a traced weight.
+
+        >>> up = nn.ConvTranspose2d(8, 16, 2, stride=2)
+        >>> (matrix,) = network_matrices(up, (8, 4, 4))
+        >>> matrix.products, matrix.macs_per_weight  # output pixels, input pixels
+        (64, 16)
+        """
         plain = weight.reading == "outputs_first" and weight.shape == (
             weight.outputs, weight.channels, *weight.kernel,
         )  # fmt: skip
         return cls(
             weight.name, weight.shape, weight.groups, weight.products, row_order, reading=weight.reading,
             outputs=None if plain else weight.outputs, kernel=None if plain else weight.kernel,
+            input_pixels=weight.macs // weight.weights if weight.reading == "transposed" else None,
         )  # fmt: skip
 
     @property
@@ -129,6 +138,11 @@ class CrossbarMatrix:
     def weights(self) -> int:
         """Weights of all groups."""
         return prod(self.weight_shape)
+
+    @property
+    def macs_per_weight(self) -> int:
+        """Multiply-accumulates of each weight for one image: one a product, but for zeros between a layer's inputs."""
+        return self.products if self.input_pixels is None else self.input_pixels
 
     def _grouped(self, weight: Shaped[Tensor, "..."]) -> Shaped[Tensor, "groups cols channels kernel"]:
         return grouped(weight, self.reading, self.groups, self._outputs, self.channels)

@@ -143,9 +143,11 @@ class CostModel:
             else 0.0,
             timing=timing,
             layout_factor=self.technology.layout_factor.value,
-            operations=np.array([2 * layer.matrix.weights * layer.matrix.products for layer in layers]),
+            operations=np.array(
+                [2 * layer.matrix.weights * layer.matrix.macs_per_weight for layer in layers]
+            ),
             operations_done=np.array(
-                [2 * layer.placement.counts.weights_left * layer.matrix.products for layer in layers]
+                [2 * layer.placement.counts.weights_left * layer.matrix.macs_per_weight for layer in layers]
             ),
             off_arrays=off_arrays,
             mac_j=self.technology.digital_mac_j.value,

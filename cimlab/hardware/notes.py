@@ -60,6 +60,7 @@ def price_notes(
         *reload_notes(timing),
         *_of_chip(chip),
         *_of_floor_plan(technology, chip),
+        *_of_transposed(layers),
         *_of_zero_inputs(chip, layers),
         *_of_converters(technology, adc, chip, layers, geometry),
         *technology.notes,
@@ -102,6 +103,16 @@ def _of_floor_plan(technology: Technology, chip: Chip) -> Iterator[str]:
         yield "inputs and results pass the floor plan's ports after the arrays are done, results before pooling"
     elif technology.wires_by_length:
         yield f"technology {technology.name} without chip.floor_plan: buffers and wires take no energy"
+
+
+def _of_transposed(layers: Sequence[PlacedLayer]) -> Iterator[str]:
+    """That arrays do more than a transposed convolution needs."""
+    if count := sum(layer.matrix.reading == "transposed" for layer in layers):
+        yield (
+            f"{count} of {len(layers)} layers are transposed convolutions: their arrays read every output pixel of the "
+            "equivalent convolution, over an input with zeros between its pixels, stride^2 times as many products as "
+            "their multiply-accumulates need"
+        )
 
 
 def _of_zero_inputs(chip: Chip, layers: Sequence[PlacedLayer]) -> Iterator[str]:

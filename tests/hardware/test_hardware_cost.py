@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from cimlab.choices import choices
 from cimlab.config.hardware import load_cost_model, load_geometry, shipped
 from cimlab.crossbar.geometry import CrossbarGeometry
-from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.matrix import CrossbarMatrix, account_matrices
 from cimlab.crossbar.placement import NetworkPlacement, place, place_dense, place_network
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 from cimlab.hardware.actions import PlacedLayer, action_counts, instance_counts
@@ -24,6 +24,7 @@ from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import HardwareReport
 from cimlab.hardware.technology import ACTIONS, COMPONENTS, INSTANCES, SUPPORT
+from cimlab.network.account import account_of
 
 CHIPS = [name for name in choices("chip") if shipped("chip", name)["floor_plan"] is None]
 """A floor plan has laws of its own, in test_transport.py."""
@@ -375,6 +376,23 @@ def test_a_report_names_technology_adc_price_and_what_was_assumed() -> None:
         "input bit density assumed: 0.5",
     ):
         assert part in notes
+
+
+def test_operations_of_a_transposed_convolution_are_what_it_multiplies_and_a_note_tells_what_arrays_read() -> (
+    None
+):
+    """8 x 8 input pixels of 4 channels become 16 x 16 of 6, by 2 x 2 kernels: 64 x 96 macs, but 256 products."""
+    network = nn.Sequential(nn.ConvTranspose2d(4, 6, 2, stride=2), nn.Conv2d(6, 2, 1))
+    account = account_of(network, torch.empty(1, 4, 8, 8))
+    up, last = matrices = account_matrices(account)
+    layers = [PlacedLayer(m, place_dense(m, SMALL), ActivityFactors()) for m in matrices]
+    priced = load().report(layers, SMALL)
+    assert [row["macs"] for row in priced.layer_rows()] == [64 * 96, 256 * 12]
+    assert [row["macs_left"] for row in priced.layer_rows()] == [64 * 96, 256 * 12]
+    assert priced.operations.sum() == 2 * account.macs
+    assert (up.products, last.products) == (256, 256)
+    assert any(note.startswith("1 of 2 layers are transposed convolutions") for note in priced.notes)
+    assert not any("transposed" in note for note in load().report(layers[1:], SMALL).notes)
 
 
 def test_a_comparison_divides_by_the_unpruned_network_on_the_same_hardware() -> None:

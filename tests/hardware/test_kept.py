@@ -36,12 +36,13 @@ def permuted(matrix: CrossbarMatrix, generator: torch.Generator) -> CrossbarMatr
 
 
 def some_network(granularity: Granularity, seed: int, by_units: bool = True) -> KeptNetwork:
-    """A grouped and a permuted convolution pruned by units or by weights, and a Linear that is whole."""
+    """A grouped and a permuted convolution pruned by units or by weights; a Linear and a transposed one are whole."""
     generator = torch.Generator().manual_seed(seed)
     matrices = (
         CrossbarMatrix("features.0", (6, 4, 3, 3), 2, 49),
         permuted(CrossbarMatrix("features.3", (17, 5, 3, 2), 1, 16, "kernel_major"), generator),
         CrossbarMatrix("head", (10, 33)),
+        CrossbarMatrix("up", (4, 6, 2), 2, 18, reading="transposed", outputs=12, kernel=(2,), input_pixels=9),
     )
     masks: dict[str, Tensor] = {}
     for matrix in matrices[:2]:
