@@ -63,6 +63,16 @@ class TrainedSteps:
                 layers[str(name)] = steps
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise AnalogError(
-                "the checkpoint's learned steps are damaged; use analog.steps=calibrated"
+                "the checkpoint's learned steps are damaged; save it again, or without its entry steps"
             ) from problem
         return cls(*bits, layers)
+
+
+def learned_in(content: Mapping[str, Any]) -> TrainedSteps | None:
+    """The steps in a checkpoint; None where it holds none. Another trainer's count of its own steps is none either.
+
+    Raises:
+        AnalogError: they are damaged.
+    """
+    steps = content.get("steps")
+    return TrainedSteps.of_checkpoint(steps) if isinstance(steps, Mapping) else None

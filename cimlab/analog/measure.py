@@ -93,12 +93,12 @@ def weight_activities(
     masks: Mapping[str, Bool[Tensor, "..."]],
     geometry: CrossbarGeometry,
     settings: AnalogSettings,
-    learned: TrainedSteps | None = None,
-    shape: Batch | None = None,
+    learned: TrainedSteps | None,
+    shape: Batch,
 ) -> dict[str, LayerActivity]:
     """`layer_activities` without images: what cells hold, and nothing of what they are fed.
 
-    `shape` is a batch whose values mean nothing, where it is known what the network is given.
+    `shape` is a batch of what the network is given, whose values mean nothing.
     """
     network, masks = laid_out(network, dict(masks), shape, settings)
     _, rounded = weight_integers_of(network, geometry, settings, learned)

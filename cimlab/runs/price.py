@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from cimlab.analog.settings import Name
+from cimlab.analog.settings import AnalogSettings, Name
 from cimlab.config import errors
 from cimlab.config.schema import check, plain_config
 from cimlab.crossbar.geometry import CrossbarGeometry
@@ -27,6 +27,7 @@ from cimlab.training.settings import MappingSettings, PruneSettings
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from cimlab.analog.learned_steps import TrainedSteps
     from cimlab.crossbar.activity import Activity
     from cimlab.crossbar.matrix import CrossbarMatrix
     from cimlab.hardware.accelerator import Accelerator
@@ -127,6 +128,7 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
     Raises:
         ConfigError and CheckpointError, each one line.
     """
+    from cimlab.analog.learned_steps import learned_in
     from cimlab.config.components import Component
     from cimlab.crossbar.matrix import account_matrices, image_batch
     from cimlab.hardware.price import NetworkShape, PrunedNetwork
@@ -174,7 +176,9 @@ def named(config: MapConfig, choices: dict[str, str]) -> Subject:
             ),
         ),
         beyond=beyond if given is None else lambda *_: None,
-        activity=_activities(config, network, kept and kept[0]),
+        activity=_assumed(config)
+        if stored is None or kept is None
+        else _stored(config, network, kept[0], images, learned_in(stored.content)),
         choices=choices,
         cut=cut_of if given is None else lambda _: (),
     )
@@ -333,23 +337,45 @@ def _random_masks(
         raise errors.ConfigError(f"prune: {problem}") from problem
 
 
-def _activities(
-    config: MapConfig, network: nn.Module, kept: Masks | None
-) -> Callable[[CrossbarGeometry], Activity]:
-    """Cell values of stored weights are known, once for every precision; those of random ones, and inputs, are not."""
+def _assumed(config: MapConfig) -> Callable[[CrossbarGeometry], Activity]:
+    """Of random weights neither cell values nor inputs are known."""
     from cimlab.crossbar.activity import Activity
+
+    density = config.activity.input_density
+    return lambda g: Activity(g.weight_bits, g.input_bits, input_density=density)
+
+
+def _stored(
+    config: MapConfig, network: nn.Module, kept: Masks, images: Images, learned: TrainedSteps | None
+) -> Callable[[CrossbarGeometry], Activity]:
+    """Cell values of stored weights are known, once for every precision; inputs are not.
+
+    Learned steps are of one precision: at another, cells hold what steps found anew make of the weights.
+    """
+    from cimlab.crossbar.matrix import image_batch
     from cimlab.training.costing import stored_activity
 
     density, found = config.activity.input_density, {}
+    settings, shape = AnalogSettings(digital=config.analog.digital), image_batch(network, images.shape)
 
     def at(geometry: CrossbarGeometry) -> Activity:
         bits = geometry.weight_bits, geometry.input_bits
         if bits not in found:
-            stored = Activity(*bits) if kept is None else stored_activity(network, kept, geometry)
-            found[bits] = replace(stored, input_density=density)
+            same = learned is not None and bits == (learned.weight_bits, learned.input_bits)
+            steps = learned if same else None
+            cells = stored_activity(network, kept, geometry, settings, steps, shape)
+            notes = cells.notes if same or learned is None else (*cells.notes, _other_steps(learned))
+            found[bits] = replace(cells, input_density=density, notes=notes)
         return found[bits]
 
     return at
+
+
+def _other_steps(learned: TrainedSteps) -> str:
+    return (
+        f"the checkpoint learned its steps for weight_bits={learned.weight_bits} and "
+        f"input_bits={learned.input_bits}: at others its weights are rounded by steps that span those of each output"
+    )
 
 
 def _other_prices(accelerator: Accelerator) -> dict[str, Accelerator]:

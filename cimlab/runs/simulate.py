@@ -270,7 +270,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     from cimlab.analog.convert import analog_layers, convert, program_draw
     from cimlab.analog.fold import fold_batch_norms
     from cimlab.analog.layout import laid_out
-    from cimlab.analog.learned_steps import TrainedSteps
+    from cimlab.analog.learned_steps import learned_in
     from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity, loss_error, right
     from cimlab.crossbar.matrix import image_batch
     from cimlab.crossbar.permutation import PermutationError
@@ -300,7 +300,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     account = account_of(network, calibration[0], config.analog.digital)
     masks = _masks(stored, network, account)
     permutation = content.get("permutation")
-    learned = TrainedSteps.of_checkpoint(content["steps"]) if "steps" in content else None
+    learned = learned_in(content)
     try:
         converted = convert(
             network, masks, config.geometry, config.analog, adc, calibration, permutation, learned

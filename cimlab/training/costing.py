@@ -60,11 +60,14 @@ def stored_activity(
     network: nn.Module,
     masks: Masks,
     geometry: CrossbarGeometry,
-    settings: AnalogSettings = CALIBRATED,
-    learned: TrainedSteps | None = None,
-    shape: Batch | None = None,
+    settings: AnalogSettings,
+    learned: TrainedSteps | None,
+    shape: Batch,
 ) -> Activity:
-    """What cells hold, of weights without images: inputs stay assumed. The dense network's weights are not known."""
+    """What cells hold, of weights without images: inputs stay assumed. The dense network's weights are not known.
+
+    `shape` is a batch of what the network is given, whose values mean nothing; the rest is as in `measured_activity`.
+    """
 
     def measure(some: nn.Module, kept: Masks, steps: TrainedSteps | None) -> dict[str, LayerActivity]:
         return weight_activities(some, kept, geometry, settings, steps, shape)

@@ -111,7 +111,7 @@ def test_weights_alone_hold_what_they_hold_with_images() -> None:
     network = uneven_network()
     masks, images = masks_of(network), torch.randn(2, 3, 9, 9)
     both = layer_activities(network, masks, images, CrossbarGeometry(), AnalogSettings())
-    alone = weight_activities(network, masks, CrossbarGeometry(), AnalogSettings(), shape=images)
+    alone = weight_activities(network, masks, CrossbarGeometry(), AnalogSettings(), None, images)
 
     def held(layer: LayerActivity) -> Any:
         return layer.weights and layer.weights.to_json()

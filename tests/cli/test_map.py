@@ -4,11 +4,14 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import Answer, Cimlab, one_line
 
+from cimlab.analog.learned_steps import LayerSteps, TrainedSteps
+from cimlab.models.compact_transformer import CompactTransformer
 from cimlab.models.digits_cnn import digits_cnn
 
 DIGITS = ("model=digits_cnn", "data=digits")
@@ -168,6 +171,52 @@ def test_stored_weights_bring_their_own_sparsity(map_digits: Cimlab, tmp_path: P
     assert left.pop(layer) == pytest.approx(0.5)
     assert set(left.values()) == {1.0}
     assert not any("kept cells assumed" in note for note in found["notes"])
+
+
+def cells_energy(found: dict[str, Any]) -> float:
+    return found["energy_j"]["cells"]
+
+
+def test_stored_weights_of_a_transformer_are_measured_as_they_lie_on_the_arrays(
+    cimlab: Cimlab, tmp_path: Path
+) -> None:
+    small = {"layers": 1, "heads": 2, "channels": 16, "hidden": 16}
+    network = CompactTransformer(**small, num_classes=10, in_channels=3)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    words = ("model=cct2_3x2", *(f"model.{key}={value}" for key, value in small.items()), "data=cifar10")
+    answer = cimlab("map", "--json", *words, f"checkpoint={tmp_path / 'weights.pt'}")
+    assert not [note for note in json.loads(answer.out)["notes"] if "cells" in note and "assumed" in note]
+
+
+def test_cells_hold_what_quantised_retraining_learned_at_the_bits_that_it_learned_for(
+    map_digits: Cimlab, tmp_path: Path
+) -> None:
+    network = digits_cnn(num_classes=10, in_channels=1)
+    layers = {
+        name: layer
+        for name, layer in network.named_modules()
+        if hasattr(layer, "weight") and layer.weight.ndim > 1
+    }
+    coarse = {
+        name: LayerSteps(torch.full((len(layer.weight),), 1e3), 1.0, 0) for name, layer in layers.items()
+    }
+    plain = {"network": network.state_dict()}
+    torch.save(plain | {"steps": 10_000}, tmp_path / "plain.pt")  # as other trainers count theirs
+    torch.save(plain | {"steps": TrainedSteps(8, 8, coarse).to_checkpoint()}, tmp_path / "learned.pt")
+    found = {
+        (name, bits): json.loads(
+            map_digits("--json", f"checkpoint={tmp_path / name}.pt", f"geometry.weight_bits={bits}").out
+        )
+        for name in ("plain", "learned")
+        for bits in (8, 5)
+    }
+    assert cells_energy(found["learned", 8]) < cells_energy(found["plain", 8])
+    assert cells_energy(found["learned", 5]) == cells_energy(found["plain", 5])
+    told = {
+        key: [n for n in content["notes"] if "learned its steps for weight_bits=8" in n]
+        for key, content in found.items()
+    }
+    assert {key for key, notes in told.items() if notes} == {("learned", 5)}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ NOT_FINITE = {"0.weight": torch.full((32, 1, 3, 3), float("inf"))}
 @pytest.mark.parametrize(
     ("command", "part", "damage", "complaint"),
     [
-        ("simulate", "steps", 3, "learned steps are damaged"),
+        ("simulate", "steps", {"weight_bits": 8}, "learned steps are damaged"),
+        ("map", "steps", {"weight_bits": 8}, "learned steps are damaged"),
         ("simulate", "permutation", 3, "fits no such network"),
         ("map", "permutation", 3, "fits no such network"),
         ("simulate", "masks", {"3": torch.ones(2, 2, dtype=torch.bool)}, "the mask of layer 3 has shape"),
