@@ -19,10 +19,10 @@ from torch import nn
 from cimlab.analog.array_errors import ArrayErrors, read_back_table, reads_exactly
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fake_quantise import LayerQuantiser, require_trainable
-from cimlab.analog.integers import mapped_layers
 from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.crossbar.geometry import CrossbarGeometry
-from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.matrix import CrossbarMatrix, image_batch
+from cimlab.network.account import WeightProduct, account_of
 from cimlab.pruning.masks import Masks
 from cimlab.training.methods.base import Arrays, Method, MethodError, Part, Rounding, Subject
 from cimlab.training.module import Classifier
@@ -67,14 +67,15 @@ class QuantisedTraining(Part):
         hardware_aware: whether the arrays' errors are trained for.
 
     Raises:
-        AnalogError: bits, devices or layers that can't be trained.
+        AnalogError: bits or devices that can't be trained.
+        MethodError: a weight on arrays is multiplied by something else than a Linear or Conv2d.
     """
 
     after_pruning = True  # it follows the masks
 
     def __init__(self, subject: Subject, quantiser: type[LayerQuantiser], hardware_aware: bool) -> None:
         arrays, self.geometry = subject.arrays, subject.rule.geometry
-        self.layers = mapped_layers(subject.network, arrays.analog)
+        self.layers = _rounded_layers(subject)
         self.masks = subject.masks
         self._kept: Masks = {}
         table = _table(arrays, self.geometry, subject.seed) if hardware_aware else None
@@ -141,6 +142,46 @@ class QuantisedTraining(Part):
     def _detach(self) -> None:
         for layer in self.layers.values():
             layer.__dict__.pop("forward", None)
+
+
+def _rounded_layers(subject: Subject) -> dict[str, nn.Conv2d | nn.Linear]:
+    """The layers that multiply by the weights on arrays, in the order of the network.
+
+    Only what the forward pass multiplies by counts: a module may own a table of positions, and what is inside it still
+    be plain layers; an attention may call no layer, and multiply by its parts' weights itself.
+
+    Raises:
+        MethodError: a weight is multiplied by something else than a Linear or Conv2d, or no weight is on arrays.
+    """
+    network, digital = subject.network, subject.arrays.analog.digital
+    weights = account_of(network, image_batch(network, subject.image_shape), digital).on_arrays
+    plain = {name: layer for name, layer in network.named_modules() if _is_plain(layer)}
+    foreign = [weight for weight in weights if not plain.keys() >= {*weight.modules}]
+    called = {name for weight in weights if weight not in foreign for name in weight.modules}
+    if foreign:
+        patterns = list(dict.fromkeys(_digital_pattern(weight, called) for weight in foreign))
+        more = f" and {len(patterns) - 3} more" if len(patterns) > 3 else ""
+        raise MethodError(
+            "method: rounded retraining rounds the Linear and Conv2d layers that a network calls, and the weights of "
+            f"{', '.join(patterns[:3])}{more} are multiplied by in other ways; leave them digital with "
+            f"analog.digital=[{','.join((*digital, *patterns))}], or take rounding out of method"
+        )
+    if not called:
+        raise MethodError("method: no weight is left on arrays to be rounded; shorten analog.digital")
+    return {name: layer for name, layer in plain.items() if name in called}
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a quantiser can lend the layer its forward pass."""
+    padded = isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros"
+    return type(layer).forward in (nn.Conv2d.forward, nn.Linear.forward) and not padded
+
+
+def _digital_pattern(weight: WeightProduct, called: set[str]) -> str:
+    """What leaves a weight digital: the module that multiplies by it, unless it holds layers that can be rounded."""
+    module = weight.modules[0]
+    alone = weight.name.startswith(f"{module}.") and not any(name.startswith(f"{module}.") for name in called)
+    return module if alone or module == weight.name else weight.name
 
 
 def _table(arrays: Arrays, geometry: CrossbarGeometry, seed: int) -> torch.Tensor | None:

@@ -26,13 +26,14 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.crossbar.cells import least_error_steps, quantise_weights, whole_range_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser
+from cimlab.models.compact_transformer import CompactTransformer
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 from cimlab.pruning.masks import PruningRule
 from cimlab.pruning.saliencies.l2 import L2
-from cimlab.training.methods.base import Arrays, Subject
+from cimlab.training.methods.base import Arrays, MethodError, Subject
 from cimlab.training.methods.lsq import Lsq
 from cimlab.training.methods.ste import Ste
 from cimlab.training.quantisation import QuantisedTraining
@@ -173,12 +174,18 @@ def test_straight_through_ranges_are_running_means_of_the_batches_extremes() -> 
 
 
 def rounding_training(
-    network: nn.Module, method: Literal["ste", "lsq"], geometry: CrossbarGeometry, batches: list[torch.Tensor]
+    network: nn.Module,
+    method: Literal["ste", "lsq"],
+    geometry: CrossbarGeometry,
+    batches: list[torch.Tensor],
+    digital: tuple[str, ...] = (),
 ) -> QuantisedTraining:
     """A few steps of quantised training on made-up labels."""
     rule = PruningRule(OperationUnit(), L2(), geometry)
-    arrays = Arrays(AnalogSettings(), IdealAdc(), Device())
-    subject = Subject(network.train(), [], [], rule, Budget(1.0), arrays, (3, 10, 10), epochs=1, seed=0)
+    arrays = Arrays(AnalogSettings(digital=digital), IdealAdc(), Device())
+    channels, height, width = batches[0].shape[1:]
+    image = (channels, height, width)
+    subject = Subject(network.train(), [], [], rule, Budget(1.0), arrays, image, epochs=1, seed=0)
     training = {"ste": Ste, "lsq": Lsq}[method](hardware_aware=False).part(subject)
     optimizer = torch.optim.SGD([*network.parameters(), *training.quantisers.parameters()], lr=0.02)
     with training.attached():
@@ -188,6 +195,60 @@ def rounding_training(
             optimizer.step()
     network.eval()
     return training
+
+
+class Attending(nn.Module):
+    """Tokens with a table of positions, attention by torch's own module, a product by hand where asked for, scores."""
+
+    def __init__(self, by_hand: bool = False) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(1, 4, 8))
+        self.patches = nn.Conv2d(3, 8, 5, stride=5)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.mixing = nn.Parameter(torch.randn(8, 8)) if by_hand else None
+        self.scores = nn.Linear(8, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2) + self.positions
+        tokens = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.scores((tokens if self.mixing is None else tokens @ self.mixing).mean(1))
+
+
+def test_layers_beside_a_table_of_positions_are_trained_and_computed_as_trained() -> None:
+    torch.manual_seed(0)
+    network = CompactTransformer(
+        layers=1, heads=2, channels=8, hidden=8, image_size=10, num_classes=4, in_channels=3
+    )
+    batches = [torch.randn(8, 3, 10, 10) for _ in range(3)]
+    training = rounding_training(network, "lsq", CrossbarGeometry(), batches)
+    whole = {name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    assert set(training.layers) == whole
+    with training.attached(), torch.no_grad():
+        trained = network(batches[0])
+    converted = convert(
+        network, {}, CrossbarGeometry(), AnalogSettings(), IdealAdc(), batches, learned=training.steps()
+    )
+    assert float((converted(batches[0]) - trained).norm() / trained.norm()) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "pattern"), [(False, "attention"), (True, "attention,mixing")], ids=["attention", "by hand"]
+)
+def test_products_that_no_layer_computes_are_refused_with_advice_that_works(
+    by_hand: bool, pattern: str
+) -> None:
+    torch.manual_seed(0)
+    network, batches = Attending(by_hand), [torch.randn(8, 3, 10, 10)]
+    with pytest.raises(MethodError, match=rf"in other ways; .*analog\.digital=\[{pattern}\]"):
+        rounding_training(network, "lsq", CrossbarGeometry(), batches)
+    digital = tuple(pattern.split(","))
+    training = rounding_training(network, "lsq", CrossbarGeometry(), batches, digital)
+    assert list(training.layers) == ["patches", "scores"]
+    left = AnalogSettings(digital=digital)
+    with training.attached(), torch.no_grad():
+        trained = network(batches[0])
+    converted = convert(network, {}, CrossbarGeometry(), left, IdealAdc(), batches, learned=training.steps())
+    assert float((converted(batches[0]) - trained).norm() / trained.norm()) < 0.01
 
 
 @pytest.mark.parametrize("method", ["ste", "lsq"])
