@@ -25,6 +25,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.permutation import restored
 from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import unmoved_randomness
+from cimlab.network.called import input_of
 from cimlab.network.layered import LayeredNetwork
 from cimlab.network.masks import Masks
 
@@ -108,7 +109,8 @@ def _calibrate_adcs(network: nn.Module, batches: Iterable[Batch]) -> None:
     """Histograms of partial sums on the first batch, every layer fed by ideal ones before it."""
     hooks = [
         layer.register_forward_pre_hook(
-            lambda module, inputs: module.watch_partial_sums(module.integers(inputs[0]))
+            lambda module, inputs, named: module.watch_partial_sums(module.integers(input_of(inputs, named))),
+            with_kwargs=True,
         )
         for layer in analog_layers(network).values()
     ]

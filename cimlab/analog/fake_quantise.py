@@ -148,9 +148,12 @@ class LayerQuantiser(nn.Module):
         step = self.weight_step(weight).detach().float().cpu().clone()
         return LayerSteps(step, float(self.input_step().detach()), int(self.input_zero))
 
-    def compute(self, layer: nn.Conv2d | nn.Linear, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """The layer's output on the array; as in floating point until the first training batch came."""
-        x, weight = x.float(), layer.weight
+    def compute(self, layer: nn.Conv2d | nn.Linear, input: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The layer's output on the array; as in floating point until the first training batch came.
+
+        The input is called as torch's layers call it, for it may be passed by name.
+        """
+        x, weight = input.float(), layer.weight
         if layer.training:
             with torch.no_grad():
                 self._learn(x, weight, first=not self._has_begun())

@@ -25,6 +25,7 @@ from cimlab.crossbar.matrix import MAPPED_LAYERS, Convolution
 from cimlab.network.account import matches
 from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
+from cimlab.network.called import input_of
 from cimlab.network.layered import LayeredNetwork
 from cimlab.network.weights import name_of
 
@@ -224,7 +225,10 @@ def _observe(
     """Input ranges of every layer over the calibration batches."""
     observers = {name: RangeObserver(name) for name in layers}
     hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, seen=observers[name]: seen.watch(inputs[0]))
+        layer.register_forward_pre_hook(
+            lambda _, inputs, named, seen=observers[name]: seen.watch(input_of(inputs, named)),
+            with_kwargs=True,
+        )
         for name, layer in layers.items()
     ]
     try:

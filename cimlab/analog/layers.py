@@ -194,8 +194,8 @@ class AnalogLayer(nn.Module):
         """The same without the inputs, on the processor."""
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """The layer's output."""
+    def forward(self, input: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The layer's output; the input is called as torch's layers call it, for it may be passed by name."""
 
 
 MaybeBatch = Float[Tensor, "channels *size"] | Float[Tensor, "batch channels *size"]
@@ -221,15 +221,16 @@ class AnalogConvolution(AnalogLayer):
     def places(self, q: Int[Tensor, "batch channels *padded_size"]) -> Places:
         return conv_places(q.shape, self.original, self.mapping.matrix)
 
-    def forward(self, x: MaybeBatch) -> MaybeBatch:
-        images = self._batched(x)
+    def forward(self, input: MaybeBatch) -> MaybeBatch:
+        images = self._batched(input)
         y = torch.empty(
-            len(images), self.original.out_channels, *self._output_size(images), device=x.device, dtype=torch.float32
+            len(images), self.original.out_channels, *self._output_size(images), device=images.device,
+            dtype=torch.float32,
         )  # fmt: skip
         some = max(1, CHUNK_VALUES // y[0].numel())
         for inputs, outputs in zip(images.split(some), y.split(some), strict=True):
             self.compute(self.integers(inputs), outputs.flatten(2))
-        return (y if images is x else y[0]).to(x.dtype)
+        return (y if images is input else y[0]).to(input.dtype)
 
     def _batched(self, x: MaybeBatch) -> Float[Tensor, "batch channels *size"]:
         return x if x.ndim == len(self.original.kernel_size) + 2 else x[None]
@@ -256,8 +257,8 @@ class AnalogLinear(AnalogLayer):
     def places(self, q: Int[Tensor, "tokens features"]) -> Places:
         return linear_places(*q.shape, self.mapping.matrix)
 
-    def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
-        q = self.integers(x)
-        y = torch.empty(len(q), self.original.out_features, 1, device=x.device, dtype=torch.float32)
+    def forward(self, input: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch out"]:
+        q = self.integers(input)
+        y = torch.empty(len(q), self.original.out_features, 1, device=input.device, dtype=torch.float32)
         self.compute(q, y)
-        return y.view(*x.shape[:-1], -1).to(x.dtype)
+        return y.view(*input.shape[:-1], -1).to(input.dtype)

@@ -27,6 +27,7 @@ from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
 from cimlab.crossbar.zero_planes import WATCHED_IMAGES, ZeroPlanes
 from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
+from cimlab.network.called import input_of
 
 CHUNK_INPUTS = 1 << 23
 """Inputs that are gathered at a time."""
@@ -65,7 +66,10 @@ def layer_activities(
         weight = kept * by_output(own.step, own.weights)
         own.layer.weight.copy_(weight.to(own.layer.weight))
     planes: dict[str, ZeroPlanes] = {}
-    hooks = [own.layer.register_forward_pre_hook(_counting(name, own, fed)) for name, own in rounded.items()]
+    hooks = [
+        own.layer.register_forward_pre_hook(_counting(name, own, fed), with_kwargs=True)
+        for name, own in rounded.items()
+    ]
     for matrix in matrices:
         own = rounded.get(matrix.name)
         if own is not None and matrix.plain.weight_shape == tuple(own.layer.weight.shape):
@@ -75,7 +79,7 @@ def layer_activities(
                 .any(2)
             )
             watch = _watching(matrix.plain, own, driven.numpy(), geometry, planes)
-            hooks.append(own.layer.register_forward_pre_hook(watch))
+            hooks.append(own.layer.register_forward_pre_hook(watch, with_kwargs=True))
     try:
         with borrowed(folded):
             call(folded, images)
@@ -111,14 +115,17 @@ def _held(name: str, own: WeightIntegers, masks: Mapping[str, Bool[Tensor, "..."
 
 def _counting(
     name: str, own: LayerIntegers, fed: dict[str, IntegerHistogram]
-) -> Callable[..., tuple[Tensor]]:
+) -> Callable[..., tuple[tuple[Tensor], dict[str, Tensor]]]:
     """A hook that rounds a layer's inputs and counts them; a layer that is called again counts again."""
 
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        q = own.quantiser(inputs[0])
+    def hook(
+        _module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]
+    ) -> tuple[tuple[Tensor], dict[str, Tensor]]:
+        x = input_of(inputs, named)
+        q = own.quantiser(x)
         counted = fed_integers(own.layer, q, own.quantiser.zero)
         fed[name] = fed[name] + counted if name in fed else counted
-        return (own.quantiser.values(q).to(inputs[0].dtype),)
+        return (own.quantiser.values(q).to(x.dtype),), {}
 
     return hook
 
@@ -132,8 +139,8 @@ def _watching(
 ) -> Callable[..., None]:
     """A hook that counts bit planes of zeros in a layer's rounded inputs."""
 
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        q = own.quantiser(inputs[0].cpu())
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        q = own.quantiser(input_of(inputs, named).cpu())
         for patches in _patches(own.layer, q, own.quantiser.zero, matrix):
             fed = np.stack([patches.matrix(group).numpy() for group in range(matrix.groups)])
             counted = ZeroPlanes.of(fed, driven, geometry)

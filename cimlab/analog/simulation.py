@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from cimlab.analog.convert import analog_layers
 from cimlab.analog.digital import whole_float32
 from cimlab.analog.layers import AnalogLayer
+from cimlab.network.called import input_of
 from cimlab.network.layered import array_layers
 
 Batches = Iterable[tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]]
@@ -141,18 +142,20 @@ def layer_fidelity(
 
         return hook
 
-    def compare(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    def compare(name: str) -> Callable[..., None]:
+        def hook(
+            module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+        ) -> None:
             assert isinstance(module, AnalogLayer)
             with _disable_current_modes():  # no part of what the forward pass computes, which may be watched
-                alone = module.original(inputs[0])
+                alone = module.original(input_of(inputs, named))
             found[name] = LayerFidelity(snr_db(wanted[name], output), snr_db(alone, output))
 
         return hook
 
     floating = array_layers(folded, layers)
     hooks = [layer.register_forward_hook(keep(name)) for name, layer in floating.items()]
-    hooks += [layer.register_forward_hook(compare(name)) for name, layer in layers.items()]
+    hooks += [layer.register_forward_hook(compare(name), with_kwargs=True) for name, layer in layers.items()]
     try:
         folded(images.to(device_of(folded)))
         network(images.to(device_of(network)))

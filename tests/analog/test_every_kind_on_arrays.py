@@ -8,6 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from cimlab.analog.convert import analog_layers
+from cimlab.analog.layout import laid_out
+from cimlab.analog.settings import AnalogSettings
+from cimlab.analog.simulation import layer_fidelity
 from cimlab.lab import Lab
 from cimlab.pruning.allocation import PruningError
 from tests.network.test_account import IMAGES, KINDS, Calls
@@ -63,6 +66,29 @@ def test_a_convolution_called_as_a_function_is_on_arrays_as_the_layer_itself(lab
     with torch.no_grad():
         one, other = (lab.on_arrays(some, {}, IMAGES)(IMAGES) for some in (as_layer, as_function))
     assert torch.equal(one, other)
+
+
+def twin_networks() -> tuple[nn.Module, nn.Module]:
+    """The same layers, given their inputs by place and by name."""
+    layers = {"c": nn.Conv2d(3, 4, 3), "fc": nn.Linear(4 * 10 * 10, 5)}
+    by_place = Calls(lambda n, x: n.fc(n.c(x).relu().flatten(1)), **layers)
+    by_name = Calls(lambda n, x: n.fc(input=n.c(input=x).relu().flatten(1)), **layers)
+    return by_place.eval(), by_name.eval()
+
+
+def test_layers_that_are_called_by_keyword_are_computed_and_measured_like_any() -> None:
+    torch.manual_seed(0)
+    lab = Lab(*ALL, "adc=mse", "geometry.adc_bits=5")
+    found = []
+    for network in twin_networks():
+        arrays = lab.on_arrays(network, {}, IMAGES)
+        with torch.no_grad():
+            outputs = arrays(IMAGES)
+        floating, _ = laid_out(network, {}, IMAGES, AnalogSettings())
+        cost = lab.cost(network, {}, IMAGES).summary()
+        found.append((outputs, layer_fidelity(arrays, floating, IMAGES), cost["total"], cost["notes"]))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1:] == found[1][1:]
 
 
 class Standardised(nn.Conv2d):

@@ -231,6 +231,22 @@ def test_layers_beside_a_table_of_positions_are_trained_and_computed_as_trained(
     assert float((converted(batches[0]) - trained).norm() / trained.norm()) < 0.01
 
 
+class ByName(nn.Module):
+    """A layer that is given its input by keyword, as torch's own may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = nn.Linear(8, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores(input=images.flatten(1))
+
+
+def test_a_layer_that_is_called_by_keyword_is_trained() -> None:
+    training = rounding_training(ByName(), "lsq", FOUR_BITS, [torch.randn(8, 2, 2, 2)])
+    assert training.steps().layers["scores"].input != 1  # with which it begins
+
+
 @pytest.mark.parametrize(
     ("by_hand", "pattern"), [(False, "attention"), (True, "attention,mixing")], ids=["attention", "by hand"]
 )
