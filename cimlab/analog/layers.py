@@ -29,6 +29,7 @@ from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import SlicedMatrix
 from cimlab.crossbar.inputs import InputQuantiser
 from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
+from cimlab.network.called import keep_called
 
 HISTOGRAM_PRODUCTS = 512
 """Products of a batch whose partial sums set the ADC range of a layer: 10^5 to 10^8 conversions."""
@@ -79,6 +80,7 @@ class AnalogLayer(nn.Module):
         self.backend: BackendName = backend
         self.histogram: Int[Tensor, " sums"] | None = None
         self._places: tuple[object, Tensor, Tensor] | None = None
+        keep_called(self)
         sums = mapping.matrix.to_outputs(mapping.sliced.weights.sum(1))
         # what the integer of a real zero adds to every output; a buffer, to be where the network is
         self.register_buffer("zero_sums", mapping.quantiser.zero * sums, persistent=False)

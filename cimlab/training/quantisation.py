@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from cimlab.analog.array_errors import ArrayErrors, read_back_table, reads_exactly
 from cimlab.analog.errors import AnalogError
@@ -23,6 +24,7 @@ from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix, image_batch
 from cimlab.network.account import WeightProduct, account_of
+from cimlab.network.called import keep_called
 from cimlab.pruning.masks import Masks
 from cimlab.training.methods.base import Arrays, Method, MethodError, Part, Rounding, Subject
 from cimlab.training.module import Classifier
@@ -78,6 +80,7 @@ class QuantisedTraining(Part):
         self.layers = _rounded_layers(subject)
         self.masks = subject.masks
         self._kept: Masks = {}
+        self._kept_called: list[RemovableHandle] = []
         table = _table(arrays, self.geometry, subject.seed) if hardware_aware else None
         placed = {matrix.name: matrix for matrix in subject.matrices}
         self.quantisers = nn.ModuleDict()
@@ -138,10 +141,13 @@ class QuantisedTraining(Part):
     def _attach(self) -> None:
         for name, layer in self.layers.items():
             layer.__dict__["forward"] = partial(_of(self.quantisers[_key(name)]).compute, layer)
+            self._kept_called.append(keep_called(layer))
 
     def _detach(self) -> None:
         for layer in self.layers.values():
             layer.__dict__.pop("forward", None)
+        while self._kept_called:
+            self._kept_called.pop().remove()
 
 
 def _rounded_layers(subject: Subject) -> dict[str, nn.Conv2d | nn.Linear]:

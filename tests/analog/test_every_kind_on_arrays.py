@@ -143,6 +143,20 @@ def test_layers_left_digital_are_computed_in_floating_point() -> None:
             every.on_arrays(network, {}, IMAGES)
 
 
+def test_layers_of_an_encoder_are_on_arrays_also_where_its_attention_is_digital() -> None:
+    """torch's encoder layer computes by the weights of its layers and calls none, where nothing hinders it."""
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    network, tokens = nn.Sequential(encoder, nn.Linear(8, 3)).eval(), torch.randn(2, 3, 8)
+    with torch.no_grad():
+        arrays = Lab(*ALL, "analog.digital=[0.self_attn]").on_arrays(network, {}, tokens)
+        arrays(tokens)
+    assert {name for name, layer in analog_layers(arrays).items() if layer.reads} == {
+        "0.linear1",
+        "0.linear2",
+        "1",
+    }
+
+
 def test_numbers_name_layers_and_wrapped_networks_are_opened(lab: Lab) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
     assert list(analog_layers(Lab(*ALL, "analog.digital=[2]").on_arrays(network, {}, IMAGES))) == ["0"]

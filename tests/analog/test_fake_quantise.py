@@ -231,6 +231,34 @@ def test_layers_beside_a_table_of_positions_are_trained_and_computed_as_trained(
     assert float((converted(batches[0]) - trained).norm() / trained.norm()) < 0.01
 
 
+class Encoding(nn.Module):
+    """torch's encoder layer, which in evaluation computes by the weights of its layers and calls none of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.scores = nn.Linear(8, 4)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.scores(self.encoder(tokens.flatten(2)).mean(1))
+
+
+def test_layers_of_an_encoder_are_rounded_in_evaluation_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network, tokens = Encoding(), torch.randn(4, 3, 2, 4)
+    training = rounding_training(network, "lsq", FOUR_BITS, [tokens], ("encoder.self_attn",))
+    rounded: set[str] = set()
+    for quantiser in training.quantisers.values():
+        compute = quantiser._rounded_weight
+        monkeypatch.setattr(
+            quantiser, "_rounded_weight", lambda w, q=quantiser, c=compute: (rounded.add(q.name), c(w))[1]
+        )
+    with training.attached(), torch.no_grad():
+        network(tokens)
+    assert rounded == {"encoder.linear1", "encoder.linear2", "scores"}
+    assert not any(layer._forward_pre_hooks for layer in network.modules())
+
+
 class ByName(nn.Module):
     """A layer that is given its input by keyword, as torch's own may be."""
 
