@@ -88,7 +88,7 @@ class ArrayErrors(nn.Module):
         self.matrix, self.geometry, self.adc, self.device = matrix, geometry, adc, device
         self.backend: BackendName = backend
         self.reads_exactly = reads_exactly(geometry, adc, device)
-        self.chips = CHIPS if device.effects or adc.gain_sigma or adc.offset_sigma else 1
+        self.chips = CHIPS if device.effects or adc.chips_differ else 1
         self.calibrating = False
         self._histogram: Int[Tensor, " sums"] | None = None
         self.register_buffer("table", table, persistent=False)
@@ -146,7 +146,7 @@ class ArrayErrors(nn.Module):
 
 def reads_exactly(geometry: CrossbarGeometry, adc: AdcRange, device: Device) -> bool:
     """The ADCs give the partial sums of cells as they were written without any error."""
-    noisy = device.read_noise or device.on_off_ratio or adc.gain_sigma or adc.offset_sigma
+    noisy = device.read_noise or device.on_off_ratio or adc.chips_differ
     lossless = geometry.resolution_bits >= geometry.lossless_adc_bits
     return not noisy and (lossless or isinstance(adc, IdealAdc))
 

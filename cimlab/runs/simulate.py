@@ -228,7 +228,7 @@ def _lost(record: SimulationRecord) -> str:
 def _tell_lossless(config: SimulateConfig, adc: AdcRange) -> None:
     """A line where the converters were given as many bits as no sum needs more, and so cost no accuracy."""
     geometry = config.geometry
-    if geometry.adc_bits is None or adc.gain_sigma or adc.offset_sigma:
+    if geometry.adc_bits is None or adc.chips_differ:
         return
     if geometry.adc_bits >= (enough := geometry.lossless_adc_bits):
         print(
@@ -312,7 +312,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     seconds = {"convert": time.perf_counter() - started}
     started = time.perf_counter()
     images = sum(len(labels) for _, labels in _test_batches(data, config.images))
-    chips = 1 if device.is_ideal and not (adc.gain_sigma or adc.offset_sigma) else config.draws
+    chips = config.draws if device.chips_differ or adc.chips_differ else 1
     draws = []
     with counting("images", (chips + 2) * images) as advance:
 

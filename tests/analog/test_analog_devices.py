@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cimlab.analog import noise
-from cimlab.analog.devices.base import Device
+from cimlab.analog.devices.base import Device, DeviceEffect
 from cimlab.analog.devices.drift import Drift
 from cimlab.analog.devices.programming_variation import ProgrammingVariation
 from cimlab.analog.devices.stuck_at import StuckAtFaults
@@ -167,6 +167,39 @@ def test_seeds_of_many_reads_are_those_of_each() -> None:
             state ^= state >> 16
         assert int(many[place]) == noise.stream(11, *place) == state
     assert len(many.unique()) == many.numel()
+
+
+class Own(DeviceEffect):
+    """A user's effect, of which nothing is known."""
+
+    stage = 5
+
+    def apply(self, conductance, off, sliced, generator):
+        return conductance
+
+
+@pytest.mark.parametrize(
+    ("device", "differ"),
+    [
+        (Device(), False),
+        (Device(on_off_ratio=10.0), False),
+        (Device(effects=(WireResistance(1e-4),)), False),
+        (Device(on_off_ratio=10.0, effects=(WireResistance(1e-4), Drift(nu_sigma=0.0))), False),
+        (Device(effects=(StuckAtFaults(0.0, 0.0), ProgrammingVariation(sigma=(0.0, 0.0)))), False),
+        (Device(effects=(WireResistance(1e-4), Drift())), True),
+        (Device(effects=(StuckAtFaults(0.1, 0.0),)), True),
+        (Device(effects=(StuckAtFaults(0.0, 0.1),)), True),
+        (Device(effects=(ProgrammingVariation(sigma=(0.0, 0.1)),)), True),
+    ],
+)
+def test_chips_differ_where_something_is_drawn(device: Device, differ: bool) -> None:
+    assert device.chips_differ == differ
+    assert differ != torch.equal(draw(device, sliced(), 1), draw(device, sliced(), 2))
+
+
+def test_chips_differ_where_reads_are_noisy_or_an_effect_does_not_say() -> None:
+    assert Device(read_noise=0.1).chips_differ
+    assert Device(effects=(Own(),)).chips_differ
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,22 @@ def test_converters_of_as_many_bits_as_no_sum_needs_more_are_told(
     assert answer.out.count("note: 6 ADC bits lose nothing with geometry.active_rows=16") == told
 
 
+def test_chips_that_are_all_alike_are_one_chip_without_a_spread(
+    cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+) -> None:
+    words = [
+        f"checkpoint={checkpoint}",
+        f"paths.output_dir={tmp_path}/out",
+        "images=20",
+        "calibration_batches=1",
+    ]
+    answer = cimlab("simulate", *words, "device=[on_off_ratio,wire_resistance]", "draws=2")
+    assert answer.code == 0, answer.err
+    (path,) = (tmp_path / "out").rglob(SIMULATION_FILE)
+    accuracy = SimulationRecord.read(path).accuracy
+    assert (len(accuracy["draws"]), accuracy["spread"], accuracy["interval"]) == (1, None, None)
+
+
 def test_points_of_a_grid_share_what_the_arrays_do_not_change(
     cimlab: Cimlab, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

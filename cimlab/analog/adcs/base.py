@@ -72,6 +72,11 @@ class AdcRange(ABC):
         """The range rests on partial sums seen in calibration."""
         return False
 
+    @property
+    def chips_differ(self) -> bool:
+        """Converters have errors that are drawn."""
+        return bool(self.gain_sigma or self.offset_sigma)
+
     @abstractmethod
     def full_scale(self, sliced: SlicedMatrix, histogram: Int[Tensor, " sums"] | None) -> float:
         """The partial sum of the highest code, in cell levels.
@@ -99,7 +104,7 @@ class AdcRange(ABC):
         step = max(1.0, self.full_scale(sliced, histogram) / top)
         scale = torch.tensor(1 / step, dtype=torch.float32)
         offset = torch.tensor(0.5)
-        if self.gain_sigma or self.offset_sigma:
+        if self.chips_differ:
             adc = adc_of_column(sliced)
             errors = torch.randn(2, int(adc.max()) + 1, generator=generator)
             scale = scale * (1 + self.gain_sigma * errors[0])[adc]

@@ -31,6 +31,11 @@ class DeviceEffect(ABC):
     stage: ClassVar[int]
     by_cell: ClassVar[bool] = True
 
+    @property
+    def chips_differ(self) -> bool:
+        """Whether it draws anything, so that chips written alike come out unlike."""
+        return True
+
     @abstractmethod
     def apply(
         self, conductance: Conductances, off: float, sliced: SlicedMatrix, generator: torch.Generator
@@ -78,6 +83,11 @@ class Device:
     def is_ideal(self) -> bool:
         """Cells are read as the integers that were written."""
         return self.on_off_ratio is None and not self.effects and not self.read_noise
+
+    @property
+    def chips_differ(self) -> bool:
+        """One chip is not every chip: cells are written, or read, with errors that are drawn."""
+        return self.read_noise > 0 or any(effect.chips_differ for effect in self.effects)
 
     def spacing(self, cell_bits: int) -> float:
         """Relative conductance from one level to the next."""

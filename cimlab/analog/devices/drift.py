@@ -37,6 +37,10 @@ class Drift(DeviceEffect):
         if self.nu < 0 or self.nu_sigma < 0:
             raise ValueError(f"nu={self.nu} and nu_sigma={self.nu_sigma} must be 0 or more")
 
+    @property
+    def chips_differ(self) -> bool:
+        return self.nu_sigma > 0
+
     def apply(
         self, conductance: Conductances, off: float, sliced: SlicedMatrix, generator: torch.Generator
     ) -> Conductances:

@@ -41,6 +41,10 @@ class ProgrammingVariation(DeviceEffect):
             spread = spread * conductance + coefficient
         return spread.clamp(min=0)
 
+    @property
+    def chips_differ(self) -> bool:
+        return any(self.sigma)
+
     def apply(
         self, conductance: Conductances, off: float, sliced: SlicedMatrix, generator: torch.Generator
     ) -> Conductances:

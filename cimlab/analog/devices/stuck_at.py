@@ -28,6 +28,10 @@ class StuckAtFaults(DeviceEffect):
                 f"stuck_on={self.stuck_on} and stuck_off={self.stuck_off} must be 0 or more and together at most 1"
             )
 
+    @property
+    def chips_differ(self) -> bool:
+        return self.stuck_on + self.stuck_off > 0
+
     def apply(
         self, conductance: Conductances, off: float, sliced: SlicedMatrix, generator: torch.Generator
     ) -> Conductances:

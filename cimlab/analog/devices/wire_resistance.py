@@ -44,6 +44,10 @@ class WireResistance(DeviceEffect):
         if not 0 <= self.relative < 1:
             raise ValueError(f"relative={self.relative} must be from 0 to below 1")
 
+    @property
+    def chips_differ(self) -> bool:
+        return False
+
     def apply(
         self, conductance: Conductances, off: float, sliced: SlicedMatrix, generator: torch.Generator
     ) -> Conductances:
