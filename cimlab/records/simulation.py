@@ -34,7 +34,8 @@ class SimulationRecord(Record):
         weights: all that take part in a product (total), on arrays, digital, left; remaining over all; compression.
             Older records have total and left, of those on arrays.
         layers: by layer: ADC step in levels; `exact`, whether the arrays compute the integer product, so that all error
-            is of rounded weights and inputs (older records lack it); and signal-to-noise ratios in decibels, `snr_db`
+            is of rounded weights and inputs; `fitted_on_ideal`, whether the ADC's range was fitted to the sums of ideal
+            cells and its own are not ideal (older records lack both); and signal-to-noise ratios in decibels, `snr_db`
             with the errors of all layers before and `own_snr_db` with its own alone (None where the error is nothing).
         origin: how the network was pruned, as its checkpoint says: `run` (content hash), `name`, `seed`,
             `granularity`, its `parameters`, `remaining` (asked, of the prunable weights). None where it doesn't say, as

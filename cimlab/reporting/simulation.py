@@ -25,6 +25,7 @@ TOLD = tuple(
     f"{key}." for key in (*REPEATED, "geometry.active_rows", "images") if key not in ("seed", "draws")
 )
 """Settings that have a column of their own, and those that change no number."""
+FITTED = "ADC ranges were fitted on ideal cells; devices shift and spread the sums afterwards"
 RESULTS = ("float", "quantised", *ANSWERS, "standard error", "spread", "95 % interval", "chips")
 
 
@@ -37,7 +38,9 @@ def simulation_table(records: list[SimulationRecord]) -> Table:
     varied = _varied(records)
     columns = tuple(Column(head, text=head in words or head in varied) for head in (*varied, *headings))
     rows = tuple((*(own[i] for own in varied.values()), *_row(record)) for i, record in enumerate(records))
-    table = Table(columns, rows, title="accuracy on the analog arrays")
+    fitted = any(layer.get("fitted_on_ideal") for record in records for layer in record.layers.values())
+    notes = (FITTED,) if fitted else ()
+    table = Table(columns, rows, title="accuracy on the analog arrays", notes=notes)
     return table.apart(ANSWERS if len(records) > 1 else RESULTS)
 
 

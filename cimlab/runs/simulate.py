@@ -339,6 +339,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
         layer: {
             "adc_step": module.program.converter.step,
             "exact": module.program.is_exact,
+            "fitted_on_ideal": adc.needs_histogram and not device.is_ideal,
             "snr_db": _finite(fidelity[layer].accumulated),
             "own_snr_db": _finite(fidelity[layer].own),
         }

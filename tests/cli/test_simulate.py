@@ -138,6 +138,19 @@ def test_converters_of_as_many_bits_as_no_sum_needs_more_are_told(
     assert answer.out.count("note: 6 ADC bits lose nothing with geometry.active_rows=16") == told
 
 
+@pytest.mark.parametrize(
+    ("adc", "device", "told"),
+    [("mse", "on_off_ratio", 1), ("percentile", "ideal", 0), ("full_scale", "on_off_ratio", 0)],
+)
+def test_ranges_fitted_on_ideal_cells_are_told_where_devices_are_not(
+    adc: str, device: str, told: int, cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+) -> None:
+    words = [f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}", "images=4", "calibration_batches=1"]
+    answer = cimlab("simulate", *words, f"adc={adc}", f"device=[{device}]", "geometry.adc_bits=5")
+    assert answer.code == 0, answer.err
+    assert answer.out.count("ADC ranges were fitted on ideal cells") == told
+
+
 def test_chips_that_are_all_alike_are_one_chip_without_a_spread(
     cimlab: Cimlab, checkpoint: Path, tmp_path: Path
 ) -> None:
