@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from cimlab.records.record import RunRecord
+from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.published import Published
 from cimlab.reporting.report import Report, assemble
+from cimlab.reporting.studies import accuracy
 from tests.reporting.made_up import grid, run
 
 
@@ -154,8 +156,8 @@ def test_a_column_of_accuracies_has_the_dense_networks_of_its_own_seeds() -> Non
     table = report(records).table("T1a")
     assert table is not None
     dense, _ = table.rows
-    first, second = (100 * record.accuracy["dense"]["test"] for record in records[1:])
-    assert [value.values for value in dense[1:]] == [(first,), (first, second)]
+    first, second = (accuracy(record, "dense") for record in records[1:])
+    assert dense[1:] == (Estimate((first,)), Estimate((first, second)))
 
 
 def test_a_change_of_method_is_told_over_the_seeds_that_both_have() -> None:
@@ -164,5 +166,5 @@ def test_a_change_of_method_is_told_over_the_seeds_that_both_have() -> None:
     table = report([*main, other]).table("T5")
     assert table is not None
     (row,) = table.rows
-    expected = 100 * (other.accuracy["retrained"]["test"] - main[1].accuracy["retrained"]["test"])
-    assert row[-1].values == (pytest.approx(expected),)
+    expected = accuracy(other) - accuracy(main[1])
+    assert row[-1] == Estimate((expected,))
