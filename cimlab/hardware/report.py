@@ -21,6 +21,8 @@ from cimlab.network.off_arrays import OffArrays
 
 OFF_ARRAYS = ("digital_weights", "activation_products")
 """Energy of what digital units multiply, beside the components."""
+SAME_AREA = 5e-4
+"""Two chips whose areas differ by a smaller share are of one area: tenths of a percent are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,8 +286,14 @@ class CostComparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes of the price; a reloaded unpruned network comes first, or its ratios would look like pruning's gain."""
-        return (*reload_notes(self.dense.timing, "the unpruned network is "), *self.pruned.notes)
+        """Notes of the price; what makes its ratios more than pruning's gain, or of unequal chips, comes first."""
+        more = self.pruned.total_area_m2 / self.dense.total_area_m2 - 1
+        larger = f"the pruned network's chip is {100 * more:.1f} % larger than the unpruned one's: support comes on top"
+        return (
+            *reload_notes(self.dense.timing, "the unpruned network is "),
+            *((larger,) if more > SAME_AREA else ()),
+            *self.pruned.notes,
+        )
 
     def summary(self) -> dict[str, Any]:
         """Everything a record keeps: whose numbers, totals, components, layers, ratios to dense."""

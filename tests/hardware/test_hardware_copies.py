@@ -386,6 +386,8 @@ def test_pruning_support_never_makes_a_network_too_large_for_its_own_number_of_a
     support_m2 = sum(compared.pruned.area_by_component[name] for name in SUPPORT)
     assert support_m2 > 0
     assert compared.pruned.total_area_m2 == pytest.approx(array_m2 + support_m2)
+    more = f"the pruned network's chip is {100 * support_m2 / array_m2:.1f} % larger than the unpruned one's"
+    assert compared.notes[0] == f"{more}: support comes on top"
 
 
 def test_an_area_that_holds_fewer_arrays_than_the_chip_may_have_is_refused_and_not_reloaded() -> None:
