@@ -152,7 +152,7 @@ def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() 
                run(remaining=0.09, schedule={"_target_": "x.Gradual", "epochs": 6})]  # fmt: skip
     (table,) = ablation_table.tables(evidence(records))
     (row,) = table.shown()  # gradual pruning is for T8
-    assert row[3] == "saliency: L1, not L2; schedule.epochs: 12, not 6"
+    assert row[3] == "saliency=L1, not L2; schedule.epochs=12, not 6"
 
 
 def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
