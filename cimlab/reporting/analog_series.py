@@ -24,8 +24,8 @@ REPEATED = (
 """Settings that set no line apart: the axis, what is repeated, and what changes no number."""
 
 
-AWARE = "hardware-aware"
-"""What a network is called that was retrained on arrays with the errors of devices."""
+AWARE, ROUNDED = "hardware-aware", "rounded retraining"
+"""What a network is called that was retrained on arrays with the errors of devices, or with rounding alone."""
 CHOSEN = ("model", "data", "adc", "device")
 """Groups whose choice says more than its settings do."""
 
@@ -63,12 +63,12 @@ class Names:
 
     Args:
         several: of data and ADC, what differs among the simulations and is therefore named.
-        aware: runs whose retraining knew of the devices.
+        rounded: run -> what its retraining is called, where it rounded as arrays do.
         dense: run -> what its dense network is told apart by from others of the same model.
     """
 
     several: frozenset[str] = frozenset()
-    aware: frozenset[str] = frozenset()
+    rounded: Mapping[str, str] = field(default_factory=dict)
     dense: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -78,19 +78,22 @@ class Names:
         differ = (group for group in ("data", "adc") if len({own[group] for own in choices}) > 1)
         simulated = {simulation.origin["run"] for simulation in simulations if simulation.origin}
         runs = [record for record in records if record.run in simulated]
-        aware = (record.run for record in runs if _hardware_aware(record))
-        return cls(frozenset(differ), frozenset(aware), _dense(runs))
+        rounded = {record.run: said for record in runs if (said := _rounded(record))}
+        return cls(frozenset(differ), rounded, _dense(runs))
 
     def network(self, record: SimulationRecord) -> str:
         """The first words of a line's name: which network it is of, with its data where there are several."""
         data = [worded(record.choices["data"])] if "data" in self.several else []
         dense = self.dense.get(record.origin["run"], "") if record.origin else ""
-        aware = [AWARE] if self.is_aware(record) else []
-        return ", ".join([worded(record.choices["model"]) + dense, *data, pruned(record), *aware])
+        rounded = [said] if (said := self._retraining(record)) else []
+        return ", ".join([worded(record.choices["model"]) + dense, *data, pruned(record), *rounded])
 
     def is_aware(self, record: SimulationRecord) -> bool:
         """Whether the network was retrained on arrays with the errors of devices."""
-        return record.origin is not None and record.origin["run"] in self.aware
+        return self._retraining(record) == AWARE
+
+    def _retraining(self, record: SimulationRecord) -> str | None:
+        return self.rounded.get(record.origin["run"]) if record.origin else None
 
     def line(self, record: SimulationRecord) -> str:
         """The name of a line, but for settings that it does not tell apart."""
@@ -111,9 +114,10 @@ def _dense(runs: list[RunRecord]) -> dict[str, str]:
     return {run.run: told.get(run.run, "") for run in runs if len(of[run.choices["model"]]) > 1}
 
 
-def _hardware_aware(record: RunRecord) -> bool:
-    methods = record.config.get("method") or {}
-    return any(isinstance(own, dict) and own.get("hardware_aware") for own in methods.values())
+def _rounded(record: RunRecord) -> str | None:
+    methods = (record.config.get("method") or {}).values()
+    aware = [own["hardware_aware"] for own in methods if isinstance(own, dict) and "hardware_aware" in own]
+    return None if not aware else AWARE if any(aware) else ROUNDED
 
 
 def lines(simulations: list[SimulationRecord], names: Names) -> dict[str, list[SimulationRecord]]:

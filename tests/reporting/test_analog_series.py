@@ -8,7 +8,7 @@ import pytest
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.analog_numbers import array_numbers
-from cimlab.reporting.analog_series import Names, beside_the_devices, lines
+from cimlab.reporting.analog_series import AWARE, Names, beside_the_devices, lines
 from cimlab.reporting.figures.F5_analog import analog_figure
 from tests.reporting.made_up import evidence, run, simulation
 
@@ -124,14 +124,16 @@ def test_test_images_are_told_network_by_network_where_they_differ() -> None:
     ]
 
 
-def test_a_network_that_was_retrained_for_devices_says_so() -> None:
+def test_a_network_that_was_retrained_for_devices_or_with_rounding_says_so() -> None:
     methods = {"lsq": {"hardware_aware": True}, "gradual": {"prune_events": 10}}
     aware = replace(run("filter"), run="a" * 64, config={"method": methods})
     plain = replace(aware, run="b" * 64, config={"method": {}})
-    found = drawn([of(), of(run="b" * 64)], aware, plain)
+    rounded = replace(aware, run="c" * 64, config={"method": {"lsq": {"hardware_aware": False}}})
+    found = drawn([of(), of(run="b" * 64), of(run="c" * 64)], aware, plain, rounded)
     assert list(found) == [
         "ResNet-20, filter, 9 % left, hardware-aware, ideal",
         "ResNet-20, filter, 9 % left, ideal",
+        "ResNet-20, filter, 9 % left, rounded retraining, ideal",
     ]
 
 
@@ -163,7 +165,7 @@ def test_sentences_tell_the_fewest_bits_that_are_as_good_by_range() -> None:
 
 def test_sentences_tell_what_devices_cost_and_who_knew_of_them() -> None:
     records = [read(5, "mse", 0), read(5, "mse", 30, device="programming_variation"), read(4, "mse", 2)]
-    (varied,) = array_numbers(records, Names(aware=frozenset({"a" * 64})))["varied"]
+    (varied,) = array_numbers(records, Names(rounded={"a" * 64: AWARE}))["varied"]
     assert (varied["ideal"], varied["accuracy"], varied["bits"], varied["aware"]) == (
         "91.50",
         "61.50",
