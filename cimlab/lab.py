@@ -190,7 +190,7 @@ class Lab:
             CellError: a weight or an input is not a finite number.
             MaskError: no weight is left.
         """
-        kept, _ = self._kept(network, masks, images, dense)
+        kept = self._kept(network, masks, images, dense)
         index, mode = self.rule.granularity.index, self.config.mapping.placement
         shape = NetworkShape(kept.matrices, index, mode, kept.off_arrays)
         accelerator = Accelerator(
@@ -232,11 +232,11 @@ class Lab:
             OutputError, RecordError: the folder can't be written.
         """
         told = Told(model, data, {phase: float(value) for phase, value in accuracy.items()}, training or {})
-        kept, prunable = self._kept(network, masks, images, dense)
+        kept = self._kept(network, masks, images, dense)
         fields = partial(
             counted,
             network=kept,
-            prunable=prunable,
+            prunable=prunable_matrices(list(kept.matrices), self.config.prune),
             rule=self.rule,
             cost=self.cost_model,
             mapping=self.config.mapping,
@@ -264,8 +264,8 @@ class Lab:
 
     def _kept(
         self, network: nn.Module, masks: Masks, images: Batch, dense: Mapping[str, Tensor] | None
-    ) -> tuple[KeptNetwork, list[CrossbarMatrix]]:
-        """The network as a price sees it, and the layers that the budget is about."""
+    ) -> KeptNetwork:
+        """The network as a price sees it."""
         masks, network = _of_opened(masks, network), opened(network)
         account = self.account(network, images)
         matrices, masks = self._matrices(account), masks_on_arrays(masks, account)
@@ -275,8 +275,7 @@ class Lab:
             network, images, masks, dense or self._dense_weights(network), self.geometry, self.config.analog,
             matrices=matrices,
         )  # fmt: skip
-        kept = KeptNetwork(tuple(matrices), masks, activity, account.off_arrays)
-        return kept, prunable_matrices(matrices, self.config.prune)
+        return KeptNetwork(tuple(matrices), masks, activity, account.off_arrays)
 
     def _remember_dense(self, network: nn.Module, masks: Masks) -> None:
         """Keep the weights that are about to be pruned, unless they are those of an earlier pruning."""

@@ -240,3 +240,12 @@ def test_masks_of_layers_left_digital_are_checked_and_left_out(
     others = {name: mask for name, mask in masks.items() if name != "0"}
     assert "0" in masks
     assert digital.place(network, masks, images).total == digital.place(network, others, images).total
+
+
+def test_given_masks_are_priced_also_where_no_layer_may_be_pruned() -> None:
+    """Of two layers the first and the last are exempt from pruning; whoever pruned them has a cost all the same."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(32, 16), nn.Linear(16, 4)).eval()
+    lab, images = Lab("granularity=operation_unit"), torch.rand(2, 2, 4, 4)
+    half = torch.zeros(16, 32, dtype=torch.bool)
+    half[:, :16] = True
+    assert lab.cost(network, {"1": half}, images).ratios()["steps"] < 1
