@@ -85,8 +85,17 @@ def base(name: str) -> str:
 
 
 def series_looks(number: int) -> list[Look]:
-    """Looks for lines that are no granularities: those of the granularities, in turn."""
+    """Looks for lines that are no granularities: those of the granularities, a colour that comes again in a shade.
+
+    >>> len({look.colour for look in series_looks(16)})
+    16
+    """
     from cimlab.pruning.granularities import granularities
 
-    known = [kind.look for kind in granularities().values()]
-    return [known[i % len(known)] for i in range(number)]
+    known, seen = [kind.look for kind in granularities().values()], Counter[str]()
+    found = []
+    for i in range(number):
+        own = known[i % len(known)]
+        found.append(replace(own, colour=_shade(own.colour, SHADES[seen[own.colour] % len(SHADES)])))
+        seen[own.colour] += 1
+    return found
