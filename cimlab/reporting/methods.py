@@ -8,7 +8,7 @@ from typing import Any
 
 from cimlab.records.record import GROUPS_BEFORE, content_hash
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.studies import PER_STEP, Point, Study, accuracy, differences
+from cimlab.reporting.studies import PER_STEP, Point, Study, change, differences
 
 BASELINE = "one-shot"
 """Pruning once under one threshold: no method at all."""
@@ -110,14 +110,10 @@ def beside_one_shot(family: list[Study], point: Point) -> dict[str, tuple[Study,
     Returns:
         combination in words -> its study and the change; the baseline first, each method by itself, then combinations.
     """
-    bases = [study.points.get(point, ()) for study in family if not study.methods]
-    base = {record.seed: accuracy(record) for runs in bases for record in runs}
+    base = [r for study in family if not study.methods for r in study.points.get(point, ())]
     here = {label: study for label, study in labels(family).items() if point in study.points and base}
     return {
-        label: (
-            here[label],
-            Estimate.of(accuracy(r) - base[r.seed] for r in here[label].points[point] if r.seed in base),
-        )
+        label: (here[label], change(here[label].points[point], base))
         for label in sorted(here, key=lambda label: _place(label, here[label]))
     }
 

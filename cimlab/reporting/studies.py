@@ -212,6 +212,12 @@ def main_studies(found: list[Study]) -> list[Study]:
     return list(first.values())
 
 
+def change(runs: Iterable[RunRecord], base: Iterable[RunRecord]) -> Estimate | None:
+    """Points of accuracy that runs gain over others, of the seeds that both have; None where they share none."""
+    by_seed = {record.seed: accuracy(record) for record in base}
+    return Estimate.of(accuracy(record) - by_seed[record.seed] for record in runs if record.seed in by_seed)
+
+
 def differences(study: Study, other: Study) -> dict[str, tuple[Any, Any]]:
     """Settings that differ, as (this study's, the other's)."""
     keys = {*study.settings, *other.settings}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.parts import table
-from cimlab.reporting.studies import accuracy, differences, told, told_value
+from cimlab.reporting.studies import accuracy, change, differences, told, told_value
 from cimlab.reporting.table import Cell, Column, Table
 
 
@@ -35,10 +34,8 @@ def ablation_table(evidence: Evidence) -> Table:
         )
         for name, fraction in study.points:
             own, theirs = study.of((name, fraction), accuracy), main.of((name, fraction), accuracy)
-            by_seed = {record.seed: accuracy(record) for record in main.points.get((name, fraction), ())}
-            both = [record for record in study.points[name, fraction] if record.seed in by_seed]
-            change = Estimate.of(accuracy(record) - by_seed[record.seed] for record in both)
-            rows.append((study.title, name, 100 * fraction, changed, own, theirs, change))
+            gained = change(study.points[name, fraction], main.points.get((name, fraction), ()))
+            rows.append((study.title, name, 100 * fraction, changed, own, theirs, gained))
     rows.sort(key=lambda row: tuple(map(str, row[:4])))
     notes = (
         "Each row changes the named settings of its network's main study, and nothing else; a change is the mean over "
