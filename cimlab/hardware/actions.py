@@ -81,7 +81,7 @@ def _of_layer(
         executed_share(layer.activity, chip, of)
         for of in (work.row_group_steps, work.columns_of, work.drives_of)
     )
-    cells = (work.held_cells if held else work.cells) * geometry.columns_per_weight
+    cells = _weights_read(work, chip) * geometry.columns_per_weight
     reads = _effective_reads(layer, geometry, device, cells) * cycles
     indexed = counts.index_bits > 0
     words = ceil(accumulator_bits(layer.matrix.rows, geometry) / WORD_BITS)
@@ -123,6 +123,27 @@ def executed_share(
         return 1.0
     total = of.sum(dtype=np.int64)
     return 1 - float((activity.zero_share[..., None] * of).sum() / total) if total else 1.0
+
+
+def written_cells(layer: PlacedLayer, geometry: CrossbarGeometry, chip: Chip) -> int:
+    """Cells of one copy that are programmed: those of kept weights; pruned ones stay as the array was erased.
+
+    Offset encoding keeps its bias in every cell that is read, pruned or not.
+
+    >>> from cimlab.crossbar.placement import place_dense
+    >>> matrix, geometry = CrossbarMatrix("fc", (4, 128)), CrossbarGeometry()  # 8 cells hold a weight
+    >>> written_cells(PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors()), geometry, Chip())
+    4096
+    """
+    biased = geometry.signed_encoding == "offset"
+    kept = layer.placement.counts.weights_left
+    weights = _weights_read(layer.placement.work, chip) if biased else kept
+    return weights * geometry.columns_per_weight
+
+
+def _weights_read(work: Work, chip: Chip) -> int:
+    """Weights whose cells are read in an input cycle, kept or not."""
+    return work.held_cells if chip.readout == "held" else work.cells
 
 
 def _bias_additions(work: Work, geometry: CrossbarGeometry) -> int:

@@ -13,7 +13,13 @@ from jaxtyping import Float, Int
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, Placement, place_dense
-from cimlab.hardware.actions import PlacedLayer, action_counts, array_instances, instance_counts
+from cimlab.hardware.actions import (
+    PlacedLayer,
+    action_counts,
+    array_instances,
+    instance_counts,
+    written_cells,
+)
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
@@ -275,17 +281,10 @@ class CostModel:
     def _programming_j(
         self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry
     ) -> Float[np.ndarray, " layers"]:
-        """Energy of writing the cells of one copy's kept weights; pruned ones stay as the array was erased.
-
-        Offset encoding keeps its bias in every cell that is read, pruned or not.
-        """
-        biased = geometry.signed_encoding == "offset"
-        weights = np.array(
-            [p.work.held_cells if biased else p.counts.weights_left for p in (x.placement for x in layers)],
-            dtype=float,
-        )
+        """Energy of writing the cells of one copy."""
+        cells = np.array([written_cells(layer, geometry, self.chip) for layer in layers], dtype=float)
         write_j = self.technology.components["weight_loading"].energy_j["cell_write"].value
-        return weights * (geometry.columns_per_weight * self.chip.write_pulses * write_j)
+        return cells * (self.chip.write_pulses * write_j)
 
     def _plain_array(self, geometry: CrossbarGeometry) -> Float[np.ndarray, " instances"]:
         if geometry not in self._plain_arrays:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from cimlab.crossbar.compaction import ceil_div
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.placement import Placement
-from cimlab.hardware.actions import PlacedLayer
+from cimlab.hardware.actions import PlacedLayer, written_cells
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
 from cimlab.hardware.copies import Spent, Ways, spend
@@ -255,7 +255,7 @@ def _reloaded(
     passes = np.maximum(1, ceil_div(arrays, np.array(chip.max_arrays)))
     layer_s = (np.array([layer.matrix.products for layer in layers]) * product_s + fill_s) * passes
     bits = np.array([c.weights_left * geometry.weight_bits + c.index_bits for c in counts], dtype=float)
-    cells = np.array([c.weights_left * geometry.columns_per_weight for c in counts], dtype=float)
+    cells = np.array([written_cells(layer, geometry, chip) for layer in layers], dtype=float)
     segments = segment_layers(arrays.tolist(), chip.max_arrays)
     program_s = programming_seconds(geometry, chip, technology)
     load_s, run_s = 0.0, 0.0

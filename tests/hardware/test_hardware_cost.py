@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from math import ceil, log2
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -143,10 +144,23 @@ def test_programming_writes_the_kept_cells_of_all_copies_once_and_is_no_part_of_
     assert three.programming_j.sum() == pytest.approx(3 * one.programming_j.sum())
     index = "index_memory"  # every copy brings its own
     assert three.area_by_component[index] == pytest.approx(3 * one.area_by_component[index])
-    offset = replace(SMALL, signed_encoding="offset")
-    biased = place(matrix, units_of(matrix, offset).spread(units), offset, units_of(matrix, offset))
-    written = model.report([PlacedLayer(matrix, biased, ActivityFactors())], offset).programming_j
-    assert written.sum() == pytest.approx(2 * 16 * 4 * 4 * 120e-12)  # the bias of the pruned unit, too
+
+
+@pytest.mark.parametrize(("readout", "weights"), [("per_step", 2 * 2 + 1), ("held", 3 * 3)])
+def test_offset_cells_that_are_read_are_written_with_their_bias_once_or_at_every_load(
+    readout: Literal["per_step", "held"], weights: int
+) -> None:
+    """Two steps of 4 columns keep (0, 0) and (1, 1), and (2, 4): what is read together holds w + 128 or 128."""
+    geometry = replace(SMALL, signed_encoding="offset")  # 4 cells a weight
+    matrix, kept = CrossbarMatrix("layer", (8, 16)), torch.zeros(1, 16, 8, dtype=torch.bool)
+    kept[0, [0, 1, 2], [0, 1, 4]] = True
+    layer = PlacedLayer(
+        matrix, place(matrix, kept, geometry, segments_of(matrix, geometry)), ActivityFactors()
+    )
+    chips = [Chip(readout=readout, max_arrays=arrays) for arrays in (None, 1)]
+    fits, reloaded = (replace(load(), chip=chip).report([layer, layer], geometry) for chip in chips)
+    assert fits.programming_j.tolist() == pytest.approx([weights * 4 * 120e-12] * 2)
+    assert reloaded.timing.cell_writes.tolist() == [weights * 4] * 2
 
 
 def test_offset_encoding_pays_for_the_sum_of_its_inputs_and_for_taking_it_out() -> None:
