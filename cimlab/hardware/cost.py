@@ -113,7 +113,7 @@ class CostModel:
         moved = self._moved(layers, geometry)
         timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room, moved)
         if timing is None:
-            raise HardwareError(self._too_small(layers, room))
+            raise HardwareError(self._too_small(layers, room, self._links_m2(adc)))
         actions = action_counts(layers, geometry, self.chip, self.technology.device, adc.latency_s, bits)
         actions[:, ACTIONS.index("loaded_bit")] = timing.loaded_bits
         actions[:, ACTIONS.index("cell_write")] = timing.cell_writes
@@ -266,15 +266,18 @@ class CostModel:
         ]
         return float((copies * (np.array(fewest, dtype=float) * room.array_m2 + room.copy_m2)).sum())
 
-    def _too_small(self, layers: Sequence[PlacedLayer], room: Room) -> str:
+    def _too_small(self, layers: Sequence[PlacedLayer], room: Room, links_m2: float) -> str:
+        assert room.area_m2 is not None
         chip, needed = self.chip, self._smallest_m2(layers, room)
         given = "area_m2" if chip.area_m2 is not None else "area_over_dense"
         value = getattr(chip, given)
-        enough = needed / (room.area_m2 or needed) * value * (1 + 1e-6)
-        arrays = int((room.area_m2 or 0) / room.array_m2.max())
+        enough = (needed + links_m2) / (room.area_m2 + links_m2) * value * (1 + 1e-6)
+        left_m2 = max(0.0, room.area_m2)  # the links alone may be larger
+        arrays = int(left_m2 / room.array_m2.max())
         reload = f", or chip.max_arrays={arrays} to reload it in parts" if arrays else ""
+        beside = f" beside {1e6 * links_m2:.4g} mm2 of links" if links_m2 else ""
         return (
-            f"chip.{given}={value:g} leaves {1e6 * (room.area_m2 or 0):.4g} mm2 for arrays, but one copy of each layer "
+            f"chip.{given}={value:g} leaves {1e6 * left_m2:.4g} mm2 for arrays{beside}, but one copy of each layer "
             f"needs {1e6 * needed:.4g} mm2; use chip.{given}={_above(enough)} or more{reload}"
         )
 

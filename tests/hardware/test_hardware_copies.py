@@ -353,6 +353,18 @@ def test_a_chip_that_is_too_small_says_how_much_is_needed() -> None:
     assert any("reloaded in 2 parts" in note for note in reloaded.notes)
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0001])
+def test_a_chip_whose_links_leave_too_little_says_what_holds_both(share: float) -> None:
+    """22.88 mm2 of links and two arrays; what is named is enough, and a thousandth less is not."""
+    links_m2 = load().technology.components["weight_loading"].area_m2["chip"].value
+    with pytest.raises(HardwareError, match=r"beside 22.88 mm2 of links") as refused:
+        two_layers(Chip(area_m2=share * links_m2, off_chip_links=1))
+    enough = float(str(refused.value).split("use chip.area_m2=")[1].split()[0])
+    two_layers(Chip(area_m2=enough, off_chip_links=1))
+    with pytest.raises(HardwareError):
+        two_layers(Chip(area_m2=0.998 * enough, off_chip_links=1))
+
+
 def test_a_comparison_tells_that_the_unpruned_network_alone_is_reloaded() -> None:
     """4 arrays, of which 1 is left, on a chip of 2: without a word the ratio would look like pruning's gain alone."""
     matrix, geometry = CrossbarMatrix("wide", (64, 128)), CrossbarGeometry()
