@@ -27,7 +27,7 @@ from cimlab.analog.patches import Patches, Places, conv_places, linear_places
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import SlicedMatrix
-from cimlab.crossbar.inputs import InputQuantiser
+from cimlab.crossbar.inputs import InputQuantiser, largest_input
 from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
 from cimlab.network.called import keep_called
 
@@ -166,12 +166,14 @@ class AnalogLayer(nn.Module):
             scale_and_add(codes, self._constants, y)
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
-        """Sum of the inputs on the driven wordlines of every output, block by block."""
-        driven = self.mapping.sliced.driven.to(patches.values.device).float().transpose(1, 2)
+        """Sum of the inputs on the driven wordlines of every output, block by block and exact."""
+        sliced = self.mapping.sliced
+        largest = len(sliced.row_group_of) * largest_input(sliced.geometry.input_bits)
+        number = torch.float32 if largest < 2**24 else torch.float64
+        driven = sliced.driven.to(patches.values.device, number).transpose(1, 2)
         blocks = patches.base.split(BLOCK)
         sums = [
-            [m @ gather(patches, base, group, torch.float32) for base in blocks]
-            for group, m in enumerate(driven)
+            [m @ gather(patches, base, group, number) for base in blocks] for group, m in enumerate(driven)
         ]
         return self.mapping.matrix.to_outputs(torch.stack([torch.cat(row, 1) for row in sums]))
 

@@ -209,6 +209,17 @@ def test_a_converted_convolution_is_the_convolution_of_its_integers(case, signed
     torch.testing.assert_close(converted(images).double(), expected, rtol=1e-6, atol=1e-5)
 
 
+def test_the_bias_of_offset_cells_goes_without_a_trace_where_inputs_are_wide() -> None:
+    """600 inputs of 16 bits add up to more than float32 counts; rounded, the bias of 2^15 leaves its own error."""
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(600, 8, bias=False), nn.Identity()).eval(), torch.rand(4, 600)
+    wide = CrossbarGeometry(weight_bits=16, input_bits=16, signed_encoding="offset")
+    (layer,) = analog_layers(convert(network, {}, wide, AnalogSettings(), FullScaleAdc(), [x])).values()
+    sums = layer.integers(x).double() @ layer.mapping.sliced.weights[0].double()
+    real = (sums - layer.zero_sums) * layer.mapping.weight_step.double() * layer.mapping.quantiser.scale
+    torch.testing.assert_close(layer(x), real.float(), rtol=0, atol=0)
+
+
 def test_eight_bits_and_lossless_adcs_keep_the_classes() -> None:
     torch.manual_seed(1)
     network = settled(CifarResNet(depth=20, num_classes=10, in_channels=3))
