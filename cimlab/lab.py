@@ -40,6 +40,7 @@ from cimlab.hardware.report import CostComparison
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
 from cimlab.network.computed import ComputedWeights
+from cimlab.network.errors import NetworkError
 from cimlab.network.masks import MaskError, Masks, masks_on_arrays
 from cimlab.network.trace import opened, unwrapped
 from cimlab.pruning.beyond import emptied, kept_beyond
@@ -127,7 +128,7 @@ class Lab:
         Warns where more stays than was asked, because units are coarse, and where layers keep next to nothing.
 
         Raises:
-            NetworkError: as `account`.
+            NetworkError: as `account`, or no weight is on arrays.
             NetworkShapeError: the network can't compute such images.
             PruningError: the budget can't be met, or weights are not finite.
         """
@@ -163,6 +164,9 @@ class Lab:
             network: any; its weights play no part.
             masks: layer name -> True where a weight is kept; a layer that is not named is whole.
             images: one batch, of which only the shape is used.
+
+        Raises:
+            NetworkError: no weight is on arrays.
         """
         account = self.account(network, images)
         matrices = self._matrices(account)
@@ -189,6 +193,7 @@ class Lab:
         Raises:
             CellError: a weight or an input is not a finite number.
             MaskError: no weight is left.
+            NetworkError: no weight is on arrays.
         """
         kept = self._kept(network, masks, images, dense)
         index, mode = self.rule.granularity.index, self.config.mapping.placement
@@ -304,6 +309,8 @@ class Lab:
         return account_of(network, images, self.config.analog.digital)
 
     def _matrices(self, account: NetworkAccount) -> list[CrossbarMatrix]:
+        if not account.on_arrays:
+            raise NetworkError("no weight is on arrays; shorten analog.digital")
         return account_matrices(account, self.config.mapping.row_order)
 
 

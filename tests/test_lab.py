@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,20 @@ def images() -> torch.Tensor:
     return torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_network_that_is_left_digital_whole_is_refused(network: nn.Module, images: torch.Tensor) -> None:
-    with pytest.raises(PruningError, match=r"no weight is on arrays; shorten analog\.digital"):
-        Lab("analog.digital=['*']").prune(network, images)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda lab, *given: lab.prune(*given),
+        lambda lab, network, images: lab.place(network, {}, images),
+        lambda lab, network, images: lab.cost(network, {}, images),
+        lambda lab, network, images: lab.on_arrays(network, {}, images),
+    ],
+)
+def test_a_network_that_is_left_digital_whole_is_refused(
+    ask: Callable[..., object], network: nn.Module, images: torch.Tensor
+) -> None:
+    with pytest.raises(CimlabError, match=r"no weight is .*; shorten analog\.digital"):
+        ask(Lab("analog.digital=['*']"), network, images)
 
 
 def test_a_cost_is_printed_in_a_few_lines(network: nn.Module, images: torch.Tensor) -> None:
