@@ -33,8 +33,11 @@ def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> l
     if not matrices:
         raise PruningError("no weight is on arrays; shorten analog.digital")
     if not chosen:
+        exempt = [f"prune.{end}=false" for end in ("exempt_first", "exempt_last") if getattr(prune, end)]
+        one = len(matrices) == 1
+        there = "one mapped layer, first and last at once," if one else "2 mapped layers, first and last,"
+        mend = (" and " if one else " or ").join(exempt)
         raise PruningError(
-            f"no layer is left to prune: the network has {len(matrices)} mapped layers and the first and last "
-            "are exempt; set prune.exempt_first=false or prune.exempt_last=false"
+            f"no layer is left to prune: the network has {there} exempt from pruning; set {mend}"
         )
     return chosen

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -192,6 +193,16 @@ def test_a_network_whose_every_layer_is_exempt_is_refused() -> None:
     with pytest.raises(PruningError, match=r"set prune\.exempt_first=false"):
         prunable_matrices(ends, PruneSettings(remaining=0.5))
     assert prunable_matrices(ends, PruneSettings(remaining=0.5, exempt_last=False)) == ends[1:]
+    both = PruneSettings(remaining=0.5)
+    for only, exempt in (
+        (both, "prune.exempt_first=false and prune.exempt_last=false"),
+        (replace(both, exempt_last=False), "prune.exempt_first=false"),
+        (replace(both, exempt_first=False), "prune.exempt_last=false"),
+    ):
+        with pytest.raises(PruningError) as refused:
+            prunable_matrices(ends[:1], only)
+        assert str(refused.value).endswith(f"; set {exempt}")
+    assert prunable_matrices(ends[:1], replace(both, exempt_first=False, exempt_last=False)) == ends[:1]
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_the_difference(train: Cimlab, tmp_path: Path) -> None:
