@@ -144,6 +144,9 @@ def _of_converters(
     if chip.adc_resolution == "geometry":
         return
     bits = layer_bits(layers, geometry)
+    bits = bits[bits > 0]  # an emptied layer has no converters
+    if not len(bits):
+        return
     each = ", each column converted at its own" if chip.adc_resolution == "column" else ""
     yield (
         f"converters of a layer are as wide as its fullest column needs, {bits.min()} to {bits.max()} bits"

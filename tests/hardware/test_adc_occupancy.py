@@ -107,6 +107,20 @@ def test_converters_are_priced_at_the_bits_of_the_fullest_or_of_each_column() ->
     assert any("4 to 4 bits" in note for note in layer.notes)
 
 
+@pytest.mark.parametrize("emptied", [1, 2])
+def test_a_layer_that_keeps_nothing_is_said_to_need_no_converter(emptied: int) -> None:
+    """Beside a layer of 8 x 3 = 24, which takes 5 bits, or alone."""
+    matrix = CrossbarMatrix("layer", (4, 8))
+    empty = place(matrix, torch.zeros(1, 8, 4, dtype=torch.bool), ARRAY, weight_grid(matrix))
+    places = [empty] * emptied + [place_dense(matrix, ARRAY)] * (2 - emptied)
+    layers = [PlacedLayer(matrix, placement, ActivityFactors()) for placement in places]
+    model = replace(load_cost_model(), chip=Chip(adc_resolution="layer"))
+    notes = "; ".join(model.report(layers, ARRAY).notes)
+    assert ("5 to 5 bits" in notes) == (emptied == 1)
+    assert "0 to" not in notes
+    assert "0 bits" not in notes
+
+
 def test_narrower_converters_than_lossy_ones_are_refused() -> None:
     matrix, lossy = CrossbarMatrix("layer", (4, 8)), replace(ARRAY, adc_bits=4)
     model = replace(load_cost_model(), chip=Chip(adc_resolution="column"))
