@@ -74,6 +74,12 @@ class Chip:
                 "chip.skip_zero_inputs=true has no meaning with chip.readout=held, whose reads are one per row group "
                 "and cycle; use chip.readout=per_step"
             )
+        for name in ("max_arrays", "area_m2"):
+            if self.floor_plan is not None and getattr(self, name) is not None:
+                raise HardwareError(
+                    f"chip.{name}={getattr(self, name):g} has no meaning with chip.floor_plan, which sets copies and "
+                    f"area; use chip.{name}=null, or chip.floor_plan=null"
+                )
         for name in ("bitlines_per_conversion_slot", "arrays_per_tile", "batch", "write_pulses"):
             require_numbers(f"chip.{name}", getattr(self, name), low=1)
         if self.max_arrays is not None:

@@ -1,6 +1,7 @@
 """Technologies: every number has a source, everything needed is there, and a slip is met with file, key and range."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,14 @@ def test_an_unknown_technology_lists_the_choices() -> None:
 def test_a_chip_that_cant_be_is_refused(field: str, value: Any) -> None:
     with pytest.raises(HardwareError, match=f"chip.{field}={value} must be"):
         Chip(**{field: value})
+
+
+@pytest.mark.parametrize("sized", [{"max_arrays": 4}, {"area_m2": 1e-6}])
+def test_a_size_beside_a_floor_plan_is_refused_and_not_passed_over(sized: dict[str, Any]) -> None:
+    (name,) = sized
+    with pytest.raises(HardwareError, match=rf"chip\.{name}=\S+ has no meaning .*; use chip\.{name}=null"):
+        replace(load_chip("neurosim"), **sized)
+    assert vars(replace(load_chip("neurosim"), floor_plan=None, **sized))[name] == sized[name]
 
 
 def test_slots_that_dont_divide_a_steps_bitlines_are_refused() -> None:
