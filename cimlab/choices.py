@@ -62,7 +62,9 @@ def standing(command: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+@cache
 def _written(file: str) -> dict[str, Any]:
+    """What a file of conf/ says; read once, because every word of every composition asks, and changed by nobody."""
     import yaml
 
     return yaml.safe_load((conf_dir() / file).read_text(encoding="utf-8")) or {}
