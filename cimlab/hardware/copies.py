@@ -15,7 +15,7 @@ which is why pruning never costs throughput here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -132,28 +132,51 @@ class Spent:
     copies: Int[np.ndarray, " layers"]
 
 
-def spend(
-    ways: Sequence[Ways],
-    products: Int[np.ndarray, " layers"],
-    array_m2: Float[np.ndarray, " layers"],
-    copy_m2: Float[np.ndarray, " layers"],
-    area_m2: float | None,
-) -> Spent | None:
+@dataclass(frozen=True, eq=False)
+class Room:
+    """What the layers take and what there is; square metres, sum of parts.
+
+    Args:
+        array_m2: one array of each layer with its share of a tile and its pruning support.
+        copy_m2: what each copy of a layer needs beside its arrays: the index.
+        area_m2: the chip; None is as large as one copy of each layer needs.
+        place_m2: one array without pruning support, of which a chip of a number of arrays has places.
+    """
+
+    array_m2: Float[np.ndarray, " layers"]
+    copy_m2: Float[np.ndarray, " layers"]
+    area_m2: float | None
+    place_m2: float = 0.0
+
+    def of_arrays(self, most: int | None) -> Room:
+        """The part of it that lies on at most so many arrays; a smaller array takes a place all the same.
+
+        >>> room = Room(array_m2=np.array([0.5, 1.5]), copy_m2=np.zeros(2), area_m2=9.0, place_m2=1.0).of_arrays(4)
+        >>> room.array_m2.tolist(), round(room.area_m2, 9)
+        ([1.0, 1.5], 4.0)
+        """
+        if most is None or self.area_m2 is None:
+            return self
+        array_m2 = np.maximum(self.array_m2, self.place_m2)
+        return replace(self, array_m2=array_m2, area_m2=ROUNDING * min(self.area_m2, most * self.place_m2))
+
+
+def spend(ways: Sequence[Ways], products: Int[np.ndarray, " layers"], room: Room) -> Spent | None:
     """The ways and copies by which the slowest layer is as fast as the area allows; None if one copy does not fit.
 
     Two layers of one array, with 4 products and with 1, on an area of 5 arrays:
 
     >>> one = Ways.of(Stripes(work=np.array([1]), fewest=np.array([1]), most=np.array([1])), unit_s=100e-9)
-    >>> spend([one, one], np.array([4, 1]), array_m2=np.ones(2), copy_m2=np.zeros(2), area_m2=5.0).copies.tolist()
+    >>> room = Room(array_m2=np.ones(2), copy_m2=np.zeros(2), area_m2=5.0)
+    >>> spend([one, one], np.array([4, 1]), room).copies.tolist()
     [4, 1]
 
     Args:
         ways: by layer, fewest arrays first.
         products: matrix-vector products per image.
-        array_m2: area of one array of each layer, with its share of a tile and its pruning support.
-        copy_m2: area that each copy needs beside its arrays: the index.
-        area_m2: what may be spent; None lays one copy of each layer on its fewest arrays.
+        room: the area; of None, each layer has one copy on its fewest arrays.
     """
+    array_m2, copy_m2, area_m2 = room.array_m2, room.copy_m2, room.area_m2
     one = Spent(np.zeros(len(ways), np.int64), np.ones(len(ways), np.int64))
     fewest = np.array([w.arrays[0] for w in ways]) @ array_m2 + copy_m2.sum() if len(ways) else 0.0
     if area_m2 is None or not len(ways):

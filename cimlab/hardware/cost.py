@@ -23,12 +23,12 @@ from cimlab.hardware.actions import (
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
-from cimlab.hardware.copies import ROUNDING
+from cimlab.hardware.copies import ROUNDING, Room
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.notes import price_notes
 from cimlab.hardware.occupancy import adc_of_layers
 from cimlab.hardware.report import CostComparison, HardwareReport
-from cimlab.hardware.schedule import Room, programming_seconds, schedule
+from cimlab.hardware.schedule import programming_seconds, schedule
 from cimlab.hardware.technology import (
     ACTIONS,
     ARRAY_COMPONENTS,
@@ -240,7 +240,8 @@ class CostModel:
         each = self._area(array_instances(layers, geometry, self.chip, geometry.resolution_bits), adc, adc_m2)
         index = np.array([layer.placement.counts.index_bits for layer in layers], dtype=float)
         free = None if area_m2 is None else area_m2 - self._links_m2(adc)
-        return Room(each.sum(1), index * prices[INSTANCES.index("index_bit")].sum(), free)
+        copy_m2 = index * prices[INSTANCES.index("index_bit")].sum()
+        return Room(each.sum(1), copy_m2, free, self.array_area_m2(geometry))
 
     def _area(
         self,

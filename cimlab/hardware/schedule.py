@@ -20,26 +20,11 @@ from cimlab.crossbar.placement import Placement
 from cimlab.hardware.actions import PlacedLayer, written_cells
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
-from cimlab.hardware.copies import Spent, Ways, spend
+from cimlab.hardware.copies import Room, Spent, Ways, spend
 from cimlab.hardware.technology import Technology
 from cimlab.hardware.transport import Transport
 
 UNKNOWN = ActivityFactors()
-
-
-@dataclass(frozen=True, eq=False)
-class Room:
-    """What the layers take and what there is; square metres, sum of parts.
-
-    Args:
-        array_m2: one array of each layer with its share of a tile and its pruning support.
-        copy_m2: what each copy of a layer needs beside its arrays.
-        area_m2: the chip; None is as large as one copy of each layer needs.
-    """
-
-    array_m2: Float[np.ndarray, " layers"]
-    copy_m2: Float[np.ndarray, " layers"]
-    area_m2: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +132,10 @@ def schedule(
     elif chip.max_arrays is not None and fewest.sum() > chip.max_arrays:
         return _reloaded(layers, ways, geometry, chip, technology, fill_s)
     else:
-        spent = spend(ways, products, room.array_m2, room.copy_m2, room.area_m2)
-    if spent is None and chip.max_arrays is not None and chip.area_m2 is None:
-        spent = spend(ways, products, room.array_m2, room.copy_m2, None)  # one copy of each layer
+        spent = spend(ways, products, room.of_arrays(chip.max_arrays))
+        larger = chip.max_arrays is not None and (chip.area_m2 is None or spend(ways, products, room))
+        if spent is None and larger:
+            spent = spend(ways, products, replace(room, area_m2=None))  # one copy of each layer
     if spent is None:
         return None
     chosen = list(zip(ways, spent.way.tolist(), strict=True))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from itertools import product as combinations
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from cimlab.crossbar.tally import row_group_bounds
 from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.activity import ActivityFactors
 from cimlab.hardware.chip import Chip
-from cimlab.hardware.copies import Ways, spend
+from cimlab.hardware.copies import Room, Ways, spend
 from cimlab.hardware.cost import CostModel, placed_layers
 from cimlab.hardware.equal_area import over_area
 from cimlab.hardware.errors import HardwareError
@@ -66,7 +67,7 @@ def laid_ways(draw: st.DrawFn) -> Ways:
 def test_no_way_to_spend_an_area_is_faster(layers: list[tuple[Ways, int, float, float]], area: float) -> None:
     ways = [w for w, *_ in layers]
     products, array, copy = (np.array(column) for column in list(zip(*layers, strict=True))[1:])
-    spent = spend(ways, products, array, copy, area)
+    spent = spend(ways, products, Room(array, copy, area))
 
     def seconds(way: tuple[int, ...], copies: tuple[int, ...]) -> float:
         return max(
@@ -409,6 +410,22 @@ def test_an_area_that_holds_fewer_arrays_than_the_chip_may_have_is_refused_and_n
 
 def test_a_chip_of_a_number_of_arrays_is_filled_with_copies() -> None:
     assert two_layers(Chip(max_arrays=4)).timing.copies.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("resolution", ["geometry", "layer"])
+def test_a_chip_of_a_number_of_arrays_has_no_more_of_them_on_a_larger_area_or_with_smaller_ones(
+    resolution: Literal["geometry", "layer"],
+) -> None:
+    """17 rows need a 5-bit ADC where the geometry has 7 bits; an array with smaller ones takes a place all the same."""
+    matrices = [CrossbarMatrix("a", (16, 17), products=50), CrossbarMatrix("b", (16, 17), products=10)]
+    geometry = CrossbarGeometry(active_rows=128)
+    layers = [PlacedLayer(m, place_dense(m, geometry), ActivityFactors()) for m in matrices]
+    for area_m2 in (None, 1e-5):
+        chip = Chip(max_arrays=6, area_m2=area_m2, adc_resolution=resolution)
+        model = replace(load_cost_model(), chip=chip)
+        report = model.report(layers, geometry, model.chip_area_m2(layers, geometry))
+        assert report.timing.copies.tolist() == [5, 1]
+        assert report.timing.all_arrays == 6
 
 
 def test_a_network_of_which_nothing_is_left_has_a_curve_of_finite_areas() -> None:
