@@ -271,7 +271,8 @@ class Lab:
         self, network: nn.Module, masks: Masks, images: Batch, dense: Mapping[str, Tensor] | None
     ) -> KeptNetwork:
         """The network as a price sees it."""
-        masks, network = _of_opened(masks, network), opened(network)
+        masks, dense = _of_opened(masks, network), dense and _of_opened(dict(dense), network)
+        network = opened(network)
         account = self.account(network, images)
         matrices, masks = self._matrices(account), masks_on_arrays(masks, account)
         if not any(bool(masks[m.name].any()) if m.name in masks else True for m in matrices):
@@ -314,12 +315,12 @@ class Lab:
         return account_matrices(account, self.config.mapping.row_order)
 
 
-def _of_opened(masks: Masks, network: nn.Module) -> Masks:
-    """Masks called as a wrapped network calls its layers (`module.conv1`) under the names of those inside."""
+def _of_opened(named: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Masks or weights under the names of the layers inside, where a wrapper puts more before them (`module.conv1`)."""
     prefix = unwrapped(network)[1]
-    if not prefix or not isinstance(masks, Mapping):
-        return masks
-    return {str(name).removeprefix(prefix): mask for name, mask in masks.items()}
+    if not prefix or not isinstance(named, Mapping):
+        return named
+    return {str(name).removeprefix(prefix): value for name, value in named.items()}
 
 
 @contextmanager

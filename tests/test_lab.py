@@ -125,6 +125,16 @@ def test_a_pruned_network_is_compared_with_the_dense_one_that_prune_found(
     assert told.ratios() == known.ratios()
 
 
+def test_dense_weights_may_be_called_as_a_wrapped_network_calls_them(
+    network: nn.Module, images: torch.Tensor
+) -> None:
+    lab, wrapped = Lab("granularity=weight", "prune.remaining=0.1"), nn.DataParallel(network)
+    whole = copy.deepcopy(wrapped).state_dict()
+    masks = lab.prune(wrapped, images)
+    assert next(iter(whole)).startswith("module.")
+    assert lab.cost(wrapped, masks, images, dense=whole).ratios() == lab.cost(wrapped, masks, images).ratios()
+
+
 def test_a_further_pruning_is_compared_with_the_first_network_and_new_weights_with_themselves(
     network: nn.Module, images: torch.Tensor
 ) -> None:
