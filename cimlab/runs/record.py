@@ -92,7 +92,7 @@ def write_record(
     from cimlab.training.costing import measured_activity
 
     config, masks = planned.config, retrained.pruning.masks
-    images, _ = next(iter(training.data.train_loader()))
+    images = next(iter(training.data.train_loader()))[0].float()  # training in 16 bits had them so
     steps = next((rounding.steps() for rounding in retrained.roundings), None)
     activity = measured_activity(
         subject.network, images, masks, dense, config.geometry, config.analog, steps, subject.matrices

@@ -47,8 +47,8 @@ def measured_activity(
     Raises:
         CellError: a weight or an input is not a finite number.
     """
-    weight = next(network.parameters())
-    images = mapped(images, lambda part: part.to(weight if part.is_floating_point() else weight.device))
+    where = next(network.parameters()).device
+    images = mapped(images, lambda part: part.to(where))
 
     def measure(some: nn.Module, kept: Masks, steps: TrainedSteps | None) -> dict[str, LayerActivity]:
         return layer_activities(some, kept, images, geometry, settings, steps, matrices)

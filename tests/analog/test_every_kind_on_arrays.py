@@ -178,3 +178,12 @@ def test_a_network_in_another_number_format_keeps_it(dtype: torch.dtype, lab: La
         assert found.dtype == dtype
         assert relative_error(found.float(), network(images).float()) < 0.05
     assert lab.cost(network, masks, images).ratios()["energy_j"] < 1
+
+
+def test_images_are_priced_in_their_own_number_format_whatever_the_first_parameter_has(lab: Lab) -> None:
+    network = Calls(
+        lambda n, x: n.c(x * n.scale.float()).mean((2, 3)),
+        scale=nn.Parameter(torch.ones((), dtype=torch.float64)), c=nn.Conv2d(3, 4, 3),
+    ).eval()  # fmt: skip
+    masks = lab.prune(network, IMAGES)
+    assert lab.cost(network, masks, IMAGES).ratios()["energy_j"] < 1
