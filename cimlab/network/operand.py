@@ -82,15 +82,29 @@ def matrix_block(operand: Tensor, origin: Origin, outputs: int, inputs: int) -> 
     repeated = operand.ndim < 3 or operand.shape[0] == 1 or operand.stride(0) == 0
     groups = 1 if repeated else operand.shape[0]
     stacked = groups == 1 or operand.stride(0) == out * channels
-    start: int | None = int(operand.storage_offset()) - origin.offset
+    offset = int(operand.storage_offset()) - origin.offset
+    start: int | None = offset
     by_outputs = (over_in == 1 or channels == 1) and (over_out == channels or out == 1)
     by_inputs = (over_out == 1 or out == 1) and (over_in == out or channels == 1)
-    if not (by_outputs or by_inputs) or not stacked or not _in_order(origin):
+    if not _in_order(origin):
+        start, by_outputs = _rows_by_stride(origin, offset, (out, channels), (over_out, over_in))
+    elif not (by_outputs or by_inputs) or not stacked:
         start = None
     return Block(
         origin.parameters, origin.computed, start, groups * out, channels, (), groups,
         "outputs_first" if by_outputs else "inputs_first",
     )  # fmt: skip
+
+
+def _rows_by_stride(
+    origin: Origin, offset: int, size: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int | None, bool]:
+    """Rows of a matrix that lies otherwise in memory, as one that was transposed: their start, outputs first or not."""
+    for by_outputs in (True, False):
+        (_, row), strides = (size, stride) if by_outputs else (size[::-1], stride[::-1])
+        if strides == origin.stride and row == origin.shape[1]:
+            return offset // strides[0] * row, by_outputs
+    return None, False
 
 
 def kernel_block(operand: Tensor, origin: Origin, groups: int, transposed: bool, call: Convolution) -> Block:

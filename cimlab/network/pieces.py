@@ -138,7 +138,7 @@ def _same_reading(one: Block, other: Block) -> bool:
 
 def _why_not(block: Block, size: int) -> str:
     if not _in_rows(block, size):
-        return "is a part of a parameter that is not whole rows of it"
+        return "is read in parts that are not whole rows, or not in the order of its dimensions"
     return "is stored on arrays for other products, which read it another way (transposed, or with other strides)"
 
 

@@ -64,7 +64,7 @@ def shadow(network: nn.Module, device: str | None = None, own: bool = False) -> 
 
 
 def _emptied(value: Tensor) -> Tensor:
-    empty = torch.empty(value.shape, dtype=value.dtype, device="meta")
+    empty = torch.empty_like(value, device="meta")
     return nn.Parameter(empty, requires_grad=False) if isinstance(value, nn.Parameter) else empty
 
 

@@ -55,6 +55,12 @@ def attention(width: int = 8, **options) -> nn.MultiheadAttention:
     return nn.MultiheadAttention(width, 2, batch_first=True, **options)
 
 
+def transposed_in_memory(layer: nn.Linear) -> nn.Linear:
+    """As weights of other frameworks, which keep inputs first, come out of `torch.from_numpy(w.T)`."""
+    layer.weight = nn.Parameter(layer.weight.detach().t().contiguous().t())
+    return layer
+
+
 def tokens(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """3 x 12 x 12 pixels as 9 tokens of 8, by a convolution called `patches`."""
     return network.get_submodule("patches")(x).flatten(2).transpose(1, 2)
@@ -143,6 +149,13 @@ KINDS = {
     "rows of a parameter": (
         Calls(lambda n, x: F.linear(F.linear(x.flatten(1), n.w[:8]), n.v), w=weight(10, 432), v=weight(2, 8)),
         {"w.rows_0_8": (1, 8, 432, 1), "v": (1, 2, 8, 1)},
+    ),
+    "a matrix that was transposed in memory": (
+        Calls(
+            lambda n, x: F.linear(n.f(x.flatten(1)), n.w[2:]),
+            f=transposed_in_memory(nn.Linear(432, 5)), w=nn.Parameter(torch.randn(5, 6).t()),
+        ),
+        {"f": (1, 5, 432, 1), "w.rows_2_6": (1, 4, 5, 1)},
     ),
     "recurrent": (
         Calls(lambda n, x: n.r(x.flatten(2))[0], r=nn.LSTM(144, 4, batch_first=True)),
