@@ -6,6 +6,7 @@ operations are taken apart, attention into its two products (torch's MATH backen
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -130,8 +131,8 @@ class Operations(TorchDispatchMode):
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             if any(isinstance(module, nn.RNNBase) for module in self.network.modules()):
                 stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # would hide their products
-            if any(hasattr(module, "_orig_mod") for module in self.network.modules()):
-                stack.enter_context(torch.compiler.set_stance("force_eager"))  # its import takes seconds
+            if "torch._dynamo" in sys.modules:  # imported by whatever is compiled; it takes seconds
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             stack.enter_context(self)
             yield
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,29 @@ def shadow(network: nn.Module, device: str | None = None, own: bool = False) -> 
         for value in (*module._buffers.values(), *vars(module).values()):
             if isinstance(value, Tensor) and id(value) not in memo:
                 memo[id(value)] = value.detach().clone() if device is None else _emptied(value)
-    return copy.deepcopy(network, memo).eval()
+    copied = copy.deepcopy(network, memo).eval()
+    for module in copied.modules():
+        _uncompile(module)
+    return copied
+
+
+def _uncompile(module: nn.Module) -> None:
+    """Undo torch.compile around a forward pass, which would compile what looks on, and compute the network copied from.
+
+    >>> network = nn.Linear(1, 1)
+    >>> network.forward = torch.compile(network.forward, backend="eager")
+    >>> _uncompile(network)
+    >>> network.forward == MethodType(nn.Linear.forward, network)
+    True
+    """
+    compiled = getattr(module.forward, "_torchdynamo_orig_callable", None)
+    if compiled is None or hasattr(module, "_orig_mod"):
+        return
+    method = getattr(
+        compiled, "__wrapped__", None
+    )  # torch puts one more function around its own layers' methods
+    plain = method if isinstance(method, MethodType) else compiled
+    module.forward = MethodType(getattr(plain, "__func__", plain), module)
 
 
 def _emptied(value: Tensor) -> Tensor:

@@ -187,3 +187,32 @@ def test_images_are_priced_in_their_own_number_format_whatever_the_first_paramet
     ).eval()  # fmt: skip
     masks = lab.prune(network, IMAGES)
     assert lab.cost(network, masks, IMAGES).ratios()["energy_j"] < 1
+
+
+class Compiled(nn.Module):
+    """A network whose own forward pass is compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    @torch.compile(backend="eager")
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(x).relu().mean((2, 3)))
+
+
+def compiled_in_place() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, 3))
+    network.forward = torch.compile(network.forward, backend="eager")
+    return network
+
+
+@pytest.mark.parametrize("make", [Compiled, compiled_in_place])
+def test_a_compiled_forward_pass_is_priced_and_computed_as_it_is_written(make: type, lab: Lab) -> None:
+    network = make().eval()
+    masks = lab.prune(network, IMAGES)
+    assert lab.place(network, masks, IMAGES).total.weights_left == sum(int(m.sum()) for m in masks.values())
+    assert lab.cost(network, masks, IMAGES).ratios()["energy_j"] < 1
+    with torch.no_grad():
+        found = lab.on_arrays(network, masks, IMAGES)(IMAGES)
+        assert relative_error(found, network(IMAGES)) < 0.03
