@@ -170,12 +170,8 @@ def _tables(network: nn.Module, weights: Iterable[WeightProduct]) -> tuple[tuple
     return (*read, *((name, 0) for name in tied))
 
 
-_PerImage = list[tuple[Call, Use]]
-"""Every product by its first call, and what all its calls come to for one image."""
-
-
-def _per_image(one: list[Call], two: list[Call]) -> tuple[_PerImage, tuple[DigitalProduct, ...]]:
-    """What two samples take beyond one, by product, and what one sample takes beyond that: it is computed once.
+def _per_image(one: list[Call], two: list[Call]) -> tuple[list[tuple[Call, Use]], tuple[DigitalProduct, ...]]:
+    """What a sample takes of every product, by its first call; and what one takes beyond that: it is computed once.
 
     Raises:
         NetworkError: a weight is copied for every sample, so that a batch multiplies by another one than a sample does.
@@ -198,11 +194,17 @@ def _per_image(one: list[Call], two: list[Call]) -> tuple[_PerImage, tuple[Digit
         (products, macs), (products_of_two, macs_of_two) = sums[key]
         if call.block is not None and not 0 < macs <= macs_of_two:
             raise NetworkError(_copied(call, call.block))
-        alone.append((call.module, macs if call.kind == "once" else 2 * macs - macs_of_two))
-        if call.kind != "once" and macs_of_two != macs:
-            use = Use(call.block or nothing, tuple(modules), products_of_two - products, macs_of_two - macs)
+        each = 0 if call.kind == "once" else _of_a_sample(macs, macs_of_two)
+        alone.append((call.module, macs - each))
+        if each:
+            use = Use(call.block or nothing, tuple(modules), _of_a_sample(products, products_of_two), each)
             found.append((call, use))
     return found, _work(alone)
+
+
+def _of_a_sample(one: int, two: int) -> int:
+    """What a second sample adds; where samples are multiplied by each other, what one alone takes, which is less."""
+    return max(0, min(two - one, one))
 
 
 def _copied(call: Call, block: Block) -> str:

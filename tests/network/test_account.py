@@ -228,6 +228,13 @@ def test_constants_and_tables_are_named_as_what_they_are() -> None:
     assert account.off_arrays.weights == 0
 
 
+def test_a_sample_that_is_multiplied_by_the_others_takes_what_it_takes_alone() -> None:
+    network = Calls(lambda n, x: (lambda z: z @ z.T @ z)(n.f(x.flatten(1))), f=nn.Linear(432, 5)).eval()
+    account = account_of(network, IMAGES)
+    assert sum(work.macs for work in account.off_arrays.dynamic) == 2 * 5
+    assert account.off_arrays.once == ()
+
+
 def test_products_of_two_activations_are_dynamic() -> None:
     """Two heads of 4: 9 x 4 x 9 for the scores and 9 x 9 x 4 for their sums, each head."""
     network, _ = KINDS["attention"]
