@@ -22,12 +22,11 @@ from cimlab.crossbar.cells import by_output, quantise_weights, require_finite, w
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser, RangeObserver
 from cimlab.crossbar.matrix import MAPPED_LAYERS, Convolution
-from cimlab.network.account import matches
 from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
 from cimlab.network.called import input_of
 from cimlab.network.layered import LayeredNetwork
-from cimlab.network.weights import name_of
+from cimlab.network.weights import matches, name_of
 
 Images = Float[Tensor, "batch channels height width"]
 

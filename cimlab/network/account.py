@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 
 from torch import nn
 
@@ -21,6 +20,7 @@ from cimlab.network.operand import Block, Convolution, Reading
 from cimlab.network.operations import Call
 from cimlab.network.pieces import Piece, Stored, Use, pieces, sites
 from cimlab.network.trace import opened, traced
+from cimlab.network.weights import matches, name_of
 
 CHOSEN = "left digital by analog.digital"
 
@@ -262,23 +262,22 @@ def _left_digital(weight: WeightProduct, patterns: Iterable[str]) -> WeightProdu
     return replace(weight, reason=CHOSEN) if chosen and weight.reason is None else weight
 
 
-def matches(pattern: str, name: str) -> bool:
-    """Whether a pattern names this, or a module that it is in."""
-    parts = name.split(".")
-    inside = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    return any(pattern == part or fnmatchcase(part, pattern) for part in inside)
-
-
 def _refuse_opaque(opaque: list[Call], patterns: Iterable[str]) -> None:
-    left = [call for call in opaque if not any(matches(pattern, call.module) for pattern in patterns)]
+    left = [call for call in opaque if not any(matches(p, name) for p in patterns for name in _owners(call))]
     if not left:
         return
     named = dict.fromkeys(f"{call.module or 'the network'} ({call.operation})" for call in left)
-    modules = ",".join(dict.fromkeys(call.module or "*" for call in left))
+    owners = ",".join(dict.fromkeys(_owners(call)[0] or "*" for call in left))
     raise NetworkError(
         f"products that can't be counted: {', '.join(named)}; write them with torch.nn.functional.linear, conv2d or "
-        f"matmul, or leave them digital and uncounted with analog.digital=[{modules}]"
+        f"matmul of real numbers, or leave them digital and uncounted with analog.digital=[{owners}]"
     )
+
+
+def _owners(call: Call) -> list[str]:
+    """What leaves an operation digital: its module, or a weight that the network itself multiplies by."""
+    held = () if call.module or call.block is None else call.block.parameters
+    return [*map(name_of, held), call.module]
 
 
 def _refuse_unknown(network: nn.Module, weights: list[WeightProduct], patterns: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -31,8 +31,9 @@ MATRIX_PRODUCTS = {
 }  # fmt: skip
 CONVOLUTIONS = (aten.convolution, aten._convolution, aten.convolution_overrideable)
 OPAQUE = (
-    "_trilinear", "lstm", "gru", "rnn_tanh", "rnn_relu", "mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn", "_scaled_mm",
-    "_int_mm", "_weight_int8pack_mm", "_weight_int4pack_mm", "_grouped_mm", "_sparse_mm", "sspaddmm", "smm",
+    "_trilinear", "conv_tbc", "lstm", "gru", "rnn_tanh", "rnn_relu", "mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn",
+    "_scaled_mm", "_int_mm", "_weight_int8pack_mm", "_weight_int4pack_mm", "_grouped_mm", "_sparse_mm", "sspaddmm",
+    "smm",
     "_native_multi_head_attention", "_transformer_encoder_layer_fwd", "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_cudnn_attention", "_flash_attention_forward", "_efficient_attention_forward",
@@ -257,6 +258,10 @@ class Operations(TorchDispatchMode):
     def _seen(
         self, call: Call, factors: Factors | None, compute: Callable[[], Tensor], args: tuple[Any, ...]
     ) -> Tensor:
+        if call.kind != "once" and any(tensor.is_complex() for tensor in tensors_in(args)):
+            # cells hold real numbers, and a complex product is several real ones
+            operation = f"{call.operation} of complex numbers"
+            call, factors = replace(call, kind="opaque", operation=operation, macs=0, products=0), None
         result = self.see(call, factors)
         if result is None:
             result = compute()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
@@ -88,3 +89,10 @@ def stored_weight(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 def parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     """The network's parameters, a tied one under each of its names."""
     return dict(network.named_parameters(remove_duplicate=False))
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern names this, or a module that it is in."""
+    parts = name.split(".")
+    inside = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return any(pattern == part or fnmatchcase(part, pattern) for part in inside)

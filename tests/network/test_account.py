@@ -268,6 +268,35 @@ def test_a_product_that_cannot_be_counted_is_refused_with_a_mend_that_works() ->
     assert "_trilinear is not counted" in (account.digital[0].reason or "")
 
 
+@pytest.mark.parametrize(
+    ("network", "operation", "owner"),
+    [
+        (
+            Calls(
+                lambda n, x: n.g(n.f(torch.fft.rfft(x.flatten(1))).abs()),
+                f=nn.Linear(217, 4, dtype=torch.cfloat), g=nn.Linear(4, 2),
+            ),
+            r"f \(addmm of complex numbers\)", "f",
+        ),
+        (
+            Calls(
+                lambda n, x: n.g(torch.conv_tbc(x.flatten(2).permute(2, 0, 1).contiguous(), n.w, n.b).mean(0)),
+                w=weight(3, 3, 4), b=weight(4), g=nn.Linear(4, 2),
+            ),
+            r"the network \(aten::conv_tbc\)", "w",
+        ),
+    ],
+)  # fmt: skip
+def test_products_that_cells_do_not_compute_are_refused_with_a_mend_that_leaves_the_others_on_arrays(
+    network: nn.Module, operation: str, owner: str
+) -> None:
+    with pytest.raises(NetworkError, match=rf"{operation}; .*analog.digital=\[{owner}\]"):
+        account_of(network, IMAGES)
+    account = account_of(network, IMAGES, [owner])
+    assert [w.name for w in account.on_arrays] == ["g"]
+    assert account.off_arrays.weights == network.get_parameter("w" if owner == "w" else "f.weight").numel()
+
+
 def test_a_forward_pass_that_reads_values_is_taken() -> None:
     network = Calls(lambda n, x: n.c(x if float(x.abs().max()) <= 1 else x / 255), c=nn.Conv2d(3, 4, 3))
     assert counted(network) == {"c": (100, 4, 27, 1)}
