@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cimlab.network.batch import Batch, call, mapped, on, samples, size, tensors
 from cimlab.network.borrowed import unmoved_randomness
-from cimlab.network.errors import NetworkShapeError
+from cimlab.network.errors import NetworkError, NetworkShapeError
 from cimlab.network.operations import Call, Operations, tensors_in
 
 SMALL_SAMPLE, SMALL_NETWORK = 3 * 64 * 64, 10**8
@@ -109,8 +109,10 @@ def traced(network: nn.Module, batch: Batch) -> Trace:
 
     Raises:
         NetworkShapeError: the network can't compute such inputs.
+        NetworkError: it can't be followed.
     """
     network = opened(network)
+    _refuse_unfollowed(network, batch)
     if not size(batch):
         raise NetworkShapeError("the batch is empty; give one sample or more")
     if not _is_small(network, batch):
@@ -132,6 +134,20 @@ def traced(network: nn.Module, batch: Batch) -> Trace:
         raise NetworkShapeError(
             f"the model can't compute {kind} of {shapes} ({reason}); choose a model and data that fit"
         ) from problem
+
+
+def _refuse_unfollowed(network: nn.Module, batch: Batch) -> None:
+    """Refuse what computes where nothing looks on: TorchScript, and sparse tensors, which have no storage."""
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise NetworkError("TorchScript can't be followed; give the nn.Module that it was made from")
+    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    named = {**held, **{f"input {number}": part for number, part in enumerate(tensors(batch))}}
+    sparse = [name for name, tensor in named.items() if tensor.layout != torch.strided]
+    if sparse:
+        raise NetworkError(
+            f"products with sparse tensors can't be counted: {', '.join(sparse)}; give them dense, by to_dense(), and "
+            "multiply with torch.matmul"
+        )
 
 
 def _is_small(network: nn.Module, batch: Batch) -> bool:

@@ -302,6 +302,18 @@ def test_a_forward_pass_that_reads_values_is_taken() -> None:
     assert counted(network) == {"c": (100, 4, 27, 1)}
 
 
+def test_torchscript_and_sparse_tensors_are_refused_as_what_they_are() -> None:
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(432, 2)).eval()
+    with pytest.raises(NetworkError, match=r"TorchScript can.t be followed; give the nn\.Module"):
+        account_of(torch.jit.trace(plain, IMAGES), IMAGES)
+    graph = Calls(lambda n, x: n.f((n.edges @ x.flatten(1).t()).t()), f=nn.Linear(432, 2)).eval()
+    graph.register_buffer("edges", torch.eye(432).to_sparse())
+    with pytest.raises(NetworkError, match=r"sparse.*: edges; give them dense, by to_dense\(\)"):
+        account_of(graph, IMAGES)
+    graph.register_buffer("edges", torch.eye(432))
+    assert list(counted(graph)) == ["f"]
+
+
 def test_what_a_network_cannot_compute_is_told_with_its_own_reason() -> None:
     with pytest.raises(NetworkShapeError, match=r"images of 3 x 12 x 12 .*to have 7 channels"):
         account_of(nn.Sequential(nn.Conv2d(7, 4, 3)), IMAGES)
