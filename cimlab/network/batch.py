@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 Batch = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 """A tensor is the network's one argument, a tuple or list all of them, a dictionary those by name."""
+HOLDERS = Tensor, tuple, list, Mapping
+"""What tensors are looked for in, however deep."""
 
 
 def call(network: nn.Module, batch: Batch) -> Any:
@@ -22,28 +24,29 @@ def call(network: nn.Module, batch: Batch) -> Any:
 
 
 def tensors(batch: Batch) -> list[Tensor]:
-    """All tensors of a batch, in order."""
+    """All tensors of a batch, in order, also those of tuples, lists and dictionaries in it."""
     if isinstance(batch, Tensor):
         return [batch]
     parts = batch.values() if isinstance(batch, Mapping) else batch
-    return [part for part in parts if isinstance(part, Tensor)]
+    return [tensor for part in parts if isinstance(part, HOLDERS) for tensor in tensors(part)]
 
 
 def mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     """The same with every tensor changed.
 
-    >>> mapped({"ids": torch.zeros(4, 2), "cache": None}, lambda t: t[:1])
-    {'ids': tensor([[0., 0.]]), 'cache': None}
+    >>> mapped({"ids": torch.zeros(4, 2), "cache": None, "more": [torch.ones(4)]}, lambda t: t[:1])
+    {'ids': tensor([[0., 0.]]), 'cache': None, 'more': [tensor([1.])]}
     """
 
     def changed(part: Any) -> Any:
-        return change(part) if isinstance(part, Tensor) else part
+        return mapped(part, change) if isinstance(part, HOLDERS) else part
 
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
         return {name: changed(part) for name, part in batch.items()}
-    return tuple(changed(part) for part in batch)
+    parts = [changed(part) for part in batch]
+    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
 
 
 def size(batch: Batch) -> int:

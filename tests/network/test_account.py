@@ -201,6 +201,16 @@ def test_a_weight_read_backwards_too_is_on_arrays_once() -> None:
     assert "another way" in (back.reason or "")
 
 
+def test_inputs_within_inputs_are_samples_too() -> None:
+    network = Calls(
+        lambda n, x, views, more: n.f(x.flatten(1)) + sum(map(n.g, views)) + n.h(more["meta"][0]),
+        f=nn.Linear(432, 5), g=nn.Linear(6, 5), h=nn.Linear(2, 5),
+    )  # fmt: skip
+    batch = (IMAGES, [torch.rand(4, 6), torch.rand(4, 6)], {"meta": (torch.rand(4, 2),)})
+    assert counted(network, batch) == {"f": (1, 5, 432, 1), "g": (2, 5, 6, 1), "h": (1, 5, 2, 1)}
+    assert account_of(network, batch).off_arrays.once == ()
+
+
 def test_what_depends_on_no_input_is_computed_once() -> None:
     network = Calls(
         lambda n, x: x + n.table(torch.arange(12.0)[:, None]).flatten()[:12], table=nn.Linear(1, 3)
