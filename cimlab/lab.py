@@ -311,7 +311,7 @@ class Lab:
 
     def _matrices(self, account: NetworkAccount) -> list[CrossbarMatrix]:
         if not account.on_arrays:
-            raise NetworkError("no weight is on arrays; shorten analog.digital")
+            raise NetworkError(account.off_arrays.all_there_is)
         return account_matrices(account, self.config.mapping.row_order)
 
 

@@ -54,8 +54,21 @@ def images() -> torch.Tensor:
 def test_a_network_that_is_left_digital_whole_is_refused(
     ask: Callable[..., object], network: nn.Module, images: torch.Tensor
 ) -> None:
-    with pytest.raises(CimlabError, match=r"no weight is .*; shorten analog\.digital"):
+    with pytest.raises(CimlabError, match=r"no weight is on arrays: .*left digital by analog\.digital"):
         ask(Lab("analog.digital=['*']"), network, images)
+
+
+class Cropped(nn.Conv2d):
+    """A convolution with a corner of its kernel."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(input, self.weight[:, :, 1:, 1:])
+
+
+def test_a_network_without_a_weight_that_arrays_hold_is_told_why() -> None:
+    network, images = nn.Sequential(Cropped(3, 4, 3)), torch.rand(2, 3, 8, 8)
+    with pytest.raises(CimlabError, match=r"no weight is on arrays: .* 0 \(in 0\) \(is read in parts"):
+        Lab().cost(network, {}, images)
 
 
 def test_a_cost_is_printed_in_a_few_lines(network: nn.Module, images: torch.Tensor) -> None:

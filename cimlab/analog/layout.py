@@ -32,5 +32,5 @@ def laid_out(
         return network, checked_masks(masks, weight_shapes(network, masks))
     account = account_of(network, batch, settings.digital)
     if not account.on_arrays:
-        raise AnalogError("no weight is left to map; shorten analog.digital")
+        raise AnalogError(account.off_arrays.all_there_is)
     return layered(network, account, batch), layer_masks(masks_on_arrays(masks, account), account)

@@ -113,6 +113,17 @@ class OffArrays:
             )
         return tuple(said)
 
+    @property
+    def all_there_is(self) -> str:
+        """The line that refuses a network of which nothing is on arrays, with the reasons.
+
+        >>> OffArrays().all_there_is
+        'no weight is on arrays: the network multiplies its inputs by none'
+        """
+        return (
+            f"no weight is on arrays: {'; '.join(self.notes) or 'the network multiplies its inputs by none'}"
+        )
+
     def _of_digital(self, reason: str) -> str:
         own = [product for product in self.digital if product.reason == reason]
         weights = sum(product.weights for product in own)

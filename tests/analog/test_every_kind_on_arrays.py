@@ -139,7 +139,7 @@ def test_layers_left_digital_are_computed_in_floating_point() -> None:
         )
         assert list(layers) == ["patches", "a.in_proj_weight.q", "a.in_proj_weight.v", "a.out_proj"]
         every = Lab(*ALL, "analog.digital=[patches,a]")
-        with pytest.raises(Exception, match="no weight is left to map"):
+        with pytest.raises(Exception, match="no weight is on arrays: "):
             every.on_arrays(network, {}, IMAGES)
 
 
