@@ -48,7 +48,7 @@ def weight_shapes(network: nn.Module, names: Iterable[str] = ()) -> dict[str, tu
     whole = {name_of(name): tuple(value.shape) for name, value in stored.items() if value.ndim > 1}
     for name in names:
         try:
-            whole.setdefault(str(name), tuple(stored_weight(stored, str(name)).shape))
+            whole.setdefault(name_of(str(name)), tuple(stored_weight(stored, str(name)).shape))
         except KeyError:
             continue
     return whole

@@ -388,5 +388,7 @@ def _under_names(masks: object, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     """Masks under the layers' names, where all of them are behind one prefix."""
     if not isinstance(masks, Mapping) or not all(isinstance(name, str) for name in masks):
         return masks
-    prefix = _prefix([plain_name(name) for name in masks], {plain_name(name): name for name in shapes})
+    layers = {plain_name(name): name for name in shapes}
+    weights = {f"{plain}.weight": name for plain, name in layers.items()}
+    prefix = _prefix([plain_name(name) for name in masks], layers | weights)
     return {plain_name(name).removeprefix(prefix): mask for name, mask in masks.items()}

@@ -182,10 +182,13 @@ def test_zeros_are_what_was_pruned_where_no_mask_says_so(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module."])
+@pytest.mark.parametrize("suffix", ["", ".weight", ".weight_mask"])
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
-def test_masks_beside_weights_are_taken_in_any_dtype(prefix: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_masks_beside_weights_are_taken_by_any_name_and_in_any_dtype(
+    prefix: str, suffix: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
     network, mask = a_network(), torch.arange(80).view(5, 16) % 3 == 0
-    content = {"network": network.state_dict(), "masks": {f"{prefix}3": mask.to(dtype)}}
+    content = {"network": network.state_dict(), "masks": {f"{prefix}3{suffix}": mask.to(dtype)}}
     stored = read(save(tmp_path / "a.pt", content))
     stored.fill(network)
     masks, basis = stored.masks(network, ["3"])
