@@ -17,20 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from cimlab.network.checkpoint_file import CheckpointError, load, unread
-from cimlab.network.masks import MaskError, Masks, checked_masks, plain_name, weight_shapes
+from cimlab.network.masks import MaskError, Masks, checked_masks, weight_shapes
+from cimlab.network.stored_names import (
+    COUNTER,
+    MASK,
+    NO_WEIGHTS,
+    ORIG,
+    WEIGHTS,
+    SeveralNetworksError,
+    fitted,
+    parameter_of,
+    under_names,
+)
 from cimlab.network.weights import parameters, stored_weight
 
-WEIGHTS = (
-    "network", "state_dict", "model_state_dict", "model", "net", "module", "net_state_dict", "state", "weights",
-    "params", "model_state",
-)  # fmt: skip
-"""Entries that trainers keep weights in, the first of them first."""
-NO_WEIGHTS = ("optim", "sched", "scaler", "mask", "ema", "loop", "callback", "steps", "origin")
-"""Parts of the names of entries whose tensors are no weights, or not those of the network itself."""
-COUNTER = "num_batches_tracked"
-"""Batches that a norm has seen; nothing that it computes depends on it, and older files lack it."""
-ORIG, MASK = "_orig", "_mask"
-"""What torch.nn.utils.prune adds to a parameter's name: w = w_orig * w_mask."""
 REPARAMETRISED = {
     "_g": "torch.nn.utils.remove_weight_norm",
     "_v": "torch.nn.utils.remove_weight_norm",
@@ -81,7 +81,10 @@ class Stored:
                 not a number; the network is then as it was.
         """
         own = network.state_dict()
-        state, left_out = _fitted(self._weights(), own)
+        try:
+            state, left_out = fitted(self._weights(), own)
+        except SeveralNetworksError as problem:
+            raise CheckpointError(f"checkpoint {self.path} {problem}") from problem
         state, masks = _without_reparametrised(state)
         for name in own:
             if name.endswith(COUNTER):
@@ -115,7 +118,7 @@ class Stored:
         ):  # of a plain state_dict, a parameter of that name
             shapes = weight_shapes(network, given if isinstance(given, Mapping) else ())
             try:
-                return checked_masks(_under_names(given, shapes), shapes), "with its masks"
+                return checked_masks(under_names(given, shapes), shapes), "with its masks"
             except MaskError as problem:
                 raise CheckpointError(f"checkpoint {self.path}: {problem}") from problem
         if self._masks:
@@ -209,10 +212,7 @@ class Stored:
             return found[where]
         entries = ", ".join(map(str, self.content)) or "nothing"
         if found:
-            raise CheckpointError(
-                f"checkpoint {self.path} holds several networks ({', '.join(found)}); save the one that is meant "
-                "alone, as state_dict"
-            )
+            raise CheckpointError(f"checkpoint {self.path} {SeveralNetworksError(found)}")
         foreign = next(
             (f"; {entry} is a {kind}, which is not read" for entry, kind in unread(self.content)), ""
         )
@@ -320,50 +320,11 @@ def _state_dicts(
             yield from _state_dicts(value, f"{where}.{name}" if where else str(name), depth - 1)
 
 
-def _fitted(stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The stored tensors under the network's names, and the names of those that lie outside the network.
-
-    Names are compared without what wrappers put into them; a prefix that all of the network shares in the
-    file (`model.`, `net.`) is taken off.
-    """
-    wanted = {plain_name(name): name for name in own}
-    plain = {plain_name(name): value for name, value in stored.items()}
-    prefix = _prefix(plain, wanted)
-    inside = {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
-    left_out = [name for name in plain if not name.startswith(prefix)]
-    return {_own_name(name, wanted): value for name, value in inside.items()}, left_out
-
-
-def _own_name(name: str, wanted: Mapping[str, str]) -> str:
-    """A stored tensor's name as the network has it, where it has one."""
-    if name in wanted:
-        return wanted[name]
-    parameter = _parameter(name)
-    return wanted.get(parameter, parameter) + name.removeprefix(parameter)
-
-
-def _prefix(names: Iterable[str], wanted: Mapping[str, str]) -> str:
-    """What stands before the network's names in the file: of all the beginnings, that under which most of them are."""
-    names = [*names]
-    beginnings = {"": 0}
-    for name in names:
-        parts = name.split(".")
-        for depth in range(len(parts)):
-            prefix = "".join(f"{part}." for part in parts[:depth])
-            beginnings[prefix] = beginnings.get(prefix, 0) + (_parameter(name.removeprefix(prefix)) in wanted)
-    return max(beginnings, key=lambda prefix: (beginnings[prefix], -len(prefix)))
-
-
-def _parameter(name: str) -> str:
-    """The parameter that a stored tensor belongs to, under torch.nn.utils.prune too."""
-    return name.removesuffix(ORIG).removesuffix(MASK)
-
-
 def _without_reparametrised(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Masks]:
     """Parameters that torch.nn.utils.prune had split into values and mask, put together; and the weights' masks."""
     split = [name.removesuffix(ORIG) for name in state if name.endswith(ORIG)]
     split = [name for name in split if name + MASK in state]
-    whole = {name: value for name, value in state.items() if _parameter(name) not in split}
+    whole = {name: value for name, value in state.items() if parameter_of(name) not in split}
     masks = {name: state[name + MASK] for name in split}
     whole |= {name: state[name + ORIG] * masks[name] for name in split}
     layers = {name.removesuffix(".weight"): mask for name, mask in masks.items() if name.endswith(".weight")}
@@ -382,13 +343,3 @@ def _differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iter
             yield f"has {name} of shape {tuple(state[name].shape)} for {tuple(own[name].shape)}"
         elif own[name].is_floating_point() and not state[name].is_floating_point():
             yield f"has {name} as {state[name].dtype}, not as real numbers"
-
-
-def _under_names(masks: object, shapes: Mapping[str, tuple[int, ...]]) -> Any:
-    """Masks under the layers' names, where all of them are behind one prefix."""
-    if not isinstance(masks, Mapping) or not all(isinstance(name, str) for name in masks):
-        return masks
-    layers = {plain_name(name): name for name in shapes}
-    weights = {f"{plain}.weight": name for plain, name in layers.items()}
-    prefix = _prefix([plain_name(name) for name in masks], layers | weights)
-    return {plain_name(name).removeprefix(prefix): mask for name, mask in masks.items()}

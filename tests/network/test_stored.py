@@ -63,6 +63,39 @@ def test_of_several_networks_the_usual_name_is_meant(tmp_path: Path) -> None:
         read(path).fill(a_network())
 
 
+@pytest.mark.parametrize("first", ["ema.", "ema_model.module.", "teacher.", "zz."])
+def test_of_several_networks_in_one_state_dict_the_usual_prefix_is_meant(first: str, tmp_path: Path) -> None:
+    network, other = a_network(), a_network(2)
+    state = prefixed(first, other.state_dict()) | prefixed("model.", network.state_dict())
+    fills(save(tmp_path / "a.ckpt", {"state_dict": state}), network)
+
+
+def test_averages_are_not_taken_for_the_network_beside_them(tmp_path: Path) -> None:
+    network, other = a_network(), a_network(2)
+    state = prefixed("ema.", other.state_dict()) | prefixed("classifier.", network.state_dict())
+    fills(save(tmp_path / "a.ckpt", {"state_dict": state}), network)
+    fills(save(tmp_path / "b.ckpt", {"state_dict": prefixed("ema.", network.state_dict())}), network)
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_of_several_networks_without_usual_prefix_none_is_guessed(pruned: bool, tmp_path: Path) -> None:
+    network, other = a_network(), a_network(2)
+    if pruned:
+        for each in (network, other):
+            prune.l1_unstructured(each[3], "weight", 0.5)
+    state = prefixed("student.", network.state_dict()) | prefixed("teacher.", other.state_dict())
+    with pytest.raises(
+        CheckpointError, match=r"a\.ckpt holds several networks \(student, teacher\); save the one"
+    ):
+        read(save(tmp_path / "a.ckpt", {"state_dict": state})).fill(a_network())
+
+
+def test_one_network_registered_twice_is_one(tmp_path: Path) -> None:
+    network = a_network()
+    state = prefixed("encoder.", network.state_dict()) | prefixed("metric.encoder.", network.state_dict())
+    fills(save(tmp_path / "a.ckpt", {"state_dict": state}), network)
+
+
 def test_what_belongs_to_the_trainer_is_left_out_and_said(tmp_path: Path) -> None:
     network = a_network()
     state = prefixed("model.", network.state_dict()) | {"criterion.weight": torch.ones(5)}
