@@ -309,11 +309,19 @@ def _state_dicts(
     own = {
         name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
     }
+    named = any("." in name or name in ("weight", "bias") for name in own)
     others = [value for name, value in content.items() if name not in own]
-    plain = all(isinstance(value, int | float | str | None) for value in others)
-    if plain and any("." in name or name in ("weight", "bias") for name in own):
+    if named and all(isinstance(value, int | float | str | None) for value in others):
         yield where, own
         return
+    inside = list(_inside(content, where, depth))
+    if named and not inside:  # weights, and what a trainer put beside them
+        yield where, own
+    yield from inside
+
+
+def _inside(content: Mapping[Any, Any], where: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The state_dicts in the entries of a file, but not in those whose tensors are no weights of the network."""
     for name, value in content.items():
         skipped = isinstance(name, str) and any(part in name.lower() for part in NO_WEIGHTS)
         if not skipped and isinstance(value, Mapping) and depth:

@@ -123,6 +123,23 @@ def test_a_trainers_settings_are_no_reason_to_refuse_its_weights(settings: Any, 
     fills(save(tmp_path / "lightning.ckpt", content), network)
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ["cat", "dog"],
+        argparse.Namespace(lr=1),
+        {"state": {}, "param_groups": [{"lr": 1.0}]},
+        {"0._extra_state": {}},
+    ],
+    ids=["list", "namespace", "optimizer", "mapping"],
+)
+@pytest.mark.parametrize("entry", ["", "state_dict"])
+def test_weights_are_found_with_a_trainers_things_among_them(entry: str, beside: Any, tmp_path: Path) -> None:
+    network = a_network()
+    state = network.state_dict() | {"beside": beside}
+    fills(save(tmp_path / "a.pt", {entry: state} if entry else state), network)
+
+
 def test_what_was_not_read_is_named(tmp_path: Path) -> None:
     content = {"state_dict": a_network().state_dict(), "hyper_parameters": argparse.Namespace(lr=0.1)}
     (note,) = read(save(tmp_path / "a.ckpt", content)).notes
