@@ -53,6 +53,8 @@ NOT_DESCRIBED = {
     "mapping": ("every_n_epochs",),
     "analog": ("steps", "weight_scale", "activation_range", "percentile", "backend", "row_order"),
 }
+MASKS = re.compile(r"(^|_)masks?(_dict)?$")
+"""What an entry with masks is called."""
 A_KEY = re.compile(r"[a-z]\w*(\.[a-z]\w*)+|[a-z]\w*")
 A_WORD = re.compile(r"[\w.+*?-]*")
 """A value that names a choice or layers, and neither a file nor a reference."""
@@ -112,7 +114,7 @@ class Stored:
         Raises:
             CheckpointError: its masks are not of this network's layers.
         """
-        given = self.content.get("masks")
+        given = self._given_masks()
         if given is not None and not isinstance(
             given, Tensor
         ):  # of a plain state_dict, a parameter of that name
@@ -175,6 +177,16 @@ class Stored:
             "sources": _printable(said.get("sources")),
             "file": file if isinstance(file := said.get("file"), str) and file.isprintable() else None,
         }
+
+    def _given_masks(self) -> object:
+        """The entry `masks`, or else one called nearly so, as `mask` or `pruning_masks`, that holds tensors by name."""
+        if "masks" in self.content:
+            return self.content["masks"]
+        for name, value in self.content.items():
+            named = isinstance(name, str) and MASKS.search(name)
+            if named and isinstance(value, Mapping) and all(isinstance(v, Tensor) for v in value.values()):
+                return value
+        return None
 
     def _require_fit(self, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
         """Refuse weights of another network.

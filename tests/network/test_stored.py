@@ -246,6 +246,17 @@ def test_masks_beside_weights_are_taken_by_any_name_and_in_any_dtype(
     assert basis == "with its masks"
 
 
+@pytest.mark.parametrize("entry", ["mask", "pruning_masks", "mask_dict"])
+def test_masks_are_found_in_entries_called_nearly_so(entry: str, tmp_path: Path) -> None:
+    network, mask = a_network(), torch.arange(80).view(5, 16) % 3 == 0
+    content = {"network": network.state_dict(), "mask_ratio": {"3": 0.3}, entry: {"3.weight": mask.float()}}
+    stored = read(save(tmp_path / "a.pt", content))
+    stored.fill(network)
+    masks, basis = stored.masks(network, ["3"])
+    assert torch.equal(masks["3"], mask)
+    assert basis == "with its masks"
+
+
 WHOLE = torch.ones(5, 16, dtype=torch.bool)
 
 
