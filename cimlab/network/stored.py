@@ -84,7 +84,7 @@ class Stored:
         """
         own = network.state_dict()
         try:
-            state, left_out = fitted(self._weights(), own)
+            state, left_out = fitted(_dense(self._weights()), own)
         except SeveralNetworksError as problem:
             raise CheckpointError(f"checkpoint {self.path} {problem}") from problem
         state, masks = _without_reparametrised(state)
@@ -338,6 +338,13 @@ def _inside(content: Mapping[Any, Any], where: str, depth: int) -> Iterator[tupl
         skipped = isinstance(name, str) and any(part in name.lower() for part in NO_WEIGHTS)
         if not skipped and isinstance(value, Mapping) and depth:
             yield from _state_dicts(value, f"{where}.{name}" if where else str(name), depth - 1)
+
+
+def _dense(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that were stored by their places, as sparse ones are, with all of their zeros."""
+    return {
+        name: value if value.layout == torch.strided else value.to_dense() for name, value in stored.items()
+    }
 
 
 def _without_reparametrised(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Masks]:

@@ -322,6 +322,15 @@ def test_reparametrised_weights_are_told_their_mend(tmp_path: Path) -> None:
         read(save(tmp_path / "a.pt", network.state_dict())).fill(a_network(norm=False))
 
 
+@pytest.mark.parametrize("kept", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr])
+def test_sparse_weights_fill_a_network_zeros_and_all(kept: Any, tmp_path: Path) -> None:
+    network = a_network()
+    prune.l1_unstructured(network[3], "weight", 0.75)
+    prune.remove(network[3], "weight")
+    state = network.state_dict()
+    fills(save(tmp_path / "a.pt", state | {"3.weight": kept(state["3.weight"])}), network)
+
+
 def test_half_precision_weights_fill_a_network_in_single(tmp_path: Path) -> None:
     network = a_network()
     halves = {
