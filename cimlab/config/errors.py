@@ -13,6 +13,8 @@ from cimlab.records.flat import in_yaml
 
 SHOWN = 120
 """Characters of a refused value that a message repeats."""
+TOLD = 300
+"""Characters of a library's error that a message repeats; torch lists all of its backends in some."""
 
 
 class ConfigError(CimlabError, ValueError):
@@ -52,7 +54,8 @@ def describe(problem: BaseException) -> str:
             f"numba's cache of compiled kernels is damaged ({text}); delete the .nbi and .nbc files below {folder}, "
             "then the same command goes on"
         )
-    return f"unexpected {type(problem).__name__}: {text} (CIMLAB_DEBUG=1 shows where)"
+    short = text if len(text) <= TOLD else f"{text[:TOLD]}..."
+    return f"unexpected {type(problem).__name__}: {short} (CIMLAB_DEBUG=1 shows where)"
 
 
 def _from_compiled_kernels(problem: BaseException) -> bool:

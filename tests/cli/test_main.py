@@ -196,6 +196,15 @@ def test_a_damaged_cache_of_compiled_kernels_says_what_to_delete(damaged: bytes,
     assert "\n" not in line
 
 
+def test_of_a_librarys_long_error_the_beginning_is_told():
+    line = describe(
+        NotImplementedError("Could not run 'aten::ne.Scalar'. " + "CPU: registered at [kernel] " * 500)
+    )
+    assert line.startswith("unexpected NotImplementedError: Could not run 'aten::ne.Scalar'. CPU")
+    assert line.endswith("... (CIMLAB_DEBUG=1 shows where)")
+    assert len(line) < 400
+
+
 def test_a_traceback_is_shown_only_on_request(cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" not in cimlab("train", "prune.remaining=7").err
     monkeypatch.setenv("CIMLAB_DEBUG", "1")
