@@ -1,5 +1,5 @@
 """Any tree of image files, one folder a class, ImageNet among them: read by worker processes, cropped on the
-CPU as uint8, normalised on the device. Its `val/` or `test/` is the test set; validation is split off `train/`."""
+CPU as uint8, normalised on the device. Its `test/` or `val/` is the test set; validation is split off `train/`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from cimlab.data.errors import DataError, DataSettingError, require_at_least
 from cimlab.data.loader import Batch
 from cimlab.data.pictures import read_picture
 from cimlab.data.seeding import TEST_SPLIT_SEED, mixed_seed, stratified_split
-from cimlab.data.survey import described, require_folder, require_whole, scan
+from cimlab.data.survey import class_folders, described, require_folder, require_whole, scan
 from cimlab.processors import cores
 
 Sample = tuple[str, int]
@@ -91,6 +91,16 @@ def _is_split(root: Path) -> bool:
     return any(path.is_dir() for path in (root / "train").glob("*"))
 
 
+def _held_out(root: Path) -> tuple[str, str]:
+    """Which folder beside train/ holds the test images, and what to say of another that could have."""
+    there = [name for name in ("val", "test") if (root / name).is_dir()]
+    if len(there) < 2:
+        return (*there, "val")[0], ""
+    if class_folders(root / "test") == class_folders(root / "train"):
+        return "test", " (test/; val/ is passed over)"
+    return "val", " (val/; test/ has not the classes of train/ and is passed over)"
+
+
 IMAGENET_CROP, SMALL = 0.08, 128
 """Least share of an image in a crop (Szegedy et al., "Going deeper with convolutions", CVPR 2015), which leaves nothing
 to see of images with fewer pixels a side."""
@@ -100,6 +110,7 @@ to see of images with fewer pixels a side."""
 class ImageFolder(ImageDataModule):
     """Images under data_dir/train/CLASS and data_dir/val/CLASS (or test/CLASS), or under data_dir/CLASS alone.
 
+    Where there are both val/ and test/, the test set is test/ if it has the classes of train/ (ImageNet's has none).
     Hidden files and folders are passed over. Sixteen bits become eight, real numbers go from 0 to 1, transparency shows
     white, photographs stand as their camera held them (`cimlab.data.pictures`).
 
@@ -139,10 +150,10 @@ class ImageFolder(ImageDataModule):
         classes, and files that are no images."""
         if self._samples:
             return
-        root = Path(self.data_dir)
+        root, passed_over = Path(self.data_dir), ""
         require_folder(root)
         if _is_split(root):
-            held = "test" if (root / "test").is_dir() and not (root / "val").is_dir() else "val"
+            held, passed_over = _held_out(root)
             trees = [scan(root / "train"), scan(root / held)]
             tree, test_tree = trees
             if tree.classes != test_tree.classes:
@@ -166,7 +177,7 @@ class ImageFolder(ImageDataModule):
                     "images, remove the class, or lower data.validation_size"
                 )
         require_whole(trees)
-        counts = _counted(len(train), len(validation), len(test))
+        counts = _counted(len(train), len(validation), len(test)) + passed_over
         resized = _resized(tree.samples[0][0], self.image_size)
         _tell(f"{root}: {described(trees)}; {counts}; {resized}; {self._changes()}")
         self.num_classes = len(tree.classes)

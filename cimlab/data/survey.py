@@ -134,7 +134,7 @@ def _is_image(name: str) -> bool:
 
 def _refuse_wrong_height(tree: Tree) -> None:
     """Refuse one class, and classes that are all folders of classes."""
-    inner = [_folders(tree.root / name) for name in tree.classes]
+    inner = [class_folders(tree.root / name) for name in tree.classes]
     if len(tree.classes) == 1:
         (name,) = tree.classes
         mend = "add a folder for each other class"
@@ -150,7 +150,8 @@ def _refuse_wrong_height(tree: Tree) -> None:
         )
 
 
-def _folders(folder: Path) -> list[str]:
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, without hidden ones, in order."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _hidden(entry.name))
 
 

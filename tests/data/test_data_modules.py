@@ -416,6 +416,21 @@ def test_image_folder_uses_val_for_test_and_splits_train(tmp_path):
     assert all("/val/" in path for path in files["test"])
 
 
+@pytest.mark.parametrize(
+    ("classes", "held", "said"),
+    [
+        ({"cat": 3, "dog": 3}, "test", "6 for test (test/; val/ is passed over)"),
+        ({"images": 3}, "val", "10 for test (val/; test/ has not the classes of train/ and is passed over)"),
+    ],
+    ids=["labelled", "unlabelled"],
+)
+def test_image_folder_with_val_and_test_says_which_is_the_test_set(tmp_path, capsys, classes, held, said):
+    module = image_folder(tmp_path)
+    write_images(tmp_path / "images" / "test", classes)
+    assert all(f"/{held}/" in path for path, _ in ready(module)._samples["test"])
+    assert said in capsys.readouterr().out
+
+
 def test_image_folder_without_val_keeps_a_fraction_for_test(tmp_path):
     write_images(tmp_path / "images", {"cat": 20, "dog": 20, "train": 20})
     parts = [ready(image_folder(tmp_path, seed=seed, test_fraction=0.25))._samples for seed in (0, 1)]
