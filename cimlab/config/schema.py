@@ -176,6 +176,8 @@ def check_plain(plain: dict[str, Any], schema: type[Schema], secrets: dict[str, 
         first = problem.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise ConfigError(f"{key}: is needed; ~{key} can't take it away") from problem
         if first["type"] == "dataclass_type" and len(first["loc"]) == 1:
             inner = ", ".join(f"{key}.{name}" for name in _keys(_keys(schema)[key]))
             refuse(key, first["input"], f"is no setting itself; it has {inner}")

@@ -41,6 +41,13 @@ CHOICES = [
 ]
 
 
+@pytest.mark.parametrize("key", ["granularity", "prune.remaining"])
+def test_a_setting_that_was_taken_away_is_named_alone(key: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        compose_train(f"~{key}")
+    assert str(refusal.value) == f"{key}: is needed; ~{key} can't take it away"
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_its_part_accepts_the_values(choice: str) -> None:
     for key, node in parts_of(choice).items():
