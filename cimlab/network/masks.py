@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Masks = dict[str, Bool[Tensor, "..."]]
 """Layer name -> True where a weight is left, in the shape of the layer's weight."""
 
-WRAPPERS = ("module", "_orig_mod")
-"""What DataParallel and torch.compile put into the names of a network's layers."""
+WRAPPERS = ("module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+"""What DataParallel, torch.compile, activation checkpointing and FSDP put into the names of a network's layers."""
 SUFFIXES = (".weight_mask", ".weight", "_mask")
 """What may follow a layer's name: torch.nn.utils.prune calls its masks so, and some tools name the weight itself."""
 NAMES_SHOWN = 8
@@ -145,9 +145,10 @@ def _layer(name: str, shapes: Mapping[str, tuple[int, ...]], by_plain_name: dict
         if layer in by_plain_name:  # of a bare network, for a layer inside a compiled one
             return by_plain_name[layer]
         if (own := by_plain_name.get(plain_name(layer))) is not None:
+            wrappers = " and ".join(part for part in WRAPPERS if part in name.split("."))
             raise MaskError(
-                f"mask {name}: the network has no layer of this name, but {own}; names with "
-                f"{' or '.join(WRAPPERS)} are a wrapped network's: take that off, or give the wrapped network"
+                f"mask {name}: the network has no layer of this name, but {own}; names with {wrappers} are a wrapped "
+                "network's: take that off, or give the wrapped network"
             )
     near = difflib.get_close_matches(plain_name(name), shapes, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

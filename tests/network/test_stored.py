@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from cimlab.network.checkpoint_file import CheckpointError, load
+from cimlab.network.masks import WRAPPERS
 from cimlab.network.stored import not_finite, read
 
 
@@ -48,6 +49,13 @@ def test_weights_are_found_under_any_prefix_and_entry(prefix: str, entry: str, t
     network = a_network()
     state = prefixed(prefix, network.state_dict())
     fills(save(tmp_path / "epoch=3 step=10.ckpt", {entry: state, "epoch": 3} if entry else state), network)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_what_wrappers_put_between_names_is_taken_out(wrapper: str, tmp_path: Path) -> None:
+    network = a_network()
+    state = {f".{wrapper}.".join(name.rsplit(".", 1)): v for name, v in network.state_dict().items()}
+    fills(save(tmp_path / "wrapped.pt", state), network)
 
 
 def test_of_several_networks_the_usual_name_is_meant(tmp_path: Path) -> None:
