@@ -92,13 +92,23 @@ def _is_split(root: Path) -> bool:
 
 
 def _held_out(root: Path) -> tuple[str, str]:
-    """Which folder beside train/ holds the test images, and what to say of another that could have."""
-    there = [name for name in ("val", "test") if (root / name).is_dir()]
-    if len(there) < 2:
-        return (*there, "val")[0], ""
-    if class_folders(root / "test") == class_folders(root / "train"):
-        return "test", " (test/; val/ is passed over)"
-    return "val", " (val/; test/ has not the classes of train/ and is passed over)"
+    """Which folder beside train/ holds the test images, and what to say of others that could have.
+
+    Raises:
+        DataError: none is called test/ or val/, but one has the classes of train/.
+    """
+    beside = [name for name in class_folders(root) if name != "train"]
+    alike = [name for name in beside if class_folders(root / name) == class_folders(root / "train")]
+    named = [name for name in ("test", "val") if name in beside]
+    if alike and not named:
+        raise DataError(
+            f"{root} has train/, and neither test/ nor val/; rename {alike[0]}/, which has the same classes, to test/"
+        )
+    held = next((name for name in named if name in alike), "val" if "val" in named else "test")
+    others = [name for name in dict.fromkeys((*named, *alike)) if name != held]
+    why = ["" if name in alike else ", which has not the classes of train/" for name in others]
+    told = " and ".join(f"{name}/{reason}" for name, reason in zip(others, why, strict=True))
+    return held, f" ({held}/; passed over: {told})" if others else ""
 
 
 IMAGENET_CROP, SMALL = 0.08, 128

@@ -145,7 +145,7 @@ def _refuse_wrong_height(tree: Tree) -> None:
     if not direct and len(inner[0]) > 1 and all(folders == inner[0] for folders in inner):
         raise DataError(
             f"{tree.root}: each of {', '.join(tree.classes[:4])} holds the folders {', '.join(inner[0][:4])}, so that "
-            "classes seem to be one folder further down; give one of them, "
+            "classes seem to be one folder further down; call two of them train and test, or give one, "
             f"paths.data_dir={tree.root / tree.classes[0]}"
         )
 

@@ -419,8 +419,8 @@ def test_image_folder_uses_val_for_test_and_splits_train(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "held", "said"),
     [
-        ({"cat": 3, "dog": 3}, "test", "6 for test (test/; val/ is passed over)"),
-        ({"images": 3}, "val", "10 for test (val/; test/ has not the classes of train/ and is passed over)"),
+        ({"cat": 3, "dog": 3}, "test", "6 for test (test/; passed over: val/)"),
+        ({"images": 3}, "val", "10 for test (val/; passed over: test/, which has not the classes of train/)"),
     ],
     ids=["labelled", "unlabelled"],
 )
@@ -429,6 +429,18 @@ def test_image_folder_with_val_and_test_says_which_is_the_test_set(tmp_path, cap
     write_images(tmp_path / "images" / "test", classes)
     assert all(f"/{held}/" in path for path, _ in ready(module)._samples["test"])
     assert said in capsys.readouterr().out
+
+
+def test_image_folder_names_a_third_folder_and_what_to_rename(tmp_path, capsys):
+    module = image_folder(tmp_path)
+    val = tmp_path / "images" / "val"
+    third = val.rename(val.with_name("valid"))
+    with pytest.raises(DataError, match=r"rename valid/, which has the same classes, to test/"):
+        module.prepare_data()
+    third.rename(val.with_name("test"))
+    write_images(third, {"cat": 3, "dog": 3})
+    ready(module)
+    assert "10 for test (test/; passed over: valid/)" in capsys.readouterr().out
 
 
 def test_image_folder_without_val_keeps_a_fraction_for_test(tmp_path):

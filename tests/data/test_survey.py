@@ -95,6 +95,7 @@ def test_several_folders_of_the_same_classes_are_a_folder_too_high(root: Path, t
             images(tmp_path / "all" / year / name)
     message = refusal(tmp_path / "all")
     assert "each of 2023, 2024 holds the folders cat, dog" in message
+    assert "call two of them train and test, or give one" in message
 
 
 def test_images_in_folders_of_their_own_below_a_class_are_its_images(root: Path) -> None:
