@@ -78,7 +78,7 @@ def _judged(holds: bool | None) -> str:
 
 def _basis(study: Study, *points: tuple[str, float]) -> str:
     n = min(len(study.points[point]) for point in points)
-    return f"{study.title}, dense {study.dense.mean:.2f} %; {'one seed' if n == 1 else f'{n} seeds'}"
+    return f"{study.title}, dense {study.dense_told} %; {'one seed' if n == 1 else f'{n} seeds'}"
 
 
 def _value(estimate: Estimate, digits: int = 2) -> str:

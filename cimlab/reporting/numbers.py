@@ -81,7 +81,7 @@ def _priced(family: list[Study]) -> dict[str, Any] | None:
     if not budgets:
         return None
     return {
-        "title": first.title, "dense": _mean(first.dense.mean), "asked": f"{100 * at:g}", "budgets": budgets,
+        "title": first.title, "dense": first.dense_told, "asked": f"{100 * at:g}", "budgets": budgets,
         "first": budgets[0], "others": [b for b in budgets if b["counts"] != budgets[0]["counts"]],
         "seeds": str(max(study.seeds for study in family)),
         **_training(first),
@@ -130,7 +130,7 @@ def _both(families: list[list[Study]], drop: float) -> dict[str, Any] | None:
         return None
     lost, _, study, point = min(cheap, key=itemgetter(0, 1))
     return {
-        "title": study.title, "dense": _mean(study.dense.mean), **_training(study), "methods": combination(study),
+        "title": study.title, "dense": study.dense_told, **_training(study), "methods": combination(study),
         **_costs(study, *point), "at_most": f"{100 * CHEAP:g}", "candidates": str(len(cheap)), "within": lost <= drop,
         "of_these": str(sum(other[0] <= drop for other in cheap)),
     }  # fmt: skip
@@ -213,7 +213,7 @@ def _study(study: Study) -> dict[str, Any]:
     return {
         "title": study.title, "model": worded(study.model), "data": worded(study.data),
         "points": str(len(study.points)),
-        "seeds": str(study.seeds), "one_seed": study.seeds == 1, "dense": _mean(study.dense.mean),
+        "seeds": str(study.seeds), "one_seed": study.seeds == 1, "dense": study.dense_told,
         "granularities": str(len(study.granularities)),
         "weights": f"{record.weights['total']:,.0f}", "prunable": f"{record.weights['prunable']:,.0f}",
         "reference": f"{100 * at:g}", "sampling_error": _sampling_error(study),
@@ -284,7 +284,7 @@ def _worst(study: Study, fraction: float) -> dict[str, Any] | None:
 def _headline(ours: Headline) -> dict[str, Any]:
     reached = None if ours.furthest is None else _point(ours.furthest[0], *ours.furthest[1])
     return {
-        "title": ours.study.title, "dense": _mean(ours.study.dense.mean), **_point(ours.study, *ours.point),
+        "title": ours.study.title, "dense": ours.study.dense_told, **_point(ours.study, *ours.point),
         "furthest": reached, "candidates": str(ours.candidates), **_training(ours.study),
         "methods": combination(ours.study), "priced": any(map(cost, ours.study.points[ours.point])),
     }  # fmt: skip

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 from cimlab.choices import first_line
@@ -144,9 +145,25 @@ class Study:
 
     @property
     def dense(self) -> Estimate:
-        """Test accuracy of the dense networks (percent), each seed once."""
-        by_seed = {record.seed: accuracy(record, "dense") for record in self.records}
-        return Estimate(tuple(by_seed[seed] for seed in sorted(by_seed)))
+        """Test accuracy of the dense networks (percent), each seed once; of trainings that came out apart, the mean."""
+        return Estimate(tuple(fmean(found) for _, found in sorted(self._dense_of_seeds().items())))
+
+    @property
+    def dense_told(self) -> str:
+        """`dense` as people write it: of one seed whose trainings came out apart, from the lowest to the highest.
+
+        Other processors and thread numbers sum in another order, so that one seed may have several dense networks.
+        """
+        first, *others = self._dense_of_seeds().values()
+        if others or len(first) == 1:
+            return f"{self.dense.mean:.2f}"
+        return f"{min(first):.2f} to {max(first):.2f}"
+
+    def _dense_of_seeds(self) -> dict[int, set[float]]:
+        found: dict[int, set[float]] = {}
+        for record in self.records:
+            found.setdefault(record.seed, set()).add(accuracy(record, "dense"))
+        return found
 
     @property
     def seeds(self) -> int:

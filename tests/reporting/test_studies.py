@@ -122,6 +122,21 @@ def test_a_run_that_was_made_again_counts_once_and_as_the_newest() -> None:
     assert notes == ["1 records of runs that were made again are passed over."]
 
 
+def test_dense_networks_of_one_seed_that_came_out_apart_are_told_from_lowest_to_highest() -> None:
+    def trained(dense: float, remaining: float, seed: int = 0) -> RunRecord:
+        made = run(remaining=remaining, seed=seed)
+        return replace(made, accuracy=made.accuracy | {"dense": {"test": dense}})
+
+    def told(*records: RunRecord) -> tuple[float, str]:
+        (study,) = studies(records)
+        return round(study.dense.mean, 4), study.dense_told
+
+    first = trained(0.91, 0.25)
+    assert told(first, trained(0.91, 0.5)) == (91.0, "91.00")
+    assert told(first, trained(0.92, 0.5)) == (91.5, "91.00 to 92.00")
+    assert told(first, trained(0.92, 0.5), trained(0.90, 0.25, seed=1)) == (90.75, "90.75")
+
+
 def test_of_a_network_the_study_with_most_points_is_the_main_one() -> None:
     found = studies([*grid(("weight", "filter"), (0.25,), 1), run(recipe={"epochs": 1})])
     assert len(main_studies(found)) == 1
