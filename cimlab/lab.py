@@ -40,7 +40,6 @@ from cimlab.hardware.report import CostComparison
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
 from cimlab.network.computed import ComputedWeights
-from cimlab.network.errors import NetworkError
 from cimlab.network.masks import MaskError, Masks, masks_on_arrays
 from cimlab.network.trace import opened, unwrapped
 from cimlab.pruning.beyond import emptied, kept_beyond
@@ -310,8 +309,6 @@ class Lab:
         return account_of(network, images, self.config.analog.digital)
 
     def _matrices(self, account: NetworkAccount) -> list[CrossbarMatrix]:
-        if not account.on_arrays:
-            raise NetworkError(account.off_arrays.all_there_is)
         return account_matrices(account, self.config.mapping.row_order)
 
 

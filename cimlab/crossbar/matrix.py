@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cimlab.network.account import NetworkAccount, WeightProduct, account_of
 from cimlab.network.batch import Batch
+from cimlab.network.errors import NetworkError
 from cimlab.network.operand import Reading, grouped, ungrouped
 
 RowOrder = Literal["channel_major", "kernel_major"]
@@ -264,7 +265,12 @@ def account_matrices(account: NetworkAccount, row_order: RowOrder = "channel_maj
     >>> account = account_of(network, torch.empty(1, 4), digital=["1"])
     >>> [(matrix.name, matrix.rows, matrix.cols) for matrix in account_matrices(account)]
     [('0', 4, 3)]
+
+    Raises:
+        NetworkError: there is none.
     """
+    if not account.on_arrays:
+        raise NetworkError(account.off_arrays.all_there_is)
     return [CrossbarMatrix.of_weight(weight, row_order) for weight in account.on_arrays]
 
 

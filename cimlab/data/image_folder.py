@@ -98,7 +98,8 @@ def _held_out(root: Path) -> tuple[str, str]:
         DataError: none is called test/ or val/, but one has the classes of train/.
     """
     beside = [name for name in class_folders(root) if name != "train"]
-    alike = [name for name in beside if class_folders(root / name) == class_folders(root / "train")]
+    classes = class_folders(root / "train")
+    alike = [name for name in beside if class_folders(root / name) == classes]
     named = [name for name in ("test", "val") if name in beside]
     if alike and not named:
         raise DataError(

@@ -133,9 +133,10 @@ def schedule(
         return _reloaded(layers, ways, geometry, chip, technology, fill_s)
     else:
         spent = spend(ways, products, room.of_arrays(chip.max_arrays))
-        larger = chip.max_arrays is not None and (chip.area_m2 is None or spend(ways, products, room))
-        if spent is None and larger:
-            spent = spend(ways, products, replace(room, area_m2=None))  # one copy of each layer
+        if spent is None and chip.max_arrays is not None:
+            # pruning support takes more than the places: one copy of each layer, if an area that is given holds it
+            held = chip.area_m2 is None or spend(ways, products, room)
+            spent = spend(ways, products, replace(room, area_m2=None)) if held else None
     if spent is None:
         return None
     chosen = list(zip(ways, spent.way.tolist(), strict=True))

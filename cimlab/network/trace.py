@@ -79,9 +79,8 @@ def _uncompile(module: nn.Module) -> None:
     compiled = getattr(module.forward, "_torchdynamo_orig_callable", None)
     if compiled is None or hasattr(module, "_orig_mod"):
         return
-    method = getattr(
-        compiled, "__wrapped__", None
-    )  # torch puts one more function around its own layers' methods
+    # torch puts one more function around its own layers' methods
+    method = getattr(compiled, "__wrapped__", None)
     plain = method if isinstance(method, MethodType) else compiled
     module.forward = MethodType(getattr(plain, "__func__", plain), module)
 

@@ -30,8 +30,6 @@ def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> l
         PruningError: none is left.
     """
     chosen = matrices[1 if prune.exempt_first else 0 : -1 if prune.exempt_last else None]
-    if not matrices:
-        raise PruningError("no weight is on arrays; shorten analog.digital")
     if not chosen:
         exempt = [f"prune.{end}=false" for end in ("exempt_first", "exempt_last") if getattr(prune, end)]
         one = len(matrices) == 1
