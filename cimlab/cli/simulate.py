@@ -12,7 +12,8 @@ from cimlab.cli import application, multirun
 from cimlab.config.described import informed
 from cimlab.grids.grid import Command
 from cimlab.records.simulation import SimulationRecord
-from cimlab.runs.simulate import SimulateConfig, simulate
+from cimlab.runs.planned_simulation import SimulateConfig
+from cimlab.runs.simulate import simulate
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,7 +18,12 @@ from cimlab.records.failure import Failure
 from cimlab.records.index import Row, rows
 from cimlab.records.record import Remembered, content_hash
 from cimlab.runs.planned import PlannedRun, plan
-from cimlab.runs.simulate import PlannedSimulation, SimulateConfig, finished_simulation, plan_simulation
+from cimlab.runs.planned_simulation import (
+    PlannedSimulation,
+    SimulateConfig,
+    finished_simulation,
+    plan_simulation,
+)
 
 SIMULATED = ("adc", "device", "analog", "simulate")
 

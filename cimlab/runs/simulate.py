@@ -1,179 +1,61 @@
-"""`cimlab simulate`: a checkpoint on the analog arrays; accuracy by chip, signal-to-noise ratio by layer."""
+"""`cimlab simulate`: a checkpoint on the analog arrays; accuracy by chip, signal-to-noise ratio by layer.
+
+Read `_simulate` first.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import field
 from datetime import UTC, datetime
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 
-from cimlab.analog.settings import AnalogSettings
 from cimlab.config import errors
-from cimlab.config.arrays import device_name, make_adc, make_device
+from cimlab.config.arrays import make_adc, make_device
 from cimlab.config.described import tell
-from cimlab.config.schema import DATA, MODEL, check, check_plain, plain_config
-from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.config.schema import check, check_plain, plain_config
 from cimlab.progress import counting
 from cimlab.records.failure import FAILURE_FILE
-from cimlab.records.identity import NEVER
 from cimlab.records.locks import locked
 from cimlab.records.provenance import code_version, machine, package_versions
-from cimlab.records.record import RecordError, content_hash
-from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
-from cimlab.runs.folders import file_hash, made
+from cimlab.records.record import content_hash
+from cimlab.records.simulation import SimulationRecord
+from cimlab.runs.folders import made
 from cimlab.runs.identity import counted
-from cimlab.runs.planned import PlannedRun, called
+from cimlab.runs.planned import PlannedRun
+from cimlab.runs.planned_simulation import (
+    PlannedSimulation,
+    SimulateConfig,
+    finished_simulation,
+    plan_simulation,
+)
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Bool
     from torch import Tensor, nn
 
     from cimlab.analog.adcs.base import AdcRange
     from cimlab.analog.devices.base import Device
+    from cimlab.analog.simulation import LayerFidelity
     from cimlab.data.base import ImageDataModule
     from cimlab.network.account import NetworkAccount
     from cimlab.network.masks import Masks
+    from cimlab.network.off_arrays import OffArrays
     from cimlab.network.stored import Stored
 
-GROUPS = ("model", "data", "geometry", "adc")
 _MEASURED: dict[str, Tensor] = {}
 """Which images were right in the passes of this process, by what shapes these."""
 FIDELITY_IMAGES = 64
 """Images over which signal-to-noise ratios are taken: 10^4 to 10^6 outputs a layer."""
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class SimulationPaths:
-    """Where files are.
-
-    Args:
-        data_dir: data sets.
-        output_dir: simulations, one folder each.
-    """
-
-    data_dir: str
-    output_dir: str
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class SimulateConfig:
-    """Everything `cimlab simulate` reads; components are `_target_` nodes, and so are a device's effects."""
-
-    model: MODEL
-    data: DATA
-    geometry: CrossbarGeometry
-    adc: dict[str, Any]
-    device: dict[str, Any]
-    analog: AnalogSettings
-    paths: Annotated[SimulationPaths, NEVER]
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    draws: Annotated[int, Field(ge=1, le=10_000)]
-    calibration_batches: Annotated[int, Field(ge=1)]
-    images: Annotated[int, Field(ge=1)] | None = None
-    threads: Annotated[Annotated[int, Field(ge=1)] | None, NEVER] = None
-    checkpoint: str | None = None
-    rerun: Annotated[bool, NEVER] = False
-    extensions: Annotated[list[str], NEVER] = field(default_factory=list)
-
-
-@plain_dataclass(frozen=True)
-class PlannedSimulation:
-    """A simulation that was checked and has its name and place, but has not begun.
-
-    Args:
-        config: typed; its checkpoint is given.
-        plain: the same in plain containers, for the record.
-        choices: group -> choice.
-        checkpoint: hash of the checkpoint's bytes.
-        run: content hash of what shapes the result.
-        folder: where its record goes; None is a folder of its own below paths.output_dir.
-        lines: to be told once the checkpoint fits.
-    """
-
-    config: SimulateConfig
-    plain: dict[str, Any]
-    choices: dict[str, str]
-    checkpoint: str
-    run: str
-    folder: Path | None = None
-    lines: tuple[str, ...] = ()
-    dense_run: ClassVar[str] = ""
-
-    @property
-    def name(self) -> str:
-        """Readable, unique together with the hash."""
-        bits, c = self.config.geometry.resolution_bits, self.choices
-        return f"simulate-{c['model']}-{c['data']}-{c['adc']}-{bits}b-s{self.config.seed}"
-
-    @property
-    def run_dir(self) -> Path:
-        """Where its files go."""
-        return self.folder or Path(self.config.paths.output_dir) / f"{self.name}-{self.run[:8]}"
-
-    @property
-    def record_file(self) -> Path:
-        """Its record."""
-        return self.run_dir / SIMULATION_FILE
-
-    def check(self) -> None:
-        """Build the parts and throw them away; reads and writes nothing.
-
-        Raises:
-            ConfigError: a part refuses its arguments.
-        """
-        make_adc(self.config.adc, self.config.extensions)
-        make_device(self.config.device, self.config.extensions)
-
-    def perform(self) -> SimulationRecord:
-        """Do it, unless its record exists.
-
-        Raises:
-            FolderLockError: another process is doing it.
-            ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
-        """
-        record = None if self.config.rerun else finished_simulation(self.record_file, self.run)
-        if record is None:
-            with made(self.run_dir), contextlib.nullcontext() if self.folder else locked(self.run_dir):
-                record = _simulate(self)
-                record.write(self.record_file)
-                (self.run_dir / FAILURE_FILE).unlink(missing_ok=True)
-        else:
-            tell(self.lines)
-            print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
-        print(f"record: {self.record_file}", flush=True)
-        return record
-
-
-def plan_simulation(
-    config: SimulateConfig,
-    plain: dict[str, Any],
-    all_choices: dict[str, str],
-    folder: Path | None = None,
-    lines: tuple[str, ...] = (),
-) -> PlannedSimulation:
-    """Give a checked configuration its identity.
-
-    Raises:
-        ConfigError: no checkpoint is named, or it can't be read.
-    """
-    if config.checkpoint is None:
-        errors.refuse("checkpoint", "null", "name the network.pt of a run, checkpoint=outputs/RUN/network.pt")
-    choices = called({group: all_choices[group] for group in GROUPS}, plain)
-    choices["device"] = device_name(config.device)
-    checkpoint = file_hash(Path(config.checkpoint))
-    run = content_hash(counted(plain, SimulateConfig) | {"checkpoint": checkpoint})
-    return PlannedSimulation(config, plain, choices, checkpoint, run, folder, lines)
 
 
 def simulate(
@@ -186,6 +68,26 @@ def simulate(
     """
     checked = check(config, SimulateConfig)
     return plan_simulation(checked, plain_config(config), all_choices, lines=lines).perform()
+
+
+def perform(planned: PlannedSimulation) -> SimulationRecord:
+    """Do a simulation, unless its record exists.
+
+    Raises:
+        FolderLockError: another process is doing it.
+        ConfigError and the failures of `cimlab.analog` and `cimlab.data`, each one line.
+    """
+    record = None if planned.config.rerun else finished_simulation(planned.record_file, planned.run)
+    if record is None:
+        with made(planned.run_dir), nullcontext() if planned.folder else locked(planned.run_dir):
+            record = _simulate(planned)
+            record.write(planned.record_file)
+            (planned.run_dir / FAILURE_FILE).unlink(missing_ok=True)
+    else:
+        tell(planned.lines)
+        print(f"already done at commit {record.code['git_commit']}; rerun=true runs it again")
+    print(f"record: {planned.record_file}", flush=True)
+    return record
 
 
 def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
@@ -238,21 +140,45 @@ def _tell_lossless(config: SimulateConfig, adc: AdcRange) -> None:
         )
 
 
-def finished_simulation(path: Path, run: str) -> SimulationRecord | None:
-    """The record of an earlier simulation of the same content, if it is whole."""
-    if not path.exists():
-        return None
-    try:
-        record = SimulationRecord.read(path)
-    except RecordError as problem:
-        print(f"cimlab: {problem}; this simulation makes it anew", file=sys.stderr)
-        return None
-    return record if record.simulation == run else None
+def _simulate(planned: PlannedSimulation) -> SimulationRecord:
+    """Load, convert, and run every chip over the test images."""
+    import torch
+
+    config = planned.config
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    subject = _loaded(config)
+    started = time.perf_counter()
+    on_arrays = _on_arrays(config, subject)
+    tell(planned.lines)
+    _tell_lossless(config, subject.adc)
+    converted = time.perf_counter()
+    measured = _measured(planned, subject, on_arrays)
+    seconds = {"convert": converted - started, "simulate": time.perf_counter() - converted}
+    return _recorded(planned, subject, on_arrays, measured, seconds)
 
 
-def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcRange, Device]:
-    """Everything that the configuration names, built; the data set is checked but not loaded."""
+@plain_dataclass(frozen=True)
+class _Subject:
+    """What a simulation is of: a network in floating point with a checkpoint's weights, and the parts of its arrays."""
+
+    network: nn.Module
+    data: ImageDataModule
+    adc: AdcRange
+    device: Device
+    stored: Stored
+
+
+def _loaded(config: SimulateConfig) -> _Subject:
+    """Everything that the configuration names, built and read.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: one line each.
+    """
     from cimlab.config.components import Component
+    from cimlab.crossbar.matrix import image_batch
+    from cimlab.network.stored import read
+    from cimlab.runs.parts import require_scores
 
     adc = make_adc(config.adc, config.extensions)
     device = make_device(config.device, config.extensions)
@@ -260,121 +186,183 @@ def _parts(config: SimulateConfig) -> tuple[nn.Module, ImageDataModule, AdcRange
     model = Component("model", config.model, config.extensions, ("num_classes", "in_channels"))
     data.prepare_data()
     network = model.build(num_classes=data.num_classes, in_channels=data.in_channels)
-    return network, data, adc, device
-
-
-def _simulate(planned: PlannedSimulation) -> SimulationRecord:
-    """Load, convert, and run every chip over the test images."""
-    import torch
-
-    from cimlab.analog.convert import analog_layers, convert, program_draw
-    from cimlab.analog.fold import fold_batch_norms
-    from cimlab.analog.layout import laid_out
-    from cimlab.analog.learned_steps import learned_in
-    from cimlab.analog.simulation import Spread, accuracy, device_of, layer_fidelity, loss_error, right
-    from cimlab.crossbar.matrix import image_batch
-    from cimlab.crossbar.permutation import PermutationError
-    from cimlab.crossbar.placement import weight_counts
-    from cimlab.network.account import account_of
-    from cimlab.network.stored import read
-    from cimlab.runs.parts import require_scores
-
-    config = planned.config
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    network, data, adc, device = _parts(config)
     assert config.checkpoint is not None
     stored = read(Path(config.checkpoint))
     stored.fill(network)
-    shape = (data.in_channels, data.image_size, data.image_size)
-    require_scores(network, image_batch(network, shape), data.num_classes)
-    origin, content = stored.origin(), stored.content
+    require_scores(
+        network, image_batch(network, (data.in_channels, data.image_size, data.image_size)), data.num_classes
+    )
     network.eval()
     if config.analog.backend == "tensor_core":
         network.to(_cuda())
     data.setup("fit")
     data.setup("test")
-    started = time.perf_counter()
-    where = device_of(network)
-    calibration = [images.to(where) for images, _ in islice(data.train_loader(), config.calibration_batches)]
-    account = account_of(network, calibration[0], config.analog.digital)
-    masks = _masks(stored, network, account)
-    permutation = content.get("permutation")
-    learned = learned_in(content)
+    return _Subject(network, data, adc, device, stored)
+
+
+@plain_dataclass(frozen=True)
+class _OnArrays:
+    """The subject's layers converted, what of it stays digital, and the first of the images that set its ranges."""
+
+    network: nn.Module
+    off_arrays: OffArrays
+    images: Tensor
+
+
+def _on_arrays(config: SimulateConfig, subject: _Subject) -> _OnArrays:
+    """The network's layers on arrays.
+
+    Raises:
+        ConfigError: the checkpoint's order of lines is none of these layers'.
+    """
+    from cimlab.analog.convert import convert
+    from cimlab.analog.learned_steps import learned_in
+    from cimlab.analog.simulation import device_of
+    from cimlab.crossbar.permutation import PermutationError
+    from cimlab.network.account import account_of
+
+    where = device_of(subject.network)
+    batches = islice(subject.data.train_loader(), config.calibration_batches)
+    calibration = [images.to(where) for images, _ in batches]
+    account = account_of(subject.network, calibration[0], config.analog.digital)
+    masks = _masks(subject.stored, subject.network, account)
+    content = subject.stored.content
     try:
-        converted = convert(
-            network, masks, config.geometry, config.analog, adc, calibration, permutation, learned
+        network = convert(
+            subject.network,
+            masks,
+            config.geometry,
+            config.analog,
+            subject.adc,
+            calibration,
+            content.get("permutation"),
+            learned_in(content),
         )
     except PermutationError as problem:
         raise errors.ConfigError(f"checkpoint {config.checkpoint}: analog: {problem}") from problem
-    tell(planned.lines)
-    _tell_lossless(config, adc)
-    seconds = {"convert": time.perf_counter() - started}
-    started = time.perf_counter()
-    images = sum(len(labels) for _, labels in _test_batches(data, config.images))
-    chips = config.draws if device.chips_differ or adc.chips_differ else 1
-    draws = []
-    with counting("images", (chips + 2) * images) as advance:
+    return _OnArrays(network, account.off_arrays, calibration[0])
+
+
+@plain_dataclass(frozen=True)
+class _Measured:
+    """Which images are right in floating point, rounded, and on each chip; how far each layer of the first chip is."""
+
+    floating: Bool[Tensor, " images"]
+    quantised: Bool[Tensor, " images"]
+    chips: list[Bool[Tensor, " images"]]
+    fidelity: dict[str, LayerFidelity]
+
+
+def _measured(planned: PlannedSimulation, subject: _Subject, on_arrays: _OnArrays) -> _Measured:
+    """Run the network, its rounded twin and every chip over the test images; the arrays hold the last chip after."""
+    from cimlab.analog.convert import analog_layers, program_draw
+    from cimlab.analog.simulation import device_of, right
+
+    config, network, converted = planned.config, subject.network, on_arrays.network
+    images = sum(len(labels) for _, labels in _test_batches(subject.data, config.images))
+    differ = subject.device.chips_differ or subject.adc.chips_differ
+    draws = config.draws if differ else 1
+    with counting("images", (draws + 2) * images) as advance:
 
         def on_test_images(some: nn.Module) -> Tensor:
-            return right(some, _test_batches(data, config.images), advance)
+            return right(some, _test_batches(subject.data, config.images), advance)
 
-        floats, integers = _what_shapes_passes(planned, str(where))
+        floats, integers = _what_shapes_passes(planned, str(device_of(network)))
         floating = _once(floats, lambda: on_test_images(network), lambda: advance(images))
         quantised = _once(integers, lambda: on_test_images(converted), lambda: advance(images))
-        for draw in range(chips):
-            program_draw(converted, device, config.seed, draw)
+        chips, fidelity = [], {}
+        for draw in range(draws):
+            program_draw(converted, subject.device, config.seed, draw)
             if draw == 0:
-                some = next(iter(_test_batches(data, FIDELITY_IMAGES)))[0]
-                floating_layers, _ = laid_out(network, {}, calibration[0], config.analog)
-                fidelity = layer_fidelity(converted, fold_batch_norms(floating_layers), some)
+                fidelity = _fidelity(config, subject, on_arrays)
             if all(layer.program.is_exact for layer in analog_layers(converted).values()):
                 advance(images)
-                draws.append(quantised)
+                chips.append(quantised)
             else:
-                draws.append(on_test_images(converted))
-    seconds["simulate"] = time.perf_counter() - started
-    spread = Spread(tuple(map(accuracy, draws)))
-    layers = {
-        layer: {
-            "adc_step": module.program.converter.step,
-            "exact": module.program.is_exact,
-            "fitted_on_ideal": adc.needs_histogram and not device.is_ideal,
-            "snr_db": _finite(fidelity[layer].accumulated),
-            "own_snr_db": _finite(fidelity[layer].own),
-        }
-        for layer, module in analog_layers(converted).items()
-    }
-    kept = [module.mapping.sliced for module in analog_layers(converted).values()]
+                chips.append(on_test_images(converted))
+    return _Measured(floating, quantised, chips, fidelity)
+
+
+def _fidelity(config: SimulateConfig, subject: _Subject, on_arrays: _OnArrays) -> dict[str, LayerFidelity]:
+    """How far each layer on the programmed arrays is from floating point."""
+    from cimlab.analog.fold import fold_batch_norms
+    from cimlab.analog.layout import laid_out
+    from cimlab.analog.simulation import layer_fidelity
+
+    images, _ = next(iter(_test_batches(subject.data, FIDELITY_IMAGES)))
+    floating, _ = laid_out(subject.network, {}, on_arrays.images, config.analog)
+    return layer_fidelity(on_arrays.network, fold_batch_norms(floating), images)
+
+
+def _recorded(
+    planned: PlannedSimulation,
+    subject: _Subject,
+    on_arrays: _OnArrays,
+    measured: _Measured,
+    seconds: dict[str, float],
+) -> SimulationRecord:
+    """What is kept of a simulation."""
+    import torch
+
+    from cimlab.analog.convert import analog_layers
+    from cimlab.crossbar.placement import weight_counts
+
+    kept = [layer.mapping.sliced for layer in analog_layers(on_arrays.network).values()]
     return SimulationRecord(
         simulation=planned.run,
         name=planned.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=config.seed,
+        seed=planned.config.seed,
         choices=planned.choices,
         config=planned.plain,
         code=code_version(),
         packages=package_versions(),
         machine={**machine(), "torch_threads": torch.get_num_threads()},
         wall_time_s=seconds,
-        images=images,
-        accuracy={
-            "float": accuracy(floating),
-            "quantised": accuracy(quantised),
-            "draws": list(spread.draws),
-            "mean": spread.mean,
-            "loss_error": loss_error(floating, draws),
-            "spread": spread.deviation,
-            "interval": None if spread.interval is None else list(spread.interval),
-        },
+        images=len(measured.floating),
+        accuracy=_accuracies(measured),
         weights=weight_counts(
             sum(s.weights.numel() for s in kept),
             sum(int(s.kept.sum()) for s in kept),
-            account.off_arrays.weights,
+            on_arrays.off_arrays.weights,
         ),
-        layers=layers,
-        origin=origin,
+        layers=_layers(subject, on_arrays, measured.fidelity),
+        origin=subject.stored.origin(),
     )
+
+
+def _accuracies(measured: _Measured) -> dict[str, Any]:
+    """Accuracy without arrays, chip by chip, and over the chips."""
+    from cimlab.analog.simulation import Spread, accuracy, loss_error
+
+    spread = Spread(tuple(map(accuracy, measured.chips)))
+    return {
+        "float": accuracy(measured.floating),
+        "quantised": accuracy(measured.quantised),
+        "draws": list(spread.draws),
+        "mean": spread.mean,
+        "loss_error": loss_error(measured.floating, measured.chips),
+        "spread": spread.deviation,
+        "interval": None if spread.interval is None else list(spread.interval),
+    }
+
+
+def _layers(
+    subject: _Subject, on_arrays: _OnArrays, fidelity: dict[str, LayerFidelity]
+) -> dict[str, dict[str, Any]]:
+    """What each layer's converters do, and how far the layer is from floating point."""
+    from cimlab.analog.convert import analog_layers
+
+    return {
+        name: {
+            "adc_step": layer.program.converter.step,
+            "exact": layer.program.is_exact,
+            "fitted_on_ideal": subject.adc.needs_histogram and not subject.device.is_ideal,
+            "snr_db": _finite(fidelity[name].accumulated),
+            "own_snr_db": _finite(fidelity[name].own),
+        }
+        for name, layer in analog_layers(on_arrays.network).items()
+    }
 
 
 def _masks(stored: Stored, network: nn.Module, account: NetworkAccount) -> Masks:

@@ -15,7 +15,7 @@ from cimlab.config.components import Component
 from cimlab.config.schema import check
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
-from cimlab.runs.simulate import SimulateConfig
+from cimlab.runs.planned_simulation import SimulateConfig
 
 ORIGIN = {
     "run": "0" * 64, "name": "x", "seed": 0, "granularity": "block", "parameters": {"rows": 4}, "remaining": 0.5,
