@@ -28,7 +28,9 @@ from cimlab.config.words import given, readable
 from cimlab.grids.composition import searched
 from cimlab.progress import counting
 from cimlab.records.json_text import json_text
-from cimlab.runs.price import MapConfig, Mapped, map_network, map_one, named
+from cimlab.runs.map_config import MapConfig
+from cimlab.runs.named import named
+from cimlab.runs.price import Mapped, map_network, map_one
 from cimlab.runs.subject import Instead, Subject, recorded
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from cimlab.grids.grid import Command
 from cimlab.models.digits_cnn import digits_cnn
 from cimlab.network.stored import DENSE, described_as
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.runs.map_config import MapConfig
 from cimlab.runs.planned_simulation import SimulateConfig
-from cimlab.runs.price import MapConfig
 
 TRAINED = (
     "granularity=column_segment",
