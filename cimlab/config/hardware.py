@@ -95,7 +95,7 @@ def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry) -> None:
     """
     try:
         model.technology.check(geometry)
-        model.adc_figures(geometry)
+        model.prices.adc_figures(geometry)
         model.chip.adcs_per_array(geometry)
     except HardwareError as problem:
         raise ConfigError(str(problem)) from problem

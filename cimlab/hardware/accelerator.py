@@ -25,7 +25,7 @@ class Accelerator:
 
     >>> from cimlab.config.hardware import load_accelerator
     >>> geometry = CrossbarGeometry()
-    >>> load_accelerator(geometry).model.adc_figures(geometry).energy_j  # of a 6-bit conversion
+    >>> load_accelerator(geometry).model.prices.adc_figures(geometry).energy_j  # of a 6-bit conversion
     1.125e-12
     >>> load_accelerator(CrossbarGeometry(rows=4, active_rows=4)).check()
     Traceback (most recent call last):
@@ -57,5 +57,5 @@ class Accelerator:
             HardwareError: the technology, the ADC price or the chip does not cover the geometry.
         """
         self.technology.check(self.geometry)
-        self.model.adc_figures(self.geometry)
+        self.model.prices.adc_figures(self.geometry)
         self.chip.adcs_per_array(self.geometry)

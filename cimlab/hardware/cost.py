@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor, log10, sqrt
 
@@ -27,15 +27,15 @@ from cimlab.hardware.copies import ROUNDING, Room
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.notes import price_notes
 from cimlab.hardware.occupancy import adc_of_layers
+from cimlab.hardware.prices import AdcFigures, Prices
 from cimlab.hardware.report import CostComparison, HardwareReport
-from cimlab.hardware.schedule import programming_seconds, schedule
+from cimlab.hardware.schedule import Timing, programming_seconds, schedule
 from cimlab.hardware.technology import (
     ACTIONS,
     ARRAY_COMPONENTS,
     COMPONENTS,
     INSTANCES,
     SUPPORT,
-    Component,
     Technology,
 )
 from cimlab.hardware.transport import Transport, transport
@@ -46,15 +46,6 @@ ARRAY = CrossbarMatrix("array", (1, 1))
 
 ADC = COMPONENTS.index("adc")
 SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
-
-
-@dataclass(frozen=True)
-class AdcFigures:
-    """The ADC at one resolution and node."""
-
-    energy_j: float
-    area_m2: float
-    latency_s: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +77,11 @@ class CostModel:
                 "(components.interconnect.energy_j.bit_metre); use technology=neurosim22_chip, or chip.floor_plan=null"
             )
 
+    @cached_property
+    def prices(self) -> Prices:
+        """What one action and one instance cost."""
+        return Prices(self.technology, self.adc, self.chip)
+
     def report(
         self,
         layers: Sequence[PlacedLayer],
@@ -107,24 +103,18 @@ class CostModel:
                 network does not fit the area.
         """
         self.technology.check(geometry)
-        adc, bits = self.adc_figures(geometry), geometry.resolution_bits
+        adc, bits = self.prices.adc_figures(geometry), geometry.resolution_bits
         adc_j, adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
         room = self._room(layers, geometry, adc, adc_m2, area_m2)
         moved = self._moved(layers, geometry)
         timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room, moved)
         if timing is None:
             raise HardwareError(self._too_small(layers, room, self._links_m2(adc)))
-        actions = action_counts(layers, geometry, self.chip, self.technology.device, adc.latency_s, bits)
-        actions[:, ACTIONS.index("loaded_bit")] = timing.loaded_bits
-        actions[:, ACTIONS.index("cell_write")] = timing.cell_writes
-        if moved is not None:
-            actions[:, ACTIONS.index("port_bit")] = moved.port_bits
-            actions[:, ACTIONS.index("bit_metre")] = moved.bit_metres
+        dynamic = self._actions(layers, geometry, adc, timing, moved) @ self.prices.energy_j(adc)
         instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
-        area, leakage = self._area(instances, adc, adc_m2), instances @ self._leakage_prices(adc)
-        leakage[:, ADC] *= adc_j / adc.energy_j
-        dynamic = actions @ self.energy_prices(adc)
-        dynamic[:, ADC] *= adc_j / adc.energy_j
+        area, leakage = self._area(instances, adc, adc_m2), instances @ self.prices.leakage_w(adc)
+        for energy in (dynamic, leakage):  # of converters of each layer's own size
+            energy[:, ADC] *= adc_j / adc.energy_j
         chip_m2 = float(area.sum())
         if area_m2 is not None and chip_m2 <= area_m2 * ROUNDING:
             chip_m2 = area_m2
@@ -198,7 +188,7 @@ class CostModel:
             return self._smallest_m2(dense, self._room_of(dense, geometry), moved.copies)
         if self.chip.area_m2 is not None:
             return self.chip.area_m2
-        adc = self.adc_figures(geometry)
+        adc = self.prices.adc_figures(geometry)
         if self.chip.max_arrays is not None:
             return self.chip.max_arrays * self.array_area_m2(geometry) + self._links_m2(adc)
         return self.chip.area_over_dense * self.smallest_area_m2(dense, geometry)
@@ -206,19 +196,21 @@ class CostModel:
     def smallest_area_m2(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> float:
         """Area of one copy of each layer on its fewest arrays, with all that stands around them."""
         return self._smallest_m2(layers, self._room_of(layers, geometry)) + self._links_m2(
-            self.adc_figures(geometry)
+            self.prices.adc_figures(geometry)
         )
 
     def array_area_m2(self, geometry: CrossbarGeometry) -> float:
         """Area of one array with its periphery and its share of a tile, without pruning support."""
-        adc = self.adc_figures(geometry)
-        return float((self._plain_array(geometry) @ self.area_prices(adc)).sum())
+        adc = self.prices.adc_figures(geometry)
+        return float((self._plain_array(geometry) @ self.prices.area_m2(adc)).sum())
 
     def _moved(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> Transport | None:
         """What travels over the chip's floor plan, if it has one."""
         if self.chip.floor_plan is None:
             return None
-        parts = (self._plain_array(geometry) @ self.area_prices(self.adc_figures(geometry))).tolist()
+        parts = (
+            self._plain_array(geometry) @ self.prices.area_m2(self.prices.adc_figures(geometry))
+        ).tolist()
         array_m2 = sum(m2 for name, m2 in zip(COMPONENTS, parts, strict=True) if name in ARRAY_COMPONENTS)
         side_m = sqrt(array_m2 * self.technology.layout_factor.value)
         return transport(layers, geometry, self.chip.floor_plan, side_m)
@@ -226,7 +218,25 @@ class CostModel:
     def _room_of(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> Room:
         """Areas of the layers on a chip of any area."""
         adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)[1]
-        return self._room(layers, geometry, self.adc_figures(geometry), adc_m2, None)
+        return self._room(layers, geometry, self.prices.adc_figures(geometry), adc_m2, None)
+
+    def _actions(
+        self,
+        layers: Sequence[PlacedLayer],
+        geometry: CrossbarGeometry,
+        adc: AdcFigures,
+        timing: Timing,
+        moved: Transport | None,
+    ) -> Float[np.ndarray, "layers actions"]:
+        """How often each priced action happens for one image."""
+        device, bits = self.technology.device, geometry.resolution_bits
+        actions = action_counts(layers, geometry, self.chip, device, adc.latency_s, bits)
+        actions[:, ACTIONS.index("loaded_bit")] = timing.loaded_bits
+        actions[:, ACTIONS.index("cell_write")] = timing.cell_writes
+        if moved is not None:
+            actions[:, ACTIONS.index("port_bit")] = moved.port_bits
+            actions[:, ACTIONS.index("bit_metre")] = moved.bit_metres
+        return actions
 
     def _room(
         self,
@@ -236,7 +246,7 @@ class CostModel:
         adc_m2: Float[np.ndarray, " layers"],
         area_m2: float | None,
     ) -> Room:
-        prices = self.area_prices(adc)
+        prices = self.prices.area_m2(adc)
         each = self._area(array_instances(layers, geometry, self.chip, geometry.resolution_bits), adc, adc_m2)
         index = np.array([layer.placement.counts.index_bits for layer in layers], dtype=float)
         free = None if area_m2 is None else area_m2 - self._links_m2(adc)
@@ -250,12 +260,12 @@ class CostModel:
         adc_m2: Float[np.ndarray, " layers"],
     ) -> Float[np.ndarray, "layers components"]:
         """Area by layer and component, with converters of each layer's own size."""
-        area = instances @ self.area_prices(adc)
+        area = instances @ self.prices.area_m2(adc)
         area[:, ADC] = instances[:, INSTANCES.index("adc")] * adc_m2
         return area
 
     def _links_m2(self, adc: AdcFigures) -> float:
-        return self.chip.off_chip_links * float(self.area_prices(adc)[INSTANCES.index("chip")].sum())
+        return self.chip.off_chip_links * float(self.prices.area_m2(adc)[INSTANCES.index("chip")].sum())
 
     def _smallest_m2(
         self, layers: Sequence[PlacedLayer], room: Room, copies: Int[np.ndarray, " layers"] | int = 1
@@ -308,60 +318,7 @@ class CostModel:
         taken to leak as densely: so chips of one area leak alike, and pruning gains or loses nothing by what is idle.
         """
         array = self._plain_array(geometry)
-        return float((array @ self._leakage_prices(adc)).sum() / (array @ self.area_prices(adc)).sum())
-
-    def adc_figures(self, geometry: CrossbarGeometry) -> AdcFigures:
-        """What the ADC price says for this geometry's resolution at the technology's node."""
-        bits, node = geometry.resolution_bits, self.technology.node_m
-        return AdcFigures(
-            float(self.adc.energy_j(bits, node)),
-            float(self.adc.area_m2(bits, node)),
-            float(self.adc.latency_s(bits, node)),
-        )
-
-    def energy_prices(self, adc: AdcFigures) -> Float[np.ndarray, "actions components"]:
-        """Joules of one action, by the component that it is charged to."""
-        prices = self._energy_without_adc.copy()
-        running = 1 - self.chip.adc_idle_share
-        prices[ACTIONS.index("conversion"), COMPONENTS.index("adc")] = adc.energy_j * running
-        return prices
-
-    def area_prices(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
-        """Square metres of one instance, by component."""
-        prices = self._area_without_adc.copy()
-        prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = adc.area_m2
-        return prices
-
-    @cached_property
-    def _energy_without_adc(self) -> Float[np.ndarray, "actions components"]:
-        return self._prices("energy_j", ACTIONS)
-
-    @cached_property
-    def _area_without_adc(self) -> Float[np.ndarray, "instances components"]:
-        return self._prices("area_m2", INSTANCES)
-
-    def _leakage_prices(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
-        prices = self._leakage_without_adc.copy()
-        power_w = adc.energy_j / adc.latency_s
-        prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = self.chip.adc_idle_share * power_w
-        return prices
-
-    @cached_property
-    def _leakage_without_adc(self) -> Float[np.ndarray, "instances components"]:
-        return self._prices("leakage_w", INSTANCES)
-
-    @cached_property
-    def peak_prices(self) -> Float[np.ndarray, "instances components"]:
-        """Power at full traffic of the parts whose actions a network's counts don't tell."""
-        return self._prices("power_w", INSTANCES)
-
-    def _prices(self, figure: str, kinds: tuple[str, ...]) -> np.ndarray:
-        assert figure in {f.name for f in fields(Component)}
-        prices = np.zeros((len(kinds), len(COMPONENTS)))
-        for name, component in self.technology.components.items():
-            for kind, quantity in getattr(component, figure).items():
-                prices[kinds.index(kind), COMPONENTS.index(name)] = quantity.value
-        return prices
+        return float((array @ self.prices.leakage_w(adc)).sum() / (array @ self.prices.area_m2(adc)).sum())
 
 
 def _share_converted(layer: PlacedLayer, geometry: CrossbarGeometry) -> float:

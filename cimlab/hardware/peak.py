@@ -75,7 +75,7 @@ def peak(
     model.technology.check(geometry)
     matrix = CrossbarMatrix("array", (geometry.logical_cols, geometry.rows))
     layer = PlacedLayer(matrix, place_dense(matrix, geometry), activity or ActivityFactors())
-    adc, bits = model.adc_figures(geometry), geometry.resolution_bits
+    adc, bits = model.prices.adc_figures(geometry), geometry.resolution_bits
     actions = action_counts([layer], geometry, model.chip, model.technology.device, adc.latency_s, bits)
     one = np.ones(1, dtype=np.int64)
     instances = instance_counts([layer], one, one, geometry, model.chip, bits)
@@ -88,12 +88,12 @@ def peak(
         adc.latency_s * margin,
     )
     product_s = float(ways.product_s[0])
-    power = (actions @ model.energy_prices(adc))[0] / product_s * arrays
+    power = (actions @ model.prices.energy_j(adc))[0] / product_s * arrays
     power[[i for i, name in enumerate(COMPONENTS) if name not in ARRAY_COMPONENTS]] = 0.0
     instances = instances[0] * arrays
     instances[INSTANCES.index("tile")], instances[INSTANCES.index("chip")] = tiles, links
-    power += instances @ model.peak_prices
-    area = instances @ model.area_prices(adc)
+    power += instances @ model.prices.peak_w
+    area = instances @ model.prices.area_m2(adc)
     operations = 2 * matrix.weights * arrays
     return Peak(
         dict(zip(COMPONENTS, power.tolist(), strict=True)),

@@ -109,7 +109,7 @@ def neurosim_parts(parallel_rows: int, adc_bits: int) -> dict[str, float]:
     model = load_cost_model("neurosim22_rram", "sar")
     layer = PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors(0.5, NEUROSIM_LEVEL))
     energy = model.report([layer], geometry).energy_by_component
-    adc_s = model.adc_figures(geometry).latency_s
+    adc_s = model.prices.adc_figures(geometry).latency_s
     actions = action_counts([layer], geometry, model.chip, model.technology.device, adc_s, adc_bits)[0]
     wordline = model.technology.components["cells"].energy_j["active_row"].value
     wordline_j = float(actions[ACTIONS.index("active_row")]) * wordline

@@ -203,7 +203,7 @@ def test_every_component_is_its_actions_times_their_prices(technology: str, adc:
     matrices = [CrossbarMatrix("a", (40, 300), 1, 7), CrossbarMatrix("b", (20, 64, 3, 3), 1, 4)]
     layers = [PlacedLayer(m, place_dense(m, geometry), ActivityFactors(0.3, 0.2)) for m in matrices]
     priced = model.report(layers, geometry)
-    figures = model.adc_figures(geometry)
+    figures = model.prices.adc_figures(geometry)
     actions = action_counts(layers, geometry, model.chip, model.technology.device, figures.latency_s, 8)
     instances = instance_counts(layers, priced.timing.arrays, priced.timing.copies, geometry, model.chip, 8)
     for row in range(len(layers)):

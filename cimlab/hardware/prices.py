@@ -1,0 +1,90 @@
+"""Prices as arrays: what one action and one instance cost, by the component that they are charged to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.hardware.adc import AdcPrice
+from cimlab.hardware.chip import Chip
+from cimlab.hardware.technology import ACTIONS, COMPONENTS, INSTANCES, Component, Technology
+
+
+@dataclass(frozen=True)
+class AdcFigures:
+    """The ADC at one resolution and node."""
+
+    energy_j: float
+    area_m2: float
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What one action and one instance cost, of a technology with an ADC price, as the chip uses them.
+
+    Raises:
+        HardwareError: the ADC price lacks the resolution or the node.
+    """
+
+    technology: Technology
+    adc: AdcPrice
+    chip: Chip
+
+    def adc_figures(self, geometry: CrossbarGeometry) -> AdcFigures:
+        """What the ADC price says for this geometry's resolution at the technology's node."""
+        bits, node = geometry.resolution_bits, self.technology.node_m
+        return AdcFigures(
+            float(self.adc.energy_j(bits, node)),
+            float(self.adc.area_m2(bits, node)),
+            float(self.adc.latency_s(bits, node)),
+        )
+
+    def energy_j(self, adc: AdcFigures) -> Float[np.ndarray, "actions components"]:
+        """Joules of one action, by the component that it is charged to."""
+        prices = self._energy_without_adc.copy()
+        running = 1 - self.chip.adc_idle_share
+        prices[ACTIONS.index("conversion"), COMPONENTS.index("adc")] = adc.energy_j * running
+        return prices
+
+    def area_m2(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
+        """Square metres of one instance, by component."""
+        prices = self._area_without_adc.copy()
+        prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = adc.area_m2
+        return prices
+
+    def leakage_w(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
+        """Watts of one instance, whatever it does, by component."""
+        prices = self._leakage_without_adc.copy()
+        power_w = adc.energy_j / adc.latency_s
+        prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = self.chip.adc_idle_share * power_w
+        return prices
+
+    @cached_property
+    def peak_w(self) -> Float[np.ndarray, "instances components"]:
+        """Power at full traffic of the parts whose actions a network's counts don't tell."""
+        return self._prices("power_w", INSTANCES)
+
+    @cached_property
+    def _energy_without_adc(self) -> Float[np.ndarray, "actions components"]:
+        return self._prices("energy_j", ACTIONS)
+
+    @cached_property
+    def _area_without_adc(self) -> Float[np.ndarray, "instances components"]:
+        return self._prices("area_m2", INSTANCES)
+
+    @cached_property
+    def _leakage_without_adc(self) -> Float[np.ndarray, "instances components"]:
+        return self._prices("leakage_w", INSTANCES)
+
+    def _prices(self, figure: str, kinds: tuple[str, ...]) -> np.ndarray:
+        assert figure in {f.name for f in fields(Component)}
+        prices = np.zeros((len(kinds), len(COMPONENTS)))
+        for name, component in self.technology.components.items():
+            for kind, quantity in getattr(component, figure).items():
+                prices[kinds.index(kind), COMPONENTS.index(name)] = quantity.value
+        return prices
