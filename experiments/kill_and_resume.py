@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from cimlab.records.locks import holder
+from cimlab.records.locks import LOCK_FILE, holder
 from cimlab.records.record import RECORD_FILE, RunRecord
 
 HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ def wait_for(folder: Path, number: int, sweep: subprocess.Popen) -> None:
 
 def workers(folder: Path) -> list[int]:
     """Processes that work on a point right now."""
-    found = (holder(path.parent) for path in folder.glob("*/claim.json"))
+    found = (holder(path.parent) for path in folder.glob(f"*/{LOCK_FILE}"))
     return sorted({who.pid for who, alive in found if alive and who is not None})
 
 

@@ -9,6 +9,7 @@ layers. Set-up (building the network, the masks, compiling the kernels) is timed
 
 from __future__ import annotations
 
+import argparse
 import random
 import resource
 import time
@@ -131,6 +132,9 @@ def sweep(model: CostModel) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     cost_model = load_cost_model("isaac32", "murmann")
     one_geometry(cost_model)
     sweep(cost_model)

@@ -8,6 +8,7 @@ the machine does; processor times do not.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -133,7 +134,9 @@ def training_s(output: Path) -> float:
 
 
 def main() -> None:
-    points = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("points", type=int, nargs="?", default=10_000, help="of the grid that is planned")
+    points = asked.parse_args().points
     with tempfile.TemporaryDirectory() as folder:
         plan_and_find(Path(folder), points)
         overhead_of_a_point(Path(folder))

@@ -9,6 +9,7 @@ is `cimlab map -m` from words to CSV, table and plot, its start and its pruning 
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -86,5 +87,8 @@ def timed_sweep() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     timed_price()
     timed_sweep()
