@@ -4,7 +4,7 @@ A pruning grid is dozens of retrainings of one network. Stacked, the weights of 
 torch.func.vmap turns every convolution into one grouped convolution; one step then trains all K. Both sides take the
 same images, autocast, optimiser and masks (9 % of the weights), and take turns, so that a machine whose speed drifts
 slows both. The ratio of the medians is the claim; the losses of the first step are compared, so that both do the
-same work. K processes are the third way: `carry.py slice --jobs=K`, which measures itself.
+same work. K processes are the third way: `cimlab sweep FILE --jobs=K`.
 
     python experiments/benchmarks/stacked_masks.py --networks 3                                          # CPU
     python experiments/benchmarks/stacked_masks.py --model resnet18 --batch 512 --steps 60 --warmup 10   # GPU
