@@ -1,8 +1,8 @@
 """What the arrays of one layer do in one input cycle, counted fast enough to sweep thousands of geometries.
 
 A mask is reduced once per (row group, step width) to small arrays of counts, which geometries share; a dense
-layer needs no mask, because its counts are products of row-group heights and step widths. The kernels are plain
-loops over bytes that the compiler turns into vector instructions; `placement.py` gives the counts their meaning.
+layer needs no mask, because its counts are products of row-group heights and step widths. `kernels.py` holds the
+loops over bytes; `placement.py` gives the counts their meaning.
 """
 
 from __future__ import annotations
@@ -14,10 +14,20 @@ from math import ceil
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
-from numba import njit
 from torch import Tensor
 
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.kernels import (
+    any_in_step,
+    any_in_unit,
+    busiest_adc,
+    column_totals,
+    held_totals,
+    lockstep_totals,
+    or_rows,
+    sum_in_step,
+    sum_rows,
+)
 from cimlab.crossbar.units import UnitGrid
 from cimlab.network.masks import checked_mask
 
@@ -178,16 +188,16 @@ class LayerMask:
         n, q = geometry.operation_unit[1], geometry.columns_per_adc
         segments = self.segments(bounds, geometry)
         wide_rows, wide_columns = self._per_step(bounds, geometry, geometry.logical_cols)
-        held = _tally_held(wide_rows, wide_columns)
+        held = held_totals(wide_rows, wide_columns)
         columns, held_cells, held_drives = (int(total) for total in held)
         if geometry.mux_control == "independent":
-            row_group_steps = _busiest_adc(segments, n, q)
+            row_group_steps = busiest_adc(segments, n, q)
             drives_of = wide_rows * row_group_steps
             drives, cells = int(drives_of.sum()), held_cells
         else:
             drives_of, step_columns = self._per_step(bounds, geometry, n)
-            row_group_steps, drives, cells = _tally_lockstep(drives_of, step_columns, q)
-        partial_sum_adds, outputs = _tally_columns(segments)
+            row_group_steps, drives, cells = lockstep_totals(drives_of, step_columns, q)
+        partial_sum_adds, outputs = column_totals(segments)
         return Work(
             row_group_steps=row_group_steps,
             array_row_starts=np.arange(0, len(bounds) - 1, geometry.row_groups),
@@ -210,7 +220,7 @@ class LayerMask:
         heights = np.diff(bounds)[None, :, None]
         biased = geometry.signed_encoding == "offset"
         found = np.bincount(
-            (segments * heights if biased else _sum_rows(self.kept, bounds)).ravel(),
+            (segments * heights if biased else sum_rows(self.kept, bounds)).ravel(),
             minlength=geometry.active_rows + 1,
         )
         found[0] = 0  # not converted
@@ -220,7 +230,7 @@ class LayerMask:
         self, bounds: Int[np.ndarray, " bounds"], geometry: CrossbarGeometry
     ) -> UInt8[np.ndarray, "groups row_groups cols"]:
         """1 where a logical column has a kept weight in a row group."""
-        return self._cached(("segments", *_cut(geometry)), lambda: _or_rows(self.kept, bounds))
+        return self._cached(("segments", *_cut(geometry)), lambda: or_rows(self.kept, bounds))
 
     def executed(self, geometry: CrossbarGeometry, width: int) -> Bool[np.ndarray, "groups row_groups steps"]:
         """Whether any of `width` columns side by side has a kept weight in a row group."""
@@ -234,7 +244,7 @@ class LayerMask:
 
     def units(self, grid: UnitGrid) -> UInt8[np.ndarray, "groups unit_rows unit_cols"]:
         """1 where a unit of the grid holds a kept weight."""
-        return _any_in_unit(
+        return any_in_unit(
             self.kept, grid.row_of.numpy(), grid.col_of.numpy(), grid.unit_rows, grid.unit_cols
         )
 
@@ -244,9 +254,9 @@ class LayerMask:
         """Rows driven and columns converted, for steps of `width` logical columns."""
         touched = self._touched(width)
         cut = (*_cut(geometry), width)
-        rows = self._cached(("rows", *cut), lambda: _sum_rows(touched, bounds))
+        rows = self._cached(("rows", *cut), lambda: sum_rows(touched, bounds))
         segments = self.segments(bounds, geometry)
-        return rows, self._cached(("columns", *cut), lambda: _sum_in_step(segments, width))
+        return rows, self._cached(("columns", *cut), lambda: sum_in_step(segments, width))
 
     def _touched(self, width: int) -> UInt8[np.ndarray, "groups rows steps"]:
         """1 where a row has a kept weight in a step of `width` columns.
@@ -259,7 +269,7 @@ class LayerMask:
             return self._cached(
                 ("touched", width), lambda: (self._touched(width // 2).view(np.uint16) != 0).view(np.uint8)
             )
-        return self._cached(("touched", width), lambda: _any_in_step(self.kept, width))
+        return self._cached(("touched", width), lambda: any_in_step(self.kept, width))
 
     def _cached(self, key: tuple, compute: Callable[[], np.ndarray]) -> np.ndarray:
         if key not in self._cache:
@@ -271,132 +281,3 @@ def _cut(geometry: CrossbarGeometry) -> tuple[int, int]:
     """What row-group bounds depend on: the array's height matters only if active_rows does not divide it."""
     ragged = geometry.rows % geometry.active_rows
     return geometry.active_rows, geometry.rows if ragged else 0
-
-
-@njit(cache=True, nogil=True)
-def _or_rows(kept, bounds):  # pragma: no cover - compiled
-    groups, _, cols = kept.shape
-    out = np.zeros((groups, len(bounds) - 1, cols), np.uint8)
-    for p in range(groups):
-        for g in range(len(bounds) - 1):
-            for r in range(bounds[g], bounds[g + 1]):
-                for c in range(cols):
-                    out[p, g, c] |= kept[p, r, c]
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _any_in_step(kept, width):  # pragma: no cover - compiled
-    groups, rows, cols = kept.shape
-    steps = -(-cols // width)
-    out = np.zeros((groups, rows, steps), np.uint8)
-    for p in range(groups):
-        for r in range(rows):
-            for s in range(steps):
-                found = np.uint8(0)
-                for c in range(s * width, min(cols, (s + 1) * width)):
-                    found |= kept[p, r, c]
-                out[p, r, s] = found
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _sum_rows(touched, bounds):  # pragma: no cover - compiled
-    groups, _, steps = touched.shape
-    out = np.zeros((groups, len(bounds) - 1, steps), np.int32)
-    for p in range(groups):
-        for g in range(len(bounds) - 1):
-            for r in range(bounds[g], bounds[g + 1]):
-                for s in range(steps):
-                    out[p, g, s] += touched[p, r, s]
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _sum_in_step(segments, width):  # pragma: no cover - compiled
-    groups, row_groups, cols = segments.shape
-    steps = -(-cols // width)
-    out = np.zeros((groups, row_groups, steps), np.int32)
-    for p in range(groups):
-        for g in range(row_groups):
-            for s in range(steps):
-                for c in range(s * width, min(cols, (s + 1) * width)):
-                    out[p, g, s] += segments[p, g, c]
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _tally_lockstep(rows, columns, columns_per_adc):  # pragma: no cover - compiled
-    groups, row_groups, steps = rows.shape
-    array_cols = -(-steps // columns_per_adc)
-    executed = np.zeros((groups, row_groups, array_cols), np.int64)
-    drives, cells = 0, 0
-    for p in range(groups):
-        for g in range(row_groups):
-            for a in range(array_cols):
-                for s in range(a * columns_per_adc, min(steps, (a + 1) * columns_per_adc)):
-                    executed[p, g, a] += columns[p, g, s] > 0
-                    drives += rows[p, g, s]
-                    cells += np.int64(rows[p, g, s]) * columns[p, g, s]
-    return executed, drives, cells
-
-
-@njit(cache=True, nogil=True)
-def _tally_held(rows, columns):  # pragma: no cover - compiled
-    converted, cells, drives = 0, 0, 0
-    groups, row_groups, array_cols = rows.shape
-    for p in range(groups):
-        for g in range(row_groups):
-            for a in range(array_cols):
-                converted += columns[p, g, a]
-                drives += rows[p, g, a]
-                cells += np.int64(rows[p, g, a]) * columns[p, g, a]
-    return converted, cells, drives
-
-
-@njit(cache=True, nogil=True)
-def _tally_columns(segments):  # pragma: no cover - compiled
-    """Additions that join each column's row groups, and columns that have any."""
-    groups, row_groups, cols = segments.shape
-    kept, outputs = 0, 0
-    for p in range(groups):
-        used = np.zeros(cols, np.uint8)
-        for g in range(row_groups):
-            for c in range(cols):
-                kept += segments[p, g, c]
-                used[c] |= segments[p, g, c]
-        outputs += used.sum()
-    return kept - outputs, outputs
-
-
-@njit(cache=True, nogil=True)
-def _busiest_adc(segments, n, columns_per_adc):  # pragma: no cover - compiled
-    """Kept columns of the busiest ADC; ADC j of an array serves columns j, j + n, j + 2n, ..."""
-    groups, row_groups, cols = segments.shape
-    width = n * columns_per_adc
-    array_cols = -(-cols // width)
-    executed = np.zeros((groups, row_groups, array_cols), np.int64)
-    for p in range(groups):
-        for g in range(row_groups):
-            for a in range(array_cols):
-                kept_of_adc = np.zeros(n, np.int64)
-                for c in range(a * width, min(cols, (a + 1) * width)):
-                    kept_of_adc[(c - a * width) % n] += segments[p, g, c]
-                executed[p, g, a] = kept_of_adc.max()
-    return executed
-
-
-@njit(cache=True, nogil=True)
-def _any_in_unit(kept, row_of, col_of, unit_rows, unit_cols):  # pragma: no cover - compiled
-    groups, rows, cols = kept.shape
-    units = np.zeros((groups, unit_rows, unit_cols), np.uint8)
-    for p in range(groups):
-        by_row = np.zeros((unit_rows, cols), np.uint8)
-        for r in range(rows):
-            u = row_of[r]
-            for c in range(cols):
-                by_row[u, c] |= kept[p, r, c]
-        for u in range(unit_rows):
-            for c in range(cols):
-                units[p, u, col_of[c]] |= by_row[u, c]
-    return units

@@ -1,0 +1,144 @@
+"""Loops over the bytes of a mask, which the compiler turns into vector instructions; `tally.py` says what they count.
+
+Masks are (groups, rows, cols) with 1 where a weight is kept, segments (groups, row groups, cols); `bounds` are the
+first rows of the row groups and the end, as `tally.row_group_bounds` gives them.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def or_rows(kept, bounds):  # pragma: no cover - compiled
+    """1 where a column has a kept weight in a row group: the segments."""
+    groups, _, cols = kept.shape
+    out = np.zeros((groups, len(bounds) - 1, cols), np.uint8)
+    for p in range(groups):
+        for g in range(len(bounds) - 1):
+            for r in range(bounds[g], bounds[g + 1]):
+                for c in range(cols):
+                    out[p, g, c] |= kept[p, r, c]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def any_in_step(kept, width):  # pragma: no cover - compiled
+    """1 where a row has a kept weight in a step of `width` columns."""
+    groups, rows, cols = kept.shape
+    steps = -(-cols // width)
+    out = np.zeros((groups, rows, steps), np.uint8)
+    for p in range(groups):
+        for r in range(rows):
+            for s in range(steps):
+                found = np.uint8(0)
+                for c in range(s * width, min(cols, (s + 1) * width)):
+                    found |= kept[p, r, c]
+                out[p, r, s] = found
+    return out
+
+
+@njit(cache=True, nogil=True)
+def sum_rows(touched, bounds):  # pragma: no cover - compiled
+    """Rows of a row group that are touched, by step."""
+    groups, _, steps = touched.shape
+    out = np.zeros((groups, len(bounds) - 1, steps), np.int32)
+    for p in range(groups):
+        for g in range(len(bounds) - 1):
+            for r in range(bounds[g], bounds[g + 1]):
+                for s in range(steps):
+                    out[p, g, s] += touched[p, r, s]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def sum_in_step(segments, width):  # pragma: no cover - compiled
+    """Segments with a kept weight, by row group and step of `width` columns."""
+    groups, row_groups, cols = segments.shape
+    steps = -(-cols // width)
+    out = np.zeros((groups, row_groups, steps), np.int32)
+    for p in range(groups):
+        for g in range(row_groups):
+            for s in range(steps):
+                for c in range(s * width, min(cols, (s + 1) * width)):
+                    out[p, g, s] += segments[p, g, c]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def lockstep_totals(rows, columns, columns_per_adc):  # pragma: no cover - compiled
+    """Mux positions executed in every array column, rows driven and cells read, where all ADCs take one position."""
+    groups, row_groups, steps = rows.shape
+    array_cols = -(-steps // columns_per_adc)
+    executed = np.zeros((groups, row_groups, array_cols), np.int64)
+    drives, cells = 0, 0
+    for p in range(groups):
+        for g in range(row_groups):
+            for a in range(array_cols):
+                for s in range(a * columns_per_adc, min(steps, (a + 1) * columns_per_adc)):
+                    executed[p, g, a] += columns[p, g, s] > 0
+                    drives += rows[p, g, s]
+                    cells += np.int64(rows[p, g, s]) * columns[p, g, s]
+    return executed, drives, cells
+
+
+@njit(cache=True, nogil=True)
+def held_totals(rows, columns):  # pragma: no cover - compiled
+    """Columns converted, cells read and rows driven, where bitlines are held until the ADCs have been through."""
+    converted, cells, drives = 0, 0, 0
+    groups, row_groups, array_cols = rows.shape
+    for p in range(groups):
+        for g in range(row_groups):
+            for a in range(array_cols):
+                converted += columns[p, g, a]
+                drives += rows[p, g, a]
+                cells += np.int64(rows[p, g, a]) * columns[p, g, a]
+    return converted, cells, drives
+
+
+@njit(cache=True, nogil=True)
+def column_totals(segments):  # pragma: no cover - compiled
+    """Additions that join each column's row groups, and columns that have any."""
+    groups, row_groups, cols = segments.shape
+    kept, outputs = 0, 0
+    for p in range(groups):
+        used = np.zeros(cols, np.uint8)
+        for g in range(row_groups):
+            for c in range(cols):
+                kept += segments[p, g, c]
+                used[c] |= segments[p, g, c]
+        outputs += used.sum()
+    return kept - outputs, outputs
+
+
+@njit(cache=True, nogil=True)
+def busiest_adc(segments, n, columns_per_adc):  # pragma: no cover - compiled
+    """Kept columns of the busiest ADC; ADC j of an array serves columns j, j + n, j + 2n, ..."""
+    groups, row_groups, cols = segments.shape
+    width = n * columns_per_adc
+    array_cols = -(-cols // width)
+    executed = np.zeros((groups, row_groups, array_cols), np.int64)
+    for p in range(groups):
+        for g in range(row_groups):
+            for a in range(array_cols):
+                kept_of_adc = np.zeros(n, np.int64)
+                for c in range(a * width, min(cols, (a + 1) * width)):
+                    kept_of_adc[(c - a * width) % n] += segments[p, g, c]
+                executed[p, g, a] = kept_of_adc.max()
+    return executed
+
+
+@njit(cache=True, nogil=True)
+def any_in_unit(kept, row_of, col_of, unit_rows, unit_cols):  # pragma: no cover - compiled
+    """1 where a unit holds a kept weight; `row_of` and `col_of` say in which unit a row and a column lie."""
+    groups, rows, cols = kept.shape
+    units = np.zeros((groups, unit_rows, unit_cols), np.uint8)
+    for p in range(groups):
+        by_row = np.zeros((unit_rows, cols), np.uint8)
+        for r in range(rows):
+            u = row_of[r]
+            for c in range(cols):
+                by_row[u, c] |= kept[p, r, c]
+        for u in range(unit_rows):
+            for c in range(cols):
+                units[p, u, col_of[c]] |= by_row[u, c]
+    return units
