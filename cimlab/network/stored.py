@@ -8,7 +8,7 @@ batch counters. What was not read or had no place in the network is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cimlab.network.checkpoint_file import CheckpointError, load, unread
+from cimlab.network.description import plain, printable
 from cimlab.network.masks import MaskError, Masks, checked_masks, weight_shapes
 from cimlab.network.stored_names import (
     COUNTER,
@@ -43,21 +44,8 @@ ORIGIN: dict[str, type | tuple[type, ...]] = {
     "run": str, "name": str, "seed": int, "granularity": str, "parameters": dict, "remaining": (int, float),
 }  # fmt: skip
 """What a run's checkpoint says of how its network was pruned, and of what type."""
-DESCRIBED = ("model", "data", "granularity", "geometry", "mapping", "analog")
-"""Groups of a run's configuration that say what its network is."""
-DENSE = ("model", "data")
-"""Those that say what its dense network is."""
-NOT_DESCRIBED = {
-    "model": ("file",),
-    "data": ("data_dir", "download", "num_workers", "seed", "batch_size", "eval_batch_size"),
-    "mapping": ("every_n_epochs",),
-    "analog": ("steps", "weight_scale", "activation_range", "percentile", "backend", "row_order"),
-}
 MASKS = re.compile(r"(^|_)masks?(_dict)?$")
 """What an entry with masks is called."""
-A_KEY = re.compile(r"[a-z]\w*(\.[a-z]\w*)+|[a-z]\w*")
-A_WORD = re.compile(r"[\w.+*?-]*")
-"""A value that names a choice or layers, and neither a file nor a reference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +159,10 @@ class Stored:
             said = {"choices": {"granularity": origin["granularity"]}, "settings": settings}
         choices, settings = (said.get(part) for part in ("choices", "settings"))
         return {
-            "choices": {k: v for k, v in _plain(choices).items() if isinstance(v, str)},
-            "settings": _plain(settings),
-            "unsaid": _plain(said.get("unsaid")),
-            "sources": _printable(said.get("sources")),
+            "choices": {k: v for k, v in plain(choices).items() if isinstance(v, str)},
+            "settings": plain(settings),
+            "unsaid": plain(said.get("unsaid")),
+            "sources": printable(said.get("sources")),
             "file": file if isinstance(file := said.get("file"), str) and file.isprintable() else None,
         }
 
@@ -232,67 +220,6 @@ class Stored:
             f"checkpoint {self.path} holds no weights by name, but {entries}{foreign}; save network.state_dict(), "
             "alone or as the entry state_dict"
         )
-
-
-def described_as(
-    config: Mapping[str, Any],
-    choices: Mapping[str, str],
-    image: tuple[int, int, int],
-    classes: int,
-    sources: Mapping[str, str],
-    groups: Sequence[str] = DESCRIBED,
-) -> dict[str, Any]:
-    """What a checkpoint says of the network in it, for whoever prices or simulates it: `Stored.description`.
-
-    Args:
-        config: the resolved configuration of its run; choices: group -> choice.
-        image: channels, height and width that it takes; classes: its outputs.
-        sources: file -> hash of the code from outside cimlab that made it.
-        groups: those that it is described by; a dense network was cut for no array.
-    """
-    settings: dict[str, Any] = {"input.channels": image[0], "input.size": image[1], "input.classes": classes}
-    for group in groups:
-        left_out = NOT_DESCRIBED.get(group, ())
-        settings |= {f"{group}.{k}": v for k, v in config.get(group, {}).items() if k not in left_out}
-    plain = _plain(settings)
-    arguments = [key for key in settings if key.startswith("model.") and not key.endswith("_target_")]
-    return {
-        "choices": {g: choices[g] for g in groups if g in choices},
-        "settings": plain,
-        "unsaid": dict.fromkeys((key for key in arguments if key not in plain and key != "model.file"), True),
-        "sources": dict(sources),
-        "file": str(Path(file).resolve()) if (file := config.get("model", {}).get("file")) else None,
-    }
-
-
-def _plain(values: object) -> dict[str, Any]:
-    """Of a mapping, the entries with plain names and plain values: numbers, words, and lists of them."""
-
-    def fits(value: object) -> bool:
-        if isinstance(value, list | tuple):
-            return all(map(fits, value))
-        return (
-            value is None
-            or isinstance(value, int | float)
-            or (isinstance(value, str) and bool(A_WORD.fullmatch(value)))
-        )
-
-    entries = values.items() if isinstance(values, Mapping) else ()
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in entries
-        if isinstance(key, str) and A_KEY.fullmatch(key) and fits(value)
-    }
-
-
-def _printable(files: object) -> dict[str, str]:
-    """File -> hash, as far as a message can show them."""
-    entries = files.items() if isinstance(files, Mapping) else ()
-    return {
-        file: digest
-        for file, digest in entries
-        if isinstance(file, str) and file.isprintable() and isinstance(digest, str)
-    }
 
 
 def read(path: Path) -> Stored:

@@ -37,7 +37,7 @@ def save_network(
         UnwritableError: the folder can't be written.
     """
     from cimlab.crossbar.permutation import stored
-    from cimlab.network.stored import described_as
+    from cimlab.network.description import described_as
     from cimlab.training import checkpoints
 
     content = {

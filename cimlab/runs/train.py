@@ -263,7 +263,8 @@ def _dense_weights(
     planned: PlannedRun, subject: Subject, parts: Parts, training: Training, watch: Watch
 ) -> Weights:
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
-    from cimlab.network.stored import DENSE, described_as, read
+    from cimlab.network.description import DENSE, described_as
+    from cimlab.network.stored import read
     from cimlab.training import checkpoints
     from cimlab.training.callbacks import tracked
     from cimlab.training.fit import snapshot

@@ -19,7 +19,7 @@ from cimlab.config.schema import TrainConfig, plain_config
 from cimlab.grids.composition import grid_of_words
 from cimlab.grids.grid import Command
 from cimlab.models.digits_cnn import digits_cnn
-from cimlab.network.stored import DENSE, described_as
+from cimlab.network.description import DENSE, described_as
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.runs.map_config import MapConfig
 from cimlab.runs.planned_simulation import SimulateConfig
