@@ -165,13 +165,13 @@ class Lab:
             images: one batch, of which only the shape is used.
 
         Raises:
+            MaskError: a mask is none, or the network computes its weight so that a pruned one would not be 0.
             NetworkError: no weight is on arrays.
         """
         account = self.account(network, images)
         matrices = self._matrices(account)
-        kept = {
-            name: mask.cpu() for name, mask in masks_on_arrays(_of_opened(masks, network), account).items()
-        }
+        checked = ComputedWeights(account, images).kept(network, _of_opened(masks, network))
+        kept = {name: mask.cpu() for name, mask in checked.items()}
         index, mode = self.rule.granularity.index, self.config.mapping.placement
         placement = place_network(matrices, kept, self.geometry, index, mode, account.off_arrays.weights)
         compared = self.cost_model.compare(matrices, placement, self.geometry)

@@ -8,8 +8,9 @@ from cimlab.analog.errors import AnalogError
 from cimlab.analog.settings import AnalogSettings
 from cimlab.network.account import account_of
 from cimlab.network.batch import Batch
+from cimlab.network.computed import ComputedWeights
 from cimlab.network.layered import layer_masks, layered
-from cimlab.network.masks import Masks, checked_masks, masks_on_arrays, weight_shapes
+from cimlab.network.masks import Masks, checked_masks, weight_shapes
 
 
 def laid_out(
@@ -25,7 +26,7 @@ def laid_out(
 
     Raises:
         AnalogError: nothing is left to map.
-        MaskError: a mask is none, or of no weight of this network.
+        MaskError: a mask is none, of no weight of this network, or of one whose zeros the forward pass moves.
         NetworkError: an operation can't be counted, or a name in `settings.digital` is nothing's.
     """
     if batch is None:
@@ -33,4 +34,5 @@ def laid_out(
     account = account_of(network, batch, settings.digital)
     if not account.on_arrays:
         raise AnalogError(account.off_arrays.all_there_is)
-    return layered(network, account, batch), layer_masks(masks_on_arrays(masks, account), account)
+    kept = ComputedWeights(account, batch).kept(network, masks)
+    return layered(network, account, batch), layer_masks(kept, account)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cimlab.network.account import NetworkAccount
 from cimlab.network.batch import Batch, call, on, samples, tensors
+from cimlab.network.masks import MaskError, Masks, masks_on_arrays
 from cimlab.network.operations import Call, Factors, Operations
 from cimlab.network.trace import opened, quiet, shadow, with_values
 from cimlab.network.weights import parameters, stored_weight
@@ -71,6 +73,30 @@ class ComputedWeights:
                     zeros[weight.name] = ~weight.block.layer_weight(kept)
         found = self.values(tried)
         return [n for n in self.names if n not in zeros or n not in found or bool(found[n][zeros[n]].any())]
+
+    def moved(self, network: nn.Module, names: Iterable[str]) -> str | None:
+        """The line that refuses to prune some weights, where masks of them don't hold."""
+        wanted = set(names) & set(self.names)
+        bad = [name for name in self.zeros_that_move(network) if name in wanted] if wanted else []
+        if not bad:
+            return None
+        return (
+            f"the forward pass computes the weights of {', '.join(bad)} so that a pruned one would not be 0 in its "
+            "place (as weight standardisation does, or a copy in another order); leave them digital and whole with "
+            f"analog.digital=[{','.join(bad)}]"
+        )
+
+    def kept(self, network: nn.Module, masks: Mapping[str, Any]) -> Masks:
+        """Checked masks of the weights on arrays, of which every one holds.
+
+        Raises:
+            MaskError: as `masks_on_arrays`, or the network computes a pruned weight so that it would not be 0.
+        """
+        kept = masks_on_arrays(masks, self.account)
+        pruned = [name for name, mask in kept.items() if not mask.all()]
+        if (moved := self.moved(network, pruned)) is not None:
+            raise MaskError(moved)
+        return kept
 
     def undefined(self, network: nn.Module, masks: Mapping[str, Tensor]) -> list[str]:
         """Those that masks would make something else than numbers: weight norm divides by a norm of 0."""

@@ -118,13 +118,8 @@ def refuse_unprunable(network: nn.Module, rule: PruningRule, prunable: Iterable[
     """
     if rule.computed is None:
         return
-    wanted = set(prunable)
-    bad = [name for name in rule.computed.zeros_that_move(network) if name in wanted]
-    if bad:
-        raise PruningError(
-            f"the forward pass computes the weights of {', '.join(bad)} so that a pruned one would not be 0 (as weight "
-            f"standardisation does); leave them digital and whole with analog.digital=[{','.join(bad)}]"
-        )
+    if (moved := rule.computed.moved(network, prunable)) is not None:
+        raise PruningError(moved)
 
 
 def _refuse_undefined(network: nn.Module, rule: PruningRule, masks: Masks) -> None:

@@ -12,6 +12,7 @@ from cimlab.analog.layout import laid_out
 from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.simulation import layer_fidelity
 from cimlab.lab import Lab
+from cimlab.network.masks import MaskError
 from cimlab.pruning.allocation import PruningError
 from tests.network.test_account import IMAGES, KINDS, Calls
 
@@ -107,6 +108,25 @@ def test_a_computed_weight_is_on_arrays_as_it_is_computed_and_refused_where_its_
     with pytest.raises(PruningError, match=r"weights of 0 .*analog.digital=\[0\]"):
         lab.prune(network, IMAGES)
     assert list(Lab(*ALL, "analog.digital=[0]").prune(network, IMAGES)) == ["2"]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(Standardised(3, 8, 3)),
+        # the weight is stored by heads and inputs, and multiplied as a copy in the order of heads and outputs
+        Calls(lambda n, x: torch.einsum("btd,hde->bhte", x.flatten(2), n.w), w=nn.Parameter(torch.randn(2, 144, 6))),
+    ],
+)  # fmt: skip
+def test_masks_that_the_forward_pass_moves_are_refused_wherever_they_are_given(
+    network: nn.Module, lab: Lab
+) -> None:
+    (weight,) = lab.account(network.eval(), IMAGES).on_arrays
+    masks = {weight.name: torch.arange(weight.weights).view(weight.shape) % 2 == 0}
+    for ask in (lab.place, lab.cost, lab.on_arrays):
+        with pytest.raises(MaskError, match=rf"not be 0 in its place .*analog.digital=\[{weight.name}\]"):
+            ask(network, masks, IMAGES)
+        ask(network, {weight.name: torch.ones(weight.shape)}, IMAGES)
 
 
 def test_pruning_whole_outputs_under_weight_norm_is_refused_with_a_mend_that_works() -> None:
