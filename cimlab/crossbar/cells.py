@@ -35,7 +35,8 @@ def largest_weight(bits: int) -> int:
 def quantise_weights(
     weight: Float[Tensor, "out ..."], bits: int, scale: WeightScale
 ) -> tuple[Int[Tensor, "out ..."], Float[Tensor, " out"]]:
-    """Integers (int32) that span the largest weight, and the real size of one step by output.
+    """Integers (int32) that span the largest weight, and the real size of one step by output, in float32 or wider:
+    half precision is too coarse to tell many levels apart.
 
     >>> integers, step = quantise_weights(torch.tensor([[0.5, -1.0], [0.1, 0.2]]), 4, "per_channel")
     >>> integers.tolist(), [round(size, 3) for size in step.tolist()]
@@ -45,6 +46,7 @@ def quantise_weights(
         CellError: a weight is not finite.
     """
     require_finite(weight)
+    weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
     whole = weight.flatten().expand(len(weight), -1) if scale == "per_tensor" else weight
     step = whole_range_steps(whole, bits)
     return weight_integers(weight, step, bits), step

@@ -42,8 +42,8 @@ class InputQuantiser:
         return cls(scale, round(-low / scale), bits)
 
     def __call__(self, x: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
-        """Integers 0 .. 2^bits - 1, int32."""
-        levels = (x / self.scale).round_().add_(self.zero).clamp_(0, largest_input(self.bits))
+        """Integers 0 .. 2^bits - 1, int32; found in float32, as in front of arrays, whatever the network's format."""
+        levels = (x.float() / self.scale).round_().add_(self.zero).clamp_(0, largest_input(self.bits))
         return levels.to(torch.int32)
 
     def values(self, q: Int[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -14,7 +14,7 @@ from cimlab.analog.layers import AnalogLayer
 from cimlab.analog.learned_steps import LayerSteps, TrainedSteps
 from cimlab.analog.measure import layer_activities, weight_activities
 from cimlab.analog.settings import AnalogSettings
-from cimlab.crossbar.activity import Activity, LayerActivity
+from cimlab.crossbar.activity import Activity, IntegerHistogram, LayerActivity
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.activity import activity_factors
 
@@ -131,3 +131,23 @@ def test_learned_steps_are_the_ones_that_are_counted() -> None:
     assert layer.inputs is not None
     assert layer.weights.values.tolist() == [-2, 0, 1, 2, 4, 8]
     assert layer.inputs.values.tolist() == [0, 4, 5, 6]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_has_the_integers_of_its_own_numbers_in_full(dtype: torch.dtype) -> None:
+    """Quotients by a step are rounded once: half precision holds no 12 bits, nor 8 and the half between two levels."""
+    torch.manual_seed(0)
+    half, images = nn.Sequential(nn.Linear(48, 6)).to(dtype).eval(), torch.randn(32, 48).to(dtype)
+    full = copy.deepcopy(half).float()
+    geometry, settings = (
+        CrossbarGeometry(weight_bits=12, input_bits=12, cell_bits=1, cols=176),
+        AnalogSettings(),
+    )
+    found = [
+        Activity(pruned=layer_activities(network, {}, x, geometry, settings)).to_json()["pruned"]["0"]
+        for network, x in ((half, images), (full, images.float()))
+    ]
+    assert found[0] == found[1]
+    arrays = analog_layers(convert(half, {}, geometry, settings, IdealAdc(), [images]))["0"]
+    assert IntegerHistogram.of(arrays.integers(images)).to_json() == found[0]["inputs"]
+    assert IntegerHistogram.of(arrays.mapping.sliced.weights).to_json() == found[0]["weights"]
