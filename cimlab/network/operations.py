@@ -138,7 +138,9 @@ class Operations(TorchDispatchMode):
 
     def _enter(self, name: str) -> Callable[..., None]:
         def enter(*_: Any) -> None:
-            self._modules.append(name)
+            # a layer under torch.vmap sees no values, only the operation that is left of it does: a function's
+            mapped = torch._C._functorch.maybe_current_level() is not None
+            self._modules.append(self._modules[-1] if mapped else name)
 
         return enter
 

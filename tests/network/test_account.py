@@ -161,6 +161,13 @@ KINDS = {
         Calls(lambda n, x: n.r(x.flatten(2))[0], r=nn.LSTM(144, 4, batch_first=True)),
         {"r.weight_ih_l0": (3, 16, 144, 1), "r.weight_hh_l0": (2, 16, 4, 1)},  # its first state is 0
     ),
+    "layers under vmap": (
+        Calls(
+            lambda n, x: torch.vmap(n.f)(torch.vmap(n.c)(x).flatten(2)),
+            c=nn.Conv2d(3, 6, 3, groups=3), f=nn.Linear(100, 5),
+        ),
+        {"c": (100, 6, 9, 3), "f": (6, 5, 100, 1)},
+    ),
     "weight norm": (
         nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 3))), {"0": (100, 4, 27, 1)},
     ),
