@@ -122,7 +122,7 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
     trace = traced(network, batch)
     opaque = [product for product in trace.second if product.kind == "opaque"]
     _refuse_opaque(opaque, patterns)
-    per_image, once = _per_image(trace.first, trace.second)
+    per_image, once, across = _per_image(trace.first, trace.second)
     found = pieces([use for call, use in per_image if call.kind == "weight"], Stored(network))
     weights = [_weight(piece) for piece in found]
     weights += [_fixed(call, use) for call, use in per_image if call.kind == "fixed"]
@@ -137,6 +137,7 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
         _tables(network, chosen),
         once,
         *sample_of(batch),
+        across,
     )
     return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found), trace.norms)
 
@@ -170,8 +171,11 @@ def _tables(network: nn.Module, weights: Iterable[WeightProduct]) -> tuple[tuple
     return (*read, *((name, 0) for name in tied))
 
 
-def _per_image(one: list[Call], two: list[Call]) -> tuple[list[tuple[Call, Use]], tuple[DigitalProduct, ...]]:
-    """What a sample takes of every product, by its first call; and what one takes beyond that: it is computed once.
+def _per_image(
+    one: list[Call], two: list[Call]
+) -> tuple[list[tuple[Call, Use]], tuple[DigitalProduct, ...], tuple[str, ...]]:
+    """What a sample takes of every product, by its first call; what one takes beyond that: it is computed once; and the
+    modules of which two samples take more than twice as much.
 
     Raises:
         NetworkError: a weight is copied for every sample, so that a batch multiplies by another one than a sample does.
@@ -189,17 +193,18 @@ def _per_image(one: list[Call], two: list[Call]) -> tuple[list[tuple[Call, Use]]
             total[1] += call.macs
             firsts.setdefault(key, (call, {}))[1][call.module] = None
     nothing = Block((), True, None, 0, 0)
-    found = []
+    found, across = [], list[str]()
     for key, (call, modules) in firsts.items():
         (products, macs), (products_of_two, macs_of_two) = sums[key]
         if call.block is not None and not 0 < macs <= macs_of_two:
-            raise NetworkError(_copied(call, call.block))
+            raise NetworkError(_copied(call, call.block) if macs else _not_alone(call, call.block))
         each = 0 if call.kind == "once" else _of_a_sample(macs, macs_of_two)
+        across += [module or "the network" for module in modules if each and macs_of_two > 2 * macs]
         alone.append((call.module, macs - each))
         if each:
             use = Use(call.block or nothing, tuple(modules), _of_a_sample(products, products_of_two), each)
             found.append((call, use))
-    return found, _work(alone)
+    return found, _work(alone), tuple(dict.fromkeys(across))
 
 
 def _of_a_sample(one: int, two: int) -> int:
@@ -213,6 +218,15 @@ def _copied(call: Call, block: Block) -> str:
         f"{names}, multiplied by {call.module or 'the network'} ({call.operation}), is copied for every sample of a "
         "batch, so that its products can't be counted; multiply by it without a copy, as torch.einsum('bnd,hde->bhne', "
         "x, W) does where x.unsqueeze(1) @ W copies"
+    )
+
+
+def _not_alone(call: Call, block: Block) -> str:
+    names = " and ".join(block.parameters)
+    return (
+        f"{names}, multiplied by {call.module or 'the network'} ({call.operation}), is multiplied for two samples and "
+        "not for one, so that its products can't be counted; give a batch with the samples in dimension 0 (for "
+        "recurrent layers, batch_first=True)"
     )
 
 

@@ -38,9 +38,10 @@ class OffArrays:
         tables: parameters that no product with activations reads, with their sizes: embeddings, position tables, scales
             of activations, layers that the sample did not reach. An embedding whose weight is multiplied elsewhere, and
             counted there, has size 0.
-        once: products that depend on no input, so that they are computed once and not for every sample.
+        once: products that are computed once, however many samples there are, as those that depend on no input.
         sample: what energies and times are of: `image`, `sequence of 16 tokens`, or `sample`.
         tokens: in a sample, for a network that is given token ids.
+        across: modules that compute from several samples of a batch together, counted as a lone sample takes them.
     """
 
     digital: tuple[DigitalProduct, ...] = ()
@@ -49,6 +50,7 @@ class OffArrays:
     once: tuple[DigitalProduct, ...] = ()
     sample: str = "image"
     tokens: int | None = None
+    across: tuple[str, ...] = ()
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> OffArrays:
@@ -64,7 +66,8 @@ class OffArrays:
             for kind in ("digital", "dynamic", "once")
         )
         tables = tuple((str(name), int(size)) for name, size in content["tables"])
-        return cls(digital, dynamic, tables, once, content["sample"], content["tokens"])
+        across = tuple(str(name) for name in content.get("across", ()))  # which records of before do not know
+        return cls(digital, dynamic, tables, once, content["sample"], content["tokens"], across)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values.
@@ -108,8 +111,13 @@ class OffArrays:
             )
         if self.once:
             said.append(
-                f"not priced, as they depend on no input and are computed once: {_macs(self.once)} of "
+                f"not priced, as they are computed once and not for every sample: {_macs(self.once)} of "
                 f"{listed([work.name for work in self.once])}"
+            )
+        if self.across:
+            said.append(
+                f"counted as one sample alone takes them: products of {listed(self.across)}, of which a batch of two "
+                "takes more than twice as many, as samples are multiplied by each other or do not lie in dimension 0"
             )
         return tuple(said)
 

@@ -130,6 +130,8 @@ def traced(network: nn.Module, batch: Batch) -> Trace:
         shapes = ", ".join(" x ".join(map(str, part.shape[1:])) for part in tensors(batch))
         kind = "images" if isinstance(batch, Tensor) and batch.is_floating_point() else "inputs"
         reason = " ".join(str(problem).split())
+        if len(tensors(batch)) > 1:
+            reason += "; given one and two samples, which lie in dimension 0 of every input as long there as the first"
         raise NetworkShapeError(
             f"the model can't compute {kind} of {shapes} ({reason}); choose a model and data that fit"
         ) from problem

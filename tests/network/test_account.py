@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
 from cimlab.network.errors import NetworkError, NetworkShapeError
+from cimlab.network.off_arrays import OffArrays
 from cimlab.network.weights import parameters, stored_weight
 
 torch.manual_seed(0)  # images and weights below are the same in every run
@@ -250,6 +251,49 @@ def test_a_sample_that_is_multiplied_by_the_others_takes_what_it_takes_alone() -
     account = account_of(network, IMAGES)
     assert sum(work.macs for work in account.off_arrays.dynamic) == 2 * 5
     assert account.off_arrays.once == ()
+    assert account.off_arrays.notes[-1].startswith(
+        "counted as one sample alone takes them: products of the network, of which a batch of two"
+    )
+
+
+def test_a_layer_that_is_given_pairs_of_samples_is_named_and_so_in_the_record() -> None:
+    def pairs(n: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        z = n.get_submodule("f")(x.flatten(1))
+        return n.get_submodule("g")(z[:, None] * z)
+
+    account = account_of(Calls(pairs, f=nn.Linear(432, 5), g=nn.Linear(5, 2)).eval(), IMAGES)
+    assert [(p.name, p.products) for p in account.on_arrays] == [("f", 1), ("g", 1)]
+    assert account.off_arrays.across == ("g",)
+    kept = account.off_arrays.to_json()
+    assert OffArrays.of_json(kept) == account.off_arrays
+    del kept["across"]
+    assert OffArrays.of_json(kept).across == ()
+
+
+def test_what_is_one_for_the_whole_batch_is_said_to_be_computed_once() -> None:
+    network = Calls(
+        lambda n, x: n.g(x.flatten(1)) + n.f(x.flatten(1).mean(0)), f=nn.Linear(432, 2), g=nn.Linear(432, 2)
+    )
+    assert account_of(network.eval(), IMAGES).off_arrays.notes[-1] == (
+        "not priced, as they are computed once and not for every sample: 864 multiply-accumulates of f"
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "batch", "told"),
+    [
+        (Calls(lambda n, x: n.r(x)[0], r=nn.LSTM(8, 5)), torch.rand(5, 6, 8), "r.weight_hh_l0.*batch_first=True"),
+        (
+            Calls(lambda n, x, h: n.r(x, h)[0], r=nn.GRU(8, 5, 2, batch_first=True)),
+            (torch.rand(3, 6, 8), torch.rand(2, 3, 5)), "samples, which lie in dimension 0 of every input",
+        ),
+    ],
+)  # fmt: skip
+def test_inputs_whose_samples_are_not_in_dimension_0_are_told_so(
+    network: nn.Module, batch: Batch, told: str
+) -> None:
+    with pytest.raises((NetworkError, NetworkShapeError), match=told):
+        account_of(network.eval(), batch)
 
 
 def test_products_of_two_activations_are_dynamic() -> None:
