@@ -53,10 +53,21 @@ def read(words: Sequence[str], schema: type) -> list[str]:
     for word in found:
         override = parsed(word)
         group, value = override.key_or_group, override.value()
-        one = not isinstance(groups("train").get(group, []), list)
-        if one and isinstance(value, list):  # Hydra would merge them
+        if group not in groups("train"):
+            continue
+        if override.is_add() or override.is_force_add():
+            plain = word.lstrip("+")
+            raise errors.ConfigError(f"{word}: the group is there, so that nothing is added; write {plain}")
+        several = isinstance(groups("train")[group], list)
+        if not several and isinstance(value, list):  # Hydra would merge them
             each = f"{group}={','.join(map(str, value))}"
             errors.refuse(group, value, f"takes one choice; -m {each} takes each in turn")
+        for choice in value if isinstance(value, list) else [value]:
+            if choice is None and override.is_delete():  # the schema says what is needed
+                continue
+            if choice is None or isinstance(choice, bool | int | float):
+                none = f", {group}=[] for none" if several else ""
+                errors.refuse(group, choice, f"takes the name of a choice{none}; {_known(choices(group))}")
     return found
 
 
@@ -71,9 +82,10 @@ def hydra_line(problem: BaseException, schema: type) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and "To append" in text:
         return unknown_key(schema, unknown[1])
-    if text.startswith("Config group override must be a string or a list"):
-        return "a group takes a choice, not null; method=[] is none"
-    if wrong := re.search(r"Could not (?:find|load) '(hydra/\w+|\w+)/([^']+)'", text):
+    if wrong := re.search(r"Could not (?:find|load) '(hydra/\w+|\w+)/([^']*)'", text):
+        group, _, name = wrong[2].rpartition("/")
+        if group and not choices(wrong[1]):  # a file's `- model: vgg8`, which Hydra looks for beside the file
+            return f"{group}: {name}: a file takes another choice of a group with - override /{group}: {name}"
         listed = re.search(r"Available options in '[^']+':(.*?)(?: Config search path|$)", text)
         return _no_choice(wrong[1], wrong[2], listed[1].split() if listed else choices(wrong[1]))
     if several := re.match(r"Ambiguous value for argument '([^=]+)=([^']+)'", text):
@@ -83,7 +95,10 @@ def hydra_line(problem: BaseException, schema: type) -> str:
 
 def _no_choice(group: str, choice: str, known: list[str]) -> str:
     """What to say of a choice that a group does not offer."""
-    near = difflib.get_close_matches(choice, known, n=1) or [name for name in known if choice in name][:1]
+    near = (
+        difflib.get_close_matches(choice, known, n=1)
+        or [name for name in known if choice and choice in name][:1]
+    )
     hint = f"did you mean {near[0]}? " if near else ""
     if group == "model" and not near:
         hint = "networks of libraries go by their name, model=torchvision model.name=vit_b_16; "
@@ -93,7 +108,11 @@ def _no_choice(group: str, choice: str, known: list[str]) -> str:
     if group == "model" and file:
         hint = f"a network of your own goes with model=own model.file={file}; "
     more = " (joblib and submitit come with: pip install cimlab[grid])" if group == "hydra/launcher" else ""
-    return f"{group}={choice}: is no choice; {hint}choices: {', '.join(known)}{more}"
+    return f"{group}={choice}: is no choice; {hint}{_known(known)}{more}"
+
+
+def _known(names: list[str]) -> str:
+    return f"choices: {', '.join(names)}"
 
 
 def _several(key: str, values: str) -> str:

@@ -26,12 +26,15 @@ BECAME = {
 }
 """Keys -> what to say instead."""
 
+HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+"""Where Hydra's own programs write; here an empty folder would be all that comes of them."""
+
 
 def todays(words: Iterable[str]) -> list[str]:
     """The words of a command line in today's terms; options and words that are no KEY=VALUE stay as they are.
 
     Raises:
-        ConfigError: a word became something else; names it.
+        ConfigError: a word became something else, or names a folder that nothing is written to; names it.
     """
     found = []
     for word in words:
@@ -45,6 +48,8 @@ def todays(words: Iterable[str]) -> list[str]:
         old = key if key in BECAME else head if head in BECAME and head != "schedule" else None
         if old is not None and not word.startswith("-") and (equals or sign):
             raise ConfigError(f"{word}: {old} is no longer a key of its own; say {BECAME[old]}")
+        if key in HYDRAS_FOLDERS and equals:
+            raise ConfigError(f"{word}: nothing is written there; runs go below paths.output_dir=FOLDER")
         found.append(word)
     return found
 
