@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from cimlab.config.errors import ConfigError, refuse
+from cimlab.config.errors import ConfigError, refuse, refuse_flags
 from cimlab.config.own import own_file, own_function
 
 HOMES = {
@@ -169,7 +169,8 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _convert(key: str, value: Any, annotation: Any) -> Any:
     try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        config = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+        adapter = TypeAdapter(annotation, config=config)
     except PydanticSchemaGenerationError:
         return value
     except Exception as problem:
@@ -177,7 +178,9 @@ def _convert(key: str, value: Any, annotation: Any) -> Any:
             raise
         adapter = TypeAdapter(annotation)
     try:
-        return adapter.validate_python(value)
+        taken = adapter.validate_python(value)
     except ValidationError as problem:
         message = problem.errors()[0]["msg"]
         refuse(key, value, message[:1].lower() + message[1:])
+    refuse_flags(key, value, taken)
+    return taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,6 +68,25 @@ def _from_compiled_kernels(problem: BaseException) -> bool:
 def unwritable(folder: object, problem: OSError) -> str:
     """What to say of a folder that can't be written."""
     return f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
+
+
+def refuse_flags(key: str, value: object, taken: object) -> None:
+    """Refuse true or false where a number is due: pydantic takes them for 1 and 0, which nobody means by them.
+
+    Args:
+        key: of the setting.
+        value: as it was written, in plain containers.
+        taken: what a schema made of it.
+    """
+    if isinstance(value, bool) and not isinstance(taken, bool):
+        refuse(key, value, "input should be a number")
+    if isinstance(value, Mapping):
+        for name, own in value.items():
+            made = taken.get(name) if isinstance(taken, Mapping) else getattr(taken, name)
+            refuse_flags(f"{key}.{name}" if key else name, own, made)
+    elif isinstance(value, list) and isinstance(taken, list | tuple):
+        for own, made in zip(value, taken, strict=True):
+            refuse_flags(key, own, made)
 
 
 def refuse(key: str, value: object, allowed: str) -> NoReturn:

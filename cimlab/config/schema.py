@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from cimlab.analog.settings import AnalogSettings
-from cimlab.config.errors import ConfigError, refuse
+from cimlab.config.errors import ConfigError, refuse, refuse_flags
 from cimlab.config.keys import dataclass_in, unknown_key
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
@@ -48,6 +48,10 @@ MODEL = Annotated[dict[str, Any], within(file=NEVER)]
 """A network: where the file of one's own lies changes no number; what is in it does (`sources.py`)."""
 
 
+Folder = Annotated[str, Field(min_length=1)]
+"""Where files are; nothing, as an unset variable of the shell leaves it, would be the folder one stands in."""
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Paths:
     """Where files are.
@@ -58,9 +62,9 @@ class Paths:
         dense_dir: dense networks, found again by the hash of what defines them.
     """
 
-    data_dir: str
-    output_dir: str
-    dense_dir: str
+    data_dir: Folder
+    output_dir: Folder
+    dense_dir: Folder
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -171,7 +175,7 @@ def check_plain(plain: dict[str, Any], schema: type[Schema], secrets: dict[str, 
     _refuse_unknown(schema, schema, plain, "")
     _refuse_secrets(plain, secret_values() if secrets is None else secrets)
     try:
-        return _adapter(schema).validate_python(plain)
+        taken = _adapter(schema).validate_python(plain)
     except ValidationError as problem:
         first = problem.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -184,6 +188,8 @@ def check_plain(plain: dict[str, Any], schema: type[Schema], secrets: dict[str, 
         if isinstance(first.get("ctx", {}).get("error"), ValueError):
             raise ConfigError(f"{key}: {message}") from problem
         refuse(key, first["input"], message[:1].lower() + message[1:])
+    refuse_flags("", plain, taken)
+    return taken
 
 
 @functools.cache

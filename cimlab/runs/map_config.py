@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from cimlab.analog.settings import Name
+from cimlab.config.schema import Folder
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.chip import Chip
 from cimlab.runs.images import InputShape
@@ -42,8 +43,8 @@ class ActivitySettings:
 class MapPaths:
     """Where data lie, and where plots and files go."""
 
-    data_dir: str
-    output_dir: str
+    data_dir: Folder
+    output_dir: Folder
 
 
 @dataclass(frozen=True, config=_STRICT)

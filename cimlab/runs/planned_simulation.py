@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from cimlab.analog.settings import AnalogSettings
 from cimlab.config import errors
 from cimlab.config.arrays import device_name, make_adc, make_device
-from cimlab.config.schema import DATA, MODEL
+from cimlab.config.schema import DATA, MODEL, Folder
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.records.identity import NEVER
 from cimlab.records.record import RecordError, content_hash
@@ -35,8 +35,8 @@ class SimulationPaths:
         output_dir: simulations, one folder each.
     """
 
-    data_dir: str
-    output_dir: str
+    data_dir: Folder
+    output_dir: Folder
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -105,7 +105,15 @@ REFUSED = [
     (["seed=-1"], "seed=-1"),
     (["optimizer.lr=fast"], "optimizer.lr=fast"),
     (["trainer.precision=8-bit"], "trainer.precision=8-bit"),
+    (["prune.remaining=true"], "prune.remaining=true: input should be a number"),
+    (["geometry.adc_bits=true"], "geometry.adc_bits=true: input should be a number"),
+    (["prune.layer_remaining={conv1:true}"], "prune.layer_remaining.conv1=true: input should be a number"),
+    (["optimizer.lr=true"], "optimizer.lr=true: input should be a number"),
+    (["method=[gradual]", "method.gradual.prune_events=true"], "prune_events=true: input should be a number"),
     # impossible values, impossible geometry
+    (["optimizer.lr=nan"], "optimizer.lr=nan: input should be a finite number"),
+    (["optimizer.weight_decay=inf"], "optimizer.weight_decay=inf: input should be a finite number"),
+    (["paths.dense_dir="], "paths.dense_dir=: string should have at least 1 character"),
     (["prune.remaining=0"], "prune.remaining=0: input should be greater than 0"),
     (["prune.remaining=1.5"], "prune.remaining=1.5: input should be less than or equal to 1"),
     (["geometry.adc_bits=0"], "adc_bits=0 must be from 1 to 24"),
@@ -124,6 +132,7 @@ REFUSED = [
     (["schedule=gradual"], "say method=[gradual]"),
     (["schedule.prune_events=4"], "say method.gradual.prune_events"),
     (["method=[nope]"], "distillation"),
+    (["granularity="], "granularity=: is no choice; choices: array_column"),
     # code that a configuration may not call
     (["model._target_=os.system"], "name other packages in extensions"),
     (["checkpoint=no/such/file.pt"], "give an existing file"),
@@ -139,6 +148,18 @@ def test_a_bad_setting_is_refused_in_one_line_and_writes_nothing(
     assert answer.code == 2
     assert expected in one_line(answer.err)
     assert not output.exists()
+
+
+@pytest.mark.parametrize("command", ["train", "map", "simulate"])
+@pytest.mark.parametrize("folder", ["data_dir", "output_dir"])
+def test_a_folder_that_is_nothing_is_not_the_one_we_stand_in(
+    command: str, folder: str, cimlab: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = cimlab(command, f"paths.{folder}=")  # as "$OUT" is where nobody set it
+    assert answer.code == 2
+    assert f"paths.{folder}=: string should have" in one_line(answer.err)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("instructions", "told"), [("AVX2", True), ("AVX512", False)])
