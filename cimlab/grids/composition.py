@@ -27,7 +27,7 @@ from cimlab.choices import conf_dir
 from cimlab.config.compose import composed
 from cimlab.config.described import described
 from cimlab.config.errors import ConfigError
-from cimlab.config.schema import TrainConfig
+from cimlab.config.schema import TrainConfig, plain_config
 from cimlab.config.text_file import text_of
 from cimlab.config.trust import trusting
 from cimlab.config.words import given, parsed, quoted, readable
@@ -83,7 +83,7 @@ def as_written(path: Path) -> tuple[Document, dict[str, tuple[Any, ...]]]:
     with _hydra(path, ()) as base:
         composer = _Composer(TRAIN, path, base, ())
         axes = {override.key_or_group: override for override in composer.parse_written()}
-        return _document(*composer.unswept), {
+        return composer.document(*composer.unswept), {
             key: _written_values(override) for key, override in axes.items()
         }
 
@@ -107,12 +107,13 @@ def experiment(
     overrides = given(overrides)
     with _hydra(path, overrides, config_dir) as base:
         composer = _Composer(TRAIN, path, base, overrides)
-        yield composer.written, lambda words: _document(*composer.compose(words))
+        yield composer.written, lambda words: composer.document(*composer.compose(words))
 
 
 def _refuse_unreadable(path: Path) -> None:
     if not path.is_file():
-        there = [str(file) for file in (*path.parent.glob("*.yaml"), *Path("experiments").glob("*.yaml"))]
+        beside = (*path.parent.glob("*.yaml"), *Path("experiments").glob("*.yaml"))
+        there = [str(file) for file in beside if file.is_file()]
         near = difflib.get_close_matches(
             path.with_suffix(".yaml").name, [Path(name).name for name in there], n=1
         )
@@ -126,10 +127,16 @@ def _refuse_unreadable(path: Path) -> None:
     if "@package _global_" not in text:
         raise ConfigError(f"{path} has no line '# @package _global_'; an experiment file begins with it")
     try:
-        OmegaConf.create(text)
+        axes = content = OmegaConf.to_container(OmegaConf.create(text))
     except YAMLError as problem:
         mark, what = getattr(problem, "problem_mark", None), getattr(problem, "problem", None) or problem
         raise ConfigError(f"{path}{f':{mark.line + 1}' if mark else ''}: is no YAML ({what})") from problem
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a list; an experiment file is lines of KEY: VALUE")
+    for key in ("hydra", "sweeper", "params"):
+        axes = axes.get(key) if isinstance(axes, dict) else None
+    if axes is not None and not (isinstance(axes, dict) and None not in axes.values()):
+        raise ConfigError(f"{path}: hydra.sweeper.params are lines of KEY: VALUE,VALUE, one an axis")
 
 
 @contextmanager
@@ -183,7 +190,7 @@ class _Composer:
         self.axes = [self._words(override) for override in self.parse_written()]
         first_words = [words[0] for words in self.axes]
         run, hydra = self.compose(first_words)
-        self.first, self.raw = _document(run, hydra), leaves(_plain(run, resolve=False))
+        self.first, self.raw = self.document(run, hydra), leaves(_unresolved(run))
         self.first_leaves = leaves(self.first)
         groups = [[i] for i in range(len(self.axes))]
         if not _only_simple_references(self.raw):
@@ -200,7 +207,7 @@ class _Composer:
         own = {str(k): v for k, v in launcher.items()}
         grid = Grid(self.command, name, self.first, tuple(axes), own)
         last = tuple(len(axis.settings) - 1 for axis in axes)
-        if grid.document(last) != _document(*self.compose(grid.words(last))):
+        if grid.document(last) != self.document(*self.compose(grid.words(last))):
             raise AssertionError(
                 f"{self.path or 'multirun'}: a point differs from Hydra's own composition; please report it"
             )
@@ -220,12 +227,12 @@ class _Composer:
             # put into the first point, which is all that Hydra does with plain values
             for override in parsed:
                 OmegaConf.update(updated, override.key_or_group, override.value(), merge=True)
-            after = {**self.first, "config": _plain(updated, resolve=True)}
+            after = {**self.first, "config": plain_config(updated)}
             rewired = {("config", *override.key_or_group.split(".")) for override in parsed}
         else:
             others = [axis[0] for i, axis in enumerate(self.axes) if i not in group]
             own, hydra = self.compose([*others, *words])
-            raw, after = leaves(_plain(own, resolve=False)), _document(own, hydra)
+            raw, after = leaves(_unresolved(own)), self.document(own, hydra)
             rewired = {("config", *k) for k in {*raw, *self.raw} if raw.get(k, ...) != self.raw.get(k, ...)}
         return difference(self.first_leaves, leaves(after), words, frozenset(rewired))
 
@@ -247,6 +254,21 @@ class _Composer:
             return config, hydra
         except ConfigError as problem:
             raise ConfigError(f"{located(self.path, str(problem), words)}{problem}") from problem
+
+    def document(self, run: DictConfig, hydra: DictConfig) -> Document:
+        """A run as it was composed, every reference resolved.
+
+        Raises:
+            ConfigError: a reference leads nowhere.
+        """
+        choices = OmegaConf.to_container(hydra.runtime.choices)
+        assert isinstance(choices, dict)
+        try:
+            config = plain_config(run)
+        except ConfigError as problem:
+            raise ConfigError(f"{located(self.path, str(problem), ())}{problem}") from problem
+        named = {str(k): str(v) for k, v in choices.items() if v and not str(k).startswith("hydra/")}
+        return {"config": config, "choices": named}
 
     def parse_written(self) -> list[Override]:
         """The axes, parsed."""
@@ -301,17 +323,9 @@ def _is_plain_value(override: Override, config: DictConfig) -> bool:
     )
 
 
-def _document(run: DictConfig, hydra: DictConfig) -> Document:
-    choices = OmegaConf.to_container(hydra.runtime.choices)
-    assert isinstance(choices, dict)
-    return {
-        "config": _plain(run, resolve=True),
-        "choices": {str(k): str(v) for k, v in choices.items() if v and not str(k).startswith("hydra/")},
-    }
-
-
-def _plain(run: DictConfig, resolve: bool) -> dict[str, Any]:
-    plain = OmegaConf.to_container(run, resolve=resolve, throw_on_missing=resolve)
+def _unresolved(run: DictConfig) -> dict[str, Any]:
+    """The configuration in plain containers, with its references as they are written."""
+    plain = OmegaConf.to_container(run)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

@@ -154,7 +154,8 @@ def _points(grid: Grid, path: Path | None) -> tuple[list[Point], dict[Place, str
             planned = planned_run(grid, place, shared)
         except ConfigError as problem:
             words = grid.words(place)
-            text = f"{located(path, str(problem), words)}{problem} (at {' '.join(words)})"
+            at = f" (at {' '.join(words)})" if words else ""
+            text = f"{located(path, str(problem), words)}{problem}{at}"
             raise ConfigError(text) from problem
         run_of[place] = planned.run
         point = Point(

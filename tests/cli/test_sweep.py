@@ -451,6 +451,24 @@ def test_a_point_that_keeps_killing_its_process_counts_as_failed(sweep: Cimlab, 
         ),
         ("seed: 1\n", "has no line '# @package _global_'"),
         ("", "has no line '# @package _global_'"),
+        (
+            "# @package _global_\n- seed: 1\n",
+            "grid.yaml: holds a list; an experiment file is lines of KEY: VALUE",
+        ),
+        (
+            "# @package _global_\nhydra:\n  sweeper:\n    params: seed=0,1\n",
+            "grid.yaml: hydra.sweeper.params are lines of KEY: VALUE,VALUE, one an axis",
+        ),
+        (
+            "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed:\n",
+            "grid.yaml: hydra.sweeper.params are lines of KEY: VALUE,VALUE, one an axis",
+        ),
+        (
+            "# @package _global_\nseed: ${nope}\n",
+            "grid.yaml: Interpolation key 'nope' not found full_key: seed",
+        ),
+        ("# @package _global_\nprune:\n  remainig: 1\n", "prune.remainig; did you mean .* exempt_last$"),
+        ("# @package _global_\ndefaults:\n  - model: vgg8\n", "with - override /model: vgg8"),
     ],
 )
 def test_a_file_that_is_no_experiment_is_refused_in_one_line(
