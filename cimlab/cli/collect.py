@@ -28,9 +28,10 @@ def run(words: list[str]) -> int:
     simulations, damaged = store.load_simulations(*asked.folders)
     records = [*runs, *((record, None) for record in simulations)]
     if not records:
-        more = "".join(f" ({line})" for line in left_out)
+        more = "".join(f" ({line})" for line in (*problems, *damaged, *left_out))
         where = ", ".join(map(str, asked.folders))
         raise ConfigError(f"no record below {where}{more}; give the folders of finished runs")
+    _refuse_doubles(runs)
     published = repository() / "paper" / "records" / asked.name
     if not asked.add:
         _refuse_strangers([record for record, _ in records], published)
@@ -39,6 +40,18 @@ def run(words: list[str]) -> int:
     for record, source in records:
         print(f"record: {store.publish(record, published, source)}")
     return 0
+
+
+def _refuse_doubles(runs: Sequence[tuple[RunRecord, Path]]) -> None:
+    """Refuse records of one run that differ: they have one place in the set, where the last would be kept.
+
+    Raises:
+        ConfigError: names the files of two.
+    """
+    files: dict[str, Path] = {}
+    for record, file in runs:
+        if (other := files.setdefault(record.run, file)) != file:
+            raise ConfigError(f"{other} and {file} are records of one run that differ; leave one of them out")
 
 
 def _refuse_strangers(records: Sequence[Known], published: Path) -> None:

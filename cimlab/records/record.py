@@ -136,6 +136,21 @@ class RunRecord(Record):
     schema: int = field(default=SCHEMA, kw_only=True)
     before: ClassVar[tuple[int, ...]] = (1,)
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and verify a record, and that it says what every run does.
+
+        Raises:
+            RecordError: as `Record.read`, or a test accuracy is no number.
+        """
+        record = super().read(path)
+        for phase in PHASES:
+            if not isinstance(record.accuracy.get(phase, {}).get("test"), int | float):
+                raise RecordError(
+                    f"record {path} says no test accuracy of the {phase} network; no cimlab wrote it so"
+                )
+        return record
+
     @property
     def unpriceable(self) -> str:
         """Why it can't be priced anew; empty where it can."""
@@ -226,5 +241,5 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as problem:
         raise RecordError(
-            f"can't write {path} ({problem.strerror or problem}); check paths.output_dir"
+            f"can't write {path} ({problem.strerror or problem}); check free space and rights"
         ) from problem

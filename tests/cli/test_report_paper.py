@@ -166,6 +166,32 @@ def test_nothing_to_collect_is_refused(tmp_path: Path) -> None:
         collect.run(["headline", str(tmp_path)])
 
 
+def test_where_every_record_is_damaged_it_is_said_which_and_why(outputs: Path) -> None:
+    for file in outputs.rglob(RECORD_FILE):
+        file.write_text("{")
+    with pytest.raises(ConfigError, match=r"no record below .* \(record .*record.json can't be read"):
+        collect.run(["mine", str(outputs)])
+
+
+def test_of_two_records_of_one_run_that_differ_none_is_overwritten(outputs: Path, clone: Path) -> None:
+    made = run()
+    replace(made, seed=made.seed + 1).write(clone / "again" / RECORD_FILE)
+    with pytest.raises(ConfigError, match="records of one run that differ; leave one of them out"):
+        collect.run(["mine", str(outputs), str(clone / "again")])
+    assert not (clone / "paper" / "records").exists()
+
+
+def test_a_record_without_an_accuracy_is_named_and_the_others_are_shown(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = run("kernel")
+    nothing = replace(made, accuracy=made.accuracy | {"retrained": {"test": float("nan")}})
+    nothing.write(outputs / "nothing" / RECORD_FILE)
+    assert report.run([str(outputs), "-o", str(tmp_path / "r.md")]) == 0
+    assert "nothing/record.json says no test accuracy of the retrained network" in capsys.readouterr().out
+    assert "2 runs at 2 points" in (tmp_path / "r.md").read_text(encoding="utf-8")
+
+
 def test_the_reporting_commands_import_no_framework() -> None:
     code = (
         "import sys, cimlab.cli.report, cimlab.cli.paper, cimlab.cli.collect, cimlab.reporting.page\n"

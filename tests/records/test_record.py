@@ -108,7 +108,9 @@ def test_a_failed_write_leaves_the_old_record_and_no_rest(
         monkeypatch.setattr(replace_module.os, "fsync", full)
     else:
         monkeypatch.setattr(replace_module.Path, step, full)
-    with pytest.raises(RecordError, match=r"can't write .*No space left on device.*check paths\.output_dir"):
+    with pytest.raises(
+        RecordError, match=r"can't write .*No space left on device.*check free space and rights"
+    ):
         example(seed=2).write(path)
     monkeypatch.undo()
     assert RunRecord.read(path) == example(seed=1)
@@ -133,7 +135,7 @@ def test_an_interrupted_write_leaves_the_old_record_and_no_rest(
 
 def test_a_file_in_place_of_the_folder_is_a_clear_refusal(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("in the way")
-    with pytest.raises(RecordError, match=r"can't write .*check paths\.output_dir"):
+    with pytest.raises(RecordError, match=r"can't write .*check free space and rights"):
         write_atomically(tmp_path / "run" / RECORD_FILE, "{}")
     assert (tmp_path / "run").read_text() == "in the way"
 
