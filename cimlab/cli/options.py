@@ -84,6 +84,17 @@ def seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def file_to_write(text: str) -> Path:
+    """A file that a command writes when its work is done.
+
+    Raises:
+        ArgumentTypeError: a folder stands there.
+    """
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: is a folder; give a file")
+    return Path(text)
+
+
 def port(text: str) -> int:
     """A port of TCP.
 

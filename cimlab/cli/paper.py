@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimlab.cli.options import Parser
+from cimlab.cli.options import Parser, file_to_write
 from cimlab.cli.plain import TRIALS, read_report, repository, say_missing
 
 
@@ -29,6 +29,6 @@ def parser() -> Parser:
     options = Parser("paper", __doc__)
     options.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: paper/records")
     beside = "default: paper/build/paper.pdf, with every figure as SVG and every table as CSV beside it"
-    options.add_argument("-o", "--output", type=Path, help=beside)
+    options.add_argument("-o", "--output", type=file_to_write, help=beside)
     options.add_argument("--trials", action="store_true", help=TRIALS)
     return options

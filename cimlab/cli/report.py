@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimlab.cli.options import Parser
+from cimlab.cli.options import Parser, file_to_write
 from cimlab.cli.plain import TRIALS, read_report, repository, say_missing
 from cimlab.cli.runs import folders_and_filters
 from cimlab.config.errors import ConfigError
@@ -44,7 +44,7 @@ def parser() -> Parser:
     told = "folders with records, and filters of cimlab runs, e.g. model=resnet20 budget=steps"
     options.add_argument("words", nargs="*", metavar="FOLDER or FILTER", help=told)
     told = "default: report.html; a name in .md gives Markdown"
-    options.add_argument("-o", "--output", type=Path, default=Path("report.html"), help=told)
+    options.add_argument("-o", "--output", type=file_to_write, default=Path("report.html"), help=told)
     told = "where Markdown's figures go (default: the file's name, with -figures)"
     options.add_argument("--figures", type=Path, metavar="FOLDER", help=told)
     options.add_argument("--trials", action="store_true", help=TRIALS)

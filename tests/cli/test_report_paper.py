@@ -148,6 +148,8 @@ def test_trials_of_a_search_are_left_out_and_said_unless_asked_for(
     [
         (report, ["nowhere"], "nowhere: is no folder"),
         (report, ["--bogus"], "--bogus: is no option of cimlab report"),
+        (report, ["-o", "."], "argument -o/--output: .: is a folder; give a file"),
+        (paper, ["-o", "."], "argument -o/--output: .: is a folder; give a file"),
         (paper, ["nowhere"], "nowhere: is no folder"),
         (collect, ["headline"], "the following arguments are required: FOLDER"),
         (collect, ["../x", "."], "NAME=../x: give letters"),
