@@ -7,6 +7,7 @@ signal (129 the terminal was lost, 130 Ctrl-C, 143 SIGTERM), 141 nobody reads th
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ PLAIN = tuple(name for name in ABOUT if name not in (*COMPOSED, "completion"))
 def main(arguments: list[str] | None = None) -> None:
     """Run `cimlab` with the arguments of the command line; always ends the process with an exit code."""
     _open_closed_streams()
+    _spell_unknown_signs()
     if arguments is None:  # a process of our own: threads that wait for work sleep instead of burning a core
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else arguments
@@ -109,6 +111,10 @@ def _said(text: str) -> int:
         print(text, end="", flush=True)
     except BrokenPipeError:
         return _nobody_reads()
+    except OSError as problem:  # a full disk
+        from cimlab.config import errors
+
+        return errors.report(problem)
     return 0
 
 
@@ -117,6 +123,13 @@ def _open_closed_streams() -> None:
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 for the whole process
+
+
+def _spell_unknown_signs() -> None:
+    """Print a sign that the terminal's encoding lacks by its number, as in \\xb5J: no reason to fail after the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _nobody_reads() -> int:

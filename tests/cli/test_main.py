@@ -16,6 +16,8 @@ from cimlab.choices import choices, first_line, groups, keys
 from cimlab.cli.completion import answer
 from cimlab.cli.main import COMPOSED
 from cimlab.config.errors import describe
+from cimlab.records.record import RECORD_FILE
+from tests.records.examples import example
 
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "wandb")
 
@@ -104,6 +106,28 @@ def test_with_its_output_closed_a_command_does_its_work_and_prints_into_no_file(
     assert (tmp_path / "err.txt").read_text() == ""
     first = (tmp_path / "map.csv").read_text().splitlines()[0]
     assert "energy" in first
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["completion", "bash"], ["runs", "."]])
+def test_a_disk_that_is_full_for_the_output_is_told_in_one_line(words: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [sys.executable, "-m", "cimlab", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=120, check=False,
+        )  # fmt: skip
+    assert answer.returncode == 1
+    assert "No space left on device" in one_line(answer.stderr)
+
+
+def test_a_sign_that_the_terminal_lacks_is_spelled(tmp_path: Path) -> None:
+    example().write(tmp_path / "µ" / RECORD_FILE)
+    answer = subprocess.run(
+        [sys.executable, "-m", "cimlab", "runs", ".", "--csv"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert r"\xb5/record.json" in answer.stdout
 
 
 def test_python_dash_m_is_the_same_command() -> None:
