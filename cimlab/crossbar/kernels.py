@@ -10,7 +10,11 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def or_rows(kept, bounds):  # pragma: no cover - compiled
-    """1 where a column has a kept weight in a row group: the segments."""
+    """1 where a column has a kept weight in a row group: the segments.
+
+    >>> or_rows(np.array([[[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 1]]], np.uint8), np.array([0, 2, 4])).tolist()
+    [[[1, 1, 0], [0, 0, 1]]]
+    """
     groups, _, cols = kept.shape
     out = np.zeros((groups, len(bounds) - 1, cols), np.uint8)
     for p in range(groups):
@@ -23,7 +27,11 @@ def or_rows(kept, bounds):  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def any_in_step(kept, width):  # pragma: no cover - compiled
-    """1 where a row has a kept weight in a step of `width` columns."""
+    """1 where a row has a kept weight in a step of `width` columns.
+
+    >>> any_in_step(np.array([[[1, 1, 0], [0, 0, 0]]], np.uint8), 2).tolist()
+    [[[1, 0], [0, 0]]]
+    """
     groups, rows, cols = kept.shape
     steps = -(-cols // width)
     out = np.zeros((groups, rows, steps), np.uint8)
@@ -39,7 +47,11 @@ def any_in_step(kept, width):  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def sum_rows(touched, bounds):  # pragma: no cover - compiled
-    """Rows of a row group that are touched, by step."""
+    """Rows of a row group that are touched, by step.
+
+    >>> sum_rows(np.array([[[1, 0], [1, 0], [0, 0], [0, 1]]], np.uint8), np.array([0, 2, 4])).tolist()
+    [[[2, 0], [0, 1]]]
+    """
     groups, _, steps = touched.shape
     out = np.zeros((groups, len(bounds) - 1, steps), np.int32)
     for p in range(groups):
@@ -52,7 +64,11 @@ def sum_rows(touched, bounds):  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def sum_in_step(segments, width):  # pragma: no cover - compiled
-    """Segments with a kept weight, by row group and step of `width` columns."""
+    """Segments with a kept weight, by row group and step of `width` columns.
+
+    >>> sum_in_step(np.array([[[1, 1, 0], [0, 0, 1]]], np.uint8), 2).tolist()
+    [[[2, 0], [0, 1]]]
+    """
     groups, row_groups, cols = segments.shape
     steps = -(-cols // width)
     out = np.zeros((groups, row_groups, steps), np.int32)
@@ -66,7 +82,12 @@ def sum_in_step(segments, width):  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def lockstep_totals(rows, columns, columns_per_adc):  # pragma: no cover - compiled
-    """Mux positions executed in every array column, rows driven and cells read, where all ADCs take one position."""
+    """Mux positions executed in every array column, rows driven and cells read, where all ADCs take one position.
+
+    >>> steps, drives, cells = lockstep_totals(np.array([[[2, 0], [0, 1]]]), np.array([[[2, 0], [0, 1]]]), 2)
+    >>> steps.tolist(), drives, cells
+    ([[[1], [1]]], 3, 5)
+    """
     groups, row_groups, steps = rows.shape
     array_cols = -(-steps // columns_per_adc)
     executed = np.zeros((groups, row_groups, array_cols), np.int64)
@@ -83,7 +104,11 @@ def lockstep_totals(rows, columns, columns_per_adc):  # pragma: no cover - compi
 
 @njit(cache=True, nogil=True)
 def held_totals(rows, columns):  # pragma: no cover - compiled
-    """Columns converted, cells read and rows driven, where bitlines are held until the ADCs have been through."""
+    """Columns converted, cells read and rows driven, where bitlines are held until the ADCs have been through.
+
+    >>> held_totals(np.array([[[2], [1]]]), np.array([[[2], [1]]]))
+    (3, 5, 3)
+    """
     converted, cells, drives = 0, 0, 0
     groups, row_groups, array_cols = rows.shape
     for p in range(groups):
@@ -97,7 +122,11 @@ def held_totals(rows, columns):  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def column_totals(segments):  # pragma: no cover - compiled
-    """Additions that join each column's row groups, and columns that have any."""
+    """Additions that join each column's row groups, and columns that have any.
+
+    >>> column_totals(np.array([[[1, 1, 0], [1, 0, 0]]], np.uint8))
+    (1, 2)
+    """
     groups, row_groups, cols = segments.shape
     kept, outputs = 0, 0
     for p in range(groups):
@@ -112,7 +141,11 @@ def column_totals(segments):  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def busiest_adc(segments, n, columns_per_adc):  # pragma: no cover - compiled
-    """Kept columns of the busiest ADC; ADC j of an array serves columns j, j + n, j + 2n, ..."""
+    """Kept columns of the busiest ADC; ADC j of an array serves columns j, j + n, j + 2n, ...
+
+    >>> busiest_adc(np.array([[[1, 1, 1, 0], [0, 1, 0, 0]]], np.uint8), 2, 2).tolist()
+    [[[2], [1]]]
+    """
     groups, row_groups, cols = segments.shape
     width = n * columns_per_adc
     array_cols = -(-cols // width)
@@ -129,7 +162,12 @@ def busiest_adc(segments, n, columns_per_adc):  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def any_in_unit(kept, row_of, col_of, unit_rows, unit_cols):  # pragma: no cover - compiled
-    """1 where a unit holds a kept weight; `row_of` and `col_of` say in which unit a row and a column lie."""
+    """1 where a unit holds a kept weight; `row_of` and `col_of` say in which unit a row and a column lie.
+
+    >>> kept = np.array([[[1, 0], [0, 0], [0, 0]]], np.uint8)
+    >>> any_in_unit(kept, np.array([0, 0, 1]), np.array([0, 1]), 2, 2).tolist()
+    [[[1, 0], [0, 0]]]
+    """
     groups, rows, cols = kept.shape
     units = np.zeros((groups, unit_rows, unit_cols), np.uint8)
     for p in range(groups):

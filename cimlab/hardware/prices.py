@@ -27,6 +27,16 @@ class AdcFigures:
 class Prices:
     """What one action and one instance cost, of a technology with an ADC price, as the chip uses them.
 
+    One conversion of the default array, and the area of its ADC:
+
+    >>> from cimlab.config.hardware import load_cost_model
+    >>> prices = load_cost_model().prices
+    >>> adc = prices.adc_figures(CrossbarGeometry())
+    >>> print(f"{1e12 * prices.energy_j(adc)[ACTIONS.index('conversion'), COMPONENTS.index('adc')]:.3g} pJ")
+    1.12 pJ
+    >>> bool(prices.area_m2(adc)[INSTANCES.index("adc"), COMPONENTS.index("adc")] == adc.area_m2)
+    True
+
     Raises:
         HardwareError: the ADC price lacks the resolution or the node.
     """
