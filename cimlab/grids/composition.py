@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from cimlab.choices import conf_dir
+from cimlab.choices import choices, conf_dir
 from cimlab.config.compose import composed
 from cimlab.config.described import described
 from cimlab.config.errors import ConfigError
@@ -91,7 +91,16 @@ def as_written(path: Path) -> tuple[Document, dict[str, tuple[Any, ...]]]:
 def _written_values(override: Override) -> tuple[Any, ...]:
     if override.is_interval_sweep():
         return ()
-    return tuple(override.sweep_iterator()) if override.is_sweep_override() else (override.value(),)
+    if not override.is_sweep_override():
+        return (override.value(),)
+    matching = _matching(override)
+    return tuple(override.sweep_iterator() if matching is None else matching)
+
+
+def _matching(override: Override) -> list[str] | None:
+    """The shipped choices that a `glob(...)` matches; None of an override that is none."""
+    pattern = override.value()
+    return pattern.filter(choices(override.key_or_group)) if isinstance(pattern, Glob) else None
 
 
 @contextmanager
@@ -261,13 +270,13 @@ class _Composer:
         Raises:
             ConfigError: a reference leads nowhere.
         """
-        choices = OmegaConf.to_container(hydra.runtime.choices)
-        assert isinstance(choices, dict)
+        chosen = OmegaConf.to_container(hydra.runtime.choices)
+        assert isinstance(chosen, dict)
         try:
             config = plain_config(run)
         except ConfigError as problem:
             raise ConfigError(f"{located(self.path, str(problem), ())}{problem}") from problem
-        named = {str(k): str(v) for k, v in choices.items() if v and not str(k).startswith("hydra/")}
+        named = {str(k): str(v) for k, v in chosen.items() if v and not str(k).startswith("hydra/")}
         return {"config": config, "choices": named}
 
     def parse_written(self) -> list[Override]:
@@ -286,8 +295,15 @@ class _Composer:
     def _words(self, override: Override) -> tuple[str, ...]:
         if not override.is_sweep_override():
             return (override.input_line or "",)
-        prefix = (override.input_line or "").split("=", 1)[0]
-        return tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
+        line, matching = override.input_line or "", _matching(override)
+        prefix, _, _ = line.partition("=")
+        values = override.sweep_string_iterator() if matching is None else matching
+        words = tuple(f"{prefix}={value}" for value in values)
+        if not words:
+            known = ", ".join(choices(override.key_or_group))
+            mend = f"choices: {known}" if known else f"give it some, {prefix}=A,B"
+            raise ConfigError(f"{located(self.path, line, [line])}{line}: is an axis without a value; {mend}")
+        return words
 
 
 def located(path: Path | None, message: str, words: Sequence[str]) -> str:

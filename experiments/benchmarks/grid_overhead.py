@@ -65,7 +65,7 @@ def show(label: str, wall_s: float, processor_s: float, memory_kib: int) -> None
 def plan_and_find(folder: Path, points: int) -> None:
     """A large grid with nothing done and with everything done."""
     path = folder / "large.yaml"
-    path.write_text(GRID.format(granularities=GRANULARITIES, seeds=points // 500))
+    path.write_text(GRID.format(granularities=GRANULARITIES, seeds=-(-points // 500)))
     output = folder / "large"
     words = ("sweep", str(path), "--dry-run", f"paths.output_dir={output}")
     out = measured(f"plan {points} points, none done", *words)
@@ -135,7 +135,13 @@ def training_s(output: Path) -> float:
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("points", type=int, nargs="?", default=10_000, help="of the grid that is planned")
+    asked.add_argument(
+        "points",
+        type=int,
+        nargs="?",
+        default=10_000,
+        help="at least, of the grid that is planned; 500 a seed",
+    )
     points = asked.parse_args().points
     with tempfile.TemporaryDirectory() as folder:
         plan_and_find(Path(folder), points)

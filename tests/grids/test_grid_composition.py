@@ -34,6 +34,7 @@ HARD = {
     "keys that a file does not have": {"+model.stem": "a,b", "seed": "0,1"},
     "a reference on an axis": {"tracker.group": "'g${seed}',plain", "seed": "1,2"},
     "two groups that differ in the same leaf": {"tracker": "none,wandb", "saliency": "l1,l2", "recipe": "digits,cifar"},
+    "choices that a pattern matches": {"granularity": "glob([f*,w*])", "seed": "0,1"},
     "one value": {"seed": "3"},
     "no axis": {},
 }  # fmt: skip
@@ -136,6 +137,12 @@ def test_one_seed_comes_first_and_the_ends_before_the_middle(tmp_path: Path) -> 
         ({"seed": "0,1", "prune.remaining": "0.5,1.5"}, 6, "prune.remaining=1.5"),
         ({"seed": "0,1", "geometry.active_rows": "16,256"}, 6, "active_rows=256 is more than rows=128"),
         ({"seed": "0,1", "prune.remaining": "0.5,{"}, 6, "prune.remaining=0.5,{"),
+        ({"granularity": "filter", "seed": "range(0)"}, 6, "seed=range(0): is an axis without a value"),
+        (
+            {"granularity": "glob(x*)", "seed": "0"},
+            5,
+            "granularity=glob(x*): is an axis without a value; choices",
+        ),
     ],
 )
 def test_a_bad_axis_is_refused_with_its_line_before_anything_runs(
