@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,10 @@ from jaxtyping import Float
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
-from cimlab.hardware.technology import ACTIONS, COMPONENTS, INSTANCES, Component, Technology
+from cimlab.hardware.technology import ACTIONS, COMPONENTS, INSTANCES, Technology
+
+CHARGED = {"energy_j": ACTIONS, "area_m2": INSTANCES, "leakage_w": INSTANCES, "power_w": INSTANCES}
+"""Figure of a component -> what it is charged for."""
 
 
 @dataclass(frozen=True)
@@ -56,45 +59,33 @@ class Prices:
 
     def energy_j(self, adc: AdcFigures) -> Float[np.ndarray, "actions components"]:
         """Joules of one action, by the component that it is charged to."""
-        prices = self._energy_without_adc.copy()
-        running = 1 - self.chip.adc_idle_share
-        prices[ACTIONS.index("conversion"), COMPONENTS.index("adc")] = adc.energy_j * running
-        return prices
+        return self._with_adc("energy_j", "conversion", (1 - self.chip.adc_idle_share) * adc.energy_j)
 
     def area_m2(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
         """Square metres of one instance, by component."""
-        prices = self._area_without_adc.copy()
-        prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = adc.area_m2
-        return prices
+        return self._with_adc("area_m2", "adc", adc.area_m2)
 
     def leakage_w(self, adc: AdcFigures) -> Float[np.ndarray, "instances components"]:
         """Watts of one instance, whatever it does, by component."""
-        prices = self._leakage_without_adc.copy()
-        power_w = adc.energy_j / adc.latency_s
-        prices[INSTANCES.index("adc"), COMPONENTS.index("adc")] = self.chip.adc_idle_share * power_w
-        return prices
+        return self._with_adc("leakage_w", "adc", self.chip.adc_idle_share * (adc.energy_j / adc.latency_s))
 
-    @cached_property
+    @property
     def peak_w(self) -> Float[np.ndarray, "instances components"]:
         """Power at full traffic of the parts whose actions a network's counts don't tell."""
-        return self._prices("power_w", INSTANCES)
+        return self._without_adc["power_w"]
 
-    @cached_property
-    def _energy_without_adc(self) -> Float[np.ndarray, "actions components"]:
-        return self._prices("energy_j", ACTIONS)
-
-    @cached_property
-    def _area_without_adc(self) -> Float[np.ndarray, "instances components"]:
-        return self._prices("area_m2", INSTANCES)
-
-    @cached_property
-    def _leakage_without_adc(self) -> Float[np.ndarray, "instances components"]:
-        return self._prices("leakage_w", INSTANCES)
-
-    def _prices(self, figure: str, kinds: tuple[str, ...]) -> np.ndarray:
-        assert figure in {f.name for f in fields(Component)}
-        prices = np.zeros((len(kinds), len(COMPONENTS)))
-        for name, component in self.technology.components.items():
-            for kind, quantity in getattr(component, figure).items():
-                prices[kinds.index(kind), COMPONENTS.index(name)] = quantity.value
+    def _with_adc(self, figure: str, kind: str, value: float) -> Float[np.ndarray, "kinds components"]:
+        prices = self._without_adc[figure].copy()
+        prices[CHARGED[figure].index(kind), COMPONENTS.index("adc")] = value
         return prices
+
+    @cached_property
+    def _without_adc(self) -> dict[str, Float[np.ndarray, "kinds components"]]:
+        """The technology's own figures; what an ADC takes is left at 0, as its resolution is not known yet."""
+        found = {}
+        for figure, kinds in CHARGED.items():
+            prices = found[figure] = np.zeros((len(kinds), len(COMPONENTS)))
+            for name, component in self.technology.components.items():
+                for kind, quantity in getattr(component, figure).items():
+                    prices[kinds.index(kind), COMPONENTS.index(name)] = quantity.value
+        return found

@@ -213,21 +213,22 @@ def _of_a_sample(one: int, two: int) -> int:
 
 
 def _copied(call: Call, block: Block) -> str:
-    names = " and ".join(block.parameters)
     return (
-        f"{names}, multiplied by {call.module or 'the network'} ({call.operation}), is copied for every sample of a "
-        "batch, so that its products can't be counted; multiply by it without a copy, as torch.einsum('bnd,hde->bhne', "
-        "x, W) does where x.unsqueeze(1) @ W copies"
+        f"{_multiplied(call, block)} is copied for every sample of a batch, so that its products can't be counted; "
+        "multiply by it without a copy, as torch.einsum('bnd,hde->bhne', x, W) does where x.unsqueeze(1) @ W copies"
     )
 
 
 def _not_alone(call: Call, block: Block) -> str:
-    names = " and ".join(block.parameters)
     return (
-        f"{names}, multiplied by {call.module or 'the network'} ({call.operation}), is multiplied for two samples and "
-        "not for one, so that its products can't be counted; give a batch with the samples in dimension 0 (for "
-        "recurrent layers, batch_first=True)"
+        f"{_multiplied(call, block)} is multiplied for two samples and not for one, so that its products can't be "
+        "counted; give a batch with the samples in dimension 0 (for recurrent layers, batch_first=True)"
     )
+
+
+def _multiplied(call: Call, block: Block) -> str:
+    names = " and ".join(block.parameters)
+    return f"{names}, multiplied by {call.module or 'the network'} ({call.operation}),"
 
 
 def _weight(piece: Piece) -> WeightProduct:
