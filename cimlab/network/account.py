@@ -215,7 +215,7 @@ def _of_a_sample(one: int, two: int) -> int:
 def _copied(call: Call, block: Block) -> str:
     return (
         f"{_multiplied(call, block)} is copied for every sample of a batch, so that its products can't be counted; "
-        "multiply by it without a copy, as torch.einsum('bnd,hde->bhne', x, W) does where x.unsqueeze(1) @ W copies"
+        "multiply by it without a copy, as torch.stack([x @ w for w in W], 1) does where x.unsqueeze(1) @ W copies"
     )
 
 

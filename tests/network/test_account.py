@@ -546,8 +546,11 @@ def test_a_weight_that_is_copied_for_every_sample_is_refused_and_the_advice_is_t
             NetworkError, match=r"^w, multiplied by the network \(bmm\), is copied for every sample"
         ):
             account_of(Calls(way, w=weight(4, 8, 6)), x)
-    network = Calls(lambda net, x: torch.einsum("bnd,hde->bhne", x, net.w), w=weight(4, 8, 6))
-    assert counted(network, x) == {"w": (5, 24, 8, 1)}
+    network = Calls(lambda net, x: torch.stack([x @ w for w in net.w], 1), w=weight(4, 8, 6))
+    assert torch.allclose(network(x), ways[0](network, x), atol=1e-6)
+    assert counted(network, x) == {f"w.rows_{h}_{h + 1}": (5, 6, 8, 1) for h in range(4)}
+    # nor is it a copy in another order, whose masks would not hold, as in torch.einsum("bnd,hde->bhne", x, W)
+    assert not any(product.computed for product in account_of(network, x).on_arrays)
 
 
 def test_a_constant_that_is_copied_for_every_sample_is_counted_once() -> None:
