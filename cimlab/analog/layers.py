@@ -27,7 +27,7 @@ from cimlab.analog.patches import Patches, Places, conv_places, linear_places
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.settings import BackendName
 from cimlab.analog.slicing import SlicedMatrix
-from cimlab.crossbar.inputs import InputQuantiser, largest_input
+from cimlab.crossbar.inputs import InputQuantiser, largest_input, sampling_stride
 from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
 from cimlab.network.called import keep_called
 
@@ -131,7 +131,7 @@ class AnalogLayer(nn.Module):
     def watch_partial_sums(self, q: Int[Tensor, "..."]) -> None:
         """Add the partial sums of an evenly spaced part of a batch to the histogram that sets the ADC range."""
         patches = self.patches(q.cpu().int())
-        every = -(-len(patches.base) // HISTOGRAM_PRODUCTS)
+        every = sampling_stride(len(patches.base), HISTOGRAM_PRODUCTS)
         sample = replace(patches, base=patches.base[::every])
         fast = supports(self.program)
         seen = (

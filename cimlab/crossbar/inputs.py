@@ -116,7 +116,7 @@ class RangeObserver:
                 f"inputs of layer {self.layer} are not finite; the checkpoint or the data is damaged"
             )
         self._low, self._high = min(self._low, low), max(self._high, high)
-        self._samples.append(values[:: _stride(values.numel())].cpu())
+        self._samples.append(values[:: sampling_stride(values.numel(), SAMPLE)].cpu())
 
     def quantiser(self, rule: RangeRule, percentile: float, bits: int) -> InputQuantiser:
         """The quantiser that the rule chooses from what was seen.
@@ -145,13 +145,17 @@ class RangeObserver:
         return InputQuantiser.of_range(low, high, bits)
 
 
-def _stride(number: int) -> int:
-    """The smallest distance of at most SAMPLE samples of a batch that has no divisor in common with its size.
+def sampling_stride(number: int, samples: int) -> int:
+    """The smallest distance at which no more than `samples` of a batch are seen and every part of it is.
 
-    Every dimension of the batch divides its size. A distance that shared one with the channels would see a few
-    channels alone, and miss the one whose values are large, as transformers have.
+    It has no divisor in common with the size of the batch, which every dimension divides. One that shared a divisor
+    with the channels would see a few channels alone, and miss the one whose values are large, as transformers have;
+    one that shared a divisor with an image's width would see its border alone, where padding feeds zeros.
+
+    >>> sampling_stride(128 * 32 * 32, 512), sampling_stride(3, 512)
+    (257, 1)
     """
-    stride = max(1, -(-number // SAMPLE))
+    stride = max(1, -(-number // samples))
     while gcd(stride, number) > 1:
         stride += 1
     return stride

@@ -13,7 +13,7 @@ from math import ceil, inf, log2
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from cimlab.crossbar.compaction import Compacted, Stripes, compacted, in_place
@@ -24,6 +24,8 @@ from cimlab.crossbar.units import UnitGrid
 from cimlab.network.masks import checked_masks
 
 PlacementMode = Literal["in_place", "compacted"]
+IndexOf = Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid]
+"""The units whose presence the hardware is told, of a layer under a geometry."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Counts:
         partial_sum_adds: additions that join row groups, per image.
         input_buffer_bits: input bits fetched per image; every array has its own input register. Compacted, at most.
         output_buffer_bits: accumulator bits written per image.
-        index_bits: storage of the index that pruning support needs, and of the order of permuted rows and columns.
+        index_bits: storage of the index that pruning support needs, and of the order of permuted rows and columns:
+            which units are kept, and of units kept in part, which wordlines their steps drive.
     """
 
     weights: int = 0
@@ -147,10 +150,10 @@ def place_mask(
     >>> [place_mask(matrix, mask, g, Weight().index(matrix, g)).counts.steps for g in geometries]
     [64, 32, 16]
     """
-    work = mask.work(geometry)
-    storage = _index_bits(index, int(mask.units(index).sum(dtype=np.int64)), matrix, geometry, mode)
-    packed = compacted(mask, work, geometry, index) if mode == "compacted" and storage else None
-    return _placement(matrix, work, geometry, mask.weights_left, packed, storage + matrix.order_bits)
+    work, units = mask.work(geometry), mask.units(index)
+    packed = compacted(mask, work, geometry, index) if mode == "compacted" and not units.all() else None
+    storage = _units_named(units, mode) + _rows_named(units, index, mask, geometry) + matrix.order_bits
+    return _placement(matrix, work, geometry, mask.weights_left, packed, storage)
 
 
 def place_dense(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> Placement:
@@ -207,19 +210,37 @@ def accumulator_bits(rows: int, geometry: CrossbarGeometry) -> int:
     return geometry.input_bits + geometry.weight_bits + ceil(log2(rows))
 
 
-def _index_bits(
-    index: UnitGrid, units_kept: int, matrix: CrossbarMatrix, geometry: CrossbarGeometry, mode: PlacementMode
-) -> int:
-    """Storage of the index: a bit per unit, or none where every unit is there.
+def _units_named(units: UInt8[np.ndarray, "groups unit_rows unit_cols"], mode: PlacementMode) -> int:
+    """Bits that say which units are kept: one for each, or none where all or none are.
 
-    A compacted layer may list ceil(log2(row groups)) bits a kept unit instead, if that is smaller; with a
-    single row group the list still needs one bit per kept unit.
+    A compacted layer may list them instead, as compressed sparse columns do: how many a column of units keeps, and
+    where each of these stands in it.
     """
-    units = matrix.groups * index.unit_rows * index.unit_cols
-    if units_kept == units:
+    kept = int(units.sum(dtype=np.int64))
+    if kept in (0, units.size):
         return 0
-    row_groups = len(row_group_bounds(matrix.rows, geometry)) - 1
-    return units if mode == "in_place" else min(units, units_kept * max(1, ceil(log2(row_groups))))
+    groups, unit_rows, unit_cols = units.shape
+    listed = groups * unit_cols * unit_rows.bit_length() + kept * (unit_rows - 1).bit_length()
+    return units.size if mode == "in_place" else min(units.size, listed)
+
+
+def _rows_named(
+    units: UInt8[np.ndarray, "groups unit_rows unit_cols"],
+    index: UnitGrid,
+    mask: LayerMask,
+    geometry: CrossbarGeometry,
+) -> int:
+    """Bits that say which wordlines a step drives, one for each of its rows; none where the kept units are kept whole.
+
+    A unit that is kept in part, as single weights leave column segments, tells of its columns and not of its rows.
+    """
+    if int((units * index.sizes().numpy()).sum(dtype=np.int64)) == mask.weights_left:
+        return 0
+    rows = mask.kept.shape[1]
+    lockstep = geometry.mux_control == "lockstep"
+    step = geometry.operation_unit[1] if lockstep else geometry.logical_cols
+    heights = np.diff(row_group_bounds(rows, geometry))[None, :, None]
+    return int((mask.executed(geometry, step) * heights).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +321,7 @@ def place_network(
     matrices: list[CrossbarMatrix],
     kept: Mapping[str, Bool[Tensor, "..."]],
     geometry: CrossbarGeometry,
-    index_of: Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid],
+    index_of: IndexOf,
     mode: PlacementMode = "in_place",
     digital_weights: int = 0,
 ) -> NetworkPlacement:
@@ -329,10 +350,35 @@ def place_network(
         MaskError: a mask is none, or of no layer that is mapped.
     """
     kept = checked_masks(kept, {m.name: m.weight_shape for m in matrices})
+    masks = {m.name: LayerMask.of(m.to_matrix(kept[m.name])) for m in matrices if m.name in kept}
+    return place_masks(matrices, masks, geometry, index_of, mode, digital_weights)
+
+
+def place_masks(
+    matrices: Sequence[CrossbarMatrix],
+    masks: Mapping[str, LayerMask],
+    geometry: CrossbarGeometry,
+    index_of: IndexOf,
+    mode: PlacementMode = "in_place",
+    digital_weights: int = 0,
+) -> NetworkPlacement:
+    """`place_network` for masks whose reductions are kept from one geometry to the next.
+
+    >>> from cimlab.pruning.granularities.weight import Weight
+    >>> matrix, mask = CrossbarMatrix("fc", (4, 16)), LayerMask(np.ones((1, 16, 4), np.uint8))
+    >>> geometries = [CrossbarGeometry(active_rows=m) for m in (4, 8, 16)]
+    >>> [place_masks([matrix], {"fc": mask}, g, Weight().index).total.steps for g in geometries]
+    [64, 32, 16]
+    """
     dense = {m.name: place_dense(m, geometry) for m in matrices}
-    layers = dict(dense)
+    layers = {m.name: _place_whole(m, dense[m.name]) for m in matrices}
     for matrix in matrices:
-        if matrix.name in kept:
-            mask = matrix.to_matrix(kept[matrix.name])
-            layers[matrix.name] = place(matrix, mask, geometry, index_of(matrix, geometry), mode)
+        if matrix.name in masks:
+            index = index_of(matrix, geometry)
+            layers[matrix.name] = place_mask(matrix, masks[matrix.name], geometry, index, mode)
     return NetworkPlacement(layers, dense, digital_weights)
+
+
+def _place_whole(matrix: CrossbarMatrix, dense: Placement) -> Placement:
+    """A layer that is not pruned; the order of its lines is stored all the same."""
+    return replace(dense, counts=replace(dense.counts, index_bits=matrix.order_bits))

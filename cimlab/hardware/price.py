@@ -6,8 +6,9 @@ is remembered, so that technologies, ADC prices and chips on one geometry share 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -15,17 +16,15 @@ from torch import Tensor
 from cimlab.crossbar.activity import Activity
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.crossbar.placement import NetworkPlacement, PlacementMode, place_dense, place_mask
+from cimlab.crossbar.placement import IndexOf, NetworkPlacement, PlacementMode, place_masks
 from cimlab.crossbar.tally import LayerMask
-from cimlab.crossbar.units import UnitGrid
 from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.activity import activity_factors
 from cimlab.hardware.cost import placed_layers
 from cimlab.hardware.equal_area import over_area
 from cimlab.hardware.report import CostComparison
+from cimlab.network.masks import checked_masks
 from cimlab.network.off_arrays import NOTHING, OffArrays
-
-IndexOf = Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,28 +64,32 @@ class PrunedNetwork:
 
     shape: NetworkShape
     masks: Mapping[str, Bool[Tensor, "..."]]
-    _reduced: dict[str, LayerMask] = field(default_factory=dict, repr=False)
     _placed: dict[CrossbarGeometry, NetworkPlacement] = field(default_factory=dict, repr=False)
 
     def placed(self, geometry: CrossbarGeometry) -> NetworkPlacement:
-        """The kept weights on arrays of this geometry, beside all of them."""
+        """The kept weights on arrays of this geometry, beside all of them.
+
+        Raises:
+            MaskError: a mask is none, or of no layer of the network.
+        """
         found = self._placed.get(geometry)
         if found is None:
-            dense = {m.name: place_dense(m, geometry) for m in self.shape.matrices}
-            layers = dict(dense)
-            for matrix in self.shape.matrices:
-                if matrix.name in self.masks:
-                    index = self.shape.index_of(matrix, geometry)
-                    mask = self._mask(matrix)
-                    layers[matrix.name] = place_mask(matrix, mask, geometry, index, self.shape.placement)
-            digital = self.shape.off_arrays.weights
-            found = self._placed[geometry] = NetworkPlacement(layers, dense, digital)
+            shape = self.shape
+            found = self._placed[geometry] = place_masks(
+                shape.matrices,
+                self._reduced,
+                geometry,
+                shape.index_of,
+                shape.placement,
+                shape.off_arrays.weights,
+            )
         return found
 
-    def _mask(self, matrix: CrossbarMatrix) -> LayerMask:
-        if matrix.name not in self._reduced:
-            self._reduced[matrix.name] = LayerMask.of(matrix.to_matrix(self.masks[matrix.name].cpu()))
-        return self._reduced[matrix.name]
+    @cached_property
+    def _reduced(self) -> dict[str, LayerMask]:
+        matrices = {matrix.name: matrix for matrix in self.shape.matrices}
+        kept = checked_masks(self.masks, {name: matrix.weight_shape for name, matrix in matrices.items()})
+        return {name: LayerMask.of(matrices[name].to_matrix(mask.cpu())) for name, mask in kept.items()}
 
 
 def price(
@@ -129,6 +132,7 @@ def price_placement(
     """`price` of a network that is placed already.
 
     >>> from cimlab.config.hardware import load_accelerator
+    >>> from cimlab.crossbar.placement import place_dense
     >>> fc, geometry = CrossbarMatrix("fc", (16, 128)), CrossbarGeometry()
     >>> kept, whole = (place_dense(matrix, geometry) for matrix in (CrossbarMatrix("fc", (4, 128)), fc))
     >>> placed = NetworkPlacement({"fc": kept}, {"fc": whole})  # 4 of 16 outputs

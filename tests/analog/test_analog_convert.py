@@ -21,6 +21,7 @@ from cimlab.analog.errors import AnalogError
 from cimlab.analog.fold import fold_batch_norms
 from cimlab.analog.layout import laid_out
 from cimlab.analog.settings import AnalogSettings
+from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.cells import CellError
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
@@ -273,6 +274,35 @@ def test_more_adc_bits_bring_the_outputs_nearer_to_the_lossless_ones(adc) -> Non
     errors = [float((outputs(bits) - lossless).norm()) for bits in (3, 5, 7)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < errors[0] / 2
+
+
+def test_the_range_of_an_adc_rests_on_every_column_of_an_image() -> None:
+    """4 images of 16 x 32 are four times as many products as are sampled; all but the left border carry 1."""
+    images = torch.ones(4, 1, 16, 32)
+    images[..., 0] = 0.0
+
+    def share_above_zero(images: torch.Tensor) -> float:
+        network, geometry = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False)), CrossbarGeometry(adc_bits=4)
+        nn.init.ones_(network[0].weight)
+        (layer,) = analog_layers(
+            convert(network, {}, geometry, AnalogSettings(), MseAdc(), [images])
+        ).values()
+        return float(layer.histogram[1:].sum() / layer.histogram.sum())
+
+    assert share_above_zero(images) == pytest.approx(31 / 32 * share_above_zero(images[..., 1:]), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("percentile", "counts", "full_scale"), [(1.0, {3: 2**24, 48: 1}, 48), (0.7, {1: 7, 2: 3}, 1)]
+)
+def test_a_percentile_counts_every_partial_sum_however_many(
+    percentile: float, counts: dict[int, int], full_scale: int
+) -> None:
+    histogram = torch.zeros(49, dtype=torch.int64)
+    histogram[list(counts)] = torch.tensor(list(counts.values()))
+    kept = torch.ones(1, 2, 1, dtype=torch.bool)
+    sliced = slice_weights(kept.int(), kept, CrossbarGeometry())
+    assert PercentileAdc(percentile=percentile).full_scale(sliced, histogram) == full_scale
 
 
 def test_a_draw_is_repeated_by_its_number_and_differs_from_the_next() -> None:

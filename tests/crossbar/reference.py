@@ -101,11 +101,23 @@ def count(
             total["input_buffer_bits"] += fetched * geometry.input_bits * products
         total["arrays"] += arrays_in_place(matrix, geometry)
     total["critical_steps"] = max(steps_of_array.values(), default=0) * products
-    total["index_bits"] = index_bits(mask, row_of, col_of, len(row_groups), mode)
-    if mode == "compacted" and total["index_bits"]:
+    total["index_bits"] = index_bits(mask, row_of, col_of, geometry, mode)
+    units = len(mask) * len(set(row_of)) * len(set(col_of))
+    if mode == "compacted" and len(units_kept(mask, row_of, col_of)) < units:
         compact(mask, geometry, row_of, col_of, total, cycles, products)
     total["cells"] = total["arrays"] * geometry.rows * geometry.cols
     return total
+
+
+def units_kept(mask: Mask, row_of: Labels, col_of: Labels) -> set[tuple[int, int, int]]:
+    """Units that hold a weight that is kept."""
+    return {
+        (g, row_of[r], col_of[c])
+        for g, matrix in enumerate(mask)
+        for r, row in enumerate(matrix)
+        for c, weight in enumerate(row)
+        if weight
+    }
 
 
 def compact(
@@ -146,17 +158,28 @@ def arrays_in_place(matrix: list[list[bool]], geometry: CrossbarGeometry) -> int
     return len(found)
 
 
-def index_bits(mask: Mask, row_of: Labels, col_of: Labels, row_groups: int, mode: str) -> int:
-    """A bit per unit, or for a compacted layer ceil(log2(row groups)) bits (at least one) per kept unit if fewer."""
-    units = len(set(row_of)) * len(set(col_of)) * len(mask)
-    kept = {
-        (g, row_of[r], col_of[c])
+def index_bits(mask: Mask, row_of: Labels, col_of: Labels, geometry: CrossbarGeometry, mode: str) -> int:
+    """A bit per unit, or for a compacted layer a list by column of units if that is shorter: how many are kept, and
+    where each stands; and a bit per row of every executed step, if a kept unit lacks a weight."""
+    rows, cols = len(mask[0]), len(mask[0][0])
+    unit_rows, unit_cols = len(set(row_of)), len(set(col_of))
+    kept = units_kept(mask, row_of, col_of)
+    whole = all(
+        matrix[r][c] or (g, row_of[r], col_of[c]) not in kept
         for g, matrix in enumerate(mask)
-        for r, row in enumerate(matrix)
-        for c, weight in enumerate(row)
-        if weight
-    }
-    if len(kept) == units:
-        return 0
-    listed = len(kept) * max(1, (row_groups - 1).bit_length())
-    return units if mode == "in_place" else min(units, listed)
+        for r in range(rows)
+        for c in range(cols)
+    )
+    bits, units = 0, unit_rows * unit_cols * len(mask)
+    if 0 < len(kept) < units:
+        counters = len(mask) * unit_cols * len(f"{unit_rows:b}")  # a number from 0 to unit_rows
+        places = 0 if unit_rows == 1 else len(kept) * len(f"{unit_rows - 1:b}")
+        bits = units if mode == "in_place" else min(units, counters + places)
+    if not whole:
+        for matrix in mask:
+            for group in row_groups_of_matrix(rows, geometry):
+                for columns in array_columns(cols, geometry):
+                    steps = executed_steps(matrix, group, columns, geometry)
+                    patterns = len(steps) if geometry.mux_control == "lockstep" else min(1, len(steps))
+                    bits += patterns * len(group)
+    return bits

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cimlab.crossbar.geometry import CrossbarGeometry, MuxControl, SignedEncoding
 from cimlab.crossbar.matrix import CrossbarMatrix, RowOrder
+from cimlab.crossbar.units import UnitGrid
 
 
 @st.composite
@@ -54,3 +55,14 @@ def matrices(draw: st.DrawFn, name: str = "layer") -> CrossbarMatrix:
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def has_bought_its_index(mask: torch.Tensor, fewer: torch.Tensor, index: UnitGrid) -> bool:
+    """Whether pruning on, from `mask` to `fewer`, adds nothing new to the index: a layer's first pruned unit buys a bit
+    for each, and the first that is kept in part a bit for each row."""
+
+    def kept_whole(kept: torch.Tensor) -> bool:
+        return torch.equal(index.spread(index.reduce(kept.int()) > 0), kept)
+
+    some_pruned = not bool((index.reduce(mask.int()) > 0).all())
+    return some_pruned and (kept_whole(fewer) or not kept_whole(mask))

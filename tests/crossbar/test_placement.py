@@ -1,6 +1,7 @@
 """Every count of a placement equals the slow twin's, and the numbers of examples worked by hand."""
 
 from dataclasses import asdict, replace
+from math import comb, log2
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from cimlab.crossbar.placement import (
 )
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 from tests.crossbar import layout, reference
-from tests.crossbar.strategies import generator, geometries, matrices
+from tests.crossbar.strategies import generator, geometries, has_bought_its_index, matrices
 
 
 def column_segment_index(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
@@ -108,7 +109,10 @@ def test_compacted_arrays_compute_the_same_products(data: st.DataObject) -> None
         products = layout.computed(stripes, values.tolist(), inputs.tolist(), geometry)
         assert products == (inputs @ values).tolist()
     counts = place(matrix, mask, geometry, index, "compacted").counts
-    if counts.index_bits:
+    if (
+        len(reference.units_kept(mask.tolist(), row_of, col_of))
+        < matrix.groups * index.unit_rows * index.unit_cols
+    ):
         assert arrays == counts.arrays
 
 
@@ -119,14 +123,37 @@ def test_pruning_more_never_costs_more(data: st.DataObject) -> None:
     mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
     index = data.draw(indices(matrix, geometry))
     mask = data.draw(masks(matrix, geometry))
-    assume(place(matrix, mask, geometry, index).counts.index_bits)  # the first pruned unit buys the index
     fewer = mask & data.draw(masks(matrix, geometry))
+    assume(has_bought_its_index(mask, fewer, index))
     before, after = (place(matrix, m, geometry, index, mode) for m in (mask, fewer))
     own, less = asdict(before.counts), asdict(after.counts)
     grows = {"critical_steps"} if mode == "compacted" else set()  # fewer arrays may hold more each
     assert not [name for name in own if name not in grows and less[name] > own[name]]
     for longest in range(1, before.stripes.longest + 1):
         assert after.stripes.arrays(longest) <= before.stripes.arrays(longest)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_two_masks_of_as_many_units_could_share_an_index(data: st.DataObject) -> None:
+    """No code tells C(units, kept) masks apart with fewer bits than the logarithm."""
+    geometry, matrix = data.draw(geometries()), data.draw(matrices())
+    mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
+    mask, index = data.draw(masks(matrix, geometry)), data.draw(indices(matrix, geometry))
+    units = matrix.groups * index.unit_rows * index.unit_cols
+    kept = len(reference.units_kept(mask.tolist(), index.row_of.tolist(), index.col_of.tolist()))
+    assert place(matrix, mask, geometry, index, mode).counts.index_bits >= log2(comb(units, kept)) - 1e-9
+
+
+def test_masks_that_drive_other_wordlines_take_an_index_that_tells_of_rows() -> None:
+    """16 x 2 weights of which column 0 keeps one: two column segments, and the 16 rows of its step (ragged n = 2)."""
+    matrix, geometry = CrossbarMatrix("fc", (2, 16)), CrossbarGeometry()
+    index = column_segment_index(matrix, geometry)
+    first, all_rows = torch.zeros(2, 1, 16, 2, dtype=torch.bool)
+    first[:, 0, 0] = all_rows[:, :, 0] = True
+    one, whole = (place(matrix, mask, geometry, index).counts for mask in (first, all_rows))
+    assert (one.wordline_drives, one.index_bits) == (8, 2 + 16)
+    assert (whole.wordline_drives, whole.index_bits) == (128, 2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -177,23 +204,23 @@ def test_counts_of_a_matrix_worked_by_hand() -> None:
         partial_sum_adds=(2 - 1) * 10,  # column 0 joins row groups 0 and 2; column 1 has one, column 2 none
         input_buffer_bits=2 * 2 * 10,  # rows 0 and 4 x 2 bits
         output_buffer_bits=2 * (2 + 3 + 3) * 10,  # 2 columns x (input 2 + weight 3 + ceil(log2 5) = 3) bits
-        index_bits=9,  # 3 row groups x 3 columns
+        index_bits=9
+        + 4,  # 3 row groups x 3 columns; 2 + 1 + 1 rows of the steps, of whose units one is kept in part
     )
 
 
 def test_compaction_fills_the_places_of_one_array() -> None:
     """Three steps fit the 2 slots x 2 mux positions of one array, which then executes all three: 3 x T = 2 x 10.
 
-    Each step fetches its one input row (2 bits); 3 kept units x ceil(log2 3) bits.
+    Each step fetches its one input row (2 bits). A list of the kept units, 3 columns x 2 bits and 3 units x 2 bits, is
+    longer than a bit for each of 9.
     """
     matrix = CrossbarMatrix("fc", (3, 5), products=10)
     index = column_segment_index(matrix, SMALL)
     in_place = place(matrix, BY_HAND, SMALL, index).counts
     compacted = place(matrix, BY_HAND, SMALL, index, "compacted").counts
     assert (in_place.arrays, in_place.critical_steps, in_place.input_buffer_bits) == (2, 40, 40)
-    assert compacted == replace(
-        in_place, arrays=1, cells=16, index_bits=3 * 2, critical_steps=60, input_buffer_bits=3 * 2 * 10
-    )
+    assert compacted == replace(in_place, arrays=1, cells=16, critical_steps=60, input_buffer_bits=3 * 2 * 10)
 
 
 def test_low_units_take_only_the_rows_that_they_need() -> None:
@@ -268,7 +295,7 @@ def test_an_empty_layer_takes_no_array_and_no_step() -> None:
     matrix = CrossbarMatrix("fc", (3, 5))
     nothing = torch.zeros(1, 5, 3, dtype=torch.bool)
     counts = place(matrix, nothing, SMALL, column_segment_index(matrix, SMALL)).counts
-    assert counts == Counts(weights=15, index_bits=9)
+    assert counts == Counts(weights=15)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.hardware.kept import KeptNetwork, keep, read
 from cimlab.hardware.price import NetworkShape, PrunedNetwork, price
+from cimlab.network.masks import MaskError
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.granularities.filter import Filter
 from cimlab.pruning.granularities.operation_unit import OperationUnit
@@ -135,8 +136,13 @@ def test_a_record_of_schema_1_is_read_but_can_t_be_priced(tmp_path: Path) -> Non
         read(again, tmp_path / RECORD_FILE)
 
 
-def test_a_price_is_the_same_before_and_after_it_was_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_price_is_the_same_before_and_after_it_was_kept(tmp_path: Path, whole: bool) -> None:
     network = some_network(RowSegment(), 3)
+    if whole:  # the order of features.3 is stored all the same
+        network = replace(
+            network, masks={name: torch.ones_like(mask) for name, mask in network.masks.items()}
+        )
     file = kept_record(tmp_path, network, RowSegment())
     again = read(RunRecord.read(file), file)
     for technology, geometry in (
@@ -151,3 +157,11 @@ def test_a_price_is_the_same_before_and_after_it_was_kept(tmp_path: Path) -> Non
             for n in (network, again)
         ]
         assert prices[0].summary() == prices[1].summary()
+        assert prices[0].pruned.counts[1].index_bits > 0
+
+
+def test_a_mask_of_no_layer_of_the_network_is_refused() -> None:
+    network = some_network(Filter(), 0)
+    shape = NetworkShape(network.matrices, Filter().index)
+    with pytest.raises(MaskError, match="nope"):
+        PrunedNetwork(shape, {"nope": torch.ones(2, 2)}).placed(GEOMETRY)

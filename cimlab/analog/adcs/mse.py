@@ -1,4 +1,4 @@
-"""A uniform ADC whose range makes the least mean squared error on the partial sums of calibration batches."""
+"""A uniform ADC whose range makes the least mean squared error on the partial sums of a calibration batch."""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,11 @@
-"""A uniform ADC clipped at a percentile of the partial sums of calibration batches, layer by layer.
+"""A uniform ADC clipped at a percentile of the partial sums of a calibration batch, layer by layer.
 
 Partial sums of a trained network crowd near zero; clipping the rare large ones buys finer steps for the rest.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 from jaxtyping import Int
 from torch import Tensor
@@ -33,5 +35,5 @@ class PercentileAdc(AdcRange):
 
     def full_scale(self, sliced: SlicedMatrix, histogram: Int[Tensor, " sums"] | None) -> float:
         assert histogram is not None
-        reached = histogram.cumsum(0) >= self.percentile * histogram.sum()
-        return float(reached.int().argmax())
+        inside = ceil(Fraction(str(self.percentile)) * int(histogram.sum()))  # exact: they may be 10^8
+        return float((histogram.cumsum(0) >= inside).int().argmax())
