@@ -282,12 +282,13 @@ def test_the_range_of_an_adc_rests_on_every_column_of_an_image() -> None:
     images[..., 0] = 0.0
 
     def share_above_zero(images: torch.Tensor) -> float:
-        network, geometry = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False)), CrossbarGeometry(adc_bits=4)
-        nn.init.ones_(network[0].weight)
-        (layer,) = analog_layers(
-            convert(network, {}, geometry, AnalogSettings(), MseAdc(), [images])
-        ).values()
-        return float(layer.histogram[1:].sum() / layer.histogram.sum())
+        convolution, geometry = nn.Conv2d(1, 1, 1, bias=False), CrossbarGeometry(adc_bits=4)
+        nn.init.ones_(convolution.weight)
+        network = convert(nn.Sequential(convolution), {}, geometry, AnalogSettings(), MseAdc(), [images])
+        (layer,) = analog_layers(network).values()
+        histogram = layer.histogram
+        assert isinstance(histogram, torch.Tensor)
+        return float(histogram[1:].sum() / histogram.sum())
 
     assert share_above_zero(images) == pytest.approx(31 / 32 * share_above_zero(images[..., 1:]), rel=0.02)
 
