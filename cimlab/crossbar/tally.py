@@ -48,8 +48,8 @@ class Work:
     >>> work = LayerMask(kept).work(CrossbarGeometry(rows=4, cols=32, active_rows=2, columns_per_adc=2))
     >>> work.row_group_steps.tolist(), work.steps_per_array.tolist(), work.drives
     ([[[1], [1]]], [[[2]]], 3)
-    >>> work.occupancy.tolist()  # converted columns with 0, 1 and 2 kept weights
-    [0, 2, 1]
+    >>> work.occupancy.tolist()  # by row group, converted columns with 0, 1 and 2 kept weights
+    [[[0, 1, 1], [0, 1, 0]]]
 
     Args:
         row_group_steps: mux positions executed in every (row group, array column).
@@ -76,11 +76,11 @@ class Work:
     outputs: int
     columns_of: Int[np.ndarray, "groups row_groups *"]
     drives_of: Int[np.ndarray, "groups row_groups *"]
-    count_occupancy: Callable[[], Int[np.ndarray, " active_rows_and_none"]]
+    count_occupancy: Callable[[], Int[np.ndarray, "groups row_groups active_rows_and_none"]]
 
     @cached_property
-    def occupancy(self) -> Int[np.ndarray, " active_rows_and_none"]:
-        """Converted columns of row groups by how many of their cells can hold more than zero."""
+    def occupancy(self) -> Int[np.ndarray, "groups row_groups active_rows_and_none"]:
+        """Converted columns of each row group by how many of their cells can hold more than zero."""
         return self.count_occupancy()
 
     @property
@@ -141,8 +141,9 @@ def dense_work(groups: int, rows: int, cols: int, geometry: CrossbarGeometry) ->
         outputs=groups * cols,
         columns_of=np.full((groups, row_groups, 1), cols),
         drives_of=np.broadcast_to((np.diff(bounds) * steps)[None, :, None], (groups, row_groups, 1)),
-        count_occupancy=lambda: (
-            np.bincount(np.diff(bounds), minlength=geometry.active_rows + 1) * groups * cols
+        count_occupancy=lambda: np.broadcast_to(
+            np.eye(geometry.active_rows + 1, dtype=np.int64)[np.diff(bounds)] * cols,
+            (groups, row_groups, geometry.active_rows + 1),
         ),
     )
 
@@ -215,15 +216,17 @@ class LayerMask:
 
     def _occupancy(
         self, bounds: np.ndarray, geometry: CrossbarGeometry, segments: np.ndarray
-    ) -> Int[np.ndarray, " active_rows_and_none"]:
+    ) -> Int[np.ndarray, "groups row_groups active_rows_and_none"]:
         """Kept weights by converted column; offset encoding keeps its bias in every cell of the row group."""
         heights = np.diff(bounds)[None, :, None]
         biased = geometry.signed_encoding == "offset"
-        found = np.bincount(
-            (segments * heights if biased else sum_rows(self.kept, bounds)).ravel(),
-            minlength=geometry.active_rows + 1,
-        )
-        found[0] = 0  # not converted
+        held = segments * heights if biased else sum_rows(self.kept, bounds)
+        groups, row_groups, _ = held.shape
+        numbers = geometry.active_rows + 1
+        first = np.arange(groups * row_groups).reshape(groups, row_groups, 1) * numbers
+        found = np.bincount((first + held).ravel(), minlength=groups * row_groups * numbers)
+        found = found.reshape(groups, row_groups, numbers)
+        found[..., 0] = 0  # not converted
         return found
 
     def segments(

@@ -104,17 +104,17 @@ class CostModel:
         """
         self.technology.check(geometry)
         adc, bits = self.prices.adc_figures(geometry), geometry.resolution_bits
-        adc_j, adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
-        room = self._room(layers, geometry, adc, adc_m2, area_m2)
+        adcs = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
+        room = self._room(layers, geometry, adc, adcs.area_m2, area_m2)
         moved = self._moved(layers, geometry)
         timing = schedule(layers, geometry, self.chip, self.technology, adc.latency_s, room, moved)
         if timing is None:
             raise HardwareError(self._too_small(layers, room, self._links_m2(adc)))
         dynamic = self._actions(layers, geometry, adc, timing, moved) @ self.prices.energy_j(adc)
         instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
-        area, leakage = self._area(instances, adc, adc_m2), instances @ self.prices.leakage_w(adc)
-        for energy in (dynamic, leakage):  # of converters of each layer's own size
-            energy[:, ADC] *= adc_j / adc.energy_j
+        area, leakage = self._area(instances, adc, adcs.area_m2), instances @ self.prices.leakage_w(adc)
+        dynamic[:, ADC] *= adcs.conversion_j / adc.energy_j
+        leakage[:, ADC] *= adcs.built_j / adc.energy_j
         chip_m2 = float(area.sum())
         if area_m2 is not None and chip_m2 <= area_m2 * ROUNDING:
             chip_m2 = area_m2
@@ -217,7 +217,7 @@ class CostModel:
 
     def _room_of(self, layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> Room:
         """Areas of the layers on a chip of any area."""
-        adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)[1]
+        adc_m2 = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m).area_m2
         return self._room(layers, geometry, self.prices.adc_figures(geometry), adc_m2, None)
 
     def _actions(

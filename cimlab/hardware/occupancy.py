@@ -7,6 +7,7 @@ test_adc_occupancy.py` clips real partial sums at them).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -40,13 +41,29 @@ def layer_bits(layers: Sequence[PlacedLayer], geometry: CrossbarGeometry) -> Int
     [4]
     """
     needed = occupancy_bits(geometry)
-    return np.array([needed[x.placement.work.occupancy > 0].max(initial=0) for x in layers], dtype=np.int64)
+    converted = [x.placement.work.occupancy.any((0, 1)) for x in layers]
+    return np.array([needed[some].max(initial=0) for some in converted], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerAdcs:
+    """The converters of every layer.
+
+    Args:
+        conversion_j: mean energy of the conversions that are made.
+        built_j: energy of a conversion at the resolution that is built, which idle converters leak by.
+        area_m2: of one converter.
+    """
+
+    conversion_j: Float[np.ndarray, " layers"]
+    built_j: Float[np.ndarray, " layers"]
+    area_m2: Float[np.ndarray, " layers"]
 
 
 def adc_of_layers(
     layers: Sequence[PlacedLayer], geometry: CrossbarGeometry, chip: Chip, adc: AdcPrice, node_m: float
-) -> tuple[Float[np.ndarray, " layers"], Float[np.ndarray, " layers"]]:
-    """Mean energy of a layer's conversions and the area of its converters.
+) -> LayerAdcs:
+    """What a chip gives every layer to convert with.
 
     Columns of 4 weights need 4-bit converters instead of the geometry's 6 bits:
 
@@ -57,7 +74,7 @@ def adc_of_layers(
     >>> matrix, geometry, adc = CrossbarMatrix("fc", (8, 4)), CrossbarGeometry(), load_adc_price("isaac_table")
     >>> layers = [PlacedLayer(matrix, place_dense(matrix, geometry), ActivityFactors())]
     >>> chips = [Chip(adc_resolution=resolution) for resolution in ("geometry", "layer")]
-    >>> [f"{1e12 * adc_of_layers(layers, geometry, chip, adc, 32e-9)[0][0]:.2f} pJ" for chip in chips]
+    >>> [f"{1e12 * adc_of_layers(layers, geometry, chip, adc, 32e-9).conversion_j[0]:.2f} pJ" for chip in chips]
     ['1.12 pJ', '0.74 pJ']
 
     Args:
@@ -69,18 +86,26 @@ def adc_of_layers(
     Raises:
         HardwareError: the geometry's own converters lose something, so that narrower ones have no meaning.
     """
-    if chip.adc_resolution == "geometry":
-        bits = np.full(len(layers), geometry.resolution_bits)
-        return adc.energy_j(bits, node_m), adc.area_m2(bits, node_m)
-    if geometry.resolution_bits < geometry.lossless_adc_bits:
+    narrowed = chip.adc_resolution != "geometry"
+    if narrowed and geometry.resolution_bits < geometry.lossless_adc_bits:
         raise HardwareError(
             f"chip.adc_resolution={chip.adc_resolution} gives a column the ADC bits that lose nothing of its sums, but "
             f"geometry.adc_bits={geometry.adc_bits} loses; use geometry.adc_bits=null or chip.adc_resolution=geometry"
         )
-    widest = layer_bits(layers, geometry)
-    area_m2, energy_j = adc.area_m2(widest, node_m), adc.energy_j(widest, node_m)
-    if chip.adc_resolution == "column":
-        each_j = adc.energy_j(occupancy_bits(geometry), node_m)
-        counts = np.array([layer.placement.work.occupancy for layer in layers], dtype=float)
-        energy_j = counts @ each_j / np.maximum(counts.sum(1), 1)
-    return energy_j, area_m2
+    built = layer_bits(layers, geometry) if narrowed else np.full(len(layers), geometry.resolution_bits)
+    built_j, area_m2 = adc.energy_j(built, node_m), adc.area_m2(built, node_m)
+    if chip.adc_resolution != "column":
+        return LayerAdcs(built_j, built_j, area_m2)
+    each_j = adc.energy_j(occupancy_bits(geometry), node_m)
+    made = np.array([_conversions_made(layer, chip) for layer in layers])
+    total = made.sum(1)
+    mean_j = np.divide(made @ each_j, total, out=np.zeros(len(layers)), where=total > 0)
+    return LayerAdcs(mean_j, built_j, area_m2)
+
+
+def _conversions_made(layer: PlacedLayer, chip: Chip) -> Float[np.ndarray, " active_rows_and_none"]:
+    """Conversions of a mean input cycle by occupancy of the column, without those that zero inputs skip."""
+    counts, skipped = layer.placement.work.occupancy, layer.activity.zero_share
+    if not chip.skip_zero_inputs or skipped is None:
+        return counts.sum((0, 1), dtype=float)
+    return (counts * (1 - skipped[..., None])).sum((0, 1))

@@ -47,13 +47,14 @@ def test_columns_are_counted_by_the_cells_that_can_hold_more_than_zero(
     matrix = CrossbarMatrix("layer", (cols, rows))
     kept = torch.rand(1, rows, cols, generator=torch.Generator().manual_seed(seed)) < density
     found = place(matrix, kept, geometry, weight_grid(matrix)).work.occupancy
-    expected = [0] * (geometry.active_rows + 1)
+    expected = []
     for group in reference.row_groups_of_matrix(rows, geometry):
+        expected.append([0] * (geometry.active_rows + 1))
         for column in range(cols):
             held = sum(bool(kept[0, row, column]) for row in group)
             if held:
-                expected[len(group) if offset else held] += 1
-    assert found.tolist() == expected
+                expected[-1][len(group) if offset else held] += 1
+    assert found.tolist() == [expected]
     full = torch.ones(1, rows, cols, dtype=torch.bool)
     dense = place_dense(matrix, geometry).work.occupancy
     assert dense.tolist() == place(matrix, full, geometry, weight_grid(matrix)).work.occupancy.tolist()
@@ -105,6 +106,34 @@ def test_converters_are_priced_at_the_bits_of_the_fullest_or_of_each_column() ->
     assert layer.area_by_component["adc"] == pytest.approx(16 * float(adc.area_m2(4, 32e-9)))
     assert layer.timing.product_s[0] == whole.timing.product_s[0]
     assert any("4 to 4 bits" in note for note in layer.notes)
+
+
+def test_conversions_that_zero_inputs_skip_are_those_of_their_row_group() -> None:
+    """Two row groups of one column each: 7 weights (5 bits) that are fed zeros alone, and 1 weight (4 bits)."""
+    matrix = CrossbarMatrix("layer", (1, 16), 1, 10)
+    kept = torch.zeros(1, 16, 1, dtype=torch.bool)
+    kept[0, :7], kept[0, 8] = True, True
+    placement = place(matrix, kept, ARRAY, weight_grid(matrix))
+    fed = ActivityFactors(zero_share=np.array([[1.0, 0.0]]))
+    model = load_cost_model("isaac32", "sar")
+    found = replace(model, chip=Chip(adc_resolution="column", skip_zero_inputs=True)).report(
+        [PlacedLayer(matrix, placement, fed)], ARRAY
+    )
+    made = placement.counts.adc_conversions / 2
+    assert found.energy_by_component["adc"] == pytest.approx(made * float(model.adc.energy_j(4, 32e-9)))
+
+
+def test_idle_converters_leak_by_the_resolution_that_is_built() -> None:
+    matrix = CrossbarMatrix("layer", (4, 8), 1, 10)
+    kept = torch.zeros(1, 8, 4, dtype=torch.bool)
+    kept[0, 0, :3], kept[0, 1:, 3] = True, True
+    placed = PlacedLayer(matrix, place(matrix, kept, ARRAY, weight_grid(matrix)), ActivityFactors())
+    layer, column = (
+        replace(load_cost_model(), chip=Chip(adc_resolution=name, adc_idle_share=0.2)).report([placed], ARRAY)
+        for name in ("layer", "column")
+    )
+    assert column.energy_by_component["adc"] < layer.energy_by_component["adc"]
+    assert column.leakage_w.tolist() == layer.leakage_w.tolist()
 
 
 @pytest.mark.parametrize("emptied", [1, 2])
