@@ -42,6 +42,7 @@ from cimlab.network.batch import Batch
 from cimlab.network.computed import ComputedWeights
 from cimlab.network.masks import MaskError, Masks, masks_on_arrays
 from cimlab.network.trace import opened, unwrapped
+from cimlab.network.weights import snapshot
 from cimlab.pruning.beyond import emptied, kept_beyond
 from cimlab.pruning.masks import (
     MaskHolder,
@@ -287,7 +288,7 @@ class Lab:
         state, earlier = self._dense.get(network, ({}, {}))
         pruned = (layer_weight(network, name)[~mask] for name, mask in earlier.items())
         if not state or any(bool(weights.any()) for weights in pruned):
-            state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+            state = snapshot(network)
         self._dense[network] = (state, masks)
 
     def _dense_weights(self, network: nn.Module) -> Mapping[str, Tensor] | None:

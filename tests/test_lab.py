@@ -284,3 +284,22 @@ def test_given_masks_are_priced_also_where_no_layer_may_be_pruned() -> None:
     half = torch.zeros(16, 32, dtype=torch.bool)
     half[:, :16] = True
     assert lab.cost(network, {"1": half}, images).ratios()["steps"] < 1
+
+
+def test_what_modules_keep_besides_tensors_is_left_alone(images: torch.Tensor) -> None:
+    class Counts(nn.Conv2d):
+        """A layer whose state holds more than tensors, as layers of TransformerEngine do."""
+
+        def get_extra_state(self) -> dict[str, object]:
+            return {"scale": 3, "recipe": "delayed"}
+
+        def set_extra_state(self, state: dict[str, object]) -> None:
+            assert state == self.get_extra_state()
+
+    network = nn.Sequential(
+        Counts(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3)
+    ).eval()
+    lab = Lab("granularity=filter", "prune.remaining=0.5")
+    masks = lab.prune(network, images)
+    assert set(masks) == {"2"}
+    assert lab.cost(network, masks, images).ratios()["energy_j"] < 1

@@ -36,8 +36,8 @@ class Stripes:
     Six steps that fit on 2 arrays, and may be spread over 3:
 
     >>> stripes = Stripes(work=np.array([6]), fewest=np.array([2]), most=np.array([3]))
-    >>> stripes.longest, stripes.shortest, stripes.arrays(longest=2)
-    (3, 2, 3)
+    >>> stripes.longest, stripes.shortest, stripes.arrays(longest=np.array([3, 2])).tolist()
+    (3, 2, [2, 3])
 
     Args:
         work: steps, or row groups read.
@@ -49,9 +49,9 @@ class Stripes:
     fewest: Int[np.ndarray, " stripes"]
     most: Int[np.ndarray, " stripes"]
 
-    def arrays(self, longest: int) -> int:
-        """Arrays by which no array executes more than `longest`, as far as `most` and `fewest` allow."""
-        return int(np.clip(ceil_div(self.work, longest), self.fewest, self.most).sum())
+    def arrays(self, longest: Int[np.ndarray, " ways"]) -> Int[np.ndarray, " ways"]:
+        """Arrays by which no array executes more than `longest` (1 or more), as far as `most` and `fewest` allow."""
+        return np.clip(ceil_div(self.work, longest[:, None]), self.fewest, self.most).sum(1)
 
     @property
     def longest(self) -> int:

@@ -151,17 +151,13 @@ class CrossbarMatrix:
     def _stored(self, weight: Shaped[Tensor, "groups cols channels kernel"]) -> Shaped[Tensor, "..."]:
         return ungrouped(weight, self.reading).reshape(self.weight_shape)
 
-    def to_layer(self, stored: Shaped[Tensor, "..."]) -> Shaped[Tensor, "out channels ..."]:
-        """What is stored, as the weight of the Linear or (equivalent) convolution that multiplies by it.
+    def of_layer_weight(self, weight: Shaped[Tensor, "out channels ..."]) -> Shaped[Tensor, "..."]:
+        """What is stored, of the weight of the Linear or (equivalent) convolution that multiplies by it.
 
         >>> stored = CrossbarMatrix("w", (3, 2), reading="inputs_first", outputs=2, kernel=())  # of x @ w
-        >>> stored.to_layer(torch.tensor([[1, 4], [2, 5], [3, 6]])).tolist()
-        [[1, 2, 3], [4, 5, 6]]
+        >>> stored.of_layer_weight(torch.tensor([[1, 2, 3], [4, 5, 6]])).tolist()
+        [[1, 4], [2, 5], [3, 6]]
         """
-        return self._grouped(stored).reshape(self._outputs, self.channels, *self._kernel)
-
-    def of_layer_weight(self, weight: Shaped[Tensor, "out channels ..."]) -> Shaped[Tensor, "..."]:
-        """The inverse of `to_layer`."""
         return self._stored(weight.reshape(self.groups, self.cols, self.channels, self.kernel_size))
 
     @property

@@ -111,7 +111,7 @@ def executed_share(
 ) -> float:
     """What is left of row groups' work on a chip that skips input cycles in which all their rows are fed zero.
 
-    Cells, wordlines and registers are charged for inputs that are 1 or for being read, which skipping does not change.
+    Cells and active rows are charged for inputs that are 1, which skipping does not change; registers for every bit.
 
     Of 3 + 1 steps of two row groups, half of the first group's cycles are skipped:
 

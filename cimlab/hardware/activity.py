@@ -28,7 +28,7 @@ class ActivityFactors:
     """Mean values of one layer on one geometry.
 
     Args:
-        input_density: mean input digit over full scale, over the rows that are driven; bit-serial, the share of ones.
+        input_density: mean input digit over full scale, over all rows, driven or not; bit-serial, the share of ones.
         kept_level: mean cell value over full scale, over the cells of kept weights.
         zero_level: the same for cells of pruned weights; 0 unless the encoding stores a bias.
         inputs, weights: `assumed` or `measured`.

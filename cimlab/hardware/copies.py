@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from cimlab.crossbar.compaction import Stripes
+from cimlab.crossbar.compaction import Stripes, ceil_div
 
 ROUNDING = 1 + 1e-12
 """What sums of areas may be over the area that they fill, by their order alone."""
@@ -61,9 +62,7 @@ class Ways:
             steps: steps of one of them.
         """
         longest = np.arange(stripes.longest, stripes.shortest - 1, -1)
-        arrays = np.clip(
-            -(-stripes.work // np.maximum(longest, 1)[:, None]), stripes.fewest, stripes.most
-        ).sum(1)
+        arrays = stripes.arrays(np.maximum(longest, 1))
         return cls._worth_it(arrays, longest * unit_s, longest * steps, stripes.work.sum() * unit_s)
 
     @classmethod
@@ -81,7 +80,7 @@ class Ways:
             held: row groups that an array has wordlines for.
         """
         row_groups = row_group_s.shape[1]
-        even = -(-row_groups // -(-row_groups // held))
+        even = ceil(row_groups / ceil(row_groups / held))
         cuts = (_cut_every(row_group_s, steps, height) for height in dict.fromkeys((held, even)))
         arrays, busiest_s, longest = (
             np.array(figures) for figures in zip(*cuts, strict=True)
@@ -227,7 +226,7 @@ class _Choice:
         """Copies of every way that reach a time per image, and whether any number does."""
         busy = self.product_s > 0
         rounds = np.floor(image_s / np.where(busy, self.product_s, 1.0) * (1 + 1e-12)).astype(np.int64)
-        copies = np.where(busy, -(-self.products // np.maximum(rounds, 1)), 1)
+        copies = np.where(busy, ceil_div(self.products, np.maximum(rounds, 1)), 1)
         return copies, ~busy | (rounds > 0)
 
     def _areas(self, image_s: float) -> tuple[Float[np.ndarray, " ways"], Int[np.ndarray, " ways"]]:

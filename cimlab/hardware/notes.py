@@ -83,10 +83,13 @@ def reload_notes(timing: Timing, whose: str = "") -> Iterator[str]:
     >>> small = replace(model, chip=replace(model.chip, max_arrays=2))
     >>> timing = small.report([PlacedLayer(fc, place_dense(fc, geometry), ActivityFactors())], geometry).timing
     >>> print(*reload_notes(timing, "the unpruned network is "))
-    the unpruned network is larger than the chip's 2 arrays: reloaded in 2 parts per batch
+    the unpruned network is larger than the chip's 2 arrays: reloaded in 2 parts per batch, one copy of each layer
     """
     if timing.outgrown is not None:
-        yield f"{whose}larger than the chip's {timing.outgrown} arrays: reloaded in {timing.segments} parts per batch"
+        yield (
+            f"{whose}larger than the chip's {timing.outgrown} arrays: reloaded in {timing.segments} parts per batch, "
+            "one copy of each layer"
+        )
 
 
 def _of_chip(chip: Chip) -> Iterator[str]:

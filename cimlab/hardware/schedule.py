@@ -216,7 +216,7 @@ def _least_skipped(
 
 
 def _fill_seconds(layer: PlacedLayer, technology: Technology) -> float:
-    """Once an image: fetch, add up the row groups' partial sums in a tree, write, hand on."""
+    """Once an image: fetch, add up the array rows' partial sums in a tree, write, hand on."""
     array_rows = len(layer.placement.work.array_row_starts)
     once = sum(
         technology.latency_s(name) for name in ("input_buffer", "shift_add", "interconnect", "output_buffer")

@@ -176,7 +176,10 @@ def _is_plain(weight: WeightProduct, network: nn.Module, account: NetworkAccount
         return False
     layer = network.get_submodule(weight.name)
     kind = next((k for k in (nn.Linear, *CONVOLUTIONS.values()) if isinstance(layer, k)), None)
-    own_way = kind is None or type(layer).forward is not kind.forward or "forward" in vars(layer)
+    own_way = (
+        kind is None or type(layer).forward is not kind.forward or "forward" in vars(layer)
+        or type(layer).__call__ is not nn.Module.__call__ or bool(layer._forward_hooks or layer._forward_pre_hooks)
+    )  # fmt: skip
     whole = getattr(layer, "weight", None) is not None and layer.weight.shape == weight.shape
     return whole and not own_way and getattr(layer, "padding_mode", "zeros") == "zeros"
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cimlab.network.errors import NetworkError
 from cimlab.network.operand import Block, Convolution, kernel_block, matrix_block
 from cimlab.network.provenance import Origin, Provenance
 from cimlab.network.readers import Readers
@@ -28,6 +29,7 @@ MATRIX_PRODUCTS = {
     # where the left and the right factor stand among the arguments
     aten.mm: (0, 1), aten.bmm: (0, 1), aten.mv: (0, 1), aten.dot: (0, 1), aten.vdot: (0, 1),
     aten.addmm: (1, 2), aten.baddbmm: (1, 2), aten.addmv: (1, 2), aten.addbmm: (1, 2), aten._addmm_activation: (1, 2),
+    aten.addmm_: (1, 2), aten.baddbmm_: (1, 2), aten.addmv_: (1, 2), aten.addbmm_: (1, 2),
 }  # fmt: skip
 CONVOLUTIONS = (aten.convolution, aten._convolution, aten.convolution_overrideable)
 OPAQUE = (
@@ -36,6 +38,7 @@ OPAQUE = (
     "smm", "_native_multi_head_attention", "_transformer_encoder_layer_fwd", "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_cudnn_attention", "_flash_attention_forward", "_efficient_attention_forward",
+    "_cdist_forward", "_euclidean_dist",
 )  # fmt: skip
 """Operations of aten that hold products inside themselves."""
 
@@ -154,6 +157,13 @@ class Operations(TorchDispatchMode):
         if self._on_meta:
             args, kwargs = self._moved(args), self._moved(kwargs)
         packet = getattr(func, "_overloadpacket", None)
+        if packet in (aten.linear, aten.matmul, *MATRIX_PRODUCTS) and any(
+            t.is_nested for t in tensors_in(args)
+        ):
+            raise NetworkError(
+                f"products of nested tensors can't be counted ({self._modules[-1] or 'the network'}); pad them, as "
+                "torch.nested.to_padded_tensor does"
+            )
         if self._with_modules:
             self.readers.read(self._modules[-1], packet, args, tensors_in((args, kwargs)))
         if packet in MATRIX_PRODUCTS:
@@ -167,12 +177,12 @@ class Operations(TorchDispatchMode):
                 return parts
         used = [*tensors_in((args, kwargs))]
         result = func(*args, **kwargs)
-        self._look_inside(func, used)
+        self._look_inside(func, used, any(isinstance(value, torch.ScriptObject) for value in args))
         self.provenance.follow(used, tensors_in(result))
         return result
 
-    def _look_inside(self, func: Any, used: list[Tensor]) -> None:
-        """Tell of an operation that may hold products which can't be seen."""
+    def _look_inside(self, func: Any, used: list[Tensor], packed: bool) -> None:
+        """Tell of an operation that may hold products which can't be seen; quantised ones pack their weights."""
         full = str(func.name())
         namespace, _, name = full.rpartition("::")
         own = namespace not in ("aten", "prim", "prims", "profiler")
@@ -180,7 +190,7 @@ class Operations(TorchDispatchMode):
             return
         origins = [self.provenance.of(t) for t in used]
         names = [n for t, o in zip(used, origins, strict=True) if t.ndim > 1 for n in o.parameters]
-        if any(o.inputs for o in origins) and (names or not own or "attention" in name):
+        if any(o.inputs for o in origins) and (names or packed or not own or "attention" in name):
             block = Block(tuple(dict.fromkeys(names)), True, None, 0, 0)
             self.see(Call("opaque", self._modules[-1], full, 0, 0, block), None)
 
@@ -206,13 +216,14 @@ class Operations(TorchDispatchMode):
             lambda origin: matrix_block(weight, origin, *dimensions),
         )  # fmt: skip
         vector = None
-        if packet in (aten.mv, aten.addmv, aten.dot, aten.vdot):
+        if packet in (aten.mv, aten.addmv, aten.addmv_, aten.dot, aten.vdot):
             vector = (len(left),) if left.ndim == 2 else ()
         by_output = weight if on_left else weight.transpose(-1, -2)
         factors = Factors(inputs, by_output, on_left, added, beta, alpha, vector)
-        if packet in (aten.addbmm, aten._addmm_activation):  # compute more than the product
+        if packet in (aten.addbmm, aten.addbmm_, aten._addmm_activation):  # compute more than the product
             factors = None
-        return self._seen(call, factors, compute, args)
+        into = args[0] if str(packet).endswith("_") else kwargs.get("out")
+        return self._seen(call, factors, compute, args, into)
 
     def _convolution(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args[:9]
@@ -234,7 +245,7 @@ class Operations(TorchDispatchMode):
             func._overloadpacket, origins, computed * weight.numel(), pixels, weight.numel(),
             lambda origin: kernel_block(weight, origin, groups, transposed, convolution),
         )  # fmt: skip
-        return self._seen(call, Factors(x, weight, bias=bias), compute, args)
+        return self._seen(call, Factors(x, weight, bias=bias), compute, args, kwargs.get("out"))
 
     def _call(
         self,
@@ -257,7 +268,12 @@ class Operations(TorchDispatchMode):
         return Call("weight", module, operation, macs, products, block(static), weights)
 
     def _seen(
-        self, call: Call, factors: Factors | None, compute: Callable[[], Tensor], args: tuple[Any, ...]
+        self,
+        call: Call,
+        factors: Factors | None,
+        compute: Callable[[], Tensor],
+        args: tuple[Any, ...],
+        into: Tensor | None,
     ) -> Tensor:
         if call.kind != "once" and any(tensor.is_complex() for tensor in tensors_in(args)):
             # cells hold real numbers, and a complex product is several real ones
@@ -266,6 +282,8 @@ class Operations(TorchDispatchMode):
         result = self.see(call, factors)
         if result is None:
             result = compute()
+        elif into is not None:  # whoever asked for the product reads it there
+            result = into.resize_(result.shape).copy_(result)
         if self._with_modules and call.kind == "weight":
             self.readers.gave(call.module, result)
         self.provenance.follow(tensors_in(args), [result])

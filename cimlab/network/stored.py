@@ -70,7 +70,9 @@ class Stored:
             CheckpointError: names or shapes differ, so that it is the checkpoint of another network, or a weight is
                 not a number; the network is then as it was.
         """
-        own = network.state_dict()
+        whole = network.state_dict()
+        own = {name: value for name, value in whole.items() if isinstance(value, Tensor)}
+        besides = {name: value for name, value in whole.items() if name not in own}
         try:
             state, left_out = fitted(_dense(self._weights()), own)
         except SeveralNetworksError as problem:
@@ -86,8 +88,11 @@ class Stored:
             raise CheckpointError(
                 f"checkpoint {self.path} has NaN or infinity in {broken[0]}; use one saved before training diverged"
             )
-        network.load_state_dict(state)
+        network.load_state_dict(state | besides)
         self._masks.update(masks)
+        if besides:
+            kept = ", ".join(besides)
+            self.notes.append(f"checkpoint {self.path}: {kept}: no tensor, left as the network has it")
         if left_out:
             some = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
             self.notes.append(f"checkpoint {self.path}: {some}: no part of the network, left out")
@@ -238,7 +243,8 @@ def read(path: Path) -> Stored:
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors with a value that is NaN or infinite, in order."""
-    return [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
 
 
 def _state_dicts(

@@ -7,15 +7,21 @@ values is run on the values there are. The caller's network is not touched.
 from __future__ import annotations
 
 import copy
+import traceback
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import cimlab
+from cimlab.errors import CimlabError
 from cimlab.network.batch import Batch, call, mapped, on, samples, size, tensors
 from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.errors import NetworkError, NetworkShapeError
@@ -61,7 +67,12 @@ def shadow(network: nn.Module, device: str | None = None, own: bool = False) -> 
         for value in (*module._buffers.values(), *vars(module).values()):
             if isinstance(value, Tensor) and id(value) not in memo:
                 memo[id(value)] = value.detach().clone() if device is None else _emptied(value)
-    copied = copy.deepcopy(network, memo).eval()
+    try:
+        copied = copy.deepcopy(network, memo).eval()
+    except TypeError as problem:  # a lock, an open file, a generator: what is not data
+        raise NetworkError(
+            f"the network can't be copied ({problem}); let its modules hold nothing but layers, tensors and plain data"
+        ) from problem
     for module in copied.modules():
         _uncompile(module)
     return copied
@@ -114,11 +125,18 @@ def traced(network: nn.Module, batch: Batch) -> Trace:
     _refuse_unfollowed(network, batch)
     if not size(batch):
         raise NetworkShapeError("the batch is empty; give one sample or more")
+    with _refusing_calls_of(network):
+        return _traced(network, batch)
+
+
+def _traced(network: nn.Module, batch: Batch) -> Trace:
     if not _is_small(network, batch):
         try:
             with torch.device("meta"):
                 copied = shadow(network, "meta")
                 return _passes(copied, on(samples(batch, 1), "meta"), on(samples(batch, 2), "meta"))
+        except NetworkError:
+            raise
         except Exception:  # values are read, or are needed: whatever is wrong besides shows again below
             pass
     where = next((p.device for p in network.parameters()), torch.device("cpu"))
@@ -126,15 +144,56 @@ def traced(network: nn.Module, batch: Batch) -> Trace:
     try:
         copied = shadow(network)
         return _passes(copied, samples(real, 1), samples(real, 2))
-    except (RuntimeError, ValueError, AssertionError) as problem:
+    except CimlabError:
+        raise
+    except Exception as problem:
         shapes = ", ".join(" x ".join(map(str, part.shape[1:])) for part in tensors(batch))
         kind = "images" if isinstance(batch, Tensor) and batch.is_floating_point() else "inputs"
-        reason = " ".join(str(problem).split())
+        reason = _told(problem)
         if len(tensors(batch)) > 1:
             reason += "; given one and two samples, which lie in dimension 0 of every input as long there as the first"
         raise NetworkShapeError(
             f"the model can't compute {kind} of {shapes} ({reason}); choose a model and data that fit"
         ) from problem
+
+
+@contextmanager
+def _refusing_calls_of(network: nn.Module) -> Generator[None]:
+    """Refuse a network whose copy calls layers of the one that it was copied from: they would stay as they are where
+    layers are put on arrays or trained.
+
+    Raises:
+        NetworkError: it does.
+    """
+    called: list[str] = []
+    with ExitStack() as stack:
+        for name, module in network.named_modules():
+            note = module.register_forward_pre_hook(partial(_note_call, called, name, module))
+            stack.callback(note.remove)
+        yield
+    if called:
+        raise NetworkError(
+            f"the forward pass calls {called[0] or 'the network'} by a function that holds it (a lambda, a closure or "
+            "a global), which goes on calling it where the network is copied; call it by an attribute of its module, "
+            f"as self.{called[0].rpartition('.')[2] or 'layer'}(x)"
+        )
+
+
+def _note_call(called: list[str], name: str, module: nn.Module, caller: nn.Module, _: Any) -> None:
+    """A hook, which is copied with its module, notes calls of the one that it was registered on."""
+    if caller is module:
+        called.append(name)
+
+
+def _told(problem: Exception) -> str:
+    """What a forward pass failed with; where, too, if torch did not say it of its own accord."""
+    said = " ".join(str(problem).split())
+    if isinstance(problem, RuntimeError | ValueError | AssertionError):
+        return said
+    frames = traceback.extract_tb(problem.__traceback__)
+    libraries = tuple(str(Path(module.__file__).parent) for module in (torch, cimlab))
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)] or frames
+    return f"{type(problem).__name__}: {said}, {own[-1].filename}:{own[-1].lineno}"
 
 
 def _refuse_unfollowed(network: nn.Module, batch: Batch) -> None:

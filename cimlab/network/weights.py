@@ -7,9 +7,11 @@ three matrices of an attention's packed projection are `attention.in_proj_weight
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -96,3 +98,16 @@ def matches(pattern: str, name: str) -> bool:
     parts = name.split(".")
     inside = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
     return any(pattern == part or fnmatchcase(part, pattern) for part in inside)
+
+
+def snapshot(network: nn.Module) -> dict[str, Any]:
+    """A copy of all that the network holds, by the names of its state: weights and buffers, on the processor, and what
+    modules keep besides (`get_extra_state`).
+
+    >>> list(snapshot(nn.Linear(2, 1)))
+    ['weight', 'bias']
+    """
+    return {
+        name: value.detach().cpu().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in network.state_dict().items()
+    }

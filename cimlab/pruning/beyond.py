@@ -10,6 +10,9 @@ from cimlab.network.masks import Masks
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import PruningRule, weights_left
 
+TOLD_BEYOND = 0.05
+"""Excess over the budget, as a share of it, that goes without saying: units seldom come out even."""
+
 
 def kept_beyond(
     masks: Masks, budget: Budget, matrices: Sequence[CrossbarMatrix], rule: PruningRule
@@ -38,7 +41,7 @@ def kept_beyond(
         One sentence, or None where no more stays than was asked.
     """
     total, left = _whole_and_left(masks, budget, matrices, rule)
-    if budget.rule == "per_layer" or left <= 1.05 * budget.remaining * total:
+    if budget.rule == "per_layer" or left <= (1 + TOLD_BEYOND) * budget.remaining * total:
         return None
     what = {"weights": "weights are", "steps": "array steps are", "energy": "energy is"}[budget.cost]
     told = f"{100 * left / total:.3g} % of the prunable {what} kept, not {100 * budget.remaining:g} %"

@@ -69,7 +69,7 @@ def _unspared(record: RunRecord) -> Iterator[str]:
     if record.config["prune"].get("budget", "weights") == "weights" and steps > FAR_MORE * weights:
         yield (
             f"{percent(weights)} of the weights are left, but {percent(steps)} of the array steps: a step stays while "
-            "one weight of it does, and layers differ in steps a weight; prune.budget=steps gives the budget in steps."
+            "one weight of it does, and layers differ in steps per weight; prune.budget=steps gives a budget in steps."
         )
 
 

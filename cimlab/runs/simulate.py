@@ -123,8 +123,9 @@ def _lost(record: SimulationRecord) -> str:
     error = record.points_lost_error
     if error is None:
         return lost
-    small = ", which other images may turn" if abs(record.points_lost) < 2 * error else ""
-    return f"{lost}{small} (standard error over the images {error:.2f})"
+    unsure = abs(record.points_lost) < 2 * error
+    small = ", less than twice that: other test images could reverse it" if unsure else ""
+    return f"{lost} (standard error over the images {error:.2f}{small})"
 
 
 def _tell_lossless(config: SimulateConfig, adc: AdcRange) -> None:

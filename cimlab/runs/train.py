@@ -125,9 +125,9 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
         ConfigError: the budget can't be met.
         CheckpointError, DataError, TrainingError, RecordError: one line each; earlier results stay as they are.
     """
+    from cimlab.network.weights import snapshot
     from cimlab.pruning.allocation import PruningError
     from cimlab.runs.record import charts_of, final_numbers, save_network, write_record
-    from cimlab.training.fit import snapshot
     from cimlab.training.tracking import make_tracker
 
     config, training = planned.config, training_of(planned, parts)
@@ -148,7 +148,7 @@ def _run(planned: PlannedRun, parts: Parts, judge: Judge | None) -> RunRecord:
             with _together(planned, _retraining(planned, parts, training), subject) as (phase, seat):
                 _tell(planned, f"pruned network: retraining, {_epochs(phase)}")
                 retrained = _fit_pruned(subject, parts, training, phase, watch, seat)
-            _tell_emptied(planned, subject, retrained)
+            _tell_kept(planned, subject, retrained)
             weights = {
                 "dense": dense,
                 "pruned": retrained.pruning.weights_after_pruning,
@@ -198,16 +198,17 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
         subject.network, subject.prunable, subject.rule, subject.budget, generator, None, importance
     )
     if (more := kept_beyond(masks, subject.budget, subject.prunable, subject.rule)) is not None:
-        print(f"cimlab: {more}", file=sys.stderr, flush=True)
+        print(f"cimlab: with weights that are not trained yet, {more}", file=sys.stderr, flush=True)
 
 
-def _tell_emptied(planned: PlannedRun, subject: Subject, retrained: Retrained) -> None:
-    """A line about layers that keep next to nothing, where accuracy may be lost."""
-    from cimlab.pruning.beyond import emptied
+def _tell_kept(planned: PlannedRun, subject: Subject, retrained: Retrained) -> None:
+    """Lines about more being kept than was asked, and about layers that keep next to nothing."""
+    from cimlab.pruning.beyond import emptied, kept_beyond
 
-    bare = emptied(retrained.pruning.masks, subject.budget)
-    if bare is not None:
-        _tell(planned, f"note: {bare}")
+    masks, budget = retrained.pruning.masks, subject.budget
+    for line in (kept_beyond(masks, budget, subject.prunable, subject.rule), emptied(masks, budget)):
+        if line is not None:
+            _tell(planned, f"note: {line}")
 
 
 def _tell_unseen(planned: PlannedRun) -> None:
@@ -265,9 +266,9 @@ def _dense_weights(
     """The dense network's weights, from a given checkpoint, from an earlier run, or trained now."""
     from cimlab.network.description import DENSE, described_as
     from cimlab.network.stored import read
+    from cimlab.network.weights import snapshot
     from cimlab.training import checkpoints
     from cimlab.training.callbacks import tracked
-    from cimlab.training.fit import snapshot
     from cimlab.training.phases import fit_dense
 
     network, phase = subject.network, _dense_phase(planned, parts, training)
@@ -379,8 +380,9 @@ def _together(planned: PlannedRun, phase: Phase, subject: Subject) -> Generator[
     Raises:
         ParallelError: one of the others failed.
     """
+    from cimlab.network.weights import snapshot
     from cimlab.training import checkpoints
-    from cimlab.training.fit import Seat, snapshot
+    from cimlab.training.fit import Seat
     from cimlab.training.parallel import company
 
     phase.folder.mkdir(parents=True, exist_ok=True)

@@ -194,11 +194,6 @@ def accuracies(
     return accuracy
 
 
-def snapshot(network: nn.Module) -> Weights:
-    """A copy of all weights and buffers, on the processor."""
-    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-
-
 def _trainer(
     settings: TrainerSettings,
     epochs: int,

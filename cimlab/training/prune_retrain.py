@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.data.seeding import mixed_seed
 from cimlab.network.borrowed import borrowed
-from cimlab.network.weights import parameters, stored_at
+from cimlab.network.weights import parameters, snapshot, stored_at
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
 from cimlab.pruning.schedules import PruneEvent
@@ -102,16 +103,14 @@ class PruneRetrain(pl.Callback):
                 pl_module, trainer.train_dataloader, self.matrices, self.gradient_batches
             )
         target = budget_at(self.budget, remaining)
-        generator = torch.Generator().manual_seed(self.seed + self.events_done)
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.events_done))
         masks = make_masks(
             network, self.matrices, self.rule, target, generator, self.masks or None, importance
         )
         self.masks = agreed(masks)
         self._hold(network)
         if self.events_done == len(self.events) - 1:
-            self.weights_after_pruning = {
-                k: v.detach().cpu().clone() for k, v in network.state_dict().items()
-            }
+            self.weights_after_pruning = snapshot(network)
 
     def _hold(self, network: nn.Module) -> None:
         self._holder = MaskHolder(network, self.masks)

@@ -121,7 +121,8 @@ def test_a_reloaded_dense_network_is_told_alone_and_among_the_points_of_a_sweep(
 ) -> None:
     """35 arrays, pruned to 11: a chip of 12 holds the pruned network alone, one of 40 holds both."""
     words = ("granularity=filter", "prune.remaining=0.1", "mapping.placement=compacted")
-    told = "the unpruned network is larger than the chip's 12 arrays: reloaded in 5 parts per batch"
+    told = "the unpruned network is larger than the chip's 12 arrays: reloaded in 5 parts per batch, "
+    told += "one copy of each layer"
     assert f"note: {told}" in map_digits(*words, "chip.max_arrays=12").out
     swept = map_digits("-m", *words, "chip.max_arrays=12,40", "--json")
     assert swept.code == 0

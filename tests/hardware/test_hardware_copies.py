@@ -375,7 +375,8 @@ def test_a_comparison_tells_that_the_unpruned_network_alone_is_reloaded() -> Non
     left = place_dense(CrossbarMatrix("wide", (16, 128)), geometry)
     model = replace(load_cost_model(), chip=Chip(max_arrays=2))
     compared = model.compare([matrix], NetworkPlacement({"wide": left}, {"wide": whole}), geometry)
-    told = "the unpruned network is larger than the chip's 2 arrays: reloaded in 2 parts per batch"
+    told = "the unpruned network is larger than the chip's 2 arrays: reloaded in 2 parts per batch, "
+    told += "one copy of each layer"
     assert not any("reloaded" in note for note in compared.pruned.notes)
     assert compared.notes == (told, *compared.pruned.notes)
     assert compared.summary()["notes"] == list(compared.notes)

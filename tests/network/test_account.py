@@ -1,6 +1,8 @@
 """What a network multiplies: every kind of product with numbers worked by hand, and an account that closes."""
 
 import os
+import threading
+import warnings
 from collections import Counter
 
 import pytest
@@ -60,6 +62,32 @@ def transposed_in_memory(layer: nn.Linear) -> nn.Linear:
     """As weights of other frameworks, which keep inputs first, come out of `torch.from_numpy(w.T)`."""
     layer.weight = nn.Parameter(layer.weight.detach().t().contiguous().t())
     return layer
+
+
+class CalledAnotherWay(nn.Linear):
+    """A layer that does more than its forward pass when it is called."""
+
+    def __call__(self, *inputs, **named):
+        return 2 - super().__call__(*inputs, **named)
+
+
+def hooked(layer: nn.Module) -> nn.Module:
+    """A layer whose hooks change what it is given and what it gives."""
+    layer.register_forward_pre_hook(lambda _, inputs: (1 - inputs[0],))
+    layer.register_forward_hook(lambda _, __, output: -output)
+    return layer
+
+
+def added_in_place(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A product that is added to what is there."""
+    return torch.ones(len(x), 5).addmm_(x.flatten(1), network.get_parameter("f.weight").t())
+
+
+def written_elsewhere(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A product that is written into a part of a tensor."""
+    there = torch.full((len(x), 7), 7.0)
+    torch.mm(x.flatten(1), network.get_parameter("f.weight").t(), out=there[:, 1:6])
+    return there
 
 
 def tokens(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -169,6 +197,15 @@ KINDS = {
         ),
         {"c": (100, 6, 9, 3), "f": (6, 5, 100, 1)},
     ),
+    "layers with hooks": (
+        nn.Sequential(hooked(nn.Conv2d(3, 4, 3)), nn.ReLU(), nn.Flatten(), hooked(nn.Linear(400, 5))),
+        {"0": (100, 4, 27, 1), "3": (1, 5, 400, 1)},
+    ),
+    "a layer that is called another way": (
+        nn.Sequential(nn.Flatten(), CalledAnotherWay(432, 5)), {"1": (1, 5, 432, 1)},
+    ),
+    "added in place": (Calls(added_in_place, f=nn.Linear(432, 5)), {"f": (1, 5, 432, 1)}),
+    "written elsewhere": (Calls(written_elsewhere, f=nn.Linear(432, 5)), {"f": (1, 5, 432, 1)}),
     "weight norm": (
         nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 3))), {"0": (100, 4, 27, 1)},
     ),
@@ -558,3 +595,65 @@ def test_a_constant_that_is_copied_for_every_sample_is_counted_once() -> None:
     network.register_buffer("w", torch.rand(4, 8, 6))
     (product,) = account_of(network, torch.rand(2, 5, 8)).digital
     assert product.macs == 4 * 5 * 8 * 6
+
+
+class Packs(nn.Module):
+    """A layer whose weights are packed away, as torch.ao.quantization leaves them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            floats = nn.Sequential(nn.Linear(432, 8))
+            self.packed = torch.ao.quantization.quantize_dynamic(floats, {nn.Linear}, dtype=torch.qint8)
+        self.f = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.f(self.packed(x.flatten(1)))
+
+
+class HeldByAFunction(nn.Module):
+    """A layer that is called by a function which holds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = nn.Linear(432, 5)
+        self.way = lambda x: self.f(x.flatten(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.way(x)
+
+
+class Holds(nn.Module):
+    """A layer that has something by it."""
+
+    def __init__(self, thing: object) -> None:
+        super().__init__()
+        self.f, self.thing = nn.Linear(432, 5), thing
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.f(x.flatten(1))
+
+
+def padded_away(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    ragged = torch.nested.nested_tensor(list(x.flatten(2)))
+    return torch.nested.to_padded_tensor(network.get_submodule("f")(ragged), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        (Packs(), r"can't be counted: packed.0 \(quantized::linear_dynamic\); .*analog.digital=\[packed.0\]"),
+        (HeldByAFunction(), r"calls f by a function that holds it .* as self.f\(x\)"),
+        (Holds(threading.Lock()), r"can't be copied \(cannot pickle '_thread.lock' object\); let its modules hold"),
+        (Calls(padded_away, f=nn.Linear(144, 5)), r"nested tensors can't be counted \(f\); pad them"),
+        (Calls(lambda n, x: torch.cdist(x.flatten(1), n.w), w=weight(30, 432)), r"_cdist_forward|_euclidean_dist"),
+        (Calls(lambda n, x: {}["nope"]), r"KeyError: 'nope', .*test_account.py:\d+"),
+    ],
+)  # fmt: skip
+def test_what_can_t_be_followed_is_told_in_one_line(network: nn.Module, line: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nested tensors are new to torch
+        with pytest.raises((NetworkError, NetworkShapeError), match=line) as refused:
+            account_of(network.eval(), IMAGES)
+    assert "\n" not in str(refused.value)

@@ -206,6 +206,23 @@ def test_batch_counters_may_be_missing_and_nothing_else(tmp_path: Path) -> None:
         read(save(tmp_path / "b.pt", state)).fill(a_network())
 
 
+def test_what_is_no_tensor_stays_as_the_network_has_it_and_is_named(tmp_path: Path) -> None:
+    class Counts(nn.Linear):
+        """A layer whose state holds more than tensors, as layers of TransformerEngine do."""
+
+        def get_extra_state(self) -> dict[str, object]:
+            return {"recipe": "delayed"}
+
+        def set_extra_state(self, state: dict[str, object]) -> None:
+            assert state == self.get_extra_state()
+
+    saved, other = nn.Sequential(Counts(4, 3)), nn.Sequential(Counts(4, 3))
+    stored = read(save(tmp_path / "a.pt", saved.state_dict()))
+    stored.fill(other)
+    assert torch.equal(other.state_dict()["0.weight"], saved.state_dict()["0.weight"])
+    assert any("0._extra_state: no tensor, left as the network has it" in note for note in stored.notes)
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "model."])
 def test_values_and_masks_of_torch_prune_are_put_together(prefix: str, tmp_path: Path) -> None:
     network = a_network()

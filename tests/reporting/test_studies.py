@@ -178,7 +178,7 @@ def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
     (chart,) = unit_size_figure.charts(
         evidence([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))])
     )
-    assert chart.notes == ("ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds a point: 1.",)
+    assert chart.notes == ("ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds per point: 1.",)
 
 
 @pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])

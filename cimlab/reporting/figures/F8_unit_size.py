@@ -53,7 +53,7 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
         ]
     ]
     seeds = " or ".join(map(str, sorted({len(study.points[point]) for study in family})))
-    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds a point: {seeds}.",)
+    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds per point: {seeds}.",)
     return Drawing(chart(rows, hconcat=panels), wide=True, notes=notes)
 
 
