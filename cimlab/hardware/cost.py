@@ -35,11 +35,11 @@ from cimlab.hardware.technology import (
     ARRAY_COMPONENTS,
     COMPONENTS,
     INSTANCES,
-    SUPPORT,
     Technology,
 )
 from cimlab.hardware.transport import Transport, transport
 from cimlab.network.off_arrays import NOTHING, OffArrays
+from cimlab.records.components import SUPPORT
 
 ARRAY = CrossbarMatrix("array", (1, 1))
 """Any unpruned layer: what one array brings along does not depend on it."""

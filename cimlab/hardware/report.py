@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from cimlab.crossbar.placement import Counts, weight_counts
 from cimlab.hardware.notes import reload_notes
 from cimlab.hardware.schedule import Timing
-from cimlab.hardware.technology import ARRAY_COMPONENTS, SUPPORT
+from cimlab.hardware.technology import ARRAY_COMPONENTS
 from cimlab.network.off_arrays import OffArrays
+from cimlab.records.components import OFF_ARRAYS, SUPPORT
 
-OFF_ARRAYS = ("digital_weights", "activation_products")
 """Energy of what digital units multiply, beside the components."""
 SAME_AREA = 5e-4
 """Two chips whose areas differ by a smaller share are of one area: tenths of a percent are shown."""

@@ -60,8 +60,6 @@ CHARGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Component -> actions that may be charged to it, and instances. All are needed but those of `adc`, which come
 from the ADC price; what a technology has not is 0 there, with the reason as its source."""
 COMPONENTS = tuple(CHARGES)
-SUPPORT = ("index_memory", "input_selection", "output_alignment")
-"""Components that exist for pruning's sake alone."""
 ARRAY_COMPONENTS = (
     "cells", "wordline_driver", "level_shifter", "column_mux", "sample_hold", "adc", "shift_add", "input_register",
     "output_register",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from cimlab.records.components import SUPPORT
 from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.hardware import SUPPORT
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
 from cimlab.reporting.priced import cost, cost_ratio

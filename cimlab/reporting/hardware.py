@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isclose, isfinite
 from typing import Any
 
+from cimlab.records.components import SUPPORT
 from cimlab.reporting.table import Table
 
-SUPPORT = ("index_memory", "input_selection", "output_alignment")
-"""Components that are there for pruning's sake alone."""
 FIGURES = {
     "images_per_s": ("throughput", "images/s"),
     "energy_j": ("energy per image", "J"),

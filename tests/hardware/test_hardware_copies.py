@@ -29,8 +29,8 @@ from cimlab.hardware.equal_area import over_area
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import HardwareReport
 from cimlab.hardware.schedule import layer_ways
-from cimlab.hardware.technology import SUPPORT
 from cimlab.pruning.granularities.base import Granularity
+from cimlab.records.components import SUPPORT
 from tests.crossbar.strategies import has_bought_its_index
 
 load = cache(load_cost_model)

@@ -24,8 +24,9 @@ from cimlab.hardware.chip import Chip
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.report import HardwareReport
-from cimlab.hardware.technology import ACTIONS, COMPONENTS, INSTANCES, SUPPORT
+from cimlab.hardware.technology import ACTIONS, COMPONENTS, INSTANCES
 from cimlab.network.account import account_of
+from cimlab.records.components import SUPPORT
 
 CHIPS = [name for name in choices("chip") if shipped("chip", name)["floor_plan"] is None]
 """A floor plan has laws of its own, in test_transport.py."""

@@ -20,8 +20,8 @@ from cimlab.hardware.attribution import step_energy
 from cimlab.hardware.cost import CostModel
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.floor_plan import FloorPlan, Tile
-from cimlab.hardware.technology import SUPPORT
 from cimlab.hardware.transport import transport
+from cimlab.records.components import SUPPORT
 
 GEOMETRY = CrossbarGeometry(
     active_rows=128, cell_bits=1, signed_encoding="twos_complement", adc_bits=5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cimlab.records.components import OFF_ARRAYS, SUPPORT
 from cimlab.reporting.chart import chart
 from cimlab.reporting.evidence import BEST, Evidence
 from cimlab.reporting.methods import apart
@@ -14,12 +15,12 @@ from cimlab.reporting.studies import Study
 PARTS = {
     "ADC": ("adc",),
     "cells and their drivers": ("cells", "wordline_driver", "level_shifter", "column_mux", "sample_hold"),
-    "shift-add and adders": ("shift_add", "partial_sum_adder", "activation", "pooling"),
+    "adders, activation, pooling": ("shift_add", "partial_sum_adder", "activation", "pooling"),
     "registers": ("input_register", "output_register"),
     "buffers and links": ("input_buffer", "output_buffer", "interconnect"),
-    "pruning support": ("index_memory", "input_selection", "output_alignment"),
+    "pruning support": SUPPORT,
     "leakage": ("leakage",),
-    "digital products": ("digital_weights", "activation_products"),
+    "digital products": OFF_ARRAYS,
 }
 """Components of the hardware model in the groups that a reader can tell apart; all others are `other`."""
 PART_COLOURS = (
