@@ -190,7 +190,8 @@ def _requeue(study: optuna.Study, trial: FrozenTrial) -> None:
 class SeededByTrial(BaseSampler):
     """Optuna's TPE with random numbers of each trial's own.
 
-    A search that goes on draws what it would have drawn, and two searches of one study do not draw the same.
+    A search that goes on draws what it would have drawn, and two searches of one study do not draw the same: trials are
+    numbered among those that draw, as one that is tried again does not.
 
     Args:
         seed: of the search.
@@ -207,7 +208,8 @@ class SeededByTrial(BaseSampler):
             return TPESampler(seed=own, multivariate=True, constant_liar=True)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._tpe = self._of(trial.number)
+        earlier = (t for t in study.get_trials(deepcopy=False) if t.number < trial.number)
+        self._tpe = self._of(sum("fixed_params" not in t.system_attrs for t in earlier))
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(

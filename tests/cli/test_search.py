@@ -123,6 +123,28 @@ def test_searches_that_begin_together_draw_different_points_and_one_that_goes_on
     assert drawn(4, 1) != alone
 
 
+def test_a_search_that_was_stopped_amid_a_trial_tries_what_an_undisturbed_one_tries(tmp_path: Path) -> None:
+    from cimlab.grids.study import SeededByTrial, searching
+
+    def search_on(study: optuna.Study, trials: int) -> None:
+        with searching(study, tmp_path) as own:
+            while sum(trial.state.name == "COMPLETE" for trial in study.trials) < trials:
+                trial = study.ask()
+                trial.set_user_attr("search", own)
+                x = trial.suggest_float("x", 0, 1)
+                if trial.number in stopping:
+                    return
+                study.tell(trial, (x - 0.3) ** 2)
+
+    found = []
+    for stopping in ((), (1, 4)):
+        study = optuna.create_study(sampler=SeededByTrial(0))
+        for _ in range(1 + len(stopping)):
+            search_on(study, 14)  # TPE looks at what was tried from the eleventh on
+        found.append([trial.params["x"] for trial in study.trials if trial.state.name == "COMPLETE"])
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
