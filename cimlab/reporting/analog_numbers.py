@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import Names, beside_the_devices, network_hash
+from cimlab.reporting.analog_series import Names, beside_the_devices, network_hash, pruned
 from cimlab.reporting.studies import worded
 
 AS_GOOD = 1.0
@@ -53,7 +53,7 @@ def _varied(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[
         same.setdefault(beside_the_devices(record), []).append(record)
     found = [
         {
-            "network": names.network(record), "aware": names.is_aware(record),
+            "network": names.network(record), "pruned": pruned(record) != "dense", "aware": names.is_aware(record),
             "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
             "device": worded(record.choices["device"].replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
             "ideal": f"{100 * ideal.accuracy['mean']:.2f}", "accuracy": f"{100 * record.accuracy['mean']:.2f}",
