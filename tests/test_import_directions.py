@@ -43,7 +43,8 @@ FLOORS = {
     "models": floor("models", "torch torchvision timm"),
     "data": floor("data", "torch torchvision"),
     "records": floor("records"),
-    "reporting": floor("records pruning reporting"),  # pruning: how a granularity looks stands in its file
+    # crossbar: what follows from an array's numbers; pruning: how a granularity looks stands in its file
+    "reporting": floor("records crossbar pruning reporting"),
     "training": floor(
         "records pruning network crossbar models data analog hardware reporting training",
         "torch torchvision pytorch_lightning wandb",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cimlab.crossbar.rules import RangeRule, WeightScale
+from cimlab.crossbar.rules import RangeRule, RowOrder, WeightScale
 
 StepSource = Literal["learned", "calibrated"]
 BackendName = Literal["auto", "exact", "packed", "conductance", "tensor_core", "reference"]
@@ -36,7 +36,7 @@ class AnalogSettings:
     percentile: float = 0.9999
     digital: tuple[Name, ...] = ()
     backend: BackendName = "auto"
-    row_order: Literal["channel_major", "kernel_major"] = "channel_major"
+    row_order: RowOrder = "channel_major"
 
     def __post_init__(self) -> None:
         if not 0.5 < self.percentile <= 1:

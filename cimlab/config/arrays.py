@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from cimlab.config.components import Component
@@ -27,11 +28,13 @@ def make_device(node: dict[str, Any], extensions: list[str]) -> Device:
     Raises:
         ConfigError: key and allowed range, in one line.
     """
+    from cimlab.analog.devices.base import Device
+
     plain = {key: value for key, value in node.items() if not isinstance(value, dict)}
-    unknown = set(plain) - {"on_off_ratio", "read_noise"}
-    if unknown:
+    own = [field.name for field in fields(Device) if field.name != "effects"]
+    if unknown := set(plain) - set(own):
         raise ConfigError(
-            f"unknown key device.{min(unknown)}; allowed: on_off_ratio, read_noise, and effects with a _target_"
+            f"unknown key device.{min(unknown)}; allowed: {', '.join(own)}, and effects with a _target_"
         )
     effects = tuple(
         Component(f"device.{key}", value, extensions).build()

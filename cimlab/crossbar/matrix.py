@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, log2, prod
-from typing import Literal
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
+from cimlab.crossbar.rules import RowOrder
 from cimlab.network.account import NetworkAccount, WeightProduct, account_of
 from cimlab.network.batch import Batch
 from cimlab.network.errors import NetworkError
 from cimlab.network.operand import Reading, grouped, ungrouped
 
-RowOrder = Literal["channel_major", "kernel_major"]
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 MAPPED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import ceil, inf, log2
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -19,11 +18,11 @@ from torch import Tensor
 from cimlab.crossbar.compaction import Compacted, Stripes, compacted, in_place
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.tally import LayerMask, Work, dense_work, row_group_bounds
 from cimlab.crossbar.units import UnitGrid
 from cimlab.network.masks import checked_masks
 
-PlacementMode = Literal["in_place", "compacted"]
 IndexOf = Callable[[CrossbarMatrix, CrossbarGeometry], UnitGrid]
 """The units whose presence the hardware is told, of a layer under a geometry."""
 

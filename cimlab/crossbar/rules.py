@@ -1,4 +1,5 @@
-"""The rules by which real numbers become integers, by name; no torch, so that a configuration is checked in no time."""
+"""Rules by name, of how numbers become integers and how weights are laid; no torch, so that a configuration is checked
+in no time."""
 
 from __future__ import annotations
 
@@ -6,3 +7,7 @@ from typing import Literal
 
 RangeRule = Literal["max", "percentile", "mse"]
 WeightScale = Literal["per_tensor", "per_channel"]
+RowOrder = Literal["channel_major", "kernel_major"]
+"""Order of a convolution's rows on the wordlines: (c, kh, kw), unfold's, or (kh, kw, c)."""
+PlacementMode = Literal["in_place", "compacted"]
+"""Zeros are skipped where they are, or squeezed out of storage."""

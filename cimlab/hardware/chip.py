@@ -6,12 +6,15 @@ Plain values, no torch, so that a configuration is checked before anything heavy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.errors import HardwareError, require_numbers
 from cimlab.hardware.floor_plan import FloorPlan
 from cimlab.records.identity import unless
+
+Readout = Literal["per_step", "held"]
+AdcResolution = Literal["geometry", "layer", "column"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,14 @@ class Chip:
         HardwareError: a value is out of range.
     """
 
-    readout: Literal["per_step", "held"] = "per_step"
+    readout: Readout = "per_step"
     bitlines_per_conversion_slot: int = 1
     arrays_per_tile: int = 96
     area_over_dense: float = 2.0
     area_m2: float | None = None
     max_arrays: int | None = None
     adc_idle_share: float = 0.0
-    adc_resolution: Literal["geometry", "layer", "column"] = "geometry"
+    adc_resolution: AdcResolution = "geometry"
     skip_zero_inputs: bool = False
     batch: int = 1
     dram_bits_per_s: float = 102.4e9
@@ -63,11 +66,11 @@ class Chip:
     floor_plan: Annotated[FloorPlan | None, unless(None)] = None
 
     def __post_init__(self) -> None:
-        if self.readout not in ("per_step", "held"):
-            raise HardwareError(f"chip.readout={self.readout} must be per_step or held")
-        if self.adc_resolution not in ("geometry", "layer", "column"):
+        if self.readout not in get_args(Readout):
+            raise HardwareError(f"chip.readout={self.readout} must be {' or '.join(get_args(Readout))}")
+        if self.adc_resolution not in get_args(AdcResolution):
             raise HardwareError(
-                f"chip.adc_resolution={self.adc_resolution} must be geometry, layer or column"
+                f"chip.adc_resolution={self.adc_resolution} must be one of {', '.join(get_args(AdcResolution))}"
             )
         if self.skip_zero_inputs and self.readout == "held":
             raise HardwareError(

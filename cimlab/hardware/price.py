@@ -16,7 +16,8 @@ from torch import Tensor
 from cimlab.crossbar.activity import Activity
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.crossbar.placement import IndexOf, NetworkPlacement, PlacementMode, place_masks
+from cimlab.crossbar.placement import IndexOf, NetworkPlacement, place_masks
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.tally import LayerMask
 from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.activity import activity_factors

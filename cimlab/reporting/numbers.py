@@ -19,7 +19,7 @@ from cimlab.reporting.methods import apart, beside_one_shot, budget, combination
 from cimlab.reporting.priced import cost, cost_ratio
 from cimlab.reporting.provenance import commit, machine
 from cimlab.reporting.published import Headline, ValidationRow
-from cimlab.reporting.studies import Study, accuracy, best, cells_per_weight, left, loss, worded
+from cimlab.reporting.studies import Study, accuracy, best, geometry_of, left, loss, worded
 
 TEST_IMAGES = {"cifar10": 10000, "cifar100": 10000}
 """Test images of the public data sets (Krizhevsky, 2009); other sets have no fixed size here."""
@@ -206,7 +206,7 @@ def _networks(found: list[Study]) -> list[str]:
 
 def _study(study: Study) -> dict[str, Any]:
     record = study.records[0]
-    geometry, config = record.hardware["geometry"], record.config
+    geometry, config = geometry_of(record), record.config
     at = study.reference
     fine, classic = best(study, finer_and_skipped, at), best(study, is_classic, at)
     weight = study.of(("weight", at), loss)
@@ -220,12 +220,13 @@ def _study(study: Study) -> dict[str, Any]:
         **_training(study),
         "schedule": " and ".join(record.methods) or "one_shot", "saliency": record.choices["saliency"],
         "allocation": config["prune"]["allocation"],
-        "rows": str(geometry["rows"]), "cols": str(geometry["cols"]), "active_rows": str(geometry["active_rows"]),
-        "columns_per_adc": str(geometry["columns_per_adc"]), "weight_bits": str(geometry["weight_bits"]),
-        "cell_bits": str(geometry["cell_bits"]), "input_bits": str(geometry["input_bits"]),
-        "dac_bits": str(geometry["dac_bits"]), "mux_control": geometry["mux_control"],
-        "encoding": geometry["signed_encoding"], "columns_per_weight": str(cells_per_weight(geometry)),
-        "unit_columns": str(geometry["cols"] // (geometry["columns_per_adc"] * cells_per_weight(geometry))),
+        **{
+            name: str(getattr(geometry, name))
+            for name in ("rows", "cols", "active_rows", "columns_per_adc", "weight_bits", "cell_bits", "input_bits")
+        },
+        "dac_bits": str(geometry.dac_bits), "mux_control": geometry.mux_control,
+        "encoding": geometry.signed_encoding, "columns_per_weight": str(geometry.columns_per_weight),
+        "unit_columns": str(geometry.operation_unit[1]),
         "placement": record.hardware["mapping"]["placement"].replace("_", " "),
         "fine": fine and _point(study, fine[0], at), "classic": classic and _point(study, classic[0], at),
         "weight": weight and _point(study, "weight", at),

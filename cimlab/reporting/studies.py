@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from statistics import fmean
 from typing import Any
 
 from cimlab.choices import first_line
+from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.records.record import RunRecord, content_hash
 from cimlab.records.study import settings
 from cimlab.reporting.estimates import Estimate
@@ -186,10 +187,10 @@ def left(record: RunRecord) -> float:
     return 100 * record.weights["remaining_all"]
 
 
-def cells_per_weight(geometry: dict[str, Any]) -> int:
-    """Physical columns of a weight, k of CONCEPTS.md, section 2: slices, twice for a differential pair."""
-    pair = geometry["signed_encoding"] == "differential"
-    return -(-(geometry["weight_bits"] - pair) // geometry["cell_bits"]) * (2 if pair else 1)
+def geometry_of(record: RunRecord) -> CrossbarGeometry:
+    """The array that a run's weights lie on."""
+    known = record.hardware["geometry"]
+    return CrossbarGeometry(**{field.name: known[field.name] for field in fields(CrossbarGeometry)})
 
 
 def studies(records: Iterable[RunRecord]) -> list[Study]:

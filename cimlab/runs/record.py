@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimlab.records.history import read_rows
+from cimlab.records.metrics import hardware_metrics
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RunRecord
 from cimlab.runs.planned import PlannedRun
@@ -191,12 +192,7 @@ def final_numbers(record: RunRecord) -> dict[str, float]:
     """The final numbers under stable names, for the tracker's summary."""
     flat = {f"accuracy/{phase}": values["test"] for phase, values in record.accuracy.items()}
     flat |= {f"weights/{name}": value for name, value in record.weights.items()}
-    flat |= {f"hardware/{name}": value for name, value in record.hardware["total"].items()}
-    flat |= {f"hardware/{name}_ratio": value for name, value in record.hardware["ratio"].items()}
-    cost = record.hardware["cost"]
-    flat |= {f"hardware/{name}": value for name, value in cost["total"].items() if name != "arrays"}
-    flat |= {f"hardware/{name}_ratio": value for name, value in cost["ratio"].items() if name != "arrays"}
-    return flat | {f"hardware/energy_j/{name}": value for name, value in cost["energy_j"].items()}
+    return flat | hardware_metrics(record.hardware, record.hardware["cost"])
 
 
 def charts_of(record: RunRecord) -> list[Chart]:

@@ -20,7 +20,7 @@ from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 
 if TYPE_CHECKING:
     from cimlab.crossbar.activity import Activity
-    from cimlab.crossbar.placement import PlacementMode
+    from cimlab.crossbar.rules import PlacementMode
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.price import PrunedNetwork
     from cimlab.hardware.report import CostComparison

@@ -14,13 +14,14 @@ import pytorch_lightning as pl
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import NetworkPlacement, place_network
+from cimlab.crossbar.summary import counts_summary
 from cimlab.hardware.cost import CostModel
-from cimlab.hardware.report import CostComparison
 from cimlab.network.off_arrays import OffArrays
 from cimlab.progress import duration
 from cimlab.pruning.granularities.base import Granularity
 from cimlab.pruning.masks import Masks
 from cimlab.records.history import append_row, read_rows
+from cimlab.records.metrics import hardware_metrics
 from cimlab.training.module import Classifier, TrainingError
 from cimlab.training.settings import MappingSettings
 from cimlab.training.tracking import Tracker
@@ -199,27 +200,11 @@ class CimMapping(pl.Callback):
     def _log(self, epoch: int) -> None:
         placement = self.place()
         compared = self.cost.compare(self.matrices, placement, self.geometry, off_arrays=self.off_arrays)
-        metrics = hardware_metrics(placement) | cost_metrics(compared)
-        self.tracker.log({"epoch": self.first_epoch + epoch, **metrics})
+        counts = counts_summary(self.matrices, placement, self.geometry)
+        metrics = hardware_metrics(counts, compared.summary())
+        compression = placement.weights["compression"]
+        self.tracker.log({"epoch": self.first_epoch + epoch, "compression": compression, **metrics})
         self.tracker.log_table("hardware/layers", layer_rows(placement))
-
-
-def hardware_metrics(placement: NetworkPlacement) -> dict[str, float]:
-    """Stable metric names: hardware/COUNT for the network, hardware/COUNT_ratio over the dense one, compression."""
-    total, dense = asdict(placement.total), asdict(placement.dense_total)
-    metrics: dict[str, float] = {f"hardware/{name}": value for name, value in total.items()}
-    metrics |= {f"hardware/{name}_ratio": total[name] / dense[name] for name in total if dense[name]}
-    metrics["compression"] = placement.weights["compression"]
-    return metrics
-
-
-def cost_metrics(compared: CostComparison) -> dict[str, float]:
-    """Stable metric names: hardware/energy_j and its like in SI units, hardware/energy_j_ratio over the dense one."""
-    totals, ratios = compared.pruned.totals(), compared.ratios()
-    metrics = {f"hardware/{name}": value for name, value in totals.items() if name != "arrays"}
-    metrics |= {f"hardware/{name}_ratio": value for name, value in ratios.items() if name != "arrays"}
-    components = compared.pruned.energy_by_component.items()
-    return metrics | {f"hardware/energy_j/{name}": value for name, value in components}
 
 
 def layer_rows(placement: NetworkPlacement) -> list[dict[str, int | str]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from cimlab.crossbar.rules import PlacementMode, RowOrder
 from cimlab.records.identity import NEVER, PRUNED
 
 # a layer may be called 3, which YAML reads as a number
@@ -132,8 +133,8 @@ class MappingSettings:
         every_n_epochs: also map during training every so many epochs; 0 maps at the end of each phase only.
     """
 
-    row_order: Literal["channel_major", "kernel_major"] = "channel_major"
-    placement: Literal["in_place", "compacted"] = "compacted"
+    row_order: RowOrder = "channel_major"
+    placement: PlacementMode = "compacted"
     every_n_epochs: Annotated[int, Field(ge=0)] = 0
 
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import strategies as st
 
 from cimlab.crossbar.geometry import CrossbarGeometry, MuxControl, SignedEncoding
-from cimlab.crossbar.matrix import CrossbarMatrix, RowOrder
+from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.rules import RowOrder
 from cimlab.crossbar.units import UnitGrid
 
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cimlab.crossbar.matrix import CrossbarMatrix, RowOrder, network_matrices
+from cimlab.crossbar.matrix import CrossbarMatrix, network_matrices
+from cimlab.crossbar.rules import RowOrder
 from cimlab.models.resnet18 import resnet18
 from cimlab.models.resnet_cifar import CifarResNet
 from cimlab.network.errors import NetworkShapeError

@@ -13,12 +13,12 @@ from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import (
     Counts,
-    PlacementMode,
     accumulator_bits,
     place,
     place_dense,
     place_network,
 )
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.units import UnitGrid, aligned_segments
 from tests.crossbar import layout, reference
 from tests.crossbar.strategies import generator, geometries, has_bought_its_index, matrices

@@ -18,7 +18,8 @@ from cimlab.config.hardware import load_cost_model, shipped
 from cimlab.crossbar.compaction import Stripes
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.crossbar.placement import NetworkPlacement, PlacementMode, place, place_dense
+from cimlab.crossbar.placement import NetworkPlacement, place, place_dense
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.tally import row_group_bounds
 from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.activity import ActivityFactors

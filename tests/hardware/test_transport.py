@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from cimlab.config.hardware import load_chip, load_cost_model
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
-from cimlab.crossbar.placement import PlacementMode, place, place_dense
+from cimlab.crossbar.placement import place, place_dense
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.units import UnitGrid
 from cimlab.hardware.actions import PlacedLayer
 from cimlab.hardware.activity import ActivityFactors

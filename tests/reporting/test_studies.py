@@ -15,7 +15,6 @@ from cimlab.reporting.report import assemble
 from cimlab.reporting.studies import (
     Study,
     best,
-    cells_per_weight,
     differences,
     granularity,
     latest,
@@ -23,7 +22,7 @@ from cimlab.reporting.studies import (
     studies,
 )  # fmt: skip
 from cimlab.reporting.tables.T5_ablation import ablation_table
-from tests.reporting.made_up import GEOMETRY, evidence, grid, run
+from tests.reporting.made_up import evidence, grid, run
 
 
 def one(found: list[Study]) -> Study:
@@ -179,11 +178,6 @@ def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
         evidence([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))])
     )
     assert chart.notes == ("ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds per point: 1.",)
-
-
-@pytest.mark.parametrize(("encoding", "cells"), [("differential", 8), ("offset", 4), ("twos_complement", 4)])
-def test_a_weight_takes_as_many_columns_as_the_geometry_says(encoding: str, cells: int) -> None:
-    assert cells_per_weight(GEOMETRY | {"signed_encoding": encoding}) == cells
 
 
 def test_a_report_says_which_runs_its_figures_leave_out() -> None:

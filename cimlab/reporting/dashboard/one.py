@@ -17,7 +17,7 @@ from cimlab.reporting.dashboard.draw import draw, plain, values
 from cimlab.reporting.hardware import component
 from cimlab.reporting.plots import mask_plot, paired_bars
 from cimlab.reporting.priced import Price, cost, priced_by
-from cimlab.reporting.studies import cells_per_weight
+from cimlab.reporting.studies import geometry_of
 
 
 def show_run(runs: pd.DataFrame, price: Price) -> None:
@@ -148,7 +148,6 @@ def show_masks(record: RunRecord, file: Path) -> None:
         st.text("this layer is whole: nothing of it was pruned")
         return
     group = int(st.number_input("group", 0, len(kept) - 1, key="group")) if len(kept) > 1 else 0
-    geometry = record.hardware["geometry"]
-    columns = geometry["cols"] // cells_per_weight(geometry)
+    geometry = geometry_of(record)
     title = f"{layer}, group {group}" if len(kept) > 1 else layer
-    draw(mask_plot(kept[group], geometry["rows"], columns, title))
+    draw(mask_plot(kept[group], geometry.rows, geometry.logical_cols, title))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import Spec, chart
 from cimlab.reporting.evidence import FIRST, Evidence
 from cimlab.reporting.looks import place
 from cimlab.reporting.parts import Drawing, figure
-from cimlab.reporting.studies import Study, cells_per_weight
+from cimlab.reporting.studies import Study, geometry_of
 
 
 @figure("F6", "By layer: weights left, and array steps that remain", FIRST)
@@ -19,7 +20,7 @@ def layers_figure(evidence: Evidence, first: list[list[Study]]) -> Drawing:
     for name in study.granularities:
         runs = study.points.get((name, study.reference), ())
         if runs:
-            rows += _layer_rows(name, runs[0].hardware)
+            rows += _layer_rows(name, runs[0])
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     fields = {"weights": "weights left (%)", "steps": "steps left (%)", "occupied": "occupied cells (%)"}
     panels = [_heat(field, label, study.granularities, layers) for field, label in fields.items()]
@@ -34,8 +35,8 @@ def layers_figure(evidence: Evidence, first: list[list[Study]]) -> Drawing:
     return Drawing(spec, wide=True, notes=notes)
 
 
-def _layer_rows(name: str, hardware: dict[str, Any]) -> list[dict[str, Any]]:
-    cells = cells_per_weight(hardware["geometry"])
+def _layer_rows(name: str, record: RunRecord) -> list[dict[str, Any]]:
+    cells, hardware = geometry_of(record).columns_per_weight, record.hardware
     return [
         {
             "granularity": name,

@@ -10,7 +10,7 @@ from cimlab.reporting.chart import by_series, chart, line_and_points, quantity
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import cost
-from cimlab.reporting.studies import Point, Study, cells_per_weight, loss
+from cimlab.reporting.studies import Point, Study, geometry_of, loss
 
 THOUSANDS = {"format": "~s", "labelExpr": "datum.value ? datum.label : '0'"}
 """Numbers by prefix; zero has none."""
@@ -58,10 +58,10 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
 
 
 def _unit_row(study: Study, point: Point, priced: bool) -> dict[str, float]:
-    geometry = study.records[0].hardware["geometry"]
+    rows, columns = geometry_of(study.records[0]).operation_unit
     row = {
-        "rows": geometry["active_rows"],
-        "columns": geometry["cols"] // (geometry["columns_per_adc"] * cells_per_weight(geometry)),
+        "rows": rows,
+        "columns": columns,
         "loss": study.mean(point, loss),
         "conversions": study.mean(point, lambda r: r.hardware["total"]["adc_conversions"]),
         "steps": study.mean(point, lambda r: r.hardware["total"]["critical_steps"]),
