@@ -104,6 +104,7 @@ def _of_floor_plan(technology: Technology, chip: Chip) -> Iterator[str]:
     if chip.floor_plan is not None:
         yield "copies follow chip.floor_plan; the unpruned network sets the area with them, and support comes on top"
         yield "inputs and results pass the floor plan's ports after the arrays are done, results before pooling"
+        yield "places that a layer leaves free in its tiles take no area"
     elif technology.wires_by_length:
         yield f"technology {technology.name} without chip.floor_plan: buffers and wires take no energy"
 

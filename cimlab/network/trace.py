@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import traceback
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 import cimlab
 from cimlab.errors import CimlabError
@@ -197,9 +198,17 @@ def _told(problem: Exception) -> str:
 
 
 def _refuse_unfollowed(network: nn.Module, batch: Batch) -> None:
-    """Refuse what computes where nothing looks on: TorchScript, and sparse tensors, which have no storage."""
+    """Refuse what is no input or has no shape, and what computes where nothing looks on: TorchScript, and sparse
+    tensors, which have no storage."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise NetworkError("TorchScript can't be followed; give the nn.Module that it was made from")
+    if not isinstance(batch, Tensor | tuple | list | Mapping):
+        raise NetworkShapeError(
+            f"inputs are a {type(batch).__name__}; give a tensor, a tuple of all arguments, or a dictionary of them by "
+            "name (of a loader, what next(iter(loader)) gives, without labels)"
+        )
+    if lazy := [name for name, p in network.named_parameters() if isinstance(p, UninitializedParameter)]:
+        raise NetworkError(f"{lazy[0]} has no shape yet; call the network once, and give it then")
     held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     named = {**held, **{f"input {number}": part for number, part in enumerate(tensors(batch))}}
     sparse = [name for name, tensor in named.items() if tensor.layout != torch.strided]

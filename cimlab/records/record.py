@@ -61,6 +61,8 @@ class Record:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError(f"it holds a {type(content).__name__}, not an object")
             stated = content.pop("sha256")
         except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as problem:
             raise RecordError(f"record {path} can't be read ({problem}); {MEND}") from problem

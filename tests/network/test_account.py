@@ -638,6 +638,18 @@ def padded_away(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return torch.nested.to_padded_tensor(network.get_submodule("f")(ragged), 0.0)
 
 
+def test_what_is_no_input_and_what_has_no_shape_is_told_in_one_line() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(432, 5))
+    for batch in (None, iter([IMAGES])):
+        with pytest.raises(NetworkShapeError, match=r"^inputs are a \w+; give a tensor"):
+            account_of(network, batch)  # ty: ignore[invalid-argument-type]
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
+    with pytest.raises(NetworkError, match=r"^1.weight has no shape yet; call the network once"):
+        account_of(lazy, IMAGES)
+    lazy(IMAGES)
+    assert counted(lazy) == {"1": (1, 5, 432, 1)}
+
+
 @pytest.mark.parametrize(
     ("network", "line"),
     [
