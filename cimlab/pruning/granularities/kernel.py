@@ -14,7 +14,7 @@ from cimlab.pruning.granularities.base import Granularity, Look, column_segments
 class Kernel(Granularity):
     """The weights between one input channel and one output channel (Mao et al., CVPR workshops 2017).
 
-    Kernels of 3 rows are pruned, row groups of 2 are what the hardware is told:
+    Kernels of 3 rows are pruned; the hardware is told of row groups of 2, and in them which rows a step drives:
 
     >>> matrix, geometry = CrossbarMatrix("conv", (4, 2, 1, 3)), CrossbarGeometry(active_rows=2)
     >>> Kernel().units(matrix, geometry).row_of.tolist(), Kernel().index(matrix, geometry).row_of.tolist()

@@ -12,7 +12,7 @@ from cimlab.pruning.granularities.base import Granularity, Look, block_units, co
 class Weight(Granularity):
     """Every weight for itself (Han et al., "Learning both weights and connections", NeurIPS 2015).
 
-    Rows are pruned one by one, row groups of 2 are what the hardware is told:
+    Rows are pruned one by one; the hardware is told of row groups of 2, and in them which rows a step drives:
 
     >>> matrix, geometry = CrossbarMatrix("fc", (4, 4)), CrossbarGeometry(active_rows=2)
     >>> Weight().units(matrix, geometry).row_of.tolist(), Weight().index(matrix, geometry).row_of.tolist()
@@ -25,5 +25,5 @@ class Weight(Granularity):
         return block_units(matrix, geometry, 1, 1)
 
     def index(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
-        """Single zeros skip nothing; what luck empties is a column segment, and that is what gets a bit."""
+        """Single zeros skip no step; what luck empties is a column segment, and that is what gets a bit."""
         return column_segments(matrix, geometry)
