@@ -162,9 +162,10 @@ class RunRecord(Record):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Training methods beyond training, pruning once and retraining, in alphabetical order."""
+        """Methods beyond pruning once and retraining, in alphabetical order; not those of the dense training alone."""
         if "method" in self.config:
-            return tuple(sorted(self.config["method"]))
+            chosen = self.config["method"].items()
+            return tuple(sorted(name for name, settings in chosen if settings.get("phases") != ["dense"]))
         choices = {self.choices[group] for group in GROUPS_BEFORE if group in self.choices}
         schedule = {self.choices.get("schedule", "one_shot")} - {"one_shot"}
         return tuple(sorted({NAMES_BEFORE.get(choice, choice) for choice in choices} | schedule))

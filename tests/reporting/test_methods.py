@@ -98,6 +98,14 @@ def test_records_of_the_second_schema_name_their_methods() -> None:
     assert [row[2] for row in rows([run(), run(method=settings)])] == ["one-shot", "my_own + reorder"]
 
 
+def test_what_took_part_in_the_dense_training_alone_is_no_method_of_pruning() -> None:
+    dense_only, both = {"resizing": {"phases": ["dense"]}}, {"resizing": {"phases": ["dense", "retrain"]}}
+    assert [run(method=settings).methods for settings in (dense_only, both)] == [(), ("resizing",)]
+    reorder = {"reorder": {"phases": ["retrain"]}}
+    shown = rows([run(method=dense_only), run(method=dense_only | reorder)])
+    assert [row[2] for row in shown] == ["one-shot", "reorder"]
+
+
 def gained(points: float, **more: Any) -> RunRecord:
     """A run whose retraining ends so many points above the one-shot run's."""
     record = run(remaining=0.09, **more)
