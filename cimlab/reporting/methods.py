@@ -16,8 +16,8 @@ VARIED = ("method.", "schedule._target_", "schedule.prune_", *(f"{group}." for g
 """Settings, by the start of their names, that choose and tune methods, today and in records of the first schema."""
 
 
-BUDGET, RETRAINING = "prune.budget", "schedule.epochs"
-"""Settings of what a budget counts, and of how many epochs a pruned network is retrained."""
+BUDGET, RETRAINING, RATE = "prune.budget", "schedule.epochs", "schedule.rate"
+"""Settings of what a budget counts, and for how many epochs and at which learning rates a network is retrained."""
 
 
 def combination(study: Study) -> str:
@@ -34,9 +34,20 @@ def _rest(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def families(found: list[Study]) -> list[list[Study]]:
-    """Studies in groups that differ in their methods alone, where some method was tried."""
-    groups = _grouped(found, _rest)
-    return [group for group in groups if any(study.methods for study in group)]
+    """Studies in groups that differ in their methods and learning rates alone, where some method was tried.
+
+    In the order of `found`, but of networks with one name the most accurate first.
+    """
+    alike = _grouped(found, lambda settings: {k: v for k, v in _rest(settings).items() if k != RATE})
+    groups = [group for group in alike if any(study.methods for study in group)]
+    titles = [group[0].title for group in groups]
+    return sorted(groups, key=lambda group: (titles.index(group[0].title), -group[0].dense.mean))
+
+
+def network_told(family: list[Study]) -> str:
+    """The network of studies that differ in their methods alone, in words that tell it from others of its name."""
+    first = family[0]
+    return f"{first.title} (dense {first.dense_told} %, {_retraining(first)} after pruning)"
 
 
 def comparable(found: list[Study]) -> list[list[Study]]:

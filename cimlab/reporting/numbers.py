@@ -15,7 +15,7 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
-from cimlab.reporting.methods import apart, beside_one_shot, budget, combination, families
+from cimlab.reporting.methods import apart, beside_one_shot, budget, combination, families, network_told
 from cimlab.reporting.priced import cost, cost_ratio
 from cimlab.reporting.provenance import commit, machine
 from cimlab.reporting.published import Headline, ValidationRow
@@ -161,25 +161,21 @@ def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
 def _methods(found: list[Study]) -> dict[str, Any] | None:
     """What each training method adds by itself, and the best of them together, unit by unit, on the hardest data.
 
-    At the fraction at which most combinations were tried.
+    Of its networks, the most accurate that was pruned in one shot too; where most combinations were tried.
     """
-    tried = {
-        (family[0].title, point): changes
-        for family in families(found) for point in {point for study in family for point in study.points}
-        if len(changes := beside_one_shot(family, point)) > 1
-    }  # fmt: skip
-    if not tried:
-        return None
-    title = next(study.title for study in found if any(study.title == of for of, _ in tried))
-    own = {point: changes for (of, point), changes in tried.items() if of == title}
-    most = max(map(len, own.values()))
-    return {
-        "title": title,
-        "units": [
-            {"name": name, "asked": f"{100 * fraction:g}", **_best_of(changes)}
-            for (name, fraction), changes in sorted(own.items()) if len(changes) == most
-        ],
-    }  # fmt: skip
+    for family in families(found):
+        points = {point for study in family for point in study.points}
+        tried = {point: changes for point in points if len(changes := beside_one_shot(family, point)) > 1}
+        if tried:
+            most = max(map(len, tried.values()))
+            return {
+                "title": network_told(family),
+                "units": [
+                    {"name": name, "asked": f"{100 * fraction:g}", **_best_of(changes)}
+                    for (name, fraction), changes in sorted(tried.items()) if len(changes) == most
+                ],
+            }  # fmt: skip
+    return None
 
 
 def _best_of(changes: dict[str, tuple[Study, Estimate | None]]) -> dict[str, Any]:

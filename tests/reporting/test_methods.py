@@ -70,7 +70,30 @@ def test_each_network_has_a_table_of_its_own() -> None:
     records = [run(remaining=0.09, **more) for more in ({}, HINTON)]
     others = [replace(r, run=r.run[::-1], choices=r.choices | {"model": "vgg8"}) for r in records]
     titles = [table.title for table in methods_table.tables(evidence([*records, *others]))]
-    assert [title.rpartition(": ")[2] for title in titles] == ["ResNet-20 on CIFAR-10", "VGG-8 on CIFAR-10"]
+    assert [title.rpartition(": ")[2] for title in titles] == [
+        "ResNet-20 on CIFAR-10 (dense 91.50 %, 6 epochs after pruning)",
+        "VGG-8 on CIFAR-10 (dense 91.50 %, 6 epochs after pruning)",
+    ]
+
+
+def test_of_networks_with_one_name_the_most_accurate_comes_first_in_a_table_of_its_own() -> None:
+    weak = [run(remaining=0.09, **more) for more in ({}, HINTON)]
+    longer = [run(remaining=0.09, recipe={"epochs": 200}, **more) for more in ({}, HINTON)]
+    strong = [replace(r, accuracy=r.accuracy | {"dense": {"test": 0.95}}) for r in longer]
+    tables = methods_table.tables(evidence([*weak, *strong]))
+    assert ["dense 95.00 %" in str(table.title) for table in tables] == [True, False]
+    told = numbers(evidence([*weak, *strong]))["methods"]
+    assert "dense 95.00 %" in told["title"]
+
+
+def test_the_learning_rate_of_retraining_is_told_among_the_methods() -> None:
+    def rate(name: str) -> dict[str, Any]:
+        return {"schedule": {"_target_": "x.OneShot", "epochs": 6, "rate": name}}
+
+    restarted, rewound = (HINTON | rate(name) for name in ("restart", "rewind"))
+    shown = rows([run(remaining=0.09, **more) for more in (rate("restart"), restarted, rewound)])
+    told = [row[2] for row in shown if row[2] != "one-shot"]
+    assert told == ["distillation (schedule.rate=restart)", "distillation (schedule.rate=rewind)"]
 
 
 def test_one_method_with_two_strengths_is_two_rows_that_say_so() -> None:
@@ -119,7 +142,7 @@ def test_sentences_rank_single_methods_and_tell_the_best_together() -> None:
         gained(2.5, **(HINTON | GATHER)), gained(1, **(GRADUAL | HINTON)), run("filter", 0.09),
     ]  # fmt: skip
     told = numbers(evidence(records))["methods"]
-    assert told["title"] == "ResNet-20 on CIFAR-10"
+    assert told["title"] == "ResNet-20 on CIFAR-10 (dense 91.50 %, 6 epochs after pruning)"
     (unit,) = told["units"]
     assert (unit["name"], unit["asked"]) == ("operation unit", "9")
     changes = [(method["name"], method["change"]) for method in unit["single"]]

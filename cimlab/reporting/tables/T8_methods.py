@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
-from cimlab.reporting.methods import beside_one_shot, families
+from cimlab.reporting.methods import beside_one_shot, families, network_told
 from cimlab.reporting.parts import NotRun, table
 from cimlab.reporting.studies import Study, accuracy, left, loss
 from cimlab.reporting.table import Cell, Column, Table
@@ -14,7 +12,7 @@ from cimlab.reporting.table import Cell, Column, Table
 
 @table("T8", "Which training method pays, beyond one-shot pruning")
 def methods_table(evidence: Evidence) -> list[Table]:
-    """A table for each network; a row per combination of methods at every point that one-shot pruning was run at.
+    """A table for each network and length of retraining; a row per combination of methods beside one-shot pruning.
 
     The change is against one-shot pruning alone, seed by seed, so that both start from the same dense network.
     """
@@ -27,20 +25,17 @@ def methods_table(evidence: Evidence) -> list[Table]:
         "Change against one-shot pruning alone, seed by seed. Per step: units ranked by saliency per array step, at "
         "equal weights. The order of reordered rows and columns is priced as index."
     )
-    found: dict[str, list[tuple[Cell, ...]]] = defaultdict(list)
-    for family in families(evidence.studies):
-        found[family[0].title] += _family_rows(family)
-    if not any(found.values()):
+    found = [(family, rows) for family in families(evidence.studies) if (rows := _family_rows(family))]
+    if not found:
         raise NotRun("No method was run beside one-shot pruning")
     return [
         Table(
             columns,
             tuple(rows),
             (note,),
-            title=f"Which training method pays, beyond one-shot pruning: {title}",
+            title=f"Which training method pays, beyond one-shot pruning: {network_told(family)}",
         )
-        for title, rows in found.items()
-        if rows
+        for family, rows in found
     ]
 
 
