@@ -106,8 +106,12 @@ class Lab:
         self.cost_model = make_cost_model(
             plain["technology"], plain["adc_price"], self.config.chip, choices, extensions
         )
-        refuse_unpriceable(self.cost_model, self.geometry)
-        self.rule = replace(self.rule, step_energy=step_energy(self.cost_model, self.geometry))
+        refuse_unpriceable(self.cost_model, self.geometry, self.config.mapping.placement)
+        self.rule = replace(
+            self.rule,
+            step_energy=step_energy(self.cost_model, self.geometry),
+            placement=self.config.mapping.placement,
+        )
         self.adc = make_adc(self.config.adc, extensions)
         self.device = make_device(self.config.device, extensions)
         self._dense: WeakKeyDictionary[nn.Module, tuple[dict[str, Tensor], Masks]] = WeakKeyDictionary()

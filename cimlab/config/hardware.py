@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from cimlab.choices import choices, conf_dir
 from cimlab.config.components import Component
 from cimlab.config.errors import ConfigError
-from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.adc import AdcPrice
 from cimlab.hardware.chip import Chip
@@ -87,17 +88,20 @@ def make_cost_model(
     return CostModel(make_technology(technology, file), make_adc_price(adc_price, extensions), chip)
 
 
-def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry) -> None:
+def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry, placement: PlacementMode) -> None:
     """Refuse before any compute what could not be priced after it.
 
     Raises:
-        ConfigError: the technology, the ADC price or the chip does not cover this geometry.
+        ConfigError: the technology, the ADC price or the chip does not cover this geometry, or can't gather rows.
     """
     try:
         model.technology.check(geometry)
         model.prices.adc_figures(geometry)
         model.chip.adcs_per_array(geometry)
-    except HardwareError as problem:
+        if placement == "gathered":
+            geometry.refuse_to_gather()
+            model.chip.refuse_to_gather()
+    except (HardwareError, GeometryError) as problem:
         raise ConfigError(str(problem)) from problem
 
 

@@ -1,4 +1,4 @@
-"""How few arrays hold what a pruned layer keeps, and how long they then take: `mapping.placement=compacted`.
+"""How few arrays hold what a pruned layer keeps, and how long they then take: placements `compacted` and `gathered`.
 
 The packing rule. An executed step is a block: the rows driven together, and the columns converted at once, one under
 each ADC. A column stripe's blocks are put, in the order of row groups, on `a` arrays of the same stripe, and may lie
@@ -12,11 +12,17 @@ larger goes to the next array in turn. Then arrays differ by at most one step, t
 a row group move as row groups. Lower units (row segments, patterns, channels) leave rows empty inside a block, and the
 block takes only the wordlines that it needs, rounded up along a chain of divisors of active_rows so that nothing is
 wasted between blocks. `tests/crossbar/layout.py` lays the blocks out and computes the products from them.
+
+Gathered, a block is not bound to a row group of the unpruned matrix: of the columns that a mux position converts, the
+rows that keep anything are put together in their order, active_rows a block. So the Sparse ReRAM Engine compresses the
+rows of its operation units (Yang et al., ISCA 2019). Each step still drives one set of wordlines with one group of
+inputs, but the groups of two mux positions may be different ones, and what an array fetches grows with that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from jaxtyping import Int
@@ -161,6 +167,42 @@ def compacted(mask: LayerMask, work: Work, geometry: CrossbarGeometry, index: Un
         cuts = int(np.maximum(steps.most - 1, 0).sum()) * len(classes.heights)
         fetched = min(fetched, work.held_drives + geometry.active_rows * cuts)
     return Compacted(steps, row_groups, fetched)
+
+
+def gathered(mask: LayerMask, geometry: CrossbarGeometry) -> tuple[Work, Compacted]:
+    """Squeeze out every wordline that a step does not need, and what the arrays then do.
+
+    16 x 4 weights keep every other row of 16: 2 mux positions take one step instead of two row groups each.
+
+    >>> kept = np.zeros((1, 32, 4), np.uint8)
+    >>> kept[:, ::2] = 1
+    >>> mask, geometry = LayerMask(kept), CrossbarGeometry()
+    >>> work, packed = gathered(mask, geometry)
+    >>> int(mask.work(geometry).row_group_steps.sum()), int(work.row_group_steps.sum()), work.columns
+    (4, 2, 4)
+
+    Args:
+        mask: the kept weights.
+        geometry: the array; its muxes are in lockstep.
+    """
+    width, q = geometry.operation_unit[1], geometry.columns_per_adc
+    whole = replace(geometry, rows=geometry.rows - geometry.rows % geometry.active_rows)
+    together, source = mask.gathered(width)
+    work = together.work(whole)
+    classes = _Classes.of(geometry, whole_groups=False)
+    rows = _by_stripe(together.rows_of_steps(whole, width), q)
+    blocks = _histogram(rows, (rows > 0).astype(np.int64), classes.class_of_height())
+    steps = _stripes(blocks, classes, q, ceil(mask.kept.shape[1] / geometry.rows))
+    cuts = int(np.maximum(steps.most - 1, 0).sum()) * len(classes.heights)
+    fetched = min(work.drives, _different(source, q) + geometry.active_rows * cuts)
+    # a read that is held would convert other mux positions from the wordlines of one: it is refused
+    return replace(work, held_cells=work.cells, held_drives=work.drives), Compacted(steps, steps, fetched)
+
+
+def _different(source: Int[np.ndarray, "groups rows steps"], per_stripe: int) -> int:
+    """Inputs that the arrays of a stripe fetch: those of wordlines side by side that are one row count once."""
+    of_stripe = np.sort(_by_stripe(source + 1, per_stripe), axis=-1)
+    return int((np.diff(of_stripe, axis=-1, prepend=0) > 0).sum())
 
 
 def _blocks(

@@ -143,6 +143,23 @@ class CrossbarGeometry:
                 if not low <= value <= high:
                     raise GeometryError(f"{field.name}={value} must be from {low} to {high}")
 
+    def refuse_to_gather(self) -> None:
+        """Refuse `mapping.placement=gathered` where ADCs convert columns that do not stand side by side.
+
+        >>> CrossbarGeometry(mux_control="independent").refuse_to_gather()
+        Traceback (most recent call last):
+        cimlab.crossbar.geometry.GeometryError: mapping.placement=gathered gives each mux position wordlines of...
+
+        Raises:
+            GeometryError: the muxes are independent.
+        """
+        if self.mux_control != "lockstep":
+            raise GeometryError(
+                "mapping.placement=gathered gives each mux position wordlines of its own, but with "
+                f"geometry.mux_control={self.mux_control} ADCs convert columns of several at once; use "
+                "geometry.mux_control=lockstep, or mapping.placement=compacted"
+            )
+
     @property
     def magnitude_bits(self) -> int:
         """Bits that one polarity stores; a differential pair keeps the sign in the choice of the column."""

@@ -46,6 +46,32 @@ def any_in_step(kept, width):  # pragma: no cover - compiled
 
 
 @njit(cache=True, nogil=True)
+def gather_rows(kept, width):  # pragma: no cover - compiled
+    """The rows that keep a weight in a step of `width` columns, moved to its top; and which rows these are, else -1.
+
+    >>> rows, source = gather_rows(np.array([[[0, 0, 1], [1, 0, 0], [0, 1, 0]]], np.uint8), 2)
+    >>> rows.tolist(), source.tolist()
+    ([[[1, 0, 1], [0, 1, 0], [0, 0, 0]]], [[[1, 0], [2, -1], [-1, -1]]])
+    """
+    groups, rows, cols = kept.shape
+    steps = -(-cols // width)
+    out = np.zeros((groups, rows, cols), np.uint8)
+    source = np.full((groups, rows, steps), -1, np.int32)
+    for p in range(groups):
+        top = np.zeros(steps, np.int64)
+        for r in range(rows):
+            for s in range(steps):
+                found = np.uint8(0)
+                for c in range(s * width, min(cols, (s + 1) * width)):
+                    found |= kept[p, r, c]
+                    out[p, top[s], c] = kept[p, r, c]
+                if found:
+                    source[p, top[s], s] = r
+                    top[s] += 1
+    return out, source
+
+
+@njit(cache=True, nogil=True)
 def sum_rows(touched, bounds):  # pragma: no cover - compiled
     """Rows of a row group that are touched, by step.
 

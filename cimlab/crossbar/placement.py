@@ -1,8 +1,9 @@
 """Kept weights on arrays, and the exact integer counts of what the arrays then do.
 
-Two placements: `in_place` leaves every weight where the dense matrix put it and skips zero units in time and
-energy; `compacted` also squeezes them out of storage (`compaction.py`), at the price of an index. Counts follow the
-zeros alone, so that every granularity is judged on the same hardware. `tests/crossbar/reference.py` is the slow twin.
+Three placements: `in_place` leaves every weight where the dense matrix put it and skips zero units in time and
+energy; `compacted` also squeezes them out of storage (`compaction.py`), at the price of an index; `gathered` also fills
+steps up with the rows that their columns keep. Counts follow the zeros alone, so that every granularity is judged on
+the same hardware. `tests/crossbar/reference.py` is the slow twin.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from cimlab.crossbar.compaction import Compacted, Stripes, compacted, in_place
+from cimlab.crossbar.compaction import Compacted, Stripes, compacted, gathered, in_place
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.rules import PlacementMode
@@ -82,12 +83,14 @@ class Placement:
         work: one input cycle of one product in detail, for what depends on when things happen.
         stripes: how the steps may be spread over arrays.
         row_groups: the same for arrays whose read is held; None where the layer lies in place.
+        gathered: whether steps drive rows of several row groups of the matrix.
     """
 
     counts: Counts
     work: Work
     stripes: Stripes
     row_groups: Stripes | None = None
+    gathered: bool = False
 
     def on(self, geometry: CrossbarGeometry, arrays: int, longest: int) -> Counts:
         """The counts where a chip lays the layer on more arrays, whose busiest executes `longest` steps per cycle."""
@@ -127,7 +130,7 @@ def place(
         kept: True where a weight is left, in the matrix's layout.
         geometry: the array.
         index: the units whose presence the hardware has to know.
-        mode: in_place or compacted.
+        mode: in_place, compacted or gathered.
     """
     return place_mask(matrix, LayerMask.of(kept), geometry, index, mode)
 
@@ -150,8 +153,14 @@ def place_mask(
     [64, 32, 16]
     """
     work, units = mask.work(geometry), mask.units(index)
-    packed = compacted(mask, work, geometry, index) if mode == "compacted" and not units.all() else None
     storage = _units_named(units, mode) + _rows_named(units, index, mask, geometry) + matrix.order_bits
+    if mode == "gathered":
+        geometry.refuse_to_gather()
+        together, packed = gathered(mask, geometry)
+        if together.row_group_steps.sum() < work.row_group_steps.sum():  # else whole steps are all there is
+            placement = _placement(matrix, together, geometry, mask.weights_left, packed, storage)
+            return replace(placement, gathered=True)
+    packed = compacted(mask, work, geometry, index) if mode != "in_place" and not units.all() else None
     return _placement(matrix, work, geometry, mask.weights_left, packed, storage)
 
 
@@ -342,7 +351,7 @@ def place_network(
         kept: layer name -> mask in the shape of the weight; a layer that is not named is whole.
         geometry: the array.
         index_of: the units whose presence the hardware is told, by layer.
-        mode: in_place or compacted.
+        mode: in_place, compacted or gathered.
         digital_weights: of the network, for counts over all of its weights.
 
     Raises:

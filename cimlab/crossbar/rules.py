@@ -9,5 +9,5 @@ RangeRule = Literal["max", "percentile", "mse"]
 WeightScale = Literal["per_tensor", "per_channel"]
 RowOrder = Literal["channel_major", "kernel_major"]
 """Order of a convolution's rows on the wordlines: (c, kh, kw), unfold's, or (kh, kw, c)."""
-PlacementMode = Literal["in_place", "compacted"]
-"""Zeros are skipped where they are, or squeezed out of storage."""
+PlacementMode = Literal["in_place", "compacted", "gathered"]
+"""Zeros are skipped where they are, or squeezed out of storage, whole steps alone or wordline by wordline."""

@@ -22,6 +22,7 @@ from cimlab.crossbar.kernels import (
     any_in_unit,
     busiest_adc,
     column_totals,
+    gather_rows,
     held_totals,
     lockstep_totals,
     or_rows,
@@ -167,6 +168,7 @@ class LayerMask:
 
     kept: UInt8[np.ndarray, "groups rows cols"]
     _cache: dict[tuple, np.ndarray] = field(default_factory=dict, repr=False)
+    _gathered: dict[int, tuple[LayerMask, np.ndarray]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, kept: Bool[Tensor, "groups rows cols"]) -> LayerMask:
@@ -244,6 +246,19 @@ class LayerMask:
     ) -> Int[np.ndarray, "groups row_groups steps"]:
         """Rows of a row group that have a kept weight in any of `width` columns side by side."""
         return self._per_step(row_group_bounds(self.kept.shape[1], geometry), geometry, width)[0]
+
+    def gathered(self, width: int) -> tuple[LayerMask, Int[np.ndarray, "groups rows steps"]]:
+        """The same weights with the rows that each step keeps moved together, and which rows these are, else -1.
+
+        >>> mask = LayerMask(np.array([[[0, 0, 1], [1, 0, 0], [0, 1, 0]]], np.uint8))
+        >>> together, rows = mask.gathered(width=2)
+        >>> together.kept.tolist(), rows.tolist()
+        ([[[1, 0, 1], [0, 1, 0], [0, 0, 0]]], [[[1, 0], [2, -1], [-1, -1]]])
+        """
+        if width not in self._gathered:
+            together, source = gather_rows(self.kept, width)
+            self._gathered[width] = LayerMask(together), source
+        return self._gathered[width]
 
     def units(self, grid: UnitGrid) -> UInt8[np.ndarray, "groups unit_rows unit_cols"]:
         """1 where a unit of the grid holds a kept weight."""

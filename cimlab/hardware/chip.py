@@ -95,6 +95,28 @@ class Chip:
         require_numbers("chip.dram_bits_per_s", self.dram_bits_per_s, above=0)
         require_numbers("chip.off_chip_links", self.off_chip_links)
 
+    def refuse_to_gather(self) -> None:
+        """Refuse what counts by row groups of the unpruned matrix, where steps gather rows of several of them.
+
+        >>> Chip(readout="held").refuse_to_gather()
+        Traceback (most recent call last):
+        cimlab.hardware.errors.HardwareError: mapping.placement=gathered gives each mux position wordlines of...
+
+        Raises:
+            HardwareError: the chip holds reads, skips zero inputs, or has a floor plan.
+        """
+        against = {
+            "chip.readout=held": ("chip.readout=per_step", self.readout == "held"),
+            "chip.skip_zero_inputs=true": ("chip.skip_zero_inputs=false", self.skip_zero_inputs),
+            "chip.floor_plan": ("chip.floor_plan=null", self.floor_plan is not None),
+        }
+        for given, (instead, stands) in against.items():
+            if stands:
+                raise HardwareError(
+                    f"mapping.placement=gathered gives each mux position wordlines of its own, but {given} goes by row "
+                    f"groups of the matrix; use {instead}, or mapping.placement=compacted"
+                )
+
     def adcs_per_array(self, geometry: CrossbarGeometry) -> int:
         """Converters of one array.
 

@@ -99,10 +99,12 @@ class CostModel:
             off_arrays: what is multiplied digitally.
 
         Raises:
-            HardwareError: the technology can't build the geometry, the ADC price lacks its resolution or node, or the
-                network does not fit the area.
+            HardwareError: the technology can't build the geometry, the ADC price lacks its resolution or node, the
+                network does not fit the area, or its steps gather rows and the chip can't.
         """
         self.technology.check(geometry)
+        if any(layer.placement.gathered for layer in layers):
+            self.chip.refuse_to_gather()
         adc, bits = self.prices.adc_figures(geometry), geometry.resolution_bits
         adcs = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
         room = self._room(layers, geometry, adc, adcs.area_m2, area_m2)

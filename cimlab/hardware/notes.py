@@ -61,6 +61,7 @@ def price_notes(
         *_of_chip(chip),
         *_of_floor_plan(technology, chip),
         *_of_transposed(layers),
+        *_of_gathered(layers),
         *_of_zero_inputs(chip, layers),
         *_of_converters(technology, adc, chip, layers, geometry),
         *technology.notes,
@@ -116,6 +117,16 @@ def _of_transposed(layers: Sequence[PlacedLayer]) -> Iterator[str]:
             f"{count} of {len(layers)} layers are transposed convolutions: their arrays read every output pixel of the "
             "equivalent convolution, over an input with zeros between its pixels, stride^2 times as many products as "
             "their multiply-accumulates need"
+        )
+
+
+def _of_gathered(layers: Sequence[PlacedLayer]) -> Iterator[str]:
+    """Which sums converters see, and what choosing wordlines one by one is taken to cost."""
+    if count := sum(layer.placement.gathered for layer in layers):
+        yield (
+            f"steps of {count} of {len(layers)} layers drive rows gathered from several row groups "
+            "(mapping.placement=gathered): each wordline selects its input as in a compacted layer; cimlab simulate "
+            "adds up aligned row groups instead, which is the same behind converters that lose nothing"
         )
 
 

@@ -35,7 +35,7 @@ class NetworkShape:
     Args:
         matrices: the layers on arrays, in the order of computation.
         index_of: the units whose presence the hardware is told, by layer; a granularity's `index`.
-        placement: `in_place` or `compacted`.
+        placement: `in_place`, `compacted` or `gathered`.
         off_arrays: what is multiplied digitally, and what a sample is.
     """
 

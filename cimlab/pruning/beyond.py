@@ -46,10 +46,15 @@ def kept_beyond(
     what = {"weights": "weights are", "steps": "array steps are", "energy": "energy is"}[budget.cost]
     told = f"{100 * left / total:.3g} % of the prunable {what} kept, not {100 * budget.remaining:g} %"
     if budget.cost != "weights":
+        filled = (
+            ""
+            if rule.placement == "gathered"
+            else "; mapping.placement=gathered fills up those that share rows"
+        )
         return (
             f"{told}: a step is saved only where nothing of it is left; units that share steps keep more "
-            f"(granularity=operation_unit shares none), and so do floors (prune.layer_floor={budget.layer_floor:g} and "
-            "one unit per layer)"
+            f"(granularity=operation_unit shares none{filled}), and so do floors "
+            f"(prune.layer_floor={budget.layer_floor:g} and one unit per layer)"
         )
     excess = {name: int(mask.sum()) - budget.remaining * mask.numel() for name, mask in masks.items()}
     most = max(excess, key=lambda name: excess[name])
@@ -90,7 +95,7 @@ def _whole_and_left(
     """Weights, array steps or joules of the prunable layers, and what the masks leave of them."""
     if budget.cost == "weights":
         return sum(mask.numel() for mask in masks.values()), weights_left(masks)
-    placed = place_network(list(matrices), masks, rule.geometry, rule.granularity.index)
+    placed = place_network(list(matrices), masks, rule.geometry, rule.granularity.index, rule.placement)
     price = {m.name: 1.0 if budget.cost == "steps" else rule.joules_per_step(m) for m in matrices}
     whole, left = (
         sum(price[name] * place.counts.steps for name, place in places.items())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cimlab.crossbar.attribution import unit_steps
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.units import UnitGrid
 from cimlab.network.computed import ComputedWeights
 from cimlab.network.masks import Masks, checked_masks, weight_shapes
@@ -48,6 +49,7 @@ class PruningRule:
         geometry: the array that units are aligned to.
         step_energy: joules per array step of an unpruned layer, for budgets in energy.
         computed: the weights that the forward pass computes from what is stored; they are ranked as computed.
+        placement: how layers are laid on arrays, of which it depends what a budget in steps is told to leave.
     """
 
     granularity: Granularity
@@ -55,6 +57,7 @@ class PruningRule:
     geometry: CrossbarGeometry
     step_energy: Callable[[CrossbarMatrix], float] | None = None
     computed: ComputedWeights | None = None
+    placement: PlacementMode = "in_place"
 
     def cost(
         self, matrix: CrossbarMatrix, grid: UnitGrid, of: BudgetCost

@@ -179,7 +179,8 @@ def _rule(
 
     saliency = Component("saliency", config.saliency, config.extensions).build()
     model = make_cost_model(config.technology, config.adc_price, config.chip, choices, config.extensions)
-    return PruningRule(granularity, saliency, geometry, step_energy(model, geometry))
+    joules = step_energy(model, geometry)
+    return PruningRule(granularity, saliency, geometry, joules, placement=config.mapping.placement)
 
 
 def _random_masks(

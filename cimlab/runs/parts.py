@@ -81,8 +81,9 @@ def assemble(planned: PlannedRun) -> Parts:
     cost = make_cost_model(
         config.technology, config.adc_price, config.chip, planned.choices, config.extensions
     )
-    refuse_unpriceable(cost, config.geometry)
-    rule = PruningRule(granularity, saliency, config.geometry, step_energy(cost, config.geometry))
+    refuse_unpriceable(cost, config.geometry, config.mapping.placement)
+    joules = step_energy(cost, config.geometry)
+    rule = PruningRule(granularity, saliency, config.geometry, joules, placement=config.mapping.placement)
     adc, device = make_adc(config.adc, config.extensions), make_device(config.device, config.extensions)
     methods = {name: _method(name, node, config.extensions) for name, node in config.method.items()}
 

@@ -109,7 +109,7 @@ def map_network(config: DictConfig, choices: dict[str, str], sensitivity: bool) 
     model = make_cost_model(
         plain["technology"], plain["adc_price"], checked.chip, choices, checked.extensions
     )
-    refuse_unpriceable(model, checked.geometry)
+    refuse_unpriceable(model, checked.geometry, checked.mapping.placement)
     accelerator = Accelerator(checked.geometry, model.technology, model.adc, model.chip)
     with one_thread():
         return map_one(named(checked, choices), accelerator, checked.picture, sensitivity)
@@ -137,7 +137,7 @@ def _other_prices(accelerator: Accelerator) -> dict[str, Accelerator]:
 
 
 def _picture(picture: str | None, geometry: CrossbarGeometry, network: PrunedNetwork) -> list[Any]:
-    """Executed steps of the pictured layer (its first group)."""
+    """Executed steps of the pictured layer (its first group); gathered ones from the top."""
     import numpy as np
     import torch
 
@@ -150,6 +150,9 @@ def _picture(picture: str | None, geometry: CrossbarGeometry, network: PrunedNet
     matrix = by_name[name]
     kept: Tensor = network.masks.get(name, torch.ones(matrix.weight_shape, dtype=torch.bool))
     bounds = row_group_bounds(matrix.rows, geometry)
-    segments = LayerMask.of(matrix.to_matrix(kept)[:1]).segments(bounds, geometry)[0]
-    steps = np.add.reduceat(segments, np.arange(0, matrix.cols, geometry.operation_unit[1]), axis=1) > 0
+    mask, width = LayerMask.of(matrix.to_matrix(kept)[:1]), geometry.operation_unit[1]
+    if network.shape.placement == "gathered":
+        mask, _ = mask.gathered(width)
+    segments = mask.segments(bounds, geometry)[0]
+    steps = np.add.reduceat(segments, np.arange(0, matrix.cols, width), axis=1) > 0
     return [name, steps.tolist(), geometry.row_groups, geometry.columns_per_adc]

@@ -82,7 +82,7 @@ class Instead:
 
     Args:
         granularity: whose units the hardware is told of.
-        placement: `in_place` or `compacted`.
+        placement: `in_place`, `compacted` or `gathered`.
         extensions: packages besides cimlab whose granularities may be called.
     """
 

@@ -129,7 +129,7 @@ class MappingSettings:
 
     Args:
         row_order: order of a convolution's rows: (c, kh, kw) or (kh, kw, c).
-        placement: zeros skipped where they are, or squeezed out of storage.
+        placement: zeros skipped where they are, or squeezed out of storage, whole steps alone or wordline by wordline.
         every_n_epochs: also map during training every so many epochs; 0 maps at the end of each phase only.
     """
 

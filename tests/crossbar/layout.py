@@ -43,6 +43,19 @@ def blocks_of_stripe(
     return found
 
 
+def gathered_of_stripe(mask: list[list[bool]], columns: list[int], geometry: CrossbarGeometry) -> list[Block]:
+    """Every step of a stripe whose mux positions gather the rows that their columns keep, active_rows at a time."""
+    found = []
+    for position in range(geometry.columns_per_adc):
+        beside = [c for c in columns if reference.mux_position_of(c, geometry) == position]
+        kept = [r for r in range(len(mask)) if any(mask[r][c] for c in beside)]
+        for first in range(0, len(kept), geometry.active_rows):
+            rows = kept[first : first + geometry.active_rows]
+            converted = [c for c in beside if any(mask[r][c] for r in rows)]
+            found.append(Block(rows, converted, height_class(len(rows), geometry, whole_groups=False)))
+    return found
+
+
 def height_class(height: int, geometry: CrossbarGeometry, whole_groups: bool) -> int:
     """Wordlines that a block takes."""
     m, short = geometry.active_rows, geometry.rows % geometry.active_rows
@@ -110,7 +123,11 @@ def laid_out(
     col_of: list[int],
 ) -> list[list[Block]]:
     """The blocks of a stripe on the fewest arrays that hold them."""
-    blocks = blocks_of_stripe(mask, columns, geometry, row_of, col_of)
+    return on_fewest_arrays(blocks_of_stripe(mask, columns, geometry, row_of, col_of), geometry)
+
+
+def on_fewest_arrays(blocks: list[Block], geometry: CrossbarGeometry) -> list[list[Block]]:
+    """Blocks dealt to as few arrays as the rule allows."""
     arrays = 0
     while blocks:
         arrays += 1

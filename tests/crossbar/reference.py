@@ -103,7 +103,9 @@ def count(
     total["critical_steps"] = max(steps_of_array.values(), default=0) * products
     total["index_bits"] = index_bits(mask, row_of, col_of, geometry, mode)
     units = len(mask) * len(set(row_of)) * len(set(col_of))
-    if mode == "compacted" and len(units_kept(mask, row_of, col_of)) < units:
+    if mode == "gathered" and gather(mask, geometry, total, cycles, products):
+        pass
+    elif mode != "in_place" and len(units_kept(mask, row_of, col_of)) < units:
         compact(mask, geometry, row_of, col_of, total, cycles, products)
     total["cells"] = total["arrays"] * geometry.rows * geometry.cols
     return total
@@ -146,6 +148,47 @@ def compact(
             drives, total["input_buffer_bits"] // (geometry.input_bits * products) + m * heights * cuts
         )
     total["input_buffer_bits"] = fetched * geometry.input_bits * products
+
+
+def gather(mask: Mask, geometry: CrossbarGeometry, total: dict[str, int], cycles: int, products: int) -> bool:
+    """The counts that gathering rows changes; False, and nothing, where it saves no step."""
+    from tests.crossbar.layout import gathered_of_stripe, height_class, on_fewest_arrays
+
+    rows, m, k = len(mask[0]), geometry.active_rows, geometry.columns_per_weight
+    stripes = [
+        gathered_of_stripe(matrix, columns, geometry)
+        for matrix in mask
+        for columns in array_columns(len(mask[0][0]), geometry)
+    ]
+    blocks = [block for stripe in stripes for block in stripe]
+    if len(blocks) * cycles * products >= total["steps"]:
+        return False
+    laid = [on_fewest_arrays(stripe, geometry) for stripe in stripes]
+    times = cycles * products
+    total["steps"] = len(blocks) * times
+    total["cell_reads"] = sum(len(b.rows) * len(b.columns) for b in blocks) * k * times
+    total["adc_conversions"] = sum(len(b.columns) for b in blocks) * k * times
+    total["wordline_drives"] = drives = sum(len(b.rows) for b in blocks) * times
+    kept_columns = sum(any(row[c] for row in matrix) for matrix in mask for c in range(len(mask[0][0])))
+    total["partial_sum_adds"] = (sum(len(b.columns) for b in blocks) - kept_columns) * products
+    total["arrays"] = sum(len(arrays) for arrays in laid)
+    total["critical_steps"] = max(len(array) for arrays in laid for array in arrays) * times
+    different = 0  # inputs of wordlines side by side
+    for stripe in stripes:
+        gathered: dict[int, list[int]] = defaultdict(list)
+        for block in stripe:
+            gathered[mux_position_of(block.columns[0], geometry)] += block.rows
+        longest = max(map(len, gathered.values()), default=0)
+        different += sum(len({own[i] for own in gathered.values() if i < len(own)}) for i in range(longest))
+    in_place = -(-rows // geometry.rows)
+    cuts = sum(
+        max(0, max(len(arrays), min(in_place, len(stripe))) - 1)
+        for arrays, stripe in zip(laid, stripes, strict=True)
+    )
+    heights = len({height_class(h, geometry, whole_groups=False) for h in range(1, m + 1)})
+    fetched = min(drives // times, different + m * heights * cuts)
+    total["input_buffer_bits"] = fetched * geometry.input_bits * products
+    return True
 
 
 def arrays_in_place(matrix: list[list[bool]], geometry: CrossbarGeometry) -> int:

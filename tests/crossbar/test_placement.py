@@ -1,7 +1,7 @@
 """Every count of a placement equals the slow twin's, and the numbers of examples worked by hand."""
 
 from dataclasses import asdict, replace
-from math import comb, log2
+from math import ceil, comb, log2
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.placement import (
     Counts,
@@ -20,6 +20,7 @@ from cimlab.crossbar.placement import (
 )
 from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.units import UnitGrid, aligned_segments
+from cimlab.pruning.granularities.row_segment import RowSegment
 from tests.crossbar import layout, reference
 from tests.crossbar.strategies import generator, geometries, has_bought_its_index, matrices
 
@@ -52,13 +53,21 @@ def masks(draw: st.DrawFn, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -
     return grid.spread(torch.rand(shape, generator=generator(draw(st.integers(0, 2**31)))) < density)
 
 
+def modes(geometry: CrossbarGeometry) -> st.SearchStrategy[PlacementMode]:
+    """Placements that the array can have."""
+    found: list[PlacementMode] = ["in_place", "compacted"]
+    if geometry.mux_control == "lockstep":
+        found.append("gathered")
+    return st.sampled_from(found)
+
+
 @settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_every_count_equals_the_slow_twin(data: st.DataObject) -> None:
     geometry, matrix = data.draw(geometries()), data.draw(matrices())
     mask = data.draw(masks(matrix, geometry))
     index = data.draw(indices(matrix, geometry))
-    mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
+    mode: PlacementMode = data.draw(modes(geometry))
     counted = asdict(place(matrix, mask, geometry, index, mode).counts)
     row_of, col_of = index.row_of.tolist(), index.col_of.tolist()
     expected = reference.count(mask.tolist(), geometry, matrix.products, row_of, col_of, mode)
@@ -115,6 +124,88 @@ def test_compacted_arrays_compute_the_same_products(data: st.DataObject) -> None
         < matrix.groups * index.unit_rows * index.unit_cols
     ):
         assert arrays == counts.arrays
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_gathered_arrays_compute_the_same_products(data: st.DataObject) -> None:
+    geometry, matrix = replace(data.draw(geometries()), mux_control="lockstep"), data.draw(matrices())
+    mask, index = data.draw(masks(matrix, geometry)), data.draw(indices(matrix, geometry))
+    seeded = generator(data.draw(st.integers(0, 2**31)))
+    weights = torch.randint(-9, 10, mask.shape, generator=seeded) * mask
+    inputs = torch.randint(0, 8, (matrix.rows,), generator=seeded)
+    stripes = [
+        [
+            layout.on_fewest_arrays(layout.gathered_of_stripe(kept, columns, geometry), geometry)
+            for columns in reference.array_columns(matrix.cols, geometry)
+        ]
+        for kept in mask.tolist()
+    ]
+    for own, values in zip(stripes, weights, strict=True):
+        products = layout.computed(own, values.tolist(), inputs.tolist(), geometry)
+        assert products == (inputs @ values).tolist()
+    placed = place(matrix, mask, geometry, index, "gathered")
+    if placed.gathered:
+        assert placed.counts.arrays == sum(len(arrays) for own in stripes for arrays in own)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_gathering_takes_the_fewest_steps_and_never_more_than_compacting(data: st.DataObject) -> None:
+    geometry, matrix = replace(data.draw(geometries()), mux_control="lockstep"), data.draw(matrices())
+    mask, index = data.draw(masks(matrix, geometry)), data.draw(indices(matrix, geometry))
+    compacted, gathered = (place(matrix, mask, geometry, index, mode) for mode in ("compacted", "gathered"))
+    fewest = 0
+    for kept in mask.tolist():
+        for columns in reference.array_columns(matrix.cols, geometry):
+            for position in range(geometry.columns_per_adc):
+                beside = [c for c in columns if reference.mux_position_of(c, geometry) == position]
+                fewest += ceil(sum(any(row[c] for c in beside) for row in kept) / geometry.active_rows)
+    assert gathered.counts.steps == fewest * geometry.input_cycles * matrix.products <= compacted.counts.steps
+    assert gathered.gathered or gathered.counts == compacted.counts
+    assert gathered.counts.weights_left == compacted.counts.weights_left
+    assert gathered.counts.index_bits == compacted.counts.index_bits
+    assert gathered.counts.wordline_drives == compacted.counts.wordline_drives
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_one_more_row_segment_pruned_never_costs_a_gathered_layer_anything(data: st.DataObject) -> None:
+    """Units as wide as a step; narrower ones may convert more where the rows above them leave."""
+    geometry, matrix = replace(data.draw(geometries()), mux_control="lockstep"), data.draw(matrices())
+    index = RowSegment().units(matrix, geometry)
+    shape = (matrix.groups, index.unit_rows, index.unit_cols)
+    seeded = generator(data.draw(st.integers(0, 2**31)))
+    kept = torch.rand(shape, generator=seeded) < data.draw(st.sampled_from([0.1, 0.5, 0.9]))
+    fewer = kept & (torch.rand(shape, generator=seeded) < 0.9)
+    assume(not fewer.all() and not kept.all())
+    before, after = (
+        place(matrix, index.spread(own), geometry, index, "gathered").counts for own in (kept, fewer)
+    )
+    counted = ("arrays", "steps", "cell_reads", "adc_conversions", "wordline_drives", "partial_sum_adds")
+    assert not [name for name in counted if getattr(after, name) > getattr(before, name)]
+
+
+def test_whole_operation_units_have_nothing_to_gather_and_row_segments_do() -> None:
+    """32 x 2 weights of one mux position: every other row fills one step instead of two; one unit of two is one."""
+    matrix, geometry = CrossbarMatrix("fc", (2, 32)), CrossbarGeometry()
+    rows = UnitGrid(torch.arange(32), torch.zeros(2, dtype=torch.long))
+    every_other = torch.zeros(1, 32, 2, dtype=torch.bool)
+    every_other[:, ::2] = True
+    upper = torch.zeros(1, 32, 2, dtype=torch.bool)
+    upper[:, :16] = True
+    placed = [place(matrix, mask, geometry, rows, "gathered") for mask in (every_other, upper)]
+    assert [p.counts.steps for p in placed] == [8, 8]  # input cycles
+    assert [p.gathered for p in placed] == [True, False]
+    assert place(matrix, every_other, geometry, rows, "compacted").counts.steps == 16
+
+
+def test_independent_muxes_and_gathered_rows_are_refused() -> None:
+    matrix, geometry = CrossbarMatrix("fc", (2, 32)), CrossbarGeometry(mux_control="independent")
+    with pytest.raises(
+        GeometryError, match=r"use geometry\.mux_control=lockstep, or mapping\.placement=compacted"
+    ):
+        place(matrix, torch.ones(1, 32, 2) > 0, geometry, column_segment_index(matrix, geometry), "gathered")
 
 
 @settings(max_examples=100, deadline=None)

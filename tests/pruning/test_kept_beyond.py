@@ -1,6 +1,7 @@
 """Where more weights stay than were asked, it is said, with the layer and the mend."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from cimlab.network.errors import NetworkError
 from cimlab.pruning.allocation import Budget, BudgetCost
 from cimlab.pruning.beyond import emptied, kept_beyond
 from cimlab.pruning.granularities.operation_unit import OperationUnit
+from cimlab.pruning.granularities.row_segment import RowSegment
 from cimlab.pruning.masks import PruningRule, make_masks
 from cimlab.pruning.saliencies.l2 import L2
 
@@ -70,6 +72,19 @@ def test_a_budget_in_steps_is_met_or_told_with_the_share_that_the_arrays_take(
         assert told is None
     if name == "operation_unit":
         assert share * whole - largest <= left <= share * whole + 1e-9 * whole
+
+
+def test_gathered_rows_share_no_step() -> None:
+    """Every other row segment of one layer: half of the steps where rows are gathered, all of them where not."""
+    matrix = CrossbarMatrix("fc", (GEOMETRY.operation_unit[1], 8 * GEOMETRY.active_rows))
+    masks = {"fc": (torch.arange(matrix.rows) % 2 == 0).expand(matrix.weight_shape)}
+    budget = Budget(0.5, cost="steps")
+    rule = PruningRule(RowSegment(), L2(), GEOMETRY)
+    told = kept_beyond(masks, budget, [matrix], rule)
+    assert told is not None
+    assert told.startswith("100 % of the prunable array steps are kept, not 50 %")
+    assert "mapping.placement=gathered fills up those that share rows" in told
+    assert kept_beyond(masks, budget, [matrix], replace(rule, placement="gathered")) is None
 
 
 def test_a_lab_warns_where_units_are_too_coarse_and_only_there() -> None:

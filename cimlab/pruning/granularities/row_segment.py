@@ -1,4 +1,7 @@
-"""row_segment: one row across one operation unit, 1 x n. The crossbar leaves that wordline off for that step."""
+"""row_segment: one row across one operation unit, 1 x n. The crossbar leaves that wordline off for that step.
+
+With `mapping.placement=gathered` the wordlines that stay share steps, so that fewer are taken.
+"""
 
 from dataclasses import dataclass
 
