@@ -13,6 +13,7 @@ from cimlab.reporting.analog_numbers import array_numbers
 from cimlab.reporting.analog_series import Names
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.gathered_numbers import gathered_numbers
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
 from cimlab.reporting.methods import apart, beside_one_shot, budget, combination, families, network_told
@@ -56,6 +57,7 @@ def numbers(evidence: Evidence) -> dict[str, Any]:
         "headline": ours and _headline(ours),
         "priced": [*filter(None, map(_priced, evidence.priced))],
         "both": _both(evidence.priced, published.drop),
+        "gathered": gathered_numbers(evidence),
         "methods": _methods(found),
         "arrays": array_numbers(evidence.simulations, Names.of(evidence.simulations, records)),
         "validation": _validation(evidence.validation),

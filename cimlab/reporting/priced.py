@@ -37,6 +37,17 @@ def cost_ratio(study: Study, point: Point, name: str) -> Estimate | None:
     return Estimate.of(v for v in known if v is not None)
 
 
+def gathered_ratio(study: Study, point: Point, name: str) -> Estimate | None:
+    """The same where array steps gather the rows that stay; None where a run has no such price."""
+    known = [priced["gathered"] for record in study.points.get(point, ()) if (priced := _gatherable(record))]
+    return Estimate.of(ratios[name] for ratios in known)
+
+
+def _gatherable(record: RunRecord) -> dict[str, Any] | None:
+    priced = cost(record)
+    return priced if priced and priced.get("gathered") else None
+
+
 def steady_ratio(study: Study, point: Point) -> Estimate | None:
     """Energy per image over that of the unpruned network while images follow each other without a gap.
 

@@ -19,9 +19,11 @@ from cimlab.records.flat import flat
 from cimlab.records.record import RecordError, RunRecord
 
 if TYPE_CHECKING:
+    from cimlab.crossbar.activity import Activity
     from cimlab.crossbar.geometry import CrossbarGeometry
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.chip import Chip
+    from cimlab.hardware.price import PrunedNetwork
 
 ACCELERATOR = ("geometry", "technology", "adc_price", "chip")
 """Groups of a record's configuration without which it can't be priced."""
@@ -116,7 +118,7 @@ def _today(record: RunRecord, file: Path) -> RunRecord:
 def _priced(
     record: RunRecord, file: Path, accelerator: Accelerator, *, curve: bool = False
 ) -> dict[str, Any]:
-    """Counts and `cost`; with what the network does on larger and smaller chips where the curve is asked for."""
+    """Counts and `cost`; where the curve is asked for, also on larger and smaller chips, and with gathered rows."""
     from cimlab.crossbar.summary import counts_summary
     from cimlab.hardware.errors import HardwareError
     from cimlab.hardware.price import price, price_over_area
@@ -130,8 +132,28 @@ def _priced(
     counts = counts_summary(
         network.shape.matrices, network.placed(accelerator.geometry), accelerator.geometry
     )
-    over_area = {"area_curve": price_over_area(network, activity, accelerator)} if curve else {}
-    return {**counts, "cost": compared.summary() | over_area}
+    beside: dict[str, Any] = {}
+    if curve:
+        beside["area_curve"] = price_over_area(network, activity, accelerator)
+        beside["gathered"] = _gathered(network, activity, accelerator)
+    return {**counts, "cost": compared.summary() | beside}
+
+
+def _gathered(
+    network: PrunedNetwork, activity: Activity, accelerator: Accelerator
+) -> dict[str, float] | None:
+    """Ratios to dense where steps gather the rows that a compacted network keeps; None where they can't."""
+    from cimlab.crossbar.geometry import GeometryError
+    from cimlab.hardware.errors import HardwareError
+    from cimlab.hardware.price import PrunedNetwork, price
+
+    if network.shape.placement != "compacted":
+        return None
+    together = PrunedNetwork(replace(network.shape, placement="gathered"), network.masks)
+    try:
+        return price(together, activity, accelerator).ratios()
+    except (GeometryError, HardwareError):
+        return None
 
 
 def _checked(kind: type[Kind], group: str, config: dict[str, Any]) -> Kind:

@@ -107,6 +107,7 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
     own = {name: joules * max(steps, remaining) for name, joules in dense.items()}
     own |= {"index_memory": 4e-8, "input_selection": 3e-8}
     energy, whole = sum(own.values()), sum(dense.values())
+    gathered = min(steps, 1.2 * remaining)  # single weights and row segments share steps no more
     return {
         "technology": "isaac32", "adc_price": "isaac_table", "energy_j": own, "dense_energy_j": dense,
         "area_m2": {
@@ -121,9 +122,10 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
             "images_per_s": 2000.0, "latency_s": 1e-3,
         },
         "ratio": {
-            "energy_j": energy / whole, "latency_s": steps, "images_per_s": 1 / steps, "area_m2": 1.02,
+            "steps": steps, "energy_j": energy / whole, "latency_s": steps, "images_per_s": 1 / steps, "area_m2": 1.02,
             "effective_ops_per_s": 1 / steps, "effective_ops_per_j": whole / energy,
         },
+        "gathered": {"steps": gathered, "energy_j": gathered + 0.02, "images_per_s": 1 / gathered},
         "area_curve": [
             {
                 "area_over_dense": area, "images_per_s": 1000 * area / steps, "energy_j": energy,
