@@ -141,6 +141,18 @@ def _tell_lossless(config: SimulateConfig, adc: AdcRange) -> None:
         )
 
 
+def _tell_aligned(config: SimulateConfig, stored: Stored) -> None:
+    """A line where the network's price rests on gathered rows, and converters could tell those from aligned ones."""
+    said = stored.description() or {"settings": {}}
+    gathered = said["settings"].get("mapping.placement") == "gathered"
+    if gathered and config.geometry.resolution_bits < config.geometry.lossless_adc_bits:
+        print(
+            "note: the run is priced with gathered rows (mapping.placement=gathered); here each conversion adds up an "
+            "aligned row group, whose sums are others as soon as converters lose something",
+            flush=True,
+        )
+
+
 def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     """Load, convert, and run every chip over the test images."""
     import torch
@@ -153,6 +165,7 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     on_arrays = _on_arrays(config, subject)
     tell(planned.lines)
     _tell_lossless(config, subject.adc)
+    _tell_aligned(config, subject.stored)
     converted = time.perf_counter()
     measured = _measured(planned, subject, on_arrays)
     seconds = {"convert": converted - started, "simulate": time.perf_counter() - converted}

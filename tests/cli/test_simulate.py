@@ -140,6 +140,21 @@ def test_converters_of_as_many_bits_as_no_sum_needs_more_are_told(
 
 
 @pytest.mark.parametrize(
+    ("bits", "placement", "told"), [(5, "gathered", 1), (6, "gathered", 0), (5, "compacted", 0)]
+)
+def test_sums_over_gathered_rows_are_told_where_converters_could_tell_them_apart(
+    bits: int, placement: str, told: int, cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+) -> None:
+    content = torch.load(checkpoint)
+    said = {"choices": {"model": "digits_cnn"}, "settings": {"mapping.placement": placement}}
+    torch.save(content | {"description": said}, checkpoint)
+    words = [f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}", "images=20", "calibration_batches=1"]
+    answer = cimlab("simulate", *words, f"geometry.adc_bits={bits}")
+    assert answer.code == 0, answer.err
+    assert answer.out.count("note: the run is priced with gathered rows (mapping.placement=gathered)") == told
+
+
+@pytest.mark.parametrize(
     ("adc", "device", "told"),
     [("mse", "on_off_ratio", 1), ("percentile", "ideal", 0), ("full_scale", "on_off_ratio", 0)],
 )
