@@ -7,10 +7,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PruneEvent:
-    """Prune to `remaining` (fraction of the budget's whole) when fraction `at` of the retraining is done."""
+    """A time to prune.
+
+    Args:
+        at: fraction of the retraining before it.
+        remaining: fraction of the budget's whole that it leaves.
+        done: share of the pruning that is done by then, for layers whose own fractions lead elsewhere.
+    """
 
     at: float
     remaining: float
+    done: float
+
+
+def step_at(fraction: float, steps: int) -> int:
+    """The optimiser step before which `fraction` of so many is done; the last at the latest, for none comes after it.
+
+    >>> step_at(0.5, steps=40), step_at(0.99, steps=40)
+    (20, 39)
+    """
+    return min(round(fraction * steps), steps - 1)
 
 
 def geometric_events(remaining: float, rounds: int) -> list[PruneEvent]:
@@ -19,7 +35,13 @@ def geometric_events(remaining: float, rounds: int) -> list[PruneEvent]:
     >>> [event.at for event in geometric_events(0.25, 2)], [event.remaining for event in geometric_events(0.25, 2)]
     ([0.0, 0.5], [0.5, 0.25])
     """
-    return [PruneEvent(i / rounds, remaining ** ((i + 1) / rounds)) for i in range(rounds)]
+    return [_geometric(remaining, (i + 1) / rounds, i / rounds) for i in range(rounds)]
+
+
+def _geometric(final: float, part: float, at: float) -> PruneEvent:
+    """After `part` of the rounds; where nothing is pruned in all, a factor of 1 does equal parts of it."""
+    remaining = final**part
+    return PruneEvent(at, remaining, (1 - remaining) / (1 - final) if final < 1 else part)
 
 
 def cubic_events(remaining: float, count: int, share: float) -> list[PruneEvent]:
@@ -31,7 +53,8 @@ def cubic_events(remaining: float, count: int, share: float) -> list[PruneEvent]
     [(0.0, 0.367), (0.25, 0.133), (0.5, 0.1)]
     """
     last = max(count - 1, 1)
-    ramp = [(i + 1) / count for i in range(count)]
+    left = [(1 - (i + 1) / count) ** 3 for i in range(count)]
     return [
-        PruneEvent(share * i / last, remaining + (1 - remaining) * (1 - t) ** 3) for i, t in enumerate(ramp)
+        PruneEvent(share * i / last, remaining + (1 - remaining) * to_do, 1 - to_do)
+        for i, to_do in enumerate(left)
     ]

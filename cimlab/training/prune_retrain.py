@@ -19,7 +19,7 @@ from cimlab.network.borrowed import borrowed
 from cimlab.network.weights import parameters, snapshot, stored_at
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import MaskHolder, Masks, PruningRule, layer_weight, make_masks
-from cimlab.pruning.schedules import PruneEvent
+from cimlab.pruning.schedules import PruneEvent, step_at
 from cimlab.training.module import Classifier
 from cimlab.training.parallel import agreed, averaged
 
@@ -90,19 +90,19 @@ class PruneRetrain(pl.Callback):
         total = int(trainer.estimated_stepping_batches)
         while self.events_done < len(self.events):
             event = self.events[self.events_done]
-            if trainer.global_step < round(event.at * total):
+            if trainer.global_step < step_at(event.at, total):
                 return
-            self._prune(trainer, pl_module, event.remaining)
+            self._prune(trainer, pl_module, event)
             self.events_done += 1
 
-    def _prune(self, trainer: pl.Trainer, pl_module: pl.LightningModule, remaining: float) -> None:
+    def _prune(self, trainer: pl.Trainer, pl_module: pl.LightningModule, event: PruneEvent) -> None:
         network = _network(pl_module)
         importance = None
         if self.rule.saliency.needs_gradients:
             importance = mean_importance(
                 pl_module, trainer.train_dataloader, self.matrices, self.gradient_batches
             )
-        target = budget_at(self.budget, remaining)
+        target = budget_at(self.budget, event)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.events_done))
         masks = make_masks(
             network, self.matrices, self.rule, target, generator, self.masks or None, importance
@@ -122,13 +122,12 @@ def _network(module: pl.LightningModule) -> nn.Module:
     return module.network
 
 
-def budget_at(final: Budget, remaining: float) -> Budget:
-    """The budget on the way: per-layer fractions keep their proportion of the pruning done so far."""
-    if remaining == final.remaining:
+def budget_at(final: Budget, event: PruneEvent) -> Budget:
+    """The budget on the way: every layer's own fraction is as far as the pruning is."""
+    if event.done == 1:
         return final
-    done = (1 - remaining) / (1 - final.remaining) if final.remaining < 1 else 1.0
-    layers = {name: 1 - (1 - left) * done for name, left in final.layer_remaining.items()}
-    return replace(final, remaining=remaining, layer_remaining=layers)
+    layers = {name: 1 - (1 - left) * event.done for name, left in final.layer_remaining.items()}
+    return replace(final, remaining=event.remaining, layer_remaining=layers)
 
 
 def mean_importance(

@@ -14,6 +14,7 @@ from conftest import Cimlab, killed_in_epoch, one_line
 from cimlab.records.history import read_rows
 from cimlab.records.record import RECORD_FILE, RunRecord
 from cimlab.runs.train import _tell_guessing
+from cimlab.training import prune_retrain
 
 
 def the_record(folder: Path) -> RunRecord:
@@ -52,6 +53,50 @@ def test_every_schedule_reaches_its_budget_and_beats_chance(
     assert len(read_rows(next(tmp_path.glob("digits_cnn*/history.jsonl")))) == int(
         record.config["schedule"]["epochs"]
     )
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        ("method=[gradual]", "method.gradual.prune_share=0.99"),
+        ("method=[admm]", "method.admm.share=0.99"),
+        ("method=[admm,gradual]", "method.admm.share=0.99", "method.gradual.prune_share=0.99"),
+    ],
+    ids=["gradual", "admm", "both"],
+)
+def test_pruning_that_is_due_after_the_last_step_comes_before_it(
+    late: tuple[str, ...], train: Cimlab, tmp_path: Path
+) -> None:
+    answer = train(*late, "schedule.epochs=2", "prune.remaining=0.3")
+    assert answer.code == 0, answer.err
+    assert the_record(tmp_path).weights["remaining_prunable"] == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("method", "three", "done"),
+    [
+        ("gradual", "method.gradual.prune_events=3", (1 - (2 / 3) ** 3, 1 - (1 / 3) ** 3, 1)),
+        ("iterative", "method.iterative.prune_rounds=3", (1 / 3, 2 / 3, 1)),
+    ],
+)
+def test_fractions_by_layer_are_reached_step_by_step_where_the_others_stay_whole(
+    method: str, three: str, done: tuple[float, ...], train: Cimlab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = []
+    make = prune_retrain.make_masks
+
+    def watched(network: torch.nn.Module, matrices: list, *rest: Any) -> dict[str, torch.Tensor]:
+        masks = make(network, matrices, *rest)
+        left.append({name: float(mask.float().mean()) for name, mask in masks.items()})
+        return masks
+
+    monkeypatch.setattr(prune_retrain, "make_masks", watched)
+    layer = "prune.layer_remaining={'7': 0.1}"
+    words = ("granularity=weight", "prune.allocation=per_layer", "prune.remaining=1", "schedule.epochs=3")
+    answer = train(f"method=[{method}]", *words, layer, three)
+    assert answer.code == 0, answer.err
+    assert [event["7"] for event in left] == pytest.approx([1 - 0.9 * part for part in done], abs=0.001)
+    assert all(share == 1 for event in left for name, share in event.items() if name != "7")
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

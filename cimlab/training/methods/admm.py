@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from cimlab.pruning.admm import Admm
+from cimlab.pruning.schedules import step_at
 from cimlab.training.methods.base import Method, Part, Subject
 from cimlab.training.module import Classifier
 
@@ -96,14 +97,13 @@ class AdmmPart(Part):
         settings, total = self.settings, int(trainer.estimated_stepping_batches)
         if self.updates_done > settings.updates:
             return
-        share = settings.share * self.updates_done / settings.updates
-        if trainer.global_step < round(share * total):
-            return
-        if self.updates_done == settings.updates:
+        # also where updates outnumber the steps until then
+        if trainer.global_step >= step_at(settings.share, total):
             self.admm.release()
-        else:
+            self.updates_done = settings.updates + 1
+        elif trainer.global_step >= step_at(settings.share * self.updates_done / settings.updates, total):
             self.admm.update(pl_module.network, settings.rho_at(self.updates_done))
-        self.updates_done += 1
+            self.updates_done += 1
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer

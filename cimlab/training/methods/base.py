@@ -193,4 +193,4 @@ def scheduling(methods: dict[str, Method], remaining: float) -> tuple[list[Prune
         raise MethodError(f"method: {' and '.join(saying)} both say when to prune; choose one of them")
     for name, events in saying.items():
         return events, methods[name].rounds
-    return [PruneEvent(0.0, remaining)], 1
+    return [PruneEvent(0.0, remaining, done=1.0)], 1

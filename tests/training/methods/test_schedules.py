@@ -35,7 +35,7 @@ def test_events_come_in_order_and_end_exactly_at_the_budget(
 
 
 def test_without_a_method_everything_is_pruned_at_the_start() -> None:
-    assert scheduling({}, 0.25) == ([PruneEvent(0.0, 0.25)], 1)
+    assert scheduling({}, 0.25) == ([PruneEvent(0.0, 0.25, done=1.0)], 1)
 
 
 def test_two_methods_that_say_when_to_prune_are_refused() -> None:
