@@ -198,7 +198,7 @@ def make_masks(
             candidates.append(Candidates(matrix, scores.flatten(), sizes.flatten()))
         else:
             tiers = _without_gaps(tiers)
-            candidates.append(_tied(matrix, scores, sizes, tiers))
+            candidates.append(_tied(matrix, scores, sizes, tiers, rule.saliency.additive_power or 1))
         spreads.append((matrix, grid, tiers, scores.shape))
     masks = {}
     for (matrix, grid, tiers, shape), units in zip(spreads, allocate(candidates, budget), strict=True):
@@ -249,15 +249,22 @@ def _without_gaps(tiers: Int[Tensor, "groups urows ucols"]) -> Int[Tensor, "grou
     return tiers if in_use.all() else (in_use.cumsum(0) - 1)[tiers]
 
 
-def _tied(matrix: CrossbarMatrix, scores: Tensor, sizes: Tensor, tiers: Tensor) -> Candidates:
-    """Tiers as the units to decide: the mean score of their units, never rising from tier to tier."""
+def _tied(matrix: CrossbarMatrix, scores: Tensor, sizes: Tensor, tiers: Tensor, power: int) -> Candidates:
+    """Tiers as the units to decide: the mean of their units, of scores to the power that adds up, as over the weights
+    of one unit; never rising from tier to tier.
+    """
     count = int(tiers.max()) + 1
     flat = tiers.flatten()
     zeros = torch.zeros(count, device=scores.device)
     tier_sizes = zeros.long().index_add_(0, flat, sizes.flatten())
-    weighted = (scores * sizes).flatten()
+    weighted = (_raised(scores, power) * sizes).flatten()
     means = zeros.index_add_(0, flat, weighted) / tier_sizes
-    return Candidates(matrix, means.cummin(0).values, tier_sizes)
+    return Candidates(matrix, _raised(means, 1 / power).cummin(0).values, tier_sizes)
+
+
+def _raised(scores: Tensor, exponent: float) -> Tensor:
+    """Scores to a power; what is pruned already stays below all, where a square of -inf would stand above."""
+    return scores.pow(exponent).where(scores > -torch.inf, scores)
 
 
 class MaskHolder:

@@ -14,6 +14,7 @@ from torch import nn
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.pruning.allocation import AllocationRule, Budget, PruningError, erk_densities
+from cimlab.pruning.granularities.pattern import Pattern
 from cimlab.pruning.masks import (
     MaskHolder,
     Masks,
@@ -132,6 +133,18 @@ def test_hardware_aware_masks_keep_the_most_saliency_per_step(saliency: L1 | L2)
     assert len(kept) == int(0.6 * (len(kept) + len(pruned)))
     assert kept.min() >= pruned.max()
     assert int(masks["0"].sum()) < int(masks["1"].sum())
+
+
+@pytest.mark.parametrize(("saliency", "whole"), [(L1(), "1"), (L2(), "0")])
+def test_units_that_share_their_fate_are_ranked_by_what_adds_up(saliency: L1 | L2, whole: str) -> None:
+    """Of pairs, one layer may keep both: 4 and 0.1 have the larger sum of squares, 2.5 and 2.5 the larger sum."""
+    views = [CrossbarMatrix("0", (1, 4)), CrossbarMatrix("1", (1, 4))]
+    network = network_of(views, 0)
+    for name, second in (("0", (4.0, 0.1)), ("1", (2.5, -2.5))):
+        network.get_parameter(f"{name}.weight").data = torch.tensor([[9.0, second[0], -9.0, second[1]]])
+    rule = PruningRule(Pattern(m=2), saliency, CrossbarGeometry())
+    masks = make_masks(network, views, rule, Budget(0.75), generator(0))
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {whole: 4, str(1 - int(whole)): 2}
 
 
 @pytest.mark.parametrize("name", GRANULARITY_FILES)

@@ -31,7 +31,7 @@ class Saliency(ABC):
     """
 
     needs_gradients = False
-    additive_power: ClassVar[int | None]
+    additive_power: ClassVar[int | None] = None
     """Scores to this power, times the weights of their units, may be added up; None where no power does."""
 
     @abstractmethod
