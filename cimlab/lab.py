@@ -129,7 +129,7 @@ class Lab:
         Returns:
             Name of a weight -> True where it stays; a tied one under the name of each of its layers.
 
-        Warns where more stays than was asked, because units are coarse, and where layers keep next to nothing.
+        Warns where more or less stays than was asked, because units are coarse, and where layers keep next to nothing.
 
         Raises:
             NetworkError: as `account`, or no weight is on arrays.

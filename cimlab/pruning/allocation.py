@@ -40,8 +40,9 @@ class Budget:
             `per_layer`, fractions by name.
         layer_floor: fraction of every layer that stays whatever its scores, at least one unit; 0 is none.
         layer_remaining: for `per_layer`: name or glob pattern -> fraction; other layers use `remaining`.
-        cost: `weights`; or array steps or dynamic energy, of which every unit answers for its share of the unpruned
-            layer's. Units are then ranked by saliency per cost, and fractions and floors are of it.
+        cost: `weights`; or array steps, all alike or by their dynamic energy in the unpruned network, of which every
+            unit answers for its share of the unpruned layer's. Units are then ranked by saliency per cost, and
+            fractions and floors are of it.
     """
 
     remaining: float

@@ -1,4 +1,4 @@
-"""What is said where masks keep more than the budget asked for, and where a layer keeps next to nothing."""
+"""What is said where masks keep more or less than the budget asked for, and where a layer keeps next to nothing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import PruningRule, weights_left
 
 TOLD_BEYOND = 0.05
-"""Excess over the budget, as a share of it, that goes without saying: units seldom come out even."""
+"""Distance from the budget, as a share of it, that goes without saying: units seldom come out even."""
+
+COUNTED = {
+    "weights": "weights", "steps": "array steps", "energy": "array steps, by their energy in the dense network,",
+}  # fmt: skip
+"""Of what a budget is a fraction; what a step costs once its layer is pruned is another matter, which a price tells."""
 
 
 def kept_beyond(
     masks: Masks, budget: Budget, matrices: Sequence[CrossbarMatrix], rule: PruningRule
 ) -> str | None:
-    """What to say where more stays than was asked: units are too coarse, floors too high, or steps are shared.
+    """What to say where more or less stays than was asked: units are too coarse, floors too high, or steps are shared.
 
-    Every layer keeps one unit at least, which may be most of a narrow layer. A unit answers for its share of array
-    steps, but a step is saved only where nothing of it is left.
+    Every layer keeps one unit at least, which may be most of a narrow layer; where each has a share of its own, what is
+    left of it beside whole units goes to none. A unit answers for its share of array steps, but a step is saved only
+    where nothing of it is left.
 
     >>> import torch
     >>> from cimlab.crossbar.geometry import CrossbarGeometry
@@ -38,13 +44,16 @@ def kept_beyond(
         rule: by which the masks were chosen.
 
     Returns:
-        One sentence, or None where no more stays than was asked.
+        One sentence, or None where as much stays as was asked.
     """
     total, left = _whole_and_left(masks, budget, matrices, rule)
-    if budget.rule == "per_layer" or left <= (1 + TOLD_BEYOND) * budget.remaining * total:
+    asked = budget.remaining * total
+    if budget.rule == "per_layer" or abs(left - asked) <= TOLD_BEYOND * asked:
         return None
-    what = {"weights": "weights are", "steps": "array steps are", "energy": "energy is"}[budget.cost]
-    told = f"{100 * left / total:.3g} % of the prunable {what} kept, not {100 * budget.remaining:g} %"
+    what = f"of the prunable {COUNTED[budget.cost]} are kept"
+    told = f"{100 * left / total:.3g} % {what}, not {100 * budget.remaining:g} %"
+    if left < asked:
+        return f"{told}: {_why_less(budget, rule)}"
     if budget.cost != "weights":
         filled = (
             ""
@@ -63,6 +72,14 @@ def kept_beyond(
         f"{told}: each layer keeps one unit at least and prune.layer_floor={budget.layer_floor:g}, so that "
         f"{share:.3g} % of layer {most} stays; a finer granularity keeps less"
     )
+
+
+def _why_less(budget: Budget, rule: PruningRule) -> str:
+    if budget.cost != "weights" and rule.placement == "gathered":
+        return "gathered rows fill up fewer steps than their units answer for; a larger prune.remaining keeps more"
+    told = "units stay whole, and what is left is too little for one more; a finer granularity comes nearer"
+    shared_out = budget.rule in ("global", "steps")
+    return told if shared_out else f"{told}, and so does prune.allocation=global, which shares it out"
 
 
 def emptied(masks: Masks, budget: Budget) -> str | None:

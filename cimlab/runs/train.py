@@ -202,7 +202,7 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
 
 
 def _tell_kept(planned: PlannedRun, subject: Subject, retrained: Retrained) -> None:
-    """Lines about more being kept than was asked, and about layers that keep next to nothing."""
+    """Lines about more or less being kept than was asked, and about layers that keep next to nothing."""
     from cimlab.pruning.beyond import emptied, kept_beyond
 
     masks, budget = retrained.pruning.masks, subject.budget

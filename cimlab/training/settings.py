@@ -145,7 +145,8 @@ class PruneSettings:
     Args:
         remaining: fraction of the prunable layers' weights that stays, or of what `budget` names.
         budget: what `remaining` is a fraction of, and what saliency is spent per unit of: weights, array steps, or
-            dynamic energy at the chosen accelerator. Compression over weights is told beside it whichever it is.
+            steps by the dynamic energy that they take in the dense network on the chosen accelerator. Compression over
+            weights is told beside it whichever it is.
         allocation: how layers share the budget; `global` ranks units by saliency per weight, `steps` by saliency
             per array step that the crossbar spends on them. `remaining` is of weights either way.
         layer_floor: fraction of every layer that always stays, at least one unit; 0 is no protection.

@@ -16,12 +16,14 @@ from cimlab.crossbar.placement import place_network
 from cimlab.hardware.attribution import step_energy
 from cimlab.lab import Lab
 from cimlab.network.errors import NetworkError
-from cimlab.pruning.allocation import Budget, BudgetCost
+from cimlab.pruning.allocation import AllocationRule, Budget, BudgetCost
 from cimlab.pruning.beyond import emptied, kept_beyond
+from cimlab.pruning.granularities.filter import Filter
 from cimlab.pruning.granularities.operation_unit import OperationUnit
 from cimlab.pruning.granularities.row_segment import RowSegment
 from cimlab.pruning.masks import PruningRule, make_masks
 from cimlab.pruning.saliencies.l2 import L2
+from tests.pruning.cases import network_of
 
 RULE = PruningRule(OperationUnit(), L2(), CrossbarGeometry())
 GEOMETRY = CrossbarGeometry(rows=16, cols=32, active_rows=4, columns_per_adc=2)
@@ -36,6 +38,21 @@ def test_a_narrow_layer_that_keeps_two_thirds_is_named_with_its_share() -> None:
     assert line is not None
     assert line.startswith("3.88 % of the prunable weights are kept, not 3 %")  # 4 of 103
     assert "66.7 % of layer narrow" in line
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global"])
+def test_shares_that_are_too_small_for_one_more_unit_are_told_with_what_comes_nearer(
+    allocation: AllocationRule,
+) -> None:
+    """Of ten filters, every layer may keep 19 %: one each."""
+    matrices = [CrossbarMatrix(name, (10, 16)) for name in "01"]
+    rule, budget = replace(RULE, granularity=Filter()), Budget(0.19, allocation)
+    masks = make_masks(network_of(matrices, 0), matrices, rule, budget, torch.Generator())
+    told = kept_beyond(masks, budget, matrices, rule)
+    kept = {"uniform": 10, "global": 15}[allocation]  # two and three of 20
+    assert told is not None
+    assert told.startswith(f"{kept} % of the prunable weights are kept, not 19 %: units stay whole")
+    assert ("so does prune.allocation=global" in told) == (allocation == "uniform")
 
 
 def test_a_budget_that_is_kept_says_nothing() -> None:
@@ -64,10 +81,11 @@ def test_a_budget_in_steps_is_met_or_told_with_the_share_that_the_arrays_take(
         max(weights[m.name] * GEOMETRY.input_cycles * m.products for m in matrices),
     )
     told = kept_beyond(masks, budget, matrices, rule)
-    if left > 1.05 * share * whole:
+    if not 0.95 * share * whole <= left <= 1.05 * share * whole:
         assert told is not None
         assert told.startswith(f"{100 * left / whole:.3g} % of the prunable")
         assert f"kept, not {100 * share:g} %" in told
+        assert ("by their energy in the dense network" in told) == (cost == "energy")
     else:
         assert told is None
     if name == "operation_unit":
