@@ -131,6 +131,30 @@ def in_place(work: Work) -> Stripes:
     return Stripes(steps, one, one)
 
 
+def even_cut(row_groups: int, held: int) -> int:
+    """Row groups of each array where as few arrays as hold them, `held` each, get equally many.
+
+    >>> even_cut(9, held=8)
+    5
+    """
+    return ceil(row_groups / ceil(row_groups / held))
+
+
+def longest_of_even_cut(work: Work, geometry: CrossbarGeometry) -> int:
+    """Steps of the busiest array where row groups stay in their order, and arrays get equally many.
+
+    160 rows are 10 row groups, of one step each where all columns have an ADC of their own; an array holds 8:
+
+    >>> geometry = CrossbarGeometry(columns_per_adc=1)
+    >>> work = LayerMask(np.ones((1, 160, 16), np.uint8)).work(geometry)
+    >>> in_place(work).longest, longest_of_even_cut(work, geometry)
+    (8, 5)
+    """
+    steps = work.row_group_steps
+    starts = np.arange(0, steps.shape[1], even_cut(steps.shape[1], geometry.row_groups))
+    return int(np.add.reduceat(steps, starts, axis=1).max(initial=0))
+
+
 def compacted(mask: LayerMask, work: Work, geometry: CrossbarGeometry, index: UnitGrid) -> Compacted:
     """Squeeze out what executes nothing.
 

@@ -16,7 +16,14 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from cimlab.crossbar.compaction import Compacted, Stripes, compacted, gathered, in_place
+from cimlab.crossbar.compaction import (
+    Compacted,
+    Stripes,
+    compacted,
+    gathered,
+    in_place,
+    longest_of_even_cut,
+)
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.rules import PlacementMode
@@ -38,7 +45,8 @@ class Counts:
         arrays: crossbar arrays in use.
         cells: cells of those arrays, used or not.
         steps: array steps per image, summed over arrays (row group x mux position x input cycle).
-        critical_steps: steps per image of the busiest array of each layer, which the layer waits for.
+        critical_steps: steps per image of the busiest array of each layer, which the layer waits for. Where kept
+            weights may be packed, other layers and unpruned ones share their row groups evenly among their arrays.
         cell_reads: cells read per image.
         adc_conversions: physical columns converted per image; also the number of shift-and-adds.
         wordline_drives: rows driven per image.
@@ -160,22 +168,44 @@ def place_mask(
         if together.row_group_steps.sum() < work.row_group_steps.sum():  # else whole steps are all there is
             placement = _placement(matrix, together, geometry, mask.weights_left, packed, storage)
             return replace(placement, gathered=True)
-    packed = compacted(mask, work, geometry, index) if mode != "in_place" and not units.all() else None
-    return _placement(matrix, work, geometry, mask.weights_left, packed, storage)
+    if mode != "in_place" and not units.all():
+        packed = compacted(mask, work, geometry, index)
+        return _placement(matrix, work, geometry, mask.weights_left, packed, storage)
+    whole = _placement(matrix, work, geometry, mask.weights_left, None, storage)
+    return whole if mode == "in_place" else _evenly_cut(whole, geometry)
 
 
-def place_dense(matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> Placement:
+def place_dense(
+    matrix: CrossbarMatrix, geometry: CrossbarGeometry, mode: PlacementMode = "in_place"
+) -> Placement:
     """The unpruned layer on the same arrays: what every ratio is taken against. It needs no index.
 
-    9 row groups x 16 mux positions of two array columns, in each of 8 input cycles of each of 36 products:
+    9 row groups x 16 mux positions of two array columns, in each of 8 input cycles of each of 36 products; an array
+    holds 8 row groups, and where kept weights may be packed evenly, so may these:
 
     >>> matrix = CrossbarMatrix("conv", weight_shape=(32, 16, 3, 3), products=36)
     >>> counts = place_dense(matrix, CrossbarGeometry()).counts
     >>> counts.arrays, counts.steps
     (4, 41472)
+    >>> counts.critical_steps, place_dense(matrix, CrossbarGeometry(), "compacted").counts.critical_steps
+    (18432, 11520)
+
+    Args:
+        matrix: the layer.
+        geometry: the array.
+        mode: in which the kept weights that it is compared with are placed.
     """
     work = dense_work(matrix.groups, matrix.rows, matrix.cols, geometry)
-    return _placement(matrix, work, geometry, matrix.weights, None, 0)
+    whole = _placement(matrix, work, geometry, matrix.weights, None, 0)
+    return whole if mode == "in_place" else _evenly_cut(whole, geometry)
+
+
+def _evenly_cut(whole: Placement, geometry: CrossbarGeometry) -> Placement:
+    """A layer of which nothing is packed, on arrays that are not filled one before the next but get equally many row
+    groups, where that is faster: else a packed one would be credited with how the matrix happened to be cut.
+    """
+    longest = min(whole.stripes.longest, longest_of_even_cut(whole.work, geometry))
+    return replace(whole, counts=whole.on(geometry, whole.counts.arrays, longest))
 
 
 def _placement(
@@ -378,7 +408,7 @@ def place_masks(
     >>> [place_masks([matrix], {"fc": mask}, g, Weight().index).total.steps for g in geometries]
     [64, 32, 16]
     """
-    dense = {m.name: place_dense(m, geometry) for m in matrices}
+    dense = {m.name: place_dense(m, geometry, mode) for m in matrices}
     layers = {m.name: _place_whole(m, dense[m.name]) for m in matrices}
     for matrix in matrices:
         if matrix.name in masks:

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from cimlab.crossbar.compaction import Stripes, ceil_div
+from cimlab.crossbar.compaction import Stripes, ceil_div, even_cut
 
 ROUNDING = 1 + 1e-12
 """What sums of areas may be over the area that they fill, by their order alone."""
@@ -79,8 +78,7 @@ class Ways:
             steps: of each row group, in one input cycle.
             held: row groups that an array has wordlines for.
         """
-        row_groups = row_group_s.shape[1]
-        even = ceil(row_groups / ceil(row_groups / held))
+        even = even_cut(row_group_s.shape[1], held)
         cuts = (_cut_every(row_group_s, steps, height) for height in dict.fromkeys((held, even)))
         arrays, busiest_s, longest = (
             np.array(figures) for figures in zip(*cuts, strict=True)

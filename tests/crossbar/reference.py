@@ -75,10 +75,13 @@ def count(
     row_groups, stripes = row_groups_of_matrix(rows, geometry), array_columns(cols, geometry)
     total: dict[str, int] = defaultdict(int)
     steps_of_array: dict[tuple[int, int, int], int] = defaultdict(int)
+    shared_evenly: dict[tuple[int, int, int], int] = defaultdict(int)
+    held = -(-geometry.rows // geometry.active_rows)
+    each = -(-len(row_groups) // -(-len(row_groups) // held))
     for g, matrix in enumerate(mask):
         total["weights"] += rows * cols
         total["weights_left"] += sum(weight for row in matrix for weight in row)
-        for group in row_groups:
+        for place, group in enumerate(row_groups):
             for stripe, columns in enumerate(stripes):
                 for converted in executed_steps(matrix, group, columns, geometry):
                     read = (
@@ -86,6 +89,7 @@ def count(
                     )  # one pattern a row group
                     driven = [r for r in group if any(matrix[r][c] for c in read)]
                     steps_of_array[g, array_of_row_group(group, geometry), stripe] += cycles
+                    shared_evenly[g, place // each, stripe] += cycles
                     total["steps"] += cycles * products
                     total["cell_reads"] += len(driven) * len(converted) * k * cycles * products
                     total["adc_conversions"] += len(converted) * k * cycles * products
@@ -100,7 +104,8 @@ def count(
             fetched = sum(any(matrix[r][c] for c in columns) for r in range(rows))
             total["input_buffer_bits"] += fetched * geometry.input_bits * products
         total["arrays"] += arrays_in_place(matrix, geometry)
-    total["critical_steps"] = max(steps_of_array.values(), default=0) * products
+    cuts = [steps_of_array] if mode == "in_place" else [steps_of_array, shared_evenly]
+    total["critical_steps"] = min(max(steps.values(), default=0) for steps in cuts) * products
     total["index_bits"] = index_bits(mask, row_of, col_of, geometry, mode)
     units = len(mask) * len(set(row_of)) * len(set(col_of))
     if mode == "gathered" and gather(mask, geometry, total, cycles, products):

@@ -79,10 +79,9 @@ def test_every_count_equals_the_slow_twin(data: st.DataObject) -> None:
 def test_the_dense_placement_equals_a_full_mask_without_an_index(data: st.DataObject) -> None:
     geometry, matrix = data.draw(geometries()), data.draw(matrices())
     mask = [[[True] * matrix.cols] * matrix.rows] * matrix.groups
-    expected = reference.count(
-        mask, geometry, matrix.products, [0] * matrix.rows, [0] * matrix.cols, "in_place"
-    )
-    counted = asdict(place_dense(matrix, geometry).counts)
+    mode: PlacementMode = data.draw(st.sampled_from(["in_place", "compacted"]))
+    expected = reference.count(mask, geometry, matrix.products, [0] * matrix.rows, [0] * matrix.cols, mode)
+    counted = asdict(place_dense(matrix, geometry, mode).counts)
     assert counted == {name: expected[name] for name in counted}
     assert counted["index_bits"] == 0
 
@@ -313,6 +312,23 @@ def test_compaction_fills_the_places_of_one_array() -> None:
     compacted = place(matrix, BY_HAND, SMALL, index, "compacted").counts
     assert (in_place.arrays, in_place.critical_steps, in_place.input_buffer_bits) == (2, 40, 40)
     assert compacted == replace(in_place, arrays=1, cells=16, critical_steps=60, input_buffer_bits=3 * 2 * 10)
+
+
+def test_pruning_that_saves_no_step_is_not_credited_with_how_the_dense_matrix_is_cut() -> None:
+    """144 rows are 9 row groups of 8 steps, and an array holds 8 of them. Of two arrays, the first filled, they
+    execute 64 and 8 steps; evenly cut, 40 and 32; packed, by steps and not by whole row groups, 36 each.
+    """
+    matrix, geometry = CrossbarMatrix("conv", (16, 16, 3, 3)), CrossbarGeometry(input_bits=1)
+    mask = torch.ones(16, 16, 3, 3, dtype=torch.bool)
+    mask[:, 0] = False  # 9 rows of the first 16, so that every step stays
+    longest = {}
+    for mode in ("in_place", "compacted", "gathered"):
+        placed = place_network([matrix], {"conv": mask}, geometry, RowSegment().index, mode)
+        longest[mode] = placed.total.critical_steps, placed.dense_total.critical_steps
+        assert placed.total.steps == placed.dense_total.steps == 72
+        unpruned = place_network([matrix], {}, geometry, RowSegment().index, mode)
+        assert unpruned.total.critical_steps == unpruned.dense_total.critical_steps
+    assert longest == {"in_place": (64, 64), "compacted": (36, 40), "gathered": (36, 40)}
 
 
 def test_low_units_take_only_the_rows_that_they_need() -> None:

@@ -301,6 +301,8 @@ def test_arrays_that_are_not_full_share_their_row_groups_evenly_in_the_dense_net
     assert (ways.arrays.tolist(), ways.longest.tolist()) == ([2], [40])
     assert ways.product_s[0] == pytest.approx(40 * 8 * 100e-9)
     assert ways.balance[0] == pytest.approx(72 / 80)
+    counted = place_dense(matrix, geometry, "compacted").counts  # as packed layers are compared with it
+    assert counted.critical_steps * 100e-9 == pytest.approx(ways.product_s[0] * matrix.products)
 
 
 # ---- worked by hand ----
