@@ -95,9 +95,10 @@ def hash_of(*parts: Any) -> int:
 def _layer(i: int, layers: int, remaining: float, steps: float) -> dict[str, int]:
     ends = i in (0, layers - 1)
     share = 1.0 if ends else min(1.0, remaining * (1.4 - i / layers))
+    executed = 400 if ends else round(400 * min(1.0, share * 1.2 if steps < 1 else 1))
     return {
-        "weights": 1000, "weights_left": round(1000 * share), "cells": 16384, "arrays": 1,
-        "steps": 400 if ends else round(400 * min(1.0, share * 1.2 if steps < 1 else 1)), "dense_steps": 400,
+        "groups": 1, "rows": 256, "cols": 16, "weights": 1000, "weights_left": round(1000 * share), "cells": 16384,
+        "arrays": 2, "steps": executed, "critical_steps": max(executed // 2, executed - 150), "dense_steps": 400,
     }  # fmt: skip
 
 

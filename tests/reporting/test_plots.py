@@ -12,6 +12,7 @@ import pytest
 from cimlab.pruning.granularities import granularities
 from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import save, svg
+from cimlab.reporting.figures.F4_speed import imbalance
 from cimlab.reporting.looks import look
 from cimlab.reporting.plots import GROUPS, accuracy_plot, components_plot, front_plot, placement_plot
 from cimlab.reporting.sweep import SHOWN, far_apart, points_plot, points_table, unequal_areas
@@ -118,6 +119,18 @@ def test_parameters_of_one_granularity_are_told_apart_and_others_keep_their_look
 def test_a_granularity_of_somebody_elses_package_is_drawn_last_and_in_grey() -> None:
     assert look("my own").colour == "#7F7F7F"
     assert look("my own").place > max(kind.look.place for kind in granularities().values())
+
+
+def test_arrays_that_are_left_out_are_no_imbalance_and_arrays_that_wait_are() -> None:
+    """Two layers: one on one array where dense needs two, one on two of which the busier does 3 of 4 steps."""
+    made = run()
+    array = {"groups": 1, "rows": 256, "cols": 16, "dense_steps": 4}
+    layers = {
+        "packed": {**array, "arrays": 1, "steps": 2, "critical_steps": 2},
+        "waits": {**array, "arrays": 2, "steps": 4, "critical_steps": 3},
+        "nothing left": {**array, "arrays": 0, "steps": 0, "critical_steps": 0},
+    }
+    assert imbalance(replace(made, hardware=made.hardware | {"layers": layers})) == (2 + 3) / (2 + 4 / 2)
 
 
 def test_no_record_is_refused_in_one_line() -> None:
