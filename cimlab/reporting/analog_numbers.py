@@ -74,4 +74,5 @@ def _variation(record: SimulationRecord) -> str | None:
         return None
     if len(effect["sigma"]) > 1:
         return f"{effect['distribution']} with sigma={effect['sigma']}"
-    return f"{effect['distribution']}, {100 * effect['sigma'][0]:g} % of the on conductance at every level"
+    share = f"{100 * effect['sigma'][0]:g} % of the on conductance at every level"
+    return f"{effect['distribution']}, {share}, never below 0"

@@ -50,6 +50,20 @@ def test_gaussian_programming_spreads_by_its_polynomial() -> None:
     assert float(got.std()) == pytest.approx(0.05, rel=0.01)
 
 
+def test_gaussian_programming_of_cells_that_hold_nothing_errs_upwards_only() -> None:
+    """The upper half of a normal law has the mean 1 / sqrt(2 pi) and the variance 1 / 2 - 1 / (2 pi)."""
+    effect = ProgrammingVariation("gaussian", (0.05,))
+    empty, off = (
+        effect.apply(torch.full((1, 1, 400, 500), g), 0.0, sliced(1, 1), torch.Generator().manual_seed(0))
+        for g in (0.0, 0.25)  # an off state of 5 sigma
+    )
+    assert float(empty.min()) == 0
+    assert float(empty.mean()) == pytest.approx(0.05 / math.sqrt(2 * math.pi), rel=0.02)
+    assert float(empty.std()) == pytest.approx(0.05 * math.sqrt(0.5 - 0.5 / math.pi), rel=0.02)
+    assert float(off.mean()) == pytest.approx(0.25, abs=1e-3)
+    assert float(off.std()) == pytest.approx(0.05, rel=0.01)
+
+
 def test_lognormal_programming_keeps_the_median_and_spreads_the_logarithm() -> None:
     effect = ProgrammingVariation("lognormal", (0.3,))
     target = torch.full((1, 1, 400, 500), 0.25)

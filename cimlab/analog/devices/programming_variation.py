@@ -1,5 +1,9 @@
 """Cells are written off target: Gaussian, its spread a polynomial of the target, or log-normal.
 
+No conductance is below 0. A cell that is to hold none can err upwards only: of N(0, s) the upper half stays, with a
+mean of 0.4 s and a spread of 0.6 s. In a differential pair of such cells the mean drops out; with offset encoding it
+stays in every sum, and a finite off state (`device=[on_off_ratio,programming_variation]`) leaves room below.
+
 The polynomial is the form fitted to phase-change memory by Nandakumar et al. (ICECS 2019). Resistances of filamentary
 RRAM spread by a factor, log-normally: commonly in the off state, at times in the on state (Karpov and Niraula,
 "Log-normal statistics in filamentary RRAM devices and related systems").
@@ -19,8 +23,8 @@ class ProgrammingVariation(DeviceEffect):
     """Programming error, drawn once a cell.
 
     Args:
-        distribution: `gaussian` adds N(0, s(g)); `lognormal` multiplies by exp(N(0, s(g))), so that the median
-            is the target.
+        distribution: `gaussian` adds N(0, s(g)), down to 0 at the least; `lognormal` multiplies by exp(N(0, s(g))),
+            so that the median is the target.
         sigma: coefficients of s(g) = sigma[0] + sigma[1] g + sigma[2] g^2 ..., g relative to the on state.
     """
 
