@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from cimlab.records.simulation import SimulationRecord
-from cimlab.reporting.analog_series import Names, beside_the_devices, network_hash, pruned
+from cimlab.reporting.analog_series import (
+    Names,
+    beside_the_converters,
+    beside_the_devices,
+    pruned,
+)
 from cimlab.reporting.studies import worded
 
 AS_GOOD = 1.0
@@ -30,7 +35,7 @@ def _converters(simulations: Sequence[SimulationRecord], names: Names) -> list[d
     for record in simulations:
         if record.choices["device"] == "ideal" and isinstance(record.resolution, int):
             points = 100 * (record.accuracy["float"] - record.accuracy["mean"])
-            network = names.network(record), network_hash(record)
+            network = names.network(record), beside_the_converters(record)
             lost[network][worded(record.choices["adc"])][record.resolution] = points
     return [
         {

@@ -159,6 +159,12 @@ def beside_the_devices(record: SimulationRecord) -> str:
     return canonical([network_hash(record), resolution(record), shared])
 
 
+def beside_the_converters(record: SimulationRecord) -> str:
+    """The same for simulations of a network that differ in range and bits of their ADCs, seeds and chips alone."""
+    shared = {key: value for key, value in _settings(record).items() if key.partition(".")[0] != "adc"}
+    return canonical([network_hash(record), shared])
+
+
 def _networks(
     records: list[SimulationRecord],
 ) -> list[tuple[dict[str, Any], list[SimulationRecord]]]:

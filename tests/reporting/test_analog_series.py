@@ -163,6 +163,18 @@ def test_sentences_tell_the_fewest_bits_that_are_as_good_by_range() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("first", ["low", "tall"])
+def test_fewest_bits_are_of_one_array_whatever_else_the_network_was_simulated_on(first: str) -> None:
+    """Arrays that read 64 rows at once need two bits more; read together, the last of either would decide."""
+    low = [read(bits, adc, 0.2 if bits > 4 else 9) for adc in ("full_scale", "mse") for bits in (4, 5)]
+    tall = [
+        replace(own, config={"geometry": own.config["geometry"] | {"active_rows": 64}})
+        for own in (read(b, adc, 0.2 if b > 6 else 9) for adc in ("full_scale", "mse") for b in (5, 6, 7))
+    ]
+    told = array_numbers(low + tall if first == "low" else tall + low, Names())["converters"]
+    assert sorted([own["bits"] for own in network["ranges"]] for network in told) == [["5", "5"], ["7", "7"]]
+
+
 def test_sentences_tell_what_devices_cost_and_who_knew_of_them() -> None:
     records = [read(5, "mse", 0), read(5, "mse", 30, device="programming_variation"), read(4, "mse", 2)]
     (varied,) = array_numbers(records, Names(rounded={"a" * 64: AWARE}))["varied"]
