@@ -143,6 +143,7 @@ def subject_of(planned: PlannedRun, parts: Parts) -> Subject:
         arrays=parts.arrays,
         image_shape=shape,
         epochs=config.schedule.epochs,
+        dense_epochs=config.recipe.epochs,
         seed=config.seed,
         compile=config.trainer.compile,
         devices=config.trainer.devices,

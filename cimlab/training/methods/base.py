@@ -61,7 +61,7 @@ class Subject:
         budget: to be reached at the end.
         arrays: what computes in the end.
         image_shape: channels, height, width.
-        epochs: of the retraining.
+        epochs: of the retraining; dense_epochs: of the training before it, where known.
         seed: of everything.
         compile: whether networks are compiled.
         devices: that share a fit.
@@ -82,6 +82,7 @@ class Subject:
     devices: int = 1
     off_arrays: OffArrays = NOTHING
     masks: Callable[[], Masks] = dict
+    dense_epochs: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

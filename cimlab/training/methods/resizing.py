@@ -40,6 +40,7 @@ class Resizing(Method):
                 raise ValueError(f"method.resizing.{name}={value:g} must be between 0 and 1")
 
     def check(self, subject: Subject) -> None:
+        require_small_epochs(subject, self)
         require_resizable(subject.network, subject.image_shape, self)
 
     def part(self, subject: Subject) -> SmallFirst:
@@ -56,6 +57,15 @@ class SmallFirst(Part):
         self, images: Float[Tensor, "batch channels height width"], epoch: int, epochs: int
     ) -> Float[Tensor, "batch channels small_height small_width"]:
         return resized(images, self.settings, epoch, epochs)
+
+
+def small_epochs(epochs: int, settings: Resizing) -> int:
+    """Epochs on smaller images, of so many: no more than `share` of them.
+
+    >>> [small_epochs(epochs, Resizing(share=0.6, scale=0.75)) for epochs in (1, 2, 5)]
+    [0, 1, 3]
+    """
+    return floor(settings.share * epochs + ROUNDING)
 
 
 def small_side(side: int, settings: Resizing) -> int:
@@ -75,11 +85,27 @@ def resized(
 
     Antialiased bilinear, reckoned in float32, in the dtype of the images; channels_last.
     """
-    if epoch >= floor(settings.share * epochs + ROUNDING):
+    if epoch >= small_epochs(epochs, settings):
         return images
     side = small_side(images.shape[-1], settings)
     small = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
     return small.to(images.dtype, memory_format=torch.channels_last)
+
+
+def require_small_epochs(subject: Subject, settings: Resizing) -> None:
+    """Refuse a phase that would be called resized and have no epoch on smaller images.
+
+    Raises:
+        MethodError: names the phase's epochs.
+    """
+    known = {"dense": ("recipe.epochs", subject.dense_epochs), "retrain": ("schedule.epochs", subject.epochs)}
+    for phase in settings.phases:
+        key, epochs = known[phase]
+        if epochs is not None and small_epochs(epochs, settings) == 0:
+            raise MethodError(
+                f"method.resizing.share={settings.share:g} of {key}={epochs} is no whole epoch on smaller images; use "
+                f"a larger share, more epochs, or leave {phase} out of method.resizing.phases"
+            )
 
 
 def require_resizable(network: nn.Module, image_shape: tuple[int, int, int], settings: Resizing) -> None:

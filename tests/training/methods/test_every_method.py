@@ -10,6 +10,9 @@ from cimlab.choices import choices
 from cimlab.cli.main import main
 from cimlab.records.record import RECORD_FILE, RunRecord
 
+EPOCHS = ("recipe.epochs=2", "schedule.epochs=3")
+"""Of which every method has some of its own."""
+
 
 def only_record(folder: Path) -> RunRecord:
     (file,) = folder.glob(f"*/{RECORD_FILE}")
@@ -21,7 +24,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the same run is without a method."""
     folder = tmp_path_factory.mktemp("plain")
     with pytest.raises(SystemExit):
-        main(["train", *SMALL, "schedule.epochs=3", f"paths.output_dir={folder}"])
+        main(["train", *SMALL, *EPOCHS, f"paths.output_dir={folder}"])
     return only_record(folder).run
 
 
@@ -29,14 +32,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_run_is_named_after_it_is_its_own_and_goes_on_after_a_kill(
     train: Cimlab, tmp_path: Path, method: str, plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (f"method=[{method}]", "schedule.epochs=3")
+    words = (f"method=[{method}]", *EPOCHS)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert train(*words, f"paths.output_dir={whole}").code == 0
     with killed_in_epoch(monkeypatch, 1):
         assert train(*words, f"paths.output_dir={cut}").code != 0
     assert train(*words, f"paths.output_dir={cut}").code == 0
     first, resumed = only_record(whole), only_record(cut)
-    assert first.methods == (method,)
+    assert set(first.config["method"]) == {method}
     assert first.run != plain
     assert (first.accuracy, first.weights) == (resumed.accuracy, resumed.weights)
     one, other = (torch.load(next(f.glob("*/network.pt")))["network"] for f in (whole, cut))

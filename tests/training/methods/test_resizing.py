@@ -140,6 +140,24 @@ def test_a_fixed_network_is_refused_before_training(cimlab: Cimlab, tmp_path: Pa
     assert "method.resizing.scale=1" in one_line(answer.err)
 
 
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (("recipe.epochs=1", "schedule.epochs=2"), "recipe.epochs=1"),
+        (
+            ("recipe.epochs=2", "schedule.epochs=1", "method.resizing.phases=[dense,retrain]"),
+            "schedule.epochs=1",
+        ),
+    ],
+)
+def test_too_few_epochs_for_one_on_smaller_images_are_refused(
+    words: tuple[str, ...], key: str, train: Cimlab
+) -> None:
+    answer = train("method=[resizing]", *words)
+    assert answer.code == 2
+    assert f"method.resizing.share=0.6 of {key} is no whole epoch on smaller images" in one_line(answer.err)
+
+
 def test_a_killed_resized_training_goes_on_to_the_same_result(
     train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
