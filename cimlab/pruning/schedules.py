@@ -47,7 +47,9 @@ def _geometric(final: float, part: float, at: float) -> PruneEvent:
 def cubic_events(remaining: float, count: int, share: float) -> list[PruneEvent]:
     """`count` events over the first `share` of the retraining, along s(t) = s_f (1 - (1 - t)^3).
 
-    s is the fraction pruned and s_f = 1 - remaining (Zhu and Gupta, arXiv:1710.01878, equation 1).
+    s is the fraction pruned and s_f = 1 - remaining (Zhu and Gupta, arXiv:1710.01878, equation 1). Each event is one
+    ahead of theirs, whose first prunes nothing: of `count`, event i from 0 comes when i / (count - 1) of the ramp is
+    done, and prunes to where the cubic is at t = (i + 1) / count.
 
     >>> [(event.at, round(event.remaining, 3)) for event in cubic_events(0.1, count=3, share=0.5)]
     [(0.0, 0.367), (0.25, 0.133), (0.5, 0.1)]

@@ -24,7 +24,7 @@ def budget_of(prune: PruneSettings) -> Budget:
 
 
 def prunable_matrices(matrices: list[CrossbarMatrix], prune: PruneSettings) -> list[CrossbarMatrix]:
-    """The layers that may be pruned: all, less the exempt ends.
+    """The layers that may be pruned: all on arrays, less the exempt ends of those.
 
     Raises:
         PruningError: none is left.

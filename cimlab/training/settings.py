@@ -151,8 +151,9 @@ class PruneSettings:
             per array step that the crossbar spends on them. `remaining` is of weights either way.
         layer_floor: fraction of every layer that always stays, at least one unit; 0 is no protection.
         layer_remaining: for `per_layer`: layer name or glob pattern -> fraction.
-        exempt_first: leave the layer dense that is computed first, in the order of execution.
-        exempt_last: leave the layer dense that is computed last, which is the classifier in most networks.
+        exempt_first: leave the layer dense that is computed first of those on arrays, in the order of execution; where
+            the network's first is digital (`analog.digital`), that is the next one.
+        exempt_last: likewise the one computed last, which is the classifier in most networks.
     """
 
     remaining: Annotated[float, Field(gt=0, le=1)]

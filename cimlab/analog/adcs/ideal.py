@@ -1,4 +1,5 @@
-"""An ADC that reads every partial sum, whatever the geometry's resolution: the accuracy ceiling."""
+"""An ADC that reads every sum of whole cell levels, whatever the geometry's resolution: the accuracy ceiling of cells
+that are ideal. Sums of others are rounded to whole levels, and those beyond the largest code to that."""
 
 from dataclasses import dataclass
 

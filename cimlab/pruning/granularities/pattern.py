@@ -14,7 +14,9 @@ from cimlab.pruning.granularities.base import Granularity, Look, balanced_tiers,
 
 @dataclass(frozen=True)
 class Pattern(Granularity):
-    """N:M sparsity (Mishra et al., arXiv:2104.08378); N follows from `prune.remaining`, e.g. 0.5 with m=4 is 2:4.
+    """N:M sparsity (Mishra et al., arXiv:2104.08378); N of a layer follows from its share of `prune.remaining`.
+
+    With `prune.allocation=uniform`, 0.5 with m=4 is 2:4 everywhere; by one threshold for all layers, N differs.
 
     Tiers 0 and 1 of a column, which 2:4 keeps, are its two best weights:
 
