@@ -7,15 +7,16 @@ values is run on the values there are. The caller's network is not touched.
 from __future__ import annotations
 
 import copy
+import sys
 import traceback
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MethodType
-from typing import Any
+from types import FunctionType, MethodType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,40 +62,95 @@ def shadow(network: nn.Module, device: str | None = None, own: bool = False) -> 
         device: "meta" gives the copy parameters without values instead.
         own: it has parameters of its own, too.
     """
-    memo: dict[int, object] = {}
+    memo: dict[int, Any] = {}
     for parameter in () if own else network.parameters():
         memo[id(parameter)] = parameter if device is None else _emptied(parameter)
     for module in network.modules():
         for value in (*module._buffers.values(), *vars(module).values()):
             if isinstance(value, Tensor) and id(value) not in memo:
                 memo[id(value)] = value.detach().clone() if device is None else _emptied(value)
+    compiled = [module for module in network.modules() if _is_compiled(module)]
+    memo |= {id(module): UncompiledModule() for module in compiled}
     try:
+        for module in compiled:
+            memo[id(module)].take(*copy.deepcopy((module._orig_mod, _hooks(module)), memo))
         copied = copy.deepcopy(network, memo).eval()
     except TypeError as problem:  # a lock, an open file, a generator: what is not data
         raise NetworkError(
             f"the network can't be copied ({problem}); let its modules hold nothing but layers, tensors and plain data"
         ) from problem
-    for module in copied.modules():
-        _uncompile(module)
+    for module in network.modules():
+        if not _is_compiled(module):
+            _uncompile(module, memo)
     return copied
 
 
-def _uncompile(module: nn.Module) -> None:
-    """Undo torch.compile around a forward pass, which would compile what looks on, and compute the network copied from.
+class UncompiledModule(nn.Module):
+    """Stands in a copy where the network has a part that torch.compile made, under the same names, and calls it plain.
 
-    >>> network = nn.Linear(1, 1)
-    >>> network.forward = torch.compile(network.forward, backend="eager")
-    >>> _uncompile(network)
-    >>> network.forward == MethodType(nn.Linear.forward, network)
-    True
+    A compiled part would compile what looks on and the layers on arrays, and is compiled again with every copy.
     """
-    compiled = getattr(module.forward, "_torchdynamo_orig_callable", None)
-    if compiled is None or hasattr(module, "_orig_mod"):
-        return
-    # torch puts one more function around its own layers' methods
-    method = getattr(compiled, "__wrapped__", None)
-    plain = method if isinstance(method, MethodType) else compiled
-    module.forward = MethodType(getattr(plain, "__func__", plain), module)
+
+    def take(self, plain: nn.Module, hooks: Mapping[str, Any]) -> None:
+        """Stand for a compiled part: the module inside it, and the hooks around it."""
+        self._orig_mod = plain
+        vars(self).update(hooks)
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """What the module inside computes."""
+        return self._orig_mod(*inputs, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        """What it lacks is taken from the module inside, as a compiled one does, but not how that is copied."""
+        if name == "_orig_mod" or name.startswith("__"):
+            return super().__getattr__(name)
+        return getattr(self._orig_mod, name)
+
+    def __len__(self) -> int:
+        """The layers of the sequence inside."""
+        return len(cast(Sized, self._orig_mod))
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile made it; asks nobody who would have to import the compiler first, which takes seconds."""
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    return compiler is not None and isinstance(module, compiler.OptimizedModule)
+
+
+def _hooks(module: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if "_hooks" in name}
+
+
+def _uncompile(module: nn.Module, copies: Mapping[int, Any]) -> None:
+    """Undo torch.compile around methods of a module's copy, which would compile what looks on, and compute the network
+    copied from.
+
+    >>> network, copied = nn.Linear(1, 1), nn.Linear(1, 1)
+    >>> network.forward = torch.compile(network.forward, backend="eager")
+    >>> _uncompile(network, {id(network): copied})
+    >>> copied.forward == MethodType(nn.Linear.forward, copied)
+    True
+
+    Args:
+        module: of the network copied from.
+        copies: id of a module -> its copy.
+    """
+    kinds = [kind for kind in reversed(type(module).__mro__) if kind not in (object, nn.Module)]
+    functions = {name: value for kind in kinds for name, value in vars(kind).items()} | vars(module)
+    for name, function in functions.items():
+        compiled = (
+            vars(function).get("_torchdynamo_orig_callable") if isinstance(function, FunctionType) else None
+        )
+        if compiled is None:
+            continue
+        # torch puts one more function around its own layers' methods
+        method = getattr(compiled, "__wrapped__", None)
+        plain = method if isinstance(method, MethodType) else compiled
+        if isinstance(plain, MethodType):
+            plain = MethodType(plain.__func__, copies.get(id(plain.__self__), plain.__self__))
+        elif name not in vars(module):  # a method of its class
+            plain = MethodType(plain, copies[id(module)])
+        setattr(copies[id(module)], name, plain)
 
 
 def _emptied(value: Tensor) -> Tensor:

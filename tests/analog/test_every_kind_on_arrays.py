@@ -1,6 +1,8 @@
 """Whatever operation multiplies by a weight, lossless arrays compute it: every kind of the account's own tests."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -236,3 +238,37 @@ def test_a_compiled_forward_pass_is_priced_and_computed_as_it_is_written(make: t
     with torch.no_grad():
         found = lab.on_arrays(network, masks, IMAGES)(IMAGES)
         assert relative_error(found, network(IMAGES)) < 0.03
+
+
+class WithParts(nn.Module):
+    """A network of parts, compiled or not: one within another, called from a list, with a hook around it."""
+
+    def __init__(self, compiled: Callable[[Any], Any]) -> None:
+        super().__init__()
+        inner = compiled(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
+        self.body = compiled(nn.Sequential(inner, nn.Conv2d(4, 4, 3)))
+        self.body.register_forward_hook(lambda _, __, y: 2 * y)
+        self.parts = [self.body]
+        self.head = nn.Linear(4, 3)
+        self.pool = compiled(self.pool)
+
+    def pool(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.mean((2, 3)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(self.parts[0](x)) + len(self.body)
+
+
+def test_a_network_with_compiled_parts_is_computed_as_the_same_network_without(lab: Lab) -> None:
+    found = []
+    for compiled in (lambda part: part, lambda part: torch.compile(part, backend="eager")):
+        torch.manual_seed(0)
+        network = WithParts(compiled).eval()
+        masks = lab.prune(network, IMAGES)
+        assert lab.cost(network, masks, IMAGES).ratios()["energy_j"] < 1
+        with torch.no_grad():
+            arrays = lab.on_arrays(network, masks, IMAGES)
+            found.append((arrays(IMAGES), copy.deepcopy(arrays)(IMAGES), network(IMAGES)))
+    plain, compiled = found
+    assert all(torch.equal(*pair) for pair in zip(plain, compiled, strict=True))
+    assert list(masks) == ["body._orig_mod.0._orig_mod.0", "body._orig_mod.1", "head"]
