@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from cimlab.network.checkpoint_file import CheckpointError, load, unread
 from cimlab.network.description import plain, printable
 from cimlab.network.masks import MaskError, Masks, checked_masks, weight_shapes
+from cimlab.network.stored_entries import Entry, entry_of
 from cimlab.network.stored_names import (
     COUNTER,
     MASK,
-    NO_WEIGHTS,
     ORIG,
-    WEIGHTS,
     SeveralNetworksError,
     fitted,
     parameter_of,
@@ -73,8 +72,9 @@ class Stored:
         whole = network.state_dict()
         own = {name: value for name, value in whole.items() if isinstance(value, Tensor)}
         besides = {name: value for name, value in whole.items() if name not in own}
+        entry = self._entry()
         try:
-            state, left_out = fitted(_dense(self._weights()), own)
+            state, left_out = fitted(entry.weights, own)
         except SeveralNetworksError as problem:
             raise CheckpointError(f"checkpoint {self.path} {problem}") from problem
         state, masks = _without_reparametrised(state)
@@ -90,6 +90,7 @@ class Stored:
             )
         network.load_state_dict(state | besides)
         self._masks.update(masks)
+        self.notes.extend(f"checkpoint {self.path}: {note}" for note in entry.notes())
         if besides:
             kept = ", ".join(besides)
             self.notes.append(f"checkpoint {self.path}: {kept}: no tensor, left as the network has it")
@@ -199,25 +200,30 @@ class Stored:
                 )
         more = f" and {len(differences) - 1} more differences" if len(differences) > 1 else ""
         model = (self.description() or {"choices": {}})["choices"].get("model")
+        mend = f"set model to the one it was saved from{f', model={model}' if model else ''}"
+        if all(name in state for name in own) and len(differences) == len(state) - len(own):
+            name = next(name for name in state if name not in own)  # as a loss's class weights have
+            raise CheckpointError(
+                f"checkpoint {self.path} has an unknown {name}{more} beside all that the network has; {mend}, or, if "
+                "that is no layer of a network, save the weights without it"
+            )
         raise CheckpointError(
-            f"checkpoint {self.path} is of another network: it {differences[0]}{more}; set model to the one it was "
-            f"saved from{f', model={model}' if model else ''}"
+            f"checkpoint {self.path} is of another network: it {differences[0]}{more}; {mend}"
         )
 
-    def _weights(self) -> dict[str, Tensor]:
-        """The one state_dict in the file.
+    def _entry(self) -> Entry:
+        """Where the weights are, and those themselves.
 
         Raises:
-            CheckpointError: there is none, or there are several and none has a usual name.
+            CheckpointError: there are none, or nobody can tell which are meant.
         """
-        found = dict(_state_dicts(self.content))
-        usual = [where for key in WEIGHTS for where in found if where.rpartition(".")[2] == key]
-        if "" in found or len(found) == 1 or usual:
-            where = "" if "" in found else usual[0] if usual else next(iter(found))
-            return found[where]
+        try:
+            entry = entry_of(self.content)
+        except SeveralNetworksError as problem:
+            raise CheckpointError(f"checkpoint {self.path} {problem}") from problem
+        if entry is not None:
+            return entry
         entries = ", ".join(map(str, self.content)) or "nothing"
-        if found:
-            raise CheckpointError(f"checkpoint {self.path} {SeveralNetworksError(found)}")
         foreign = next(
             (f"; {entry} is a {kind}, which is not read" for entry, kind in unread(self.content)), ""
         )
@@ -245,39 +251,6 @@ def not_finite(state: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors with a value that is NaN or infinite, in order."""
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     return [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
-
-
-def _state_dicts(
-    content: Mapping[Any, Any], where: str = "", depth: int = 2
-) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """(dotted entry, weights) of all state_dicts in a file, itself among them, where it is one."""
-    own = {
-        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    named = any("." in name or name in ("weight", "bias") for name in own)
-    others = [value for name, value in content.items() if name not in own]
-    if named and all(isinstance(value, int | float | str | None) for value in others):
-        yield where, own
-        return
-    inside = list(_inside(content, where, depth))
-    if named and not inside:  # weights, and what a trainer put beside them
-        yield where, own
-    yield from inside
-
-
-def _inside(content: Mapping[Any, Any], where: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The state_dicts in the entries of a file, but not in those whose tensors are no weights of the network."""
-    for name, value in content.items():
-        skipped = isinstance(name, str) and any(part in name.lower() for part in NO_WEIGHTS)
-        if not skipped and isinstance(value, Mapping) and depth:
-            yield from _state_dicts(value, f"{where}.{name}" if where else str(name), depth - 1)
-
-
-def _dense(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights that were stored by their places, as sparse ones are, with all of their zeros."""
-    return {
-        name: value if value.layout == torch.strided else value.to_dense() for name, value in stored.items()
-    }
 
 
 def _without_reparametrised(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Masks]:

@@ -1,12 +1,14 @@
 """Which tensors of a checkpoint are which of a network, whatever a trainer or a wrapper put into their names.
 
 One state_dict may hold several networks, as a teacher's beside a student's or averages beside the weights: the one
-that has a usual name is meant, and of others none is guessed.
+that has a usual name is meant, and of others none is guessed, nor of two that both have one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
@@ -19,8 +21,15 @@ WEIGHTS = (
     "params", "model_state",
 )  # fmt: skip
 """Entries that trainers keep weights in, the first of them first."""
-NO_WEIGHTS = ("optim", "sched", "scaler", "mask", "ema", "loop", "callback", "steps", "origin")
-"""Parts of the names of entries whose tensors are no weights, or not those of the network itself."""
+NO_WEIGHTS = (
+    "optim*", "sched*", "scaler", "scalers", "mask", "masks", "loop", "loops", "callback", "callbacks", "steps",
+    "origin",
+)  # fmt: skip
+"""Words in the names of entries whose tensors are no weights; * stands for any letters."""
+AVERAGES = ("ema",)
+"""Words in the names of entries with averages of the network's weights over its training."""
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+"""A word within a name: `ema` of `model_ema`, `EMAModel` and `netEMA`, not of `semantic`."""
 COUNTER = "num_batches_tracked"
 """Batches that a norm has seen; nothing that it computes depends on it, and older files lack it."""
 ORIG, MASK = "_orig", "_mask"
@@ -54,6 +63,26 @@ def fitted(stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dic
     prefix = _meant(_prefixes(plain, wanted), plain, wanted)
     left_out = [name for name in plain if not name.startswith(prefix)]
     return {_own_name(name, wanted): value for name, value in _beneath(prefix, plain).items()}, left_out
+
+
+def told_by(name: str, words: Iterable[str]) -> bool:
+    """Whether one of the words is in a name, as a whole.
+
+    >>> [told_by(name, NO_WEIGHTS) for name in ("lr_schedulers", "AdamOptimizer", "pruning.masks", "maskformer")]
+    [True, True, True, False]
+    """
+    parts = [part.lower() for part in WORD.findall(name)]
+    return any(fnmatch(part, word) for part in parts for word in words)
+
+
+def plain_names(weights: Iterable[str]) -> set[str]:
+    """Names without what wrappers put into them."""
+    return {plain_name(name) for name in weights}
+
+
+def same_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two state_dicts hold the same names and values, whatever wrapper either is from."""
+    return _equal(*({plain_name(name): value for name, value in each.items()} for each in (one, other)))
 
 
 def under_names(masks: object, shapes: Mapping[str, tuple[int, ...]]) -> Any:
@@ -103,11 +132,11 @@ def _meant(prefixes: Sequence[str], stored: Mapping[str, Tensor], wanted: Mappin
     Raises:
         SeveralNetworksError: as `fitted`.
     """
-    own = [prefix for prefix in prefixes if not any(part in prefix.lower() for part in NO_WEIGHTS)]
+    own = [prefix for prefix in prefixes if not told_by(prefix, (*NO_WEIGHTS, *AVERAGES))]
     own = own or [*prefixes]
-    usual = [prefix for prefix in ("", *(f"{key}." for key in WEIGHTS)) if prefix in own]
-    if usual or len(own) == 1:
-        return (usual or own)[0]
+    own = [prefix for prefix in ("", *(f"{key}." for key in WEIGHTS)) if prefix in own] or own
+    if "" in own or len(own) == 1:
+        return own[0]
     first, *others = (_beneath(prefix, stored) for prefix in own)
     needed = {name for name in wanted if not name.endswith(COUNTER)}
     whole = needed <= {parameter_of(name) for name in first}
@@ -121,4 +150,6 @@ def _beneath(prefix: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+    return one.keys() == other.keys() and all(
+        value.dtype == other[name].dtype and torch.equal(value, other[name]) for name, value in one.items()
+    )

@@ -66,9 +66,101 @@ def test_of_several_networks_the_usual_name_is_meant(tmp_path: Path) -> None:
     content = {"state_dict_ema": other.state_dict(), "state_dict": network.state_dict()}
     content["optimizer"] = optimizer.state_dict()
     fills(save(tmp_path / "a.pt", content), network)
-    path = save(tmp_path / "b.pt", {"student": network.state_dict(), "teacher": other.state_dict()})
-    with pytest.raises(CheckpointError, match=r"several networks \(student, teacher\)"):
-        read(path).fill(a_network())
+
+
+@pytest.mark.parametrize(
+    ("entry", "other"),
+    [
+        ("state_dict", "state_dict_ema"), ("params", "params_ema"), ("model", "modelEMA"), ("model", "best_model"),
+        ("state_dict", "swa_state_dict"), ("model", "teacher"), ("model", "ema.state_dict"), ("", "ema_model"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_other_networks_of_a_file_are_named(entry: str, other: str, first: int, tmp_path: Path) -> None:
+    network = a_network()
+    beside: dict = {"module." + name: value for name, value in a_network(2).state_dict().items()}
+    for part in reversed(other.split(".")):
+        beside = {part: beside}
+    meant: dict = {entry: network.state_dict()} if entry else {**network.state_dict()}
+    content = meant | beside if first else beside | meant
+    fills(save(tmp_path / "a.pt", content), network)
+    stored = read(tmp_path / "a.pt")
+    stored.fill(a_network(1))
+    (note,) = stored.notes
+    assert note.endswith(
+        f": {entry or 'the state_dict itself'} was read, and the weights in {other} left out; to use one, save it alone"
+    )
+
+
+def test_a_copy_of_the_network_under_another_name_needs_no_word(tmp_path: Path) -> None:
+    network = a_network()
+    state = network.state_dict()
+    content = {"model": state, "net": prefixed("module.", state), "model_ema": state, "best": state}
+    fills(save(tmp_path / "a.pt", content), network)
+    stored = read(tmp_path / "a.pt")
+    stored.fill(a_network(1))
+    assert stored.notes == []
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ({"student": 0, "teacher": 1}, "student, teacher"),
+        ({"net": 1, "model": 0}, "model, net"),
+        ({"state_dict": {"model": 0, "net": 1}}, "state_dict.model, state_dict.net"),
+        (
+            {"teacher": {"state_dict": 1}, "student": {"state_dict": 0}},
+            "teacher.state_dict, student.state_dict",
+        ),
+        ({"ema": 0, "model_ema": 1}, "ema, model_ema"),
+    ],
+)
+def test_two_networks_that_could_both_be_meant_are_refused(content: Any, names: str, tmp_path: Path) -> None:
+    def filled(entry: Any) -> Any:
+        if isinstance(entry, dict):
+            return {name: filled(inner) for name, inner in entry.items()}
+        return a_network(entry).state_dict()
+
+    with pytest.raises(CheckpointError, match=rf"several networks \({names}\)"):
+        read(save(tmp_path / "a.pt", filled(content))).fill(a_network())
+
+
+def test_two_usual_prefixes_with_other_values_are_refused(tmp_path: Path) -> None:
+    state = prefixed("model.", a_network().state_dict()) | prefixed("net.", a_network(2).state_dict())
+    with pytest.raises(CheckpointError, match=r"several networks \(model, net\)"):
+        read(save(tmp_path / "a.pt", state)).fill(a_network())
+
+
+@pytest.mark.parametrize("entry", ["semantic_net", "maskformer", "stepsize", "looped"])
+def test_what_an_entry_holds_is_told_by_whole_words(entry: str, tmp_path: Path) -> None:
+    network = a_network()
+    state = network.state_dict()
+    beside = {"lr_schedulers": a_network(2).state_dict(), "AdamOptimizer": a_network(3).state_dict()}
+    fills(save(tmp_path / "a.pt", {entry: state} | beside), network)
+    fills(save(tmp_path / "b.pt", {"state_dict": prefixed(f"{entry}.", state)}), network)
+
+
+@pytest.mark.parametrize("content", [{"model_ema": 0, "epoch": 3}, {"model": None, "ema": 0}])
+def test_an_average_is_read_where_there_is_nothing_else_and_said(content: dict, tmp_path: Path) -> None:
+    network = a_network()
+    (entry,) = (name for name in content if "ema" in name)
+    fills(save(tmp_path / "a.pt", content | {entry: network.state_dict()}), network)
+    stored = read(tmp_path / "a.pt")
+    stored.fill(a_network(1))
+    assert stored.notes == [
+        f"checkpoint {tmp_path / 'a.pt'}: {entry} was read, an average of weights, as there are no others"
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_what_lies_beside_all_of_a_network_is_named_with_the_mend(prefix: str, tmp_path: Path) -> None:
+    state = prefixed(prefix, a_network().state_dict() | {"loss.weight": torch.ones(5)})
+    with pytest.raises(CheckpointError) as refusal:
+        read(save(tmp_path / "a.pt", state)).fill(a_network(1))
+    assert str(refusal.value).endswith(
+        "has an unknown loss.weight beside all that the network has; set model to the one it was saved from, or, if "
+        "that is no layer of a network, save the weights without it"
+    )
 
 
 @pytest.mark.parametrize("first", ["ema.", "ema_model.module.", "teacher.", "zz."])
