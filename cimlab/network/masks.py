@@ -37,18 +37,19 @@ class MaskError(CimlabError, ValueError):
     exit_code = REFUSED
 
 
-def weight_shapes(network: nn.Module, names: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
+def weight_shapes(network: nn.Module, masks: object = None) -> dict[str, tuple[int, ...]]:
     """Name of a weight -> shape of what is stored, for every weight of two or more dimensions.
 
     Args:
         network: any.
-        names: of parts of weights, where they are weights of this network.
+        masks: as they were given; those of parts of a weight count as weights, too.
     """
     stored = parameters(network)
-    whole = {name_of(name): tuple(value.shape) for name, value in stored.items() if value.ndim > 1}
-    for name in names:
+    weights = {name: value for name, value in stored.items() if value.ndim > 1}
+    whole = {name_of(name): tuple(value.shape) for name, value in weights.items()}
+    for name in masks if isinstance(masks, Mapping) else ():
         try:
-            whole.setdefault(name_of(str(name)), tuple(stored_weight(stored, str(name)).shape))
+            whole.setdefault(name_of(str(name)), tuple(stored_weight(weights, str(name)).shape))
         except KeyError:
             continue
     return whole

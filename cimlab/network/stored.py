@@ -112,7 +112,7 @@ class Stored:
         if given is not None and not isinstance(
             given, Tensor
         ):  # of a plain state_dict, a parameter of that name
-            shapes = weight_shapes(network, given if isinstance(given, Mapping) else ())
+            shapes = weight_shapes(network, given)
             try:
                 return checked_masks(under_names(given, shapes), shapes), "with its masks"
             except MaskError as problem:

@@ -32,6 +32,8 @@ from cimlab.network.operations import Call, Operations, tensors_in
 SMALL_SAMPLE, SMALL_NETWORK = 3 * 64 * 64, 10**8
 """Values of a sample and parameters up to which a pass is computed: a second at most, where the compiler takes four."""
 WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
+DYNAMIC_BATCH = "a dynamic batch, dynamic_shapes=({0: torch.export.Dim('batch')},)"
+"""What torch.export has to be given that a network takes one sample, and two."""
 
 
 def opened(network: nn.Module) -> nn.Module:
@@ -44,7 +46,14 @@ def unwrapped(network: nn.Module) -> tuple[nn.Module, str]:
 
     >>> unwrapped(nn.DataParallel(nn.Linear(1, 1)))
     (Linear(in_features=1, out_features=1, bias=True), 'module.')
+
+    Raises:
+        NetworkError: it is none.
     """
+    if not isinstance(network, nn.Module):
+        kind = type(network).__name__  # torch.export is not imported for a name
+        mend = f"its module(), exported with {DYNAMIC_BATCH}" if kind == "ExportedProgram" else "an nn.Module"
+        raise NetworkError(f"the network is a {kind}; give {mend}")
     prefix = ""
     while True:
         wrapper = "module" if isinstance(network, WRAPPERS) else "_orig_mod"
@@ -207,6 +216,8 @@ def _traced(network: nn.Module, batch: Batch) -> Trace:
         shapes = ", ".join(" x ".join(map(str, part.shape[1:])) for part in tensors(batch))
         kind = "images" if isinstance(batch, Tensor) and batch.is_floating_point() else "inputs"
         reason = _told(problem)
+        if reason.startswith("Guard failed"):
+            reason += f"; export it with {DYNAMIC_BATCH}"
         if len(tensors(batch)) > 1:
             reason += "; given one and two samples, which lie in dimension 0 of every input as long there as the first"
         raise NetworkShapeError(

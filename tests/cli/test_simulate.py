@@ -102,7 +102,9 @@ def test_of_two_networks_in_a_checkpoint_it_is_said_which_one_was_read(
 ) -> None:
     average = {name: 2.0 * value for name, value in torch.load(checkpoint)["network"].items()}
     torch.save({**torch.load(checkpoint), "model_ema": average}, checkpoint)
-    answer = cimlab(command, f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path / 'out'}", *SMALL[command])
+    answer = cimlab(
+        command, f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path / 'out'}", *SMALL[command]
+    )
     assert answer.code == 0, answer.err
     said = "network was read, and the weights in model_ema left out; to use one, save it alone"
     assert f"cimlab: checkpoint {checkpoint}: {said}" in answer.err.splitlines()

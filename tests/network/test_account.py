@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
+from cimlab.errors import CimlabError
 from cimlab.network.account import NetworkAccount, account_of
 from cimlab.network.batch import Batch
 from cimlab.network.errors import NetworkError, NetworkShapeError
@@ -399,6 +400,23 @@ def test_products_that_cells_do_not_compute_are_refused_with_a_mend_that_leaves_
 def test_a_forward_pass_that_reads_values_is_taken() -> None:
     network = Calls(lambda n, x: n.c(x if float(x.abs().max()) <= 1 else x / 255), c=nn.Conv2d(3, 4, 3))
     assert counted(network) == {"c": (100, 4, 27, 1)}
+
+
+def test_what_torch_export_made_is_followed_with_a_dynamic_batch_and_told_so_without() -> None:
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(432, 2)).eval()
+    exported = torch.export.export(plain, (IMAGES,))
+    for made, complaint in (
+        (
+            exported,
+            r"is a ExportedProgram; give its module\(\), exported with a dynamic batch, dynamic_shapes=",
+        ),
+        (exported.module(), r"Guard failed: .* == 4; export it with a dynamic batch, dynamic_shapes="),
+    ):
+        with pytest.raises(CimlabError, match=complaint):
+            account_of(made, IMAGES)  # ty: ignore[invalid-argument-type]
+    shapes = ({0: torch.export.Dim("batch")},)
+    made = torch.export.export(plain, (IMAGES,), dynamic_shapes=shapes).module()
+    assert [weight.name for weight in account_of(made, IMAGES).on_arrays] == ["1"]
 
 
 def test_torchscript_and_sparse_tensors_are_refused_as_what_they_are() -> None:

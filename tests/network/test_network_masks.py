@@ -1,6 +1,8 @@
 """Masks are taken in any dtype and by the names of the network given, or refused in one line; compiled code never sees
 others."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from cimlab.analog.convert import analog_layers
 from cimlab.crossbar.tally import LayerMask
 from cimlab.lab import Lab
+from cimlab.network.errors import NetworkError
 from cimlab.network.masks import MaskError, checked_masks, plain_name
 from cimlab.pruning.masks import MaskHolder
 
@@ -149,3 +152,32 @@ def test_a_pruned_weight_that_became_nan_is_set_to_zero(network: nn.Module) -> N
     holder.hold()
     assert (weight[~mask] == 0).all()
     assert torch.equal(weight[mask], kept)
+
+
+def test_what_is_no_dictionary_and_the_mask_of_a_bias_are_refused_by_every_method_alike() -> None:
+    network, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).eval(), torch.rand(2, 8)
+    lab = Lab()
+    methods: tuple[Any, ...] = (
+        lab.hold, lambda n, masks: lab.place(n, masks, x), lambda n, masks: lab.on_arrays(n, masks, x),
+    )  # fmt: skip
+    for masks, complaint in (
+        (None, "masks are a NoneType; give a dictionary"),
+        (3, "masks are a int; give a dictionary"),
+        (
+            {"0.bias": torch.ones(16)},
+            r"mask 0\.bias: no layer that takes a mask is called so; there are 0, 2",
+        ),
+    ):
+        for method in methods:
+            with pytest.raises(MaskError, match=complaint):
+                method(network, masks)
+
+
+@pytest.mark.parametrize("network", [None, {"0.weight": torch.ones(4, 8)}, nn.Linear])
+def test_what_is_no_network_is_refused_by_every_method_alike(network: Any) -> None:
+    lab, x = Lab(), torch.rand(2, 8)
+    for method in (lab.place, lab.cost, lab.on_arrays, lambda network, masks, _: lab.hold(network, masks)):
+        with pytest.raises(
+            NetworkError, match=f"the network is a {type(network).__name__}; give an nn.Module"
+        ):
+            method(network, {}, x)
