@@ -22,6 +22,8 @@ from cimlab.errors import REFUSED, CimlabError, near_path
 ZIP_START = b"PK\x03\x04"
 DICTIONARIES = ("collections.defaultdict", "AttributeDict", "EasyDict")
 """Classes (by the end of their name) whose content is read as a plain dictionary's."""
+SUFFIXES = (".pt", ".pth", ".ckpt")
+"""What files that torch.save wrote are called."""
 SAVE_AGAIN = "torch.save(network.state_dict(), FILE)"
 
 
@@ -61,9 +63,7 @@ def load(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing, damaged, or no checkpoint; says which.
     """
     if path.is_dir():
-        inside = next(iter(sorted(path.glob("*.pt"))), None)
-        mend = f"its network is {inside}" if inside else "name the file in it"
-        raise CheckpointError(f"checkpoint {path} is a folder; {mend}")
+        raise CheckpointError(f"checkpoint {path} is a folder; {_inside(path)}")
     if not path.is_file():
         near = near_path(path)
         raise CheckpointError(f"checkpoint {path} does not exist; {near}give a run's network.pt")
@@ -89,6 +89,13 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, not weights by name")
     return content
+
+
+def _inside(folder: Path) -> str:
+    """Which file of a folder is meant, where that can be told: a run's network, or the only checkpoint there."""
+    kept = [file for file in folder.glob("*") if file.suffix in SUFFIXES]
+    meant = [file for file in kept if file.name == "network.pt"] or kept
+    return f"its network is {meant[0]}" if len(meant) == 1 else "name the file in it"
 
 
 def unread(content: Any, where: str = "") -> Iterator[tuple[str, str]]:

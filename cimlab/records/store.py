@@ -25,7 +25,11 @@ PLAIN_NAME = re.compile(r"\w[\w.+-]*")
 
 
 def load(*folders: Path) -> tuple[list[RunRecord], list[str]]:
-    """Records below the folders, sorted by name, and one line for each file that is not a whole record."""
+    """Records below the folders, sorted by name, and one line for each file that is not a whole record.
+
+    Args:
+        folders: or records themselves.
+    """
     found, problems = load_with_files(*folders)
     return [record for record, _ in found], problems
 
@@ -120,8 +124,12 @@ def is_simulation(path: Path) -> bool:
     return isinstance(content, dict) and "simulation" in content
 
 
-def _files(folders: Iterable[Path], name: str) -> list[Path]:
+def _files(places: Iterable[Path], name: str) -> list[Path]:
+    """What may be a record: below a folder, by its name; named itself, any file of its kind."""
     found: set[Path] = set()
-    for folder in folders:
-        found.update(p for p in folder.rglob("*.json") if p.name == name or COMMITTED.fullmatch(p.name))
+    for place in places:
+        if place.is_file():
+            found.update([place] if place.suffix == ".json" else [])
+        else:
+            found.update(p for p in place.rglob("*.json") if p.name == name or COMMITTED.fullmatch(p.name))
     return sorted(found)

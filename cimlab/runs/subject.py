@@ -98,7 +98,7 @@ def recorded(place: Path, instead: Instead) -> list[Subject]:
     """The runs at a place: a run's folder, a record, or a folder of records. What can't be priced is told.
 
     Args:
-        place: as a person gave it; with *, ? or [ where no such file is, every folder that matches.
+        place: as a person gave it; with *, ? or [ where no such file is, every folder and record that matches.
         instead: what is asked for instead of the runs' own.
 
     Raises:

@@ -73,6 +73,11 @@ def test_a_finished_run_is_priced_anywhere_without_its_network(
         assert refused.code == 2
         assert complaint in one_line(refused.err)
 
+    named = cimlab("map", "-m", f"run={tmp_path / 'paper'}/*.json", "geometry.active_rows=8,16", shown)
+    assert (named.code, named.out) == (0, answer.out)
+    one = cimlab("map", f"run={tmp_path}/outputs/*/record.js*", "--json", shown)
+    assert json.loads(one.out)["total"] == here["total"]
+
     replace(record, schema=1).write(tmp_path / "old" / RECORD_FILE)
     refused = cimlab("map", f"run={tmp_path / 'old'}", shown)
     assert refused.code == 2

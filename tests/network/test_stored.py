@@ -491,6 +491,24 @@ def test_a_record_or_folder_points_to_the_network_beside_it(tmp_path: Path) -> N
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("files", "mend"),
+    [
+        (("best.pt",), "its network is {}/best.pt"),
+        (("best.pt", "notes.txt", "network.pt"), "its network is {}/network.pt"),
+        (("best.pt", "optimizer.pt"), "name the file in it"),
+        (("last.ckpt", "optimizer.pt"), "name the file in it"),
+        ((), "name the file in it"),
+    ],
+)
+def test_a_folder_names_its_network_where_that_is_certain(files: tuple, mend: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError) as refusal:
+        load(tmp_path)
+    assert str(refusal.value) == f"checkpoint {tmp_path} is a folder; {mend.format(tmp_path)}"
+
+
 def test_a_whole_network_a_program_and_a_foreign_archive_are_called_so(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"holds a whole network \(torch.nn.modules.container.Sequential\)"
