@@ -187,7 +187,7 @@ def test_a_report_says_which_runs_its_figures_leave_out() -> None:
     assert made.summary.startswith("2 runs at 2 points")
     assert "ResNet-20 on CIFAR-10; mine on photos; granularities: 1." in made.summary
     (line,) = (line for line in made.left_out if line.startswith("Not in "))
-    assert "F3, F4, F6, F7, T2, T7: mine on photos (1 run)." in line
+    assert "F3, F4, F6, F7, T2, T7, T9: mine on photos (1 run)." in line
     alone = assemble([own], [], [], Published.read(), (), [])
     assert not alone.left_out
     unjudged = assemble([run("kernel", 0.09)], [], [], Published.read(), (), [])

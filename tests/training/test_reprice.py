@@ -29,8 +29,9 @@ def test_a_price_is_todays_whatever_was_logged(trained: tuple[RunRecord, Path]) 
     priced = priced_today(replace(record, hardware=record.hardware | {"cost": old}), path)
     found = cost(priced)
     assert found is not None
-    curve = found.pop("area_curve")
+    curve, gathered = found.pop("area_curve"), found.pop("gathered")
     assert found == logged  # nothing changed since it was trained
+    assert gathered["steps"] <= found["ratio"]["steps"]  # column segments stand in whole row groups
     assert min(p["area_over_dense"] for p in curve if p["dense_images_per_s"]) == pytest.approx(1.0)
     assert {key: priced.hardware[key] for key in ("total", "dense", "ratio", "layers")} == {
         key: record.hardware[key] for key in ("total", "dense", "ratio", "layers")
