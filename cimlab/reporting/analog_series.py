@@ -85,14 +85,11 @@ class Names:
         """The first words of a line's name: which network it is of, with its data where there are several."""
         data = [worded(record.choices["data"])] if "data" in self.several else []
         dense = self.dense.get(record.origin["run"], "") if record.origin else ""
-        rounded = [said] if (said := self._retraining(record)) else []
+        rounded = [said] if (said := self.retraining(record)) else []
         return ", ".join([worded(record.choices["model"]) + dense, *data, pruned(record), *rounded])
 
-    def is_aware(self, record: SimulationRecord) -> bool:
-        """Whether the network was retrained on arrays with the errors of devices."""
-        return self._retraining(record) == AWARE
-
-    def _retraining(self, record: SimulationRecord) -> str | None:
+    def retraining(self, record: SimulationRecord) -> str | None:
+        """What the network's retraining is called, where it rounded as arrays do."""
         return self.rounded.get(record.origin["run"]) if record.origin else None
 
     def line(self, record: SimulationRecord) -> str:

@@ -100,13 +100,30 @@ def _unstructured(study: Study | None) -> Verdict:
         return Verdict("unstructured", claim, rule, UNTESTED, "weight granularity was not run")
     steps = study.of(point, lambda r: r.hardware["ratio"]["steps"])
     assert steps is not None
-    time = study.of(point, lambda r: r.hardware["ratio"]["critical_steps"])
-    assert time is not None
-    evidence = (
-        f"{100 * (1 - steps.mean):.1f} % of the steps and {100 * (1 - time.mean):.1f} % of the time of the busiest "
-        f"arrays saved at {100 * point[1]:g} % kept ({_basis(study, point)})"
-    )
+    evidence = f"steps saved: {_steps_saved(study)}; {_time_saved(study, point)} ({_basis(study, point)})"
     return Verdict("unstructured", claim, rule, _judged(steps.mean > 1 - LITTLE_GAIN), evidence)
+
+
+def _steps_saved(study: Study) -> str:
+    """At every fraction down to the reference: where the rule begins to fail is the fraction's doing."""
+    told = []
+    for fraction in study.remaining:
+        steps = study.of(("weight", fraction), lambda r: r.hardware["ratio"]["steps"])
+        if steps is not None and fraction >= study.reference:
+            told.append(f"{100 * (1 - steps.mean):.1f} % at {100 * fraction:g} % kept")
+    return ", ".join(told)
+
+
+def _time_saved(study: Study, point: tuple[str, float]) -> str:
+    """Time of the busiest arrays; latency where arrays were filled anew, which the dense network's were not."""
+    if all(record.hardware["mapping"]["placement"] == "in_place" for record in study.points[point]):
+        time, of = (
+            study.of(point, lambda r: r.hardware["ratio"]["critical_steps"]),
+            "the busiest arrays' time",
+        )
+    else:
+        time, of = cost_ratio(study, point, "latency_s"), "latency"
+    return f"no {of} is known" if time is None else f"{100 * (1 - time.mean):.1f} % of {of} saved at the last"
 
 
 def _pair(study: Study | None) -> tuple[Study, tuple[str, Estimate], tuple[str, Estimate]] | None:
@@ -129,7 +146,7 @@ def _coarse(study: Study | None) -> Verdict:
     free = study.of(point, loss)
     assert free is not None
     evidence = (
-        f"{classic[0]} {_loses(classic[1])}, weight {_loses(free)}, at {100 * point[1]:g} % kept "
+        f"{classic[0]} pruning {_loses(classic[1])}, weight pruning {_loses(free)}, at {100 * point[1]:g} % kept "
         f"({_basis(study, point, (classic[0], point[1]))})"
     )
     return Verdict("coarse", claim, rule, _judged(classic[1].mean > free.mean), evidence)
@@ -144,7 +161,7 @@ def _fine(study: Study | None) -> Verdict:
     study, fine, classic = pair
     at = study.reference
     evidence = (
-        f"{fine[0]} {_loses(fine[1])}, {classic[0]} {_loses(classic[1])}, at {100 * at:g} % kept "
+        f"{fine[0]} pruning {_loses(fine[1])}, {classic[0]} pruning {_loses(classic[1])}, at {100 * at:g} % kept "
         f"({_basis(study, (fine[0], at), (classic[0], at))})"
     )
     return Verdict("fine", claim, rule, _judged(fine[1].mean < classic[1].mean), evidence)
@@ -160,7 +177,7 @@ def _compression(ours: Headline | None, published: Published) -> Verdict:
     lost, reached = study.of(ours.point, loss), study.of(ours.point, _compression_of)
     assert lost is not None
     assert reached is not None
-    evidence = f"{ours.point[0]} at {reached.mean:.2f}x {_loses(lost)} ({_basis(study, ours.point)})"
+    evidence = f"{ours.point[0]} pruning at {reached.mean:.2f}x {_loses(lost)} ({_basis(study, ours.point)})"
     holds = False
     if ours.furthest is not None:
         study, point = ours.furthest
@@ -169,7 +186,7 @@ def _compression(ours: Headline | None, published: Published) -> Verdict:
         assert lost is not None
         holds = most.mean >= published.compression
         if ours.furthest != (ours.study, ours.point):
-            evidence += f"; {point[0]} at {most.mean:.2f}x {_loses(lost)} ({_basis(study, point)})"
+            evidence += f"; {point[0]} pruning at {most.mean:.2f}x {_loses(lost)} ({_basis(study, point)})"
     return Verdict("compression", claim, rule, _judged(holds), evidence)
 
 
@@ -190,7 +207,10 @@ def _overhead(ours: Headline | None) -> Verdict:
     assert share is not None
     area = Estimate.of(sum(c["area_m2"][n] for n in SUPPORT) / sum(c["area_m2"].values()) for c in priced)
     assert area is not None
-    evidence = f"{100 * share.mean:.2f} % of energy, {100 * area.mean:.2f} % of the chip's area; {_at(ours)}"
+    evidence = (
+        f"{100 * share.mean:.2f} % of energy, at assumed prices of the index, and {100 * area.mean:.2f} % of the "
+        f"chip's area; {_at(ours)}"
+    )
     return Verdict("overhead", claim, rule, _judged(share.mean <= MINIMAL), evidence)
 
 
@@ -202,11 +222,27 @@ def _performance(ours: Headline | None) -> Verdict:
     if ours is None or energy is None or speed is None:
         return Verdict("performance", claim, rule, UNTESTED, UNPRICED)
     evidence = f"energy {_value(energy)} of dense, throughput {_value(speed)} of dense; {_at(ours)}"
+    others = [told for name in BESIDE if (told := _other_performance(ours, name))]
+    evidence += f". By the same rule it {' and '.join(others)}" if others else ""
     return Verdict("performance", claim, rule, _judged(energy.mean < 1 < speed.mean), evidence)
+
+
+BESIDE = ("weight", "operation unit")
+"""Units whose energy and throughput stand beside the judged one's: the finest of all, and the claim's own."""
+
+
+def _other_performance(ours: Headline, name: str) -> str:
+    """What the same rule says of another unit at the same fraction; nothing where it was not run with a price."""
+    point = name, ours.point[1]
+    energy, speed = (cost_ratio(ours.study, point, key) for key in ("energy_j", "images_per_s"))
+    if point == ours.point or energy is None or speed is None:
+        return ""
+    judged = _judged(energy.mean < 1 < speed.mean)
+    return f"{judged} for {name} pruning ({_value(energy)} and {_value(speed)})"
 
 
 def _at(ours: Headline) -> str:
     """Which point it is, and what it loses."""
     lost = ours.study.of(ours.point, loss)
     assert lost is not None
-    return f"{ours.point[0]}, which {_loses(lost)} ({_basis(ours.study, ours.point)})"
+    return f"{ours.point[0]} pruning, which {_loses(lost)} ({_basis(ours.study, ours.point)})"

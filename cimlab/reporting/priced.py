@@ -12,9 +12,10 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.studies import Point, Study
 
 NO_PRICE = "no run kept the masks that a price needs"
-
-
 UNPRICED = "the hardware model was not asked"
+
+ADC_FACTORS = (0.1, 1.0, 10.0)
+"""One 8-bit conversion costs 0.16 to 15.6 pJ at 32 nm, depending on who publishes it: a decade on either side."""
 
 Price = Callable[[RunRecord, Path], RunRecord]
 """Gives a record, read from a file, today's counts and costs, or the reason why it has none."""
@@ -69,6 +70,18 @@ def _energy_ratio(
 
     priced = [c for c in map(cost, study.points.get(point, ())) if c]
     return Estimate.of(energy_j(c["total"]) / energy_j(c["dense"]) for c in priced)
+
+
+def at_adc_price(summary: dict[str, Any], factor: float) -> float:
+    """Energy over that of the unpruned network if a conversion cost so many times what the ADC price says.
+
+    Energy is linear in the price of a conversion, so that the ratio at another price is exact.
+    """
+    own, dense = (
+        sum(joules * (factor if part == "adc" else 1.0) for part, joules in summary[key].items())
+        for key in ("energy_j", "dense_energy_j")
+    )
+    return own / dense
 
 
 def pricing_notes(records: list[RunRecord]) -> tuple[str, ...]:

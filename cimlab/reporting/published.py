@@ -41,14 +41,29 @@ class Headline:
     Args:
         study: the study it is from.
         point: its granularity, of those whose zeros a crossbar skips, that loses least at the claimed fraction.
-        candidates: how many points at that fraction it is the best of.
+        others: the points at that fraction that it loses less than.
         furthest: the most compressed point that stays within the claimed loss, with its study; None if there is none.
     """
 
     study: Study
     point: Point
-    candidates: int
+    others: tuple[tuple[Study, Point], ...]
     furthest: tuple[Study, Point] | None
+
+    @property
+    def candidates(self) -> int:
+        """How many points it is the best of."""
+        return 1 + len(self.others)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is the only unit that was run so on its network, and the others' networks are smaller."""
+        size = _weights(self.study)
+        return all(other.title != self.study.title and _weights(other) < size for other, _ in self.others)
+
+
+def _weights(study: Study) -> float:
+    return study.records[0].weights["total"]
 
 
 def headline(found: list[Study], published: Published) -> Headline | None:
@@ -69,8 +84,10 @@ def headline(found: list[Study], published: Published) -> Headline | None:
     tried = [entry for entry in tried if entry[0].data == tried[0][0].data]
     if not tried:
         return None
-    study, point, _ = min(tried, key=lambda entry: entry[2])
-    return Headline(study, point, len(tried), _furthest_within(found, study.data, published.drop))
+    tried.sort(key=lambda entry: entry[2])
+    (study, point, _), *others = tried
+    beaten = tuple((other, at) for other, at, _ in others)
+    return Headline(study, point, beaten, _furthest_within(found, study.data, published.drop))
 
 
 def _furthest_within(found: list[Study], data: str, drop: float) -> tuple[Study, Point] | None:
@@ -102,6 +119,7 @@ class ValidationRow:
         published, ours: with their units.
         error_percent: ours over the published one, less 100 %.
         allowed: the bound it is held to, or `reported`.
+        sets_prices: whether prices were taken from it.
     """
 
     case: str
@@ -110,6 +128,7 @@ class ValidationRow:
     ours: str
     error_percent: float
     allowed: str
+    sets_prices: bool
 
 
 def read_validation(readme: Path) -> tuple[ValidationRow, ...]:
@@ -118,7 +137,8 @@ def read_validation(readme: Path) -> tuple[ValidationRow, ...]:
     if readme.is_file():
         for line in readme.read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
-            if line.startswith("|") and len(cells) == 6 and re.fullmatch(r"[+-][\d.]+ %", cells[4]):
+            if line.startswith("|") and len(cells) == 7 and re.fullmatch(r"[+-][\d.]+ %", cells[4]):
                 cells = [cell.replace("um^2", "µm²").replace("mm^2", "mm²") for cell in cells]
-                rows.append(ValidationRow(*cells[:4], float(cells[4].removesuffix(" %")), cells[5]))
+                error = float(cells[4].removesuffix(" %"))
+                rows.append(ValidationRow(*cells[:4], error, cells[5], cells[6] == "yes"))
     return tuple(rows)

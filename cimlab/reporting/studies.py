@@ -189,7 +189,11 @@ def left(record: RunRecord) -> float:
 
 def geometry_of(record: RunRecord) -> CrossbarGeometry:
     """The array that a run's weights lie on."""
-    known = record.hardware["geometry"]
+    return geometry_in(record.hardware["geometry"])
+
+
+def geometry_in(known: dict[str, Any]) -> CrossbarGeometry:
+    """The array that a record's settings describe, whatever else stands beside them."""
     return CrossbarGeometry(**{field.name: known[field.name] for field in fields(CrossbarGeometry)})
 
 
@@ -210,10 +214,14 @@ def studies(records: Iterable[RunRecord]) -> list[Study]:
     return sorted(found, key=_rank)
 
 
+def hardness(data: str) -> int:
+    """The place of a data set among others: harder ones first, unknown ones last."""
+    return DATA_ORDER.index(data) if data in DATA_ORDER else len(DATA_ORDER)
+
+
 def _rank(study: Study) -> tuple:
-    known = DATA_ORDER.index(study.data) if study.data in DATA_ORDER else len(DATA_ORDER)
     return (
-        known,
+        hardness(study.data),
         -len(study.points),
         -len(study.records),
         len(study.methods),

@@ -150,11 +150,15 @@ def test_of_points_within_the_claimed_loss_the_cheapest_is_told() -> None:
 def test_the_accelerator_and_what_units_of_one_compression_cost_are_said() -> None:
     records = [run(name, 0.09, priced=True) for name in ("weight", "operation_unit")]
     records = [replace(r, config=r.config | {"chip": {"area_over_dense": 2.0}}) for r in records]
-    (network,) = as_data(assemble(records, [], [], Published.read(), (), []))["numbers"]["priced"]
-    assert network["accelerator"] == (
-        "isaac32 with converters of isaac_table, on 2 times the area of one dense copy"
-    )
-    assert network["placed"] == "in place"
+    told = as_data(assemble(records, [], [], Published.read(), (), []))["numbers"]
+    (network,) = told["priced"]
+    (laid,) = told["laid"]
+    assert laid == {
+        "titles": ["ResNet-20 on CIFAR-10"], "placed": "in place", "reordered": False,
+        "accelerator": "ISAAC's components at 32 nm (isaac32) and ISAAC's converter (isaac_table), "
+        "on 2 times the area of one dense copy",
+    }  # fmt: skip
+    assert network["area"] == "2"
     fine, coarse = (unit for unit in network["first"]["units"])
     assert network["first"]["alike"] == {
         "compression": "11.1", "factor": f"{float(fine['energy']) / float(coarse['energy']):.1f}"

@@ -51,7 +51,7 @@ def test_quoted_work_stands_beside_the_same_data_and_network_family_only() -> No
     other = replace(record, run="other", choices=record.choices | {"model": "vgg8"})
     arrays = 1 / record.hardware["ratio"]["arrays"]
     for found, said in (
-        (record, f"{arrays:.1f}x (arrays; ResNet-20, column segment, 0.50 points)"),
+        (record, f"{arrays:.1f}x (arrays; ResNet-20, column segment, in place, 0.50 points)"),
         (other, "arrays: none of ours is alike (network ResNet-18, CIFAR-10)"),
     ):
         table = report([found]).table("T4")
@@ -87,7 +87,7 @@ def test_the_same_rule_on_a_stronger_network_with_prices_stands_beside_the_verdi
     claim = report([*first, *strong]).numbers["claims"]["fine"]
     assert claim["verdict"] == "holds"
     assert claim["evidence"].count("one seed") == 2
-    assert "By the same rule it does not hold: operation unit loses 4.00 points" in claim["evidence"]
+    assert "By the same rule it does not hold: operation unit pruning loses 4.00 points" in claim["evidence"]
 
 
 def test_structured_is_compared_with_single_weights() -> None:
@@ -117,7 +117,9 @@ def test_the_hardware_claims_are_judged_by_the_runs_with_prices_and_a_budget_of_
     better = run("column_segment", 0.09, recipe={"epochs": 99})  # no price, less loss
     made = report([losing(better, 0.0), losing(run("operation_unit", 0.09, priced=True), 2.0)])
     assert made.numbers["claims"]["performance"]["verdict"] == "holds"
-    assert "operation unit, which loses 2.00 points" in made.numbers["claims"]["performance"]["evidence"]
+    assert (
+        "operation unit pruning, which loses 2.00 points" in made.numbers["claims"]["performance"]["evidence"]
+    )
     other = {"remaining": 0.09, "allocation": "global", "budget": "steps"}
     assert verdict([run("operation_unit", 0.09, priced=True, prune=other)], "performance") == "not tested"
 
@@ -147,8 +149,8 @@ def test_the_compression_is_told_of_the_nearest_point_and_of_the_smallest_within
     near = at_compression(losing(run("column_segment", 0.09), 0.3), 11.1)
     small = at_compression(losing(run("column_segment", 0.05), 0.5), 20)
     (told,) = [v.evidence for v in report([near, small]).verdicts if v.name == "compression"]
-    assert told.startswith("column segment at 11.10x loses 0.30 points")
-    assert "; column segment at 20.00x loses 0.50 points" in told
+    assert told.startswith("column segment pruning at 11.10x loses 0.30 points")
+    assert "; column segment pruning at 20.00x loses 0.50 points" in told
 
 
 def test_a_column_of_accuracies_has_the_dense_networks_of_its_own_seeds() -> None:

@@ -177,7 +177,10 @@ def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
     (chart,) = unit_size_figure.charts(
         evidence([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))])
     )
-    assert chart.notes == ("ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds per point: 1.",)
+    assert chart.notes == (
+        "ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds per point: 1.",
+        "Counts, not prices: converters have 5 bits at 8 rows, 6 bits at 16 rows, and finer ones take more energy.",
+    )
 
 
 def test_a_report_says_which_runs_its_figures_leave_out() -> None:

@@ -21,7 +21,7 @@ class Kernel(Granularity):
     ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2])
     """
 
-    look = Look(70, "#000000", "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z")
+    look = Look(70, "#000000", "M-1,-.5L1,-.5L1,.5L-1,.5Z")
 
     def units(self, matrix: CrossbarMatrix, geometry: CrossbarGeometry) -> UnitGrid:
         return UnitGrid(matrix.channel_of_row(), torch.arange(matrix.cols))

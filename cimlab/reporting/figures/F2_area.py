@@ -25,7 +25,7 @@ def area_figure(evidence: Evidence, leading: list[list[Study]]) -> Drawing:
     names = {row["granularity"] for row in rows if row["granularity"] != "dense"}
     panels = [_panel(family[0].title, own, names) for family, own in shown]
     notes = [
-        f"{marks(family)[:-1]}; {100 * family[0].reference:g} % of the budget kept." for family, _ in shown
+        f"{marks(family)[:-1]}; {100 * family[0].reference:g} % of the budget asked." for family, _ in shown
     ]
     told = (
         "Drawn: units that no other beats in accuracy and energy. Area and throughput are over those of the dense "
@@ -35,7 +35,7 @@ def area_figure(evidence: Evidence, leading: list[list[Study]]) -> Drawing:
     return Drawing(chart(rows, hconcat=panels), wide=len(shown) > 1, notes=(*notes, told))
 
 
-def _unbeaten(family: list[Study]) -> list[dict[str, Any]]:
+def unbeaten(family: list[Study]) -> list[dict[str, Any]]:
     """The units at the reference that no other beats in accuracy and energy, and the name of each one's study."""
     at = family[0].reference
     points = [
@@ -53,7 +53,7 @@ def _unbeaten(family: list[Study]) -> list[dict[str, Any]]:
 def _rows(family: list[Study]) -> list[dict[str, Any]]:
     """Throughput at every area, of the first priced run of each unbeaten unit, and of the dense network."""
     rows: list[dict[str, Any]] = []
-    for unit in _unbeaten(family):
+    for unit in unbeaten(family):
         study, name, told = unit["study"], unit["granularity"], unit["told"]
         runs = study.points[name, family[0].reference]
         curve = next((c["area_curve"] for c in map(cost, runs) if c and c.get("area_curve")), None)
@@ -108,6 +108,6 @@ def _panel(title: str, rows: list[dict[str, Any]], names: set[str]) -> Spec:
         "encoding": {"x": x, "y": y},
     }
     return {
-        "title": title, "width": 255, "height": 190,
+        "title": title, "width": 255, "height": 172,
         "transform": [{"filter": {"field": "network", "equal": title}}], "layer": [dense, line, *drawn],
     }  # fmt: skip

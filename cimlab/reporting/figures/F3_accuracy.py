@@ -35,7 +35,7 @@ def accuracy_figure(evidence: Evidence, chosen: list[list[Study]]) -> Drawing:
     width = round(2 * WIDTH / len(shown)) - 45
     panels = [
         {
-            "title": study.title, "width": width, "height": 200,
+            "title": study.title, "width": width, "height": 165,
             "transform": [{"filter": {"field": "study", "equal": study.title}}],
             "layer": _layers(study, names, columns=6),
         }

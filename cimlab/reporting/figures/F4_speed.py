@@ -40,7 +40,7 @@ def speed_figure(evidence: Evidence, curved: list[list[Study]]) -> Drawing:
 
 def _panels(rows: list[dict[str, Any]], names: list[str], priced: bool, dense: float) -> list[Spec]:
     x = log_percent("left", "weights left, of all (%)", [row["left"] for row in rows])
-    gained = "throughput, pruned / dense" if priced else "speed-up of the busiest arrays (x)"
+    gained = "throughput, pruned / dense" if priced else "speed-up, busiest arrays (x)"
     y = quantity(
         "real",
         gained,
@@ -54,15 +54,15 @@ def _panels(rows: list[dict[str, Any]], names: list[str], priced: bool, dense: f
         "encoding": {"x": x, "y": y},
     }  # fmt: skip
     scale = framed((dense, *(row["wait"] for row in rows)), LEAST_WAIT, inf)
-    waiting = quantity("wait", "time of the busiest array / mean of its layer", scale=scale)
+    waiting = quantity("wait", "load imbalance", scale=scale)
     unpruned: Spec = {
         "data": {"values": [{"wait": dense}]},
         "mark": {"type": "rule", "strokeDash": [2, 2], "color": "#888888"},
         "encoding": {"y": waiting},
     }
     return [
-        {"width": 270, "height": 190, "layer": [ideal, *lines(x, y, names, columns=6)]},
-        {"width": 270, "height": 190, "layer": [unpruned, *lines(x, waiting, names, columns=6)]},
+        {"width": 270, "height": 155, "layer": [ideal, *lines(x, y, names, columns=6)]},
+        {"width": 270, "height": 155, "layer": [unpruned, *lines(x, waiting, names, columns=6)]},
     ]
 
 

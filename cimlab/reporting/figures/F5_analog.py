@@ -38,17 +38,28 @@ def analog_figure(evidence: Evidence) -> Drawing:
     y = quantity("accuracy", "test accuracy (%)", scale=spanning(reached, LEAST_POINTS, 100))
     line, points = line_and_points(x, y, {**shapes, "color": colours["color"]})
     line["encoding"]["detail"] = {"field": "series"}
+    # side by side, as several networks reach the same accuracy
+    beside = {
+        "field": "network",
+        "type": "nominal",
+        "sort": list(dict.fromkeys(row["network"] for row in rows)),
+    }
+    for layer in (line, points):
+        layer["encoding"]["xOffset"] = beside
     bars = {
         "transform": [{"filter": "isValid(datum.low)"}],
         "mark": {"type": "rule"},
         "encoding": {
-            "x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, "color": colours["color"],
+            "x": x, "xOffset": beside, "color": colours["color"],
+            "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"},
         },
     }  # fmt: skip
     layers = [line, points, bars]
     notes = [
         "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
-        _images([(names.network(record), record.images) for record in simulations]),
+        _images(
+            [(names.network(r), r.images) for r in simulations if names.network(r) in known or not known]
+        ),
     ]
     alone = [r for r in simulations if known and names.network(r) not in known]
     if alone:
@@ -59,7 +70,7 @@ def analog_figure(evidence: Evidence) -> Drawing:
         )
     if all(record.choices["device"] == "ideal" for record in simulations):
         notes.append("Device variation: not run.")
-    return Drawing(chart(rows, width=WIDTH, height=190, layer=layers), wide=True, notes=tuple(notes))
+    return Drawing(chart(rows, width=WIDTH, height=175, layer=layers), wide=True, notes=tuple(notes))
 
 
 def _images(simulated: list[tuple[str, int]]) -> str:

@@ -55,12 +55,12 @@ def _heat(field: str, label: str, names: list[str], layers: list[str]) -> Spec:
 
     return {
         "title": label,
-        "width": 165,
+        "width": 132,
         "height": {"step": 10 if len(layers) > 12 else 16},
         "mark": {"type": "rect", "stroke": "white", "strokeWidth": 0.5},
         "encoding": {
             "x": words("granularity", sorted(names, key=place), {"labelAngle": -50}),
-            "y": words("layer", layers, {"labelLimit": 240, "labelFontSize": 9}),
+            "y": words("layer", layers, {"labelLimit": 240, "labelFontSize": 10}),
             "color": {
                 "field": field,
                 "type": "quantitative",

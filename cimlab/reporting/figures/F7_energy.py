@@ -40,12 +40,12 @@ PART_COLOURS = (
 def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
     """The first network with prices at its reference, a bar per granularity and budget; pruning support on its own."""
     (family,) = best
-    rows = _energy_rows(family)
+    rows = energy_rows(family)
     order = list(dict.fromkeys(row["bar"] for row in rows))
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
     colours = dict(zip((*PARTS, "other"), PART_COLOURS, strict=True))
     spec = chart(
-        rows, width=400, height={"step": 15},
+        rows, width=400, height={"step": 12},
         mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
         encoding={
             "y": {"field": "bar", "type": "nominal", "sort": order, "title": None},
@@ -61,7 +61,7 @@ def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
     )  # fmt: skip
     study = family[0]
     notes = (
-        f"{study.title}, {100 * study.reference:g} % of the budget kept; stacked in the order of the legend.",
+        f"{study.title}, {100 * study.reference:g} % of the budget asked; stacked in the order of the legend.",
     )
     return Drawing(spec, wide=True, notes=notes)
 
@@ -70,7 +70,8 @@ def _part_of(component: str) -> str:
     return next((part for part, members in PARTS.items() if component in members), "other")
 
 
-def _energy_rows(family: list[Study]) -> list[dict[str, Any]]:
+def energy_rows(family: list[Study]) -> list[dict[str, Any]]:
+    """Dense first, then each unit and budget at the reference: what each part takes (µJ)."""
     at, rows = family[0].reference, []
     bars = [
         (f"{name}, {told}" if len(family) > 1 else name, priced)

@@ -19,17 +19,12 @@ UNIT_SIZE = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_b
 
 @figure("F8", "Effect of the operation unit's rows and columns, at fixed compression")
 def unit_size_figure(evidence: Evidence) -> Drawing:
-    """Loss, energy and throughput; of several groups of runs the one on the hardest data, of those the largest."""
-    found = _families(evidence.studies)
-    if not found:
+    """Loss, and energy and throughput or the counts that they follow from."""
+    family, point = _shown(evidence)
+    if point is None:
         raise NotRun(
             "no two runs differ in the operation unit's size alone (experiments/operation_unit_size.yaml)"
         )
-    hardest = found[0][0].data  # studies come harder data first
-    family = max((group for group in found if group[0].data == hardest), key=len)
-    points = [point for study in family for point in study.points]
-    point = max(sorted(set(points)), key=points.count)
-    family = [study for study in family if point in study.points]
     priced = all(cost(record) is not None for study in family for record in study.points[point])
     rows = [_unit_row(study, point, priced) for study in family]
     scale = {"type": "log", "base": 2, "nice": False}
@@ -44,7 +39,7 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
     panels = [
         {
             "width": 165,
-            "height": 150,
+            "height": 130,
             "layer": line_and_points(x, quantity(field, label, axis=axis), channels),
         }
         for field, label, axis in [
@@ -53,8 +48,36 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
         ]
     ]
     seeds = " or ".join(map(str, sorted({len(study.points[point]) for study in family})))
-    notes = (f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds per point: {seeds}.",)
-    return Drawing(chart(rows, hconcat=panels), wide=True, notes=notes)
+    notes = [f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds per point: {seeds}."]
+    if not priced:
+        notes.append(_converters_note(family))
+    return Drawing(chart(rows, hconcat=panels), wide=True, notes=tuple(notes))
+
+
+def _converters_note(family: list[Study]) -> str:
+    """Conversions of several resolutions differ in price, which a count of them does not show."""
+    bits = {own.active_rows: own.resolution_bits for own in (geometry_of(s.records[0]) for s in family)}
+    told = ", ".join(f"{bits[rows]} bits at {rows} rows" for rows in sorted(bits))
+    return f"Counts, not prices: converters have {told}, and finer ones take more energy."
+
+
+def _shown(evidence: Evidence) -> tuple[list[Study], Point | None]:
+    """Studies that differ in the operation unit's size alone, and the point that most of them have; of several groups
+    the one on the hardest data, of those the largest."""
+    found = _families(evidence.studies)
+    if not found:
+        return [], None
+    hardest = found[0][0].data  # studies come harder data first
+    family = max((group for group in found if group[0].data == hardest), key=len)
+    points = [point for study in family for point in study.points]
+    point = max(sorted(set(points)), key=points.count)
+    return [study for study in family if point in study.points], point
+
+
+def unit_sizes(evidence: Evidence) -> list[dict[str, float]]:
+    """What the figure shows of each size, loss and counts: nothing where no two runs differ in it alone."""
+    family, point = _shown(evidence)
+    return [] if point is None else [_unit_row(study, point, priced=False) for study in family]
 
 
 def _unit_row(study: Study, point: Point, priced: bool) -> dict[str, float]:

@@ -65,12 +65,18 @@ def _alike(evidence: Evidence, work: dict[str, Any]) -> str:
         for point in study.points:
             lost, reached = study.of(point, loss), COUNTS[counted](study, point)
             if finer_and_skipped(point[0]) and reached and lost and lost.mean <= evidence.published.drop:
-                said = f"{worded(study.model)}, {point[0]}, {lost.mean:.2f} points"
+                said = f"{worded(study.model)}, {point[0]}, {_placed(study)}, {lost.mean:.2f} points"
                 found.append((worded(study.model) in named, reached, said))
     if not found:
         return f"{counted}: none at so small a loss"
     _, reached, where = max(found)
     return f"{reached:.1f}x ({counted}; {where})"
+
+
+def _placed(study: Study) -> str:
+    """Whether empty arrays' room was given up: work that compacts counts fewer arrays."""
+    placements = dict.fromkeys(record.hardware["mapping"]["placement"] for record in study.records)
+    return " or ".join(placements).replace("_", " ")
 
 
 def _family(network: str) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from statistics import fmean
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import PRICED, Evidence
-from cimlab.reporting.methods import shares
+from cimlab.reporting.methods import budget, shares
 from cimlab.reporting.parts import table
-from cimlab.reporting.priced import cost, pricing_notes
+from cimlab.reporting.priced import ADC_FACTORS, at_adc_price, cost, pricing_notes
+from cimlab.reporting.published import compression
 from cimlab.reporting.studies import Study, worded
 from cimlab.reporting.table import Column, Table
-
-ADC_FACTORS = (0.1, 1.0, 10.0)
-"""One 8-bit conversion costs 0.16 to 15.6 pJ at 32 nm, depending on who publishes it: a decade on either side."""
 
 
 @table("T7", "Energy ratio to dense, by the price of a conversion", PRICED)
@@ -26,20 +25,36 @@ def sensitivity_table(evidence: Evidence, families: list[list[Study]]) -> Table:
             for name in study.granularities:
                 priced = [c for c in map(cost, study.points.get((name, at), ())) if c]
                 if priced:
-                    cells = [Estimate.of(_energy_ratio(c, factor) for c in priced) for factor in ADC_FACTORS]
+                    cells = [Estimate.of(at_adc_price(c, factor) for c in priced) for factor in ADC_FACTORS]
                     rows.append((worded(study.model), 100 * at, share, name, *cells))
                     records += study.points[name, at]
     columns = (
         Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),
         Column("granularity", text=True),
-        *(Column(f"ADC energy x {factor:g}", digits=3, spread=False) for factor in ADC_FACTORS),
+        *(Column(f"ADC x {factor:g}", digits=3, spread=False) for factor in ADC_FACTORS),
     )  # fmt: skip
-    return Table(columns, tuple(rows), pricing_notes(records))
+    return Table(columns, tuple(rows), (*_cheapest_note(families[0]), *pricing_notes(records)))
 
 
-def _energy_ratio(summary: dict[str, Any], factor: float) -> float:
-    own, dense = (
-        sum(joules * (factor if part == "adc" else 1.0) for part, joules in summary[key].items())
-        for key in ("energy_j", "dense_energy_j")
+def _cheapest_note(family: list[Study]) -> tuple[str, ...]:
+    """Which unit leaves least energy at each price, where that is not one unit; of the first network and budget."""
+    study, at = family[0], family[0].reference
+    compressed = {
+        name: compression(study, (name, at)).mean
+        for name in study.granularities
+        if any(map(cost, study.points.get((name, at), ())))
+    }
+    if not compressed:
+        return ()
+    cheapest = [min(compressed, key=partial(_energy, study, at, factor)) for factor in ADC_FACTORS]
+    if len(set(cheapest)) == 1:
+        return ()
+    told = ", ".join(
+        f"{name} at x {factor:g} ({compressed[name]:.1f}x compression)"
+        for factor, name in zip(ADC_FACTORS, cheapest, strict=True)
     )
-    return own / dense
+    return (f"Least energy on {study.title}, budget of {budget(study)}: {told}.",)
+
+
+def _energy(study: Study, at: float, factor: float, name: str) -> float:
+    return fmean(at_adc_price(c, factor) for c in map(cost, study.points[name, at]) if c)

@@ -32,10 +32,10 @@ def methods_table(evidence: Evidence) -> list[Table]:
         Table(
             columns,
             tuple(rows),
-            (note,),
+            (note,) if number == 0 else (),
             title=f"Which training method pays, beyond one-shot pruning: {network_told(family)}",
         )
-        for family, rows in found
+        for number, (family, rows) in enumerate(found)
     ]
 
 

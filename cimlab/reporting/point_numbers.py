@@ -1,0 +1,88 @@
+"""The numbers of the paper's sentences about one point of a study, and about how the study was trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import sqrt
+from typing import Any
+
+from cimlab.records.flat import flat
+from cimlab.reporting.studies import Study, accuracy, left, loss, worded
+
+TEST_IMAGES = {"cifar10": 10000, "cifar100": 10000}
+"""Test images of the public data sets (Krizhevsky, 2009); other sets have no fixed size here."""
+TRAINING = {
+    "dense_epochs": "recipe.epochs", "retrain_epochs": "schedule.epochs", "batch": "data.batch_size",
+    "precision": "trainer.precision",
+}  # fmt: skip
+
+
+def training(study: Study) -> dict[str, str]:
+    """How a study was trained; records of a training outside cimlab do not say."""
+    settings = flat(study.records[0].config)
+    return {name: str(settings.get(key, "unrecorded")) for name, key in TRAINING.items()}
+
+
+TRAINING_IMAGES = {"cifar10": 50000, "cifar100": 50000}
+"""Likewise those that a network may learn from, less what a run sets aside to validate on."""
+
+
+def recipes(found: list[Study]) -> list[dict[str, Any]]:
+    """How the networks on the hardest data were trained, and which ones so; unrecorded trainings are left out."""
+    # the first study of a recipe, which is the largest, tells its name
+    first: dict[tuple[str, tuple[str, str, str]], Study] = {}
+    for study in found:
+        if study.data == found[0].data and (told := _recipe(study)):
+            first.setdefault((worded(study.model), told), study)
+    ways = Counter(model for model, _ in first)
+    models: dict[tuple[str, str, str], list[str]] = {}
+    for (model, told), study in first.items():
+        name = f"{model} (dense {study.dense_told} %)" if ways[model] > 1 else model
+        models.setdefault(told, []).append(name)
+    return [
+        {"models": own, "optimizer": optimizer, "images": images, "cutout": cutout}
+        for (optimizer, images, cutout), own in models.items()
+    ]
+
+
+def _recipe(study: Study) -> tuple[str, str, str] | None:
+    """Optimiser in words, training images, and the side of what is cut out of them."""
+    config = flat(study.records[0].config)
+    rate, images = config.get("optimizer.lr"), TRAINING_IMAGES.get(study.data)
+    if rate is None or images is None:
+        return None
+    name = str(config["optimizer._target_"]).rpartition(".")[2]
+    nesterov = ", Nesterov" if config.get("optimizer.nesterov") else ""
+    curve = str(config.get("recipe.curve")).replace("_", " ")
+    optimizer = f"{name}{nesterov}, rate {rate:g}, weight decay {config['optimizer.weight_decay']:g}, {curve}"
+    kept = images - config.get("data.validation_size", 0)
+    return optimizer, f"{kept:,}", str(config.get("data.cutout", 0))
+
+
+def sampling_error(study: Study) -> str | None:
+    """Half the 95 % interval of one test accuracy, by the binomial law (points)."""
+    images = TEST_IMAGES.get(study.data)
+    share = study.dense.mean / 100
+    return None if images is None else f"{100 * 1.96 * sqrt(share * (1 - share) / images):.1f}"
+
+
+def point(study: Study, name: str, fraction: float) -> dict[str, Any]:
+    """A point in words: accuracy, loss, compression, and work left."""
+    own = (name, fraction)
+    lost = study.of(own, loss)
+
+    def said(value, digits: int) -> str | None:
+        estimate = study.of(own, value)
+        return None if estimate is None else f"{estimate.mean:.{digits}f}"
+
+    return {
+        "name": name, "asked": f"{100 * fraction:g}", "seeds": str(len(study.points[own])),
+        "accuracy": said(accuracy, 2), "loss": said(loss, 2), "left": said(left, 1),
+        "spread": None if lost is None or lost.spread is None else f"{lost.spread:.2f}",
+        "compression": said(lambda r: r.weights["compression"], 2),
+        "steps_left": said(lambda r: 100 * r.hardware["ratio"]["steps"], 1),
+        "steps_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["steps"]), 1),
+        "conversions_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["adc_conversions"]), 1),
+        "time_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["critical_steps"]), 1),
+        "sampling_error": sampling_error(study),
+    }  # fmt: skip
