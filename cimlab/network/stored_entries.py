@@ -46,7 +46,7 @@ class Entry:
             yield f"{self.where} was read, an average of weights, as there are no others"
         if self.others:
             read = f"{self.where or 'the state_dict itself'} was read"
-            yield f"{read}, and the weights in {', '.join(self.others)} left out; to use one, save it alone"
+            yield f"{read}, and the weights in {', '.join(self.others)} left out; to use others, save them alone"
 
 
 def entry_of(content: Mapping[Any, Any]) -> Entry | None:

@@ -32,6 +32,8 @@ WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 """A word within a name: `ema` of `model_ema`, `EMAModel` and `netEMA`, not of `semantic`."""
 COUNTER = "num_batches_tracked"
 """Batches that a norm has seen; nothing that it computes depends on it, and older files lack it."""
+AVERAGED = "n_averaged"
+"""What torch.optim.swa_utils puts beside the weights that it averages: of how many steps."""
 ORIG, MASK = "_orig", "_mask"
 """What torch.nn.utils.prune adds to a parameter's name: w = w_orig * w_mask."""
 
@@ -61,8 +63,11 @@ def fitted(stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dic
     wanted = {plain_name(name): name for name in own}
     plain = {plain_name(name): value for name, value in stored.items()}
     prefix = _meant(_prefixes(plain, wanted), plain, wanted)
-    left_out = [name for name in plain if not name.startswith(prefix)]
-    return {_own_name(name, wanted): value for name, value in _beneath(prefix, plain).items()}, left_out
+    left_out = [
+        name for name in plain if not name.startswith(prefix) or (name == AVERAGED and name not in wanted)
+    ]
+    beneath = _beneath(prefix, {name: value for name, value in plain.items() if name not in left_out})
+    return {_own_name(name, wanted): value for name, value in beneath.items()}, left_out
 
 
 def told_by(name: str, words: Iterable[str]) -> bool:
@@ -151,5 +156,8 @@ def _beneath(prefix: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(
-        value.dtype == other[name].dtype and torch.equal(value, other[name]) for name, value in one.items()
+        value.dtype == other[name].dtype
+        and not (value.is_meta or other[name].is_meta)  # which have no values
+        and torch.equal(value, other[name])
+        for name, value in one.items()
     )

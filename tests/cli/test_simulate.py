@@ -106,7 +106,7 @@ def test_of_two_networks_in_a_checkpoint_it_is_said_which_one_was_read(
         command, f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path / 'out'}", *SMALL[command]
     )
     assert answer.code == 0, answer.err
-    said = "network was read, and the weights in model_ema left out; to use one, save it alone"
+    said = "network was read, and the weights in model_ema left out; to use others, save them alone"
     assert f"cimlab: checkpoint {checkpoint}: {said}" in answer.err.splitlines()
 
 

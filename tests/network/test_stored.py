@@ -87,9 +87,9 @@ def test_the_other_networks_of_a_file_are_named(entry: str, other: str, first: i
     stored = read(tmp_path / "a.pt")
     stored.fill(a_network(1))
     (note,) = stored.notes
-    assert note.endswith(
-        f": {entry or 'the state_dict itself'} was read, and the weights in {other} left out; to use one, save it alone"
-    )
+    where = entry or "the state_dict itself"
+    said = f"{where} was read, and the weights in {other} left out; to use others, save them alone"
+    assert note == f"checkpoint {tmp_path / 'a.pt'}: {said}"
 
 
 def test_a_copy_of_the_network_under_another_name_needs_no_word(tmp_path: Path) -> None:
@@ -150,6 +150,21 @@ def test_an_average_is_read_where_there_is_nothing_else_and_said(content: dict, 
     assert stored.notes == [
         f"checkpoint {tmp_path / 'a.pt'}: {entry} was read, an average of weights, as there are no others"
     ]
+
+
+def test_weights_that_torch_averaged_are_read_without_their_counter(tmp_path: Path) -> None:
+    network = a_network()
+    averaged = torch.optim.swa_utils.AveragedModel(network)
+    fills(save(tmp_path / "a.pt", {"swa_state_dict": averaged.state_dict()}), network)
+    stored = read(tmp_path / "a.pt")
+    stored.fill(a_network(1))
+    assert stored.notes == [f"checkpoint {tmp_path / 'a.pt'}: n_averaged: no part of the network, left out"]
+
+
+def test_tensors_without_values_beside_the_network_are_another_one(tmp_path: Path) -> None:
+    network = a_network()
+    content = {"model": network.state_dict(), "ema": a_network().to("meta").state_dict()}
+    fills(save(tmp_path / "a.pt", content), network)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model."])
