@@ -146,12 +146,19 @@ def schedule(
         layer_s += moved.cycles * margin * max(read_s, conversion_s * chip.bitlines_per_conversion_slot)
     slowest, nothing = float(layer_s.max(initial=0.0)), np.zeros(len(layers))
     return Timing(
-        product_s, layer_s, spent.copies,
-        np.array([w.arrays[i] for w, i in chosen], dtype=np.int64),
-        np.array([w.longest[i] for w, i in chosen], dtype=np.int64),
-        np.array([w.balance[i] for w, i in chosen], dtype=float),
-        float((layer_s + fill_s).sum()), 1 / slowest if slowest else float("inf"), 0.0, nothing, nothing, 1,
-    )  # fmt: skip
+        product_s=product_s,
+        layer_s=layer_s,
+        copies=spent.copies,
+        arrays=np.array([w.arrays[i] for w, i in chosen], dtype=np.int64),
+        longest=np.array([w.longest[i] for w, i in chosen], dtype=np.int64),
+        balance=np.array([w.balance[i] for w, i in chosen], dtype=float),
+        latency_s=float((layer_s + fill_s).sum()),
+        images_per_s=1 / slowest if slowest else float("inf"),
+        load_s=0.0,
+        loaded_bits=nothing,
+        cell_writes=nothing,
+        segments=1,
+    )
 
 
 def layer_ways(
@@ -252,11 +259,20 @@ def _reloaded(
         run_s += layer_s[part].sum() + (chip.batch - 1) * layer_s[part].max()
     batch_s = float(load_s + run_s)
     return Timing(
-        product_s, layer_s, np.ones(len(layers), dtype=np.int64), arrays, longest, balance,
-        float(load_s + layer_s.sum()), chip.batch / batch_s, float(load_s),
-        bits / chip.batch, cells * chip.write_pulses / chip.batch, int(passes.sum() - len(layers) + len(segments)),
-        chip.max_arrays,
-    )  # fmt: skip
+        product_s=product_s,
+        layer_s=layer_s,
+        copies=np.ones(len(layers), dtype=np.int64),
+        arrays=arrays,
+        longest=longest,
+        balance=balance,
+        latency_s=float(load_s + layer_s.sum()),
+        images_per_s=chip.batch / batch_s,
+        load_s=float(load_s),
+        loaded_bits=bits / chip.batch,
+        cell_writes=cells * chip.write_pulses / chip.batch,
+        segments=int(passes.sum() - len(layers) + len(segments)),
+        outgrown=chip.max_arrays,
+    )
 
 
 def programming_seconds(geometry: CrossbarGeometry, chip: Chip, technology: Technology) -> float:
