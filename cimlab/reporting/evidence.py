@@ -10,7 +10,7 @@ from itertools import chain
 from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.claims import Verdict, verdicts
-from cimlab.reporting.methods import budget, comparable
+from cimlab.reporting.methods import budget, comparable, foremost
 from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.priced import NO_PRICE, cost
 from cimlab.reporting.published import Headline, Published, ValidationRow, headline
@@ -54,10 +54,10 @@ class Evidence:
 
     @cached_property
     def priced(self) -> list[list[Study]]:
-        """Of every network on the hardest data that has prices: its studies with prices that differ in budget and
-        methods alone, the larger study first. Networks that compare several units lead, the most accurate first."""
+        """Of every network on the hardest data that has prices: its largest study with prices for each budget and
+        length of retraining, the larger first. Networks that compare several units lead, the most accurate first."""
         found = [
-            [study for study in family if any(map(cost, study.records))]
+            foremost([study for study in family if any(map(cost, study.records))])
             for family in comparable(self.studies)
         ]
         first: dict[str, list[Study]] = {}

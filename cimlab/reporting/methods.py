@@ -56,6 +56,14 @@ def comparable(found: list[Study]) -> list[list[Study]]:
     return _grouped(found, lambda settings: {k: v for k, v in _rest(settings).items() if k not in told})
 
 
+def foremost(family: list[Study]) -> list[Study]:
+    """Of comparable studies with one budget and length of retraining the first; other methods are for T8 to compare."""
+    chosen: dict[tuple[str, str], Study] = {}
+    for study in family:
+        chosen.setdefault((budget(study), _retraining(study)), study)
+    return list(chosen.values())
+
+
 def _grouped(found: list[Study], rest: Callable[[dict[str, Any]], dict[str, Any]]) -> list[list[Study]]:
     groups: dict[str, list[Study]] = defaultdict(list)
     for study in found:

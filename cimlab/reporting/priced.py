@@ -75,7 +75,7 @@ def _energy_ratio(
 def at_adc_price(summary: dict[str, Any], factor: float) -> float:
     """Energy over that of the unpruned network if a conversion cost so many times what the ADC price says.
 
-    Energy is linear in the price of a conversion, so that the ratio at another price is exact.
+    Energy is linear in the price of a conversion, so that the ratio at another price is exact where ADCs do not idle.
     """
     own, dense = (
         sum(joules * (factor if part == "adc" else 1.0) for part, joules in summary[key].items())

@@ -7,6 +7,9 @@ from cimlab.reporting.parts import table
 from cimlab.reporting.studies import accuracy, change, differences, told, told_value
 from cimlab.reporting.table import Cell, Column, Table
 
+MOST_CHANGED = 8
+"""Settings by which a run may differ from the main study and still be read as a change of it; beyond, it is another."""
+
 
 @table("T5", "Ablation: what a change of the method does to accuracy")
 def ablation_table(evidence: Evidence) -> Table:
@@ -28,6 +31,8 @@ def ablation_table(evidence: Evidence) -> Table:
         ):  # another accelerator, not another method: see F8
             continue
         if study.methods and study.methods != main.methods:  # shown beside its own baseline in T8
+            continue
+        if len(pairs) > MOST_CHANGED:
             continue
         changed = "; ".join(
             f"{told(key, own)}, not {told_value(key, theirs)}" for key, (own, theirs) in pairs.items()

@@ -17,7 +17,7 @@ from cimlab.reporting.table import Column, Table
 
 @table("T7", "Energy ratio to dense, by the price of a conversion", PRICED)
 def sensitivity_table(evidence: Evidence, families: list[list[Study]]) -> Table:
-    """Energy is linear in the price of a conversion, so that the ratio at another price is exact."""
+    """Energy is linear in the price of a conversion, so that ratios at another are exact where ADCs do not idle."""
     rows, records = [], []
     for family in families:
         at = family[0].reference
