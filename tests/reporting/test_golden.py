@@ -224,7 +224,7 @@ def test_the_energy_ratio_at_another_converter_price_is_exact(report: Report) ->
     """Made-up prices: see cases._cost; at a free converter only the rest counts."""
     table = report.table("T7")
     assert table is not None
-    (row,) = (row for row in table.rows if row[2:4] == ("weights, one-shot", "operation unit"))
+    (row,) = (row for row in table.rows if row[2:4] == ("weights", "operation unit"))
     share, rest = 0.25 * 1.2, 4e-6
     support = 4e-8 + 3e-8
     for cell, factor in zip(row[4:], (0.1, 1.0, 10.0), strict=True):

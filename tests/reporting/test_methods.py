@@ -152,3 +152,13 @@ def test_sentences_rank_single_methods_and_tell_the_best_together() -> None:
 
 def test_sentences_say_nothing_of_methods_without_a_baseline() -> None:
     assert numbers(evidence([gained(0, **GATHER)]))["methods"] is None
+
+
+def test_a_figure_of_prices_shows_the_largest_study_of_each_budget_and_leaves_other_methods_to_their_table() -> (
+    None
+):
+    large = [run(name, 0.09, priced=True) for name in ("weight", "filter", "operation_unit")]
+    methods = [run(remaining=0.09, priced=True, **more) for more in (HINTON, GATHER)]
+    longer = run(remaining=0.09, priced=True, schedule={"_target_": "x.OneShot", "epochs": 20})
+    (family,) = evidence([*large, *methods, longer]).priced
+    assert [(study.methods, study.settings["schedule.epochs"]) for study in family] == [((), 6), ((), 20)]
