@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
 from cimlab.choices import first_line
 from cimlab.records.record import RunRecord
+from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.figures.F2_area import unbeaten
 from cimlab.reporting.figures.F7_energy import energy_rows
 from cimlab.reporting.methods import apart, budget, combination
 from cimlab.reporting.point_numbers import point as point_told
 from cimlab.reporting.point_numbers import training
-from cimlab.reporting.priced import ADC_FACTORS, at_adc_price, cost, cost_ratio
+from cimlab.reporting.priced import ADC_FACTORS, at_adc_price, cost, cost_ratio, gathered_ratio
 from cimlab.reporting.studies import Point, Study, loss
 
+Ratio = Callable[[Study, Point, str], Estimate | None]
+"""A cost of a point over that of the dense network, where steps are aligned or gather rows."""
 CHEAP = 0.25
 """Most energy, over dense on the same area, of a point that has the claim's hardware half: far below what a unit that
 skips little can reach at the claimed compression."""
@@ -34,6 +38,7 @@ def priced_numbers(evidence: Evidence) -> dict[str, Any]:
         "priced": [*filter(None, map(_network, families))],
         "laid": _laid(families),
         "both": _both(families, evidence.published.drop),
+        "both_gathered": _both(families, evidence.published.drop, gathered_ratio),
         "area": _over_areas(families[0]) if families else None,
         "bars": _bars(families[0]) if families else None,
         "adc_price": _adc_price(families),
@@ -112,8 +117,8 @@ def _priced(study: Study, point: Point) -> bool:
     return any(map(cost, study.points[point]))
 
 
-def _costs(study: Study, name: str, at: float) -> dict[str, Any]:
-    energy, speed = (cost_ratio(study, (name, at), key) for key in ("energy_j", "images_per_s"))
+def _costs(study: Study, name: str, at: float, ratio: Ratio = cost_ratio) -> dict[str, Any]:
+    energy, speed = (ratio(study, (name, at), key) for key in ("energy_j", "images_per_s"))
     assert energy is not None
     assert speed is not None
     return {
@@ -176,20 +181,21 @@ def _described(group: str, choice: str) -> str:
     return f"{words} ({choice})"
 
 
-def _both(families: list[list[Study]], drop: float) -> dict[str, Any] | None:
+def _both(families: list[list[Study]], drop: float, ratio: Ratio = cost_ratio) -> dict[str, Any] | None:
     """What comes nearest to both halves of the claim: of the points at little energy, the one that loses least beyond
     the claimed loss, and of those that lose no more than that, the one at least energy."""
     cheap = [
         (max(study.mean(point, loss), drop), energy.mean, study, point)
         for family in families for study in family for point in study.points
-        if (energy := cost_ratio(study, point, "energy_j")) and energy.mean <= CHEAP
+        if (energy := ratio(study, point, "energy_j")) and energy.mean <= CHEAP
     ]  # fmt: skip
     if not cheap:
         return None
     lost, _, study, point = min(cheap, key=itemgetter(0, 1))
     return {
         "title": study.title, "dense": study.dense_told, **training(study), "methods": combination(study),
-        **_costs(study, *point), "at_most": f"{100 * CHEAP:g}", "candidates": str(len(cheap)), "within": lost <= drop,
+        **_costs(study, *point, ratio), "at_most": f"{100 * CHEAP:g}",
+        "candidates": str(len(cheap)), "within": lost <= drop,
         "networks": str(len({other.title for _, _, other, _ in cheap})),
         "of_these": str(sum(other[0] <= drop for other in cheap)),
         "runs": [record.run for record in study.points[point]],

@@ -111,7 +111,7 @@ def _panel(family: list[Study], names: set[str], x: Spec) -> Spec:
         "encoding": {"x": x, "y": y, "order": {"field": x["field"]}},
     }
     return {
-        "title": family[0].title, "width": 165, "height": 165,
+        "title": family[0].title, "width": 165, "height": 150,
         "transform": [
             {"filter": {"field": "network", "equal": family[0].title}}, {"filter": f"isValid(datum.{x['field']})"},
         ],
