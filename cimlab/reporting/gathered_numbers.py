@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.front import front
 from cimlab.reporting.methods import budget, shares
 from cimlab.reporting.priced import cost_ratio, gathered_ratio
 from cimlab.reporting.studies import Study, loss
@@ -36,7 +38,7 @@ def gathered_numbers(evidence: Evidence) -> dict[str, Any] | None:
 def _budget(study: Study, share: str, at: float) -> dict[str, Any] | None:
     """Units that gathering changes and that no other then beats in accuracy and energy, the most accurate first."""
     units = [unit for name in study.granularities if (unit := _unit(study, name, at))]
-    best = sorted((unit for unit in units if not _beaten(unit, units)), key=lambda unit: unit["loss"])
+    best = front(units, itemgetter("energy"), lambda unit: -unit["loss"])[::-1]
     gaining = [unit for unit in best if unit["energy"] < unit["aligned"]]
     yardstick = next((unit for unit in units if unit["name"] == YARDSTICK), None)
     if not gaining or yardstick is None:
@@ -56,13 +58,6 @@ def _unit(study: Study, name: str, at: float) -> dict[str, Any] | None:
     }
     means = {key: estimate.mean for key, estimate in ratios.items() if estimate}
     return {"name": name, **means} if len(means) == len(ratios) else None
-
-
-def _beaten(unit: dict[str, Any], units: list[dict[str, Any]]) -> bool:
-    """Whether another unit loses no more and leaves no more energy, and is better in one of both."""
-    own = unit["loss"], unit["energy"]
-    others = [(other["loss"], other["energy"]) for other in units]
-    return any(other != own and other[0] <= own[0] and other[1] <= own[1] for other in others)
 
 
 def _said(unit: dict[str, Any]) -> dict[str, str]:
