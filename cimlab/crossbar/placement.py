@@ -164,6 +164,7 @@ def place_mask(
     storage = _units_named(units, mode) + _rows_named(units, index, mask, geometry) + matrix.order_bits
     if mode == "gathered":
         geometry.refuse_to_gather()
+    if mode == "gathered" and mask.weights_left < mask.kept.size:  # a whole layer is laid as the unpruned one
         together, packed = gathered(mask, geometry)
         if together.row_group_steps.sum() < work.row_group_steps.sum():  # else whole steps are all there is
             placement = _placement(matrix, together, geometry, mask.weights_left, packed, storage)

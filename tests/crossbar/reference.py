@@ -156,7 +156,7 @@ def compact(
 
 
 def gather(mask: Mask, geometry: CrossbarGeometry, total: dict[str, int], cycles: int, products: int) -> bool:
-    """The counts that gathering rows changes; False, and nothing, where it saves no step."""
+    """The counts that gathering rows changes; False, and nothing, where it saves no step or nothing is pruned."""
     from tests.crossbar.layout import gathered_of_stripe, height_class, on_fewest_arrays
 
     rows, m, k = len(mask[0]), geometry.active_rows, geometry.columns_per_weight
@@ -166,7 +166,8 @@ def gather(mask: Mask, geometry: CrossbarGeometry, total: dict[str, int], cycles
         for columns in array_columns(len(mask[0][0]), geometry)
     ]
     blocks = [block for stripe in stripes for block in stripe]
-    if len(blocks) * cycles * products >= total["steps"]:
+    whole = all(weight for matrix in mask for row in matrix for weight in row)
+    if whole or len(blocks) * cycles * products >= total["steps"]:
         return False
     laid = [on_fewest_arrays(stripe, geometry) for stripe in stripes]
     times = cycles * products

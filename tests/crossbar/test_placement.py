@@ -153,6 +153,7 @@ def test_gathered_arrays_compute_the_same_products(data: st.DataObject) -> None:
 def test_gathering_takes_the_fewest_steps_and_never_more_than_compacting(data: st.DataObject) -> None:
     geometry, matrix = replace(data.draw(geometries()), mux_control="lockstep"), data.draw(matrices())
     mask, index = data.draw(masks(matrix, geometry)), data.draw(indices(matrix, geometry))
+    assume(not mask.all())
     compacted, gathered = (place(matrix, mask, geometry, index, mode) for mode in ("compacted", "gathered"))
     fewest = 0
     for kept in mask.tolist():
@@ -197,6 +198,14 @@ def test_whole_operation_units_have_nothing_to_gather_and_row_segments_do() -> N
     assert [p.counts.steps for p in placed] == [8, 8]  # input cycles
     assert [p.gathered for p in placed] == [True, False]
     assert place(matrix, every_other, geometry, rows, "compacted").counts.steps == 16
+
+
+def test_a_layer_that_keeps_every_weight_gains_nothing_by_being_cut_otherwise() -> None:
+    """16 rows on arrays of 6 take row groups of 4, 2, 4, 2 and 4, dense or not; gathered they would take 4 of 4."""
+    matrix, geometry = CrossbarMatrix("fc", (1, 16)), replace(SMALL, rows=6, active_rows=4)
+    whole = torch.ones(1, 16, 1, dtype=torch.bool)
+    counts = place(matrix, whole, geometry, column_segment_index(matrix, geometry), "gathered").counts
+    assert counts.steps == place_dense(matrix, geometry).counts.steps
 
 
 def test_independent_muxes_and_gathered_rows_are_refused() -> None:
