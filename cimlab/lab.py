@@ -267,7 +267,10 @@ class Lab:
             AnalogError: a layer can't be mapped, or the calibration can't be used; names the layer.
         """
         masks = _of_opened(masks, network)
-        converted = convert(opened(network), masks, self.geometry, self.config.analog, self.adc, [images])
+        converted = convert(
+            opened(network), masks, self.geometry, self.config.analog, self.adc, [images],
+            placement=self.config.mapping.placement,
+        )  # fmt: skip
         program_draw(converted, self.device, self.config.seed, draw)
         return converted
 

@@ -25,6 +25,7 @@ from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
+from cimlab.analog.gathered import GatheredMatrix
 from cimlab.analog.layers import AnalogConvolution, AnalogLinear, Mapping
 from cimlab.analog.learned_steps import LayerSteps
 from cimlab.analog.settings import BackendName
@@ -33,6 +34,7 @@ from cimlab.crossbar.cells import by_output, largest_weight, weight_integers
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.rules import PlacementMode
 
 READ_BACK_DRAWS = 4096
 """Read-back values kept of every integer: a fault of one cell in a thousand still shows in about 30 of them."""
@@ -68,6 +70,7 @@ class ArrayErrors(nn.Module):
     Args:
         matrix: view of the layer's weight.
         geometry, adc, device: the arrays.
+        placement: of what is kept on them.
         backend: which one simulates them.
         table: read-back values of every integer weight, where devices err and ADCs don't.
     """
@@ -81,11 +84,13 @@ class ArrayErrors(nn.Module):
         geometry: CrossbarGeometry,
         adc: AdcRange,
         device: Device,
+        placement: PlacementMode,
         backend: BackendName,
         table: Float[Tensor, "integers draws"] | None,
     ) -> None:
         super().__init__()
         self.matrix, self.geometry, self.adc, self.device = matrix, geometry, adc, device
+        self.placement: PlacementMode = placement
         self.backend: BackendName = backend
         self.reads_exactly = reads_exactly(geometry, adc, device)
         self.chips = CHIPS if device.effects or adc.chips_differ else 1
@@ -97,7 +102,9 @@ class ArrayErrors(nn.Module):
     def keep(self, mask: Bool[Tensor, "out ..."]) -> None:
         """Learn which weights are left: a cell that is driven errs even where its weight was pruned."""
         kept = self.matrix.to_matrix(mask.cpu())
-        driven = slice_weights(torch.zeros_like(kept, dtype=torch.int32), kept, self.geometry).driven
+        laid = torch.zeros_like(kept, dtype=torch.int32), kept, self.geometry
+        gathered = GatheredMatrix.of(*laid) if self.placement == "gathered" else None
+        driven = slice_weights(*laid).driven if gathered is None else gathered.driven(kept.shape[1])
         self.driven.copy_(self.matrix.to_weight(driven))
 
     def read_back(
@@ -129,11 +136,12 @@ class ArrayErrors(nn.Module):
         """
         shell = _shell(layer)
         integers = weight_integers(shell.weight, steps.weight, self.geometry.weight_bits)
-        kept = self.matrix.to_matrix(shell.weight != 0)
-        sliced = slice_weights(self.matrix.to_matrix(integers), kept, self.geometry)
         quantiser = InputQuantiser(steps.input, steps.zero, self.geometry.input_bits)
         kind = AnalogConvolution if isinstance(shell, nn.Conv2d) else AnalogLinear
-        arrays = kind(shell, Mapping(self.matrix, sliced, steps.weight, quantiser), self.adc, self.backend)
+        mapping = Mapping.of(
+            self.matrix, integers, shell.weight != 0, self.geometry, self.placement, steps.weight, quantiser
+        )
+        arrays = kind(shell, mapping, self.adc, self.backend)
         on_processor = x.float().cpu().contiguous()
         if self.adc.needs_histogram and (self.calibrating or self._histogram is None):
             arrays.watch_partial_sums(arrays.integers(on_processor))

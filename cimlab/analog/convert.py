@@ -19,10 +19,10 @@ from cimlab.analog.layers import Mapping as LayerMapping
 from cimlab.analog.layout import laid_out
 from cimlab.analog.learned_steps import TrainedSteps
 from cimlab.analog.settings import AnalogSettings
-from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.permutation import restored
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.called import input_of
@@ -41,6 +41,7 @@ def convert(
     calibration: Iterable[Batch],
     permutation: Mapping[str, Any] | None = None,
     learned: TrainedSteps | None = None,
+    placement: PlacementMode = "compacted",
 ) -> nn.Module:
     """The network on ideal cells and lossless ADCs; `program_draw` then makes it a chip.
 
@@ -54,12 +55,14 @@ def convert(
             layers are all that is looked for, and norms stay digital.
         permutation: order of rows and columns on the arrays, as a checkpoint stores it.
         learned: steps that the network was trained with; taken unless the settings say to calibrate all.
+        placement: gathered, or one of the others, whose steps add up the same rows.
 
     Raises:
         PermutationError: the permutation is of another network or row order.
         AnalogError: the network, its weights, its steps or the calibration can't be used; the message names the
             layer.
         MaskError: a mask is none, or of no layer of this network.
+        GeometryError: the placement is gathered, and the muxes are independent.
     """
     batches = list(calibration)
     network, masks = laid_out(network, masks, batches[0] if batches else None, settings)
@@ -73,9 +76,10 @@ def convert(
     for name, own in rounded.items():
         matrix, layer = matrices[name], own.layer
         kept = masks.get(name, torch.ones_like(layer.weight, dtype=torch.bool))
-        sliced = slice_weights(matrix.to_matrix(own.weights), matrix.to_matrix(kept.cpu()), geometry)
         kind = AnalogLinear if isinstance(layer, nn.Linear) else AnalogConvolution
-        mapping = LayerMapping(matrix, sliced, own.step, own.quantiser)
+        mapping = LayerMapping.of(
+            matrix, own.weights, kept.cpu(), geometry, placement, own.step, own.quantiser
+        )
         _replace(converted, name, kind(layer, mapping, adc, settings.backend))
     if adc.needs_histogram:
         _calibrate_adcs(converted, batches)

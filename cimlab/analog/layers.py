@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,12 +23,15 @@ from cimlab.analog.backends.packed import pack, packed_histogram, supports
 from cimlab.analog.devices.base import Device
 from cimlab.analog.digital import Padding, quantise_padded, scale_and_add, scale_and_add_more
 from cimlab.analog.errors import AnalogError
+from cimlab.analog.gathered import GatheredMatrix
 from cimlab.analog.patches import Patches, Places, conv_places, linear_places
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.settings import BackendName
-from cimlab.analog.slicing import SlicedMatrix
+from cimlab.analog.slicing import SlicedMatrix, slice_weights
+from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser, largest_input, sampling_stride
 from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.network.called import keep_called
 
 HISTOGRAM_PRODUCTS = 512
@@ -45,15 +48,50 @@ class Mapping:
 
     Args:
         matrix: view of its weight.
-        sliced: its cells.
+        sliced: its cells, as they stand on the arrays.
         weight_step: real size of one weight level, by output.
         quantiser: of its input.
+        gathered: from where its steps take their rows, if of several row groups; None of rows in their places.
     """
 
     matrix: CrossbarMatrix
     sliced: SlicedMatrix
     weight_step: Float[Tensor, " out"]
     quantiser: InputQuantiser
+    gathered: GatheredMatrix | None = None
+
+    @classmethod
+    def of(
+        cls,
+        matrix: CrossbarMatrix,
+        weights: Int[Tensor, "out ..."],
+        kept: Bool[Tensor, "out ..."],
+        geometry: CrossbarGeometry,
+        placement: PlacementMode,
+        weight_step: Float[Tensor, " out"],
+        quantiser: InputQuantiser,
+    ) -> Mapping:
+        """From integer weights and what is kept of them, both in the shape of the layer's weight.
+
+        Raises:
+            GeometryError: the placement is gathered, and the muxes are independent.
+        """
+        laid = matrix.to_matrix(weights), matrix.to_matrix(kept), geometry
+        gathered = GatheredMatrix.of(*laid) if placement == "gathered" else None
+        sliced = slice_weights(*laid) if gathered is None else gathered.sliced
+        return cls(matrix, sliced, weight_step, quantiser, gathered)
+
+    def program(self, layer: ArrayProgram) -> ArrayProgram:
+        """What a backend computes of the layer's arrays."""
+        return layer if self.gathered is None else self.gathered.program(layer)
+
+    def patches(self, patches: Patches) -> Patches:
+        """Where the rows of that program find their inputs."""
+        return patches if self.gathered is None else self.gathered.patches(patches)
+
+    def outputs(self, values: Shaped[Tensor, "groups cols ..."]) -> Shaped[Tensor, "out ..."]:
+        """What the program gives, output by output."""
+        return self.matrix.to_outputs(values if self.gathered is None else self.gathered.joined(values))
 
 
 class AnalogLayer(nn.Module):
@@ -107,13 +145,14 @@ class AnalogLayer(nn.Module):
         cells = None
         if device.on_off_ratio is not None or device.effects:
             cells = device.cells(sliced, generator)
-        self.program = ArrayProgram(
+        arrays = ArrayProgram(
             sliced,
             cells,
             adc.converter(sliced, self.histogram, generator),
             device.read_noise / device.spacing(bits),
             int(torch.randint(2**31, (1,), generator=generator)),
         )
+        self.program = self.mapping.program(arrays)
         self.off_level = device.off_level(bits)
         self.reads = 0
         where = self.original.weight.device
@@ -156,7 +195,7 @@ class AnalogLayer(nn.Module):
         mapping, sliced = self.mapping, self.mapping.sliced
         patches = replace(self.patches(q), first=self.reads)
         self.reads += len(patches.base)
-        codes = mapping.matrix.to_outputs(self._run(patches))
+        codes = mapping.outputs(self._run(patches))
         per_driven_cell = sliced.bias + self.off_level * sum(sliced.coefficients)
         if per_driven_cell:
             # both terms are far larger than their difference: subtract before rounding to float32
@@ -167,7 +206,7 @@ class AnalogLayer(nn.Module):
 
     def _driven_inputs(self, patches: Patches) -> Float[Tensor, "out products"]:
         """Sum of the inputs on the driven wordlines of every output, block by block and exact."""
-        sliced = self.mapping.sliced
+        sliced = self.program.sliced
         largest = len(sliced.row_group_of) * largest_input(sliced.geometry.input_bits)
         number = torch.float32 if largest < 2**24 else torch.float64
         driven = sliced.driven.to(patches.values.device, number).transpose(1, 2)
@@ -175,7 +214,7 @@ class AnalogLayer(nn.Module):
         sums = [
             [m @ gather(patches, base, group, number) for base in blocks] for group, m in enumerate(driven)
         ]
-        return self.mapping.matrix.to_outputs(torch.stack([torch.cat(row, 1) for row in sums]))
+        return self.mapping.outputs(torch.stack([torch.cat(row, 1) for row in sums]))
 
     @abstractmethod
     def integers(self, x: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
@@ -189,8 +228,8 @@ class AnalogLayer(nn.Module):
         """Where each row of each product finds its input; looked up anew where the inputs' shape changes."""
         key = q.shape, q.device
         if self._places is None or self._places[0] != key:
-            base, offset = self.places(q)
-            self._places = key, base.to(q.device), offset.to(q.device)
+            places = self.mapping.patches(Patches(q, *self.places(q)))
+            self._places = key, places.base.to(q.device), places.offset.to(q.device)
         return Patches(q.flatten(), *self._places[1:])
 
     @abstractmethod

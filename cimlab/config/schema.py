@@ -108,7 +108,9 @@ class TrainConfig:
     adc_price: Annotated[dict[str, Any], only_where("prices")]
     chip: Annotated[Chip, only_where("prices")]
     prune: Annotated[PruneSettings, PRUNED]
-    mapping: Annotated[MappingSettings, within(PRUNED, placement=only_where("steps"), every_n_epochs=NEVER)]
+    mapping: Annotated[
+        MappingSettings, within(PRUNED, placement=only_where("placement"), every_n_epochs=NEVER)
+    ]
     recipe: Recipe
     trainer: TrainerSettings
     tracker: Annotated[TrackerSettings, NEVER]

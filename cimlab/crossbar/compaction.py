@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Int
 from numba import njit
 
+from cimlab.crossbar.gathering import GatheredRows
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.tally import LayerMask, Work, row_group_bounds
 from cimlab.crossbar.units import UnitGrid
@@ -193,32 +194,25 @@ def compacted(mask: LayerMask, work: Work, geometry: CrossbarGeometry, index: Un
     return Compacted(steps, row_groups, fetched)
 
 
-def gathered(mask: LayerMask, geometry: CrossbarGeometry) -> tuple[Work, Compacted]:
+def gathered(rows: GatheredRows, geometry: CrossbarGeometry) -> tuple[Work, Compacted]:
     """Squeeze out every wordline that a step does not need, and what the arrays then do.
 
-    16 x 4 weights keep every other row of 16: 2 mux positions take one step instead of two row groups each.
+    32 x 4 weights keep every other row: 2 mux positions take one step each, on one array.
 
     >>> kept = np.zeros((1, 32, 4), np.uint8)
     >>> kept[:, ::2] = 1
-    >>> mask, geometry = LayerMask(kept), CrossbarGeometry()
-    >>> work, packed = gathered(mask, geometry)
-    >>> int(mask.work(geometry).row_group_steps.sum()), int(work.row_group_steps.sum()), work.columns
-    (4, 2, 4)
-
-    Args:
-        mask: the kept weights.
-        geometry: the array; its muxes are in lockstep.
+    >>> geometry = CrossbarGeometry()
+    >>> work, packed = gathered(GatheredRows.of(LayerMask(kept), geometry), geometry)
+    >>> work.columns, packed.steps.work.tolist(), packed.steps.fewest.tolist(), packed.fetched_rows
+    (4, [2], [1], 16)
     """
-    width, q = geometry.operation_unit[1], geometry.columns_per_adc
-    whole = replace(geometry, rows=geometry.rows - geometry.rows % geometry.active_rows)
-    together, source = mask.gathered(width)
-    work = together.work(whole)
+    work, width, q = rows.work, geometry.operation_unit[1], geometry.columns_per_adc
     classes = _Classes.of(geometry, whole_groups=False)
-    rows = _by_stripe(together.rows_of_steps(whole, width), q)
-    blocks = _histogram(rows, (rows > 0).astype(np.int64), classes.class_of_height())
-    steps = _stripes(blocks, classes, q, ceil(mask.kept.shape[1] / geometry.rows))
+    heights = _by_stripe(rows.mask.rows_of_steps(rows.geometry, width), q)
+    blocks = _histogram(heights, (heights > 0).astype(np.int64), classes.class_of_height())
+    steps = _stripes(blocks, classes, q, ceil(rows.mask.kept.shape[1] / geometry.rows))
     cuts = int(np.maximum(steps.most - 1, 0).sum()) * len(classes.heights)
-    fetched = min(work.drives, _different(source, q) + geometry.active_rows * cuts)
+    fetched = min(work.drives, _different(rows.source, q) + geometry.active_rows * cuts)
     # a read that is held would convert other mux positions from the wordlines of one: it is refused
     return replace(work, held_cells=work.cells, held_drives=work.drives), Compacted(steps, steps, fetched)
 

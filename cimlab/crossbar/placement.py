@@ -24,6 +24,7 @@ from cimlab.crossbar.compaction import (
     in_place,
     longest_of_even_cut,
 )
+from cimlab.crossbar.gathering import GatheredRows
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.rules import PlacementMode
@@ -162,13 +163,10 @@ def place_mask(
     """
     work, units = mask.work(geometry), mask.units(index)
     storage = _units_named(units, mode) + _rows_named(units, index, mask, geometry) + matrix.order_bits
-    if mode == "gathered":
-        geometry.refuse_to_gather()
-    if mode == "gathered" and mask.weights_left < mask.kept.size:  # a whole layer is laid as the unpruned one
-        together, packed = gathered(mask, geometry)
-        if together.row_group_steps.sum() < work.row_group_steps.sum():  # else whole steps are all there is
-            placement = _placement(matrix, together, geometry, mask.weights_left, packed, storage)
-            return replace(placement, gathered=True)
+    if mode == "gathered" and (rows := GatheredRows.of(mask, geometry)) is not None:
+        together, packed = gathered(rows, geometry)
+        placement = _placement(matrix, together, geometry, mask.weights_left, packed, storage)
+        return replace(placement, gathered=True)
     if mode != "in_place" and not units.all():
         packed = compacted(mask, work, geometry, index)
         return _placement(matrix, work, geometry, mask.weights_left, packed, storage)

@@ -121,12 +121,11 @@ def _of_transposed(layers: Sequence[PlacedLayer]) -> Iterator[str]:
 
 
 def _of_gathered(layers: Sequence[PlacedLayer]) -> Iterator[str]:
-    """Which sums converters see, and what choosing wordlines one by one is taken to cost."""
+    """What choosing wordlines one by one is taken to cost."""
     if count := sum(layer.placement.gathered for layer in layers):
         yield (
             f"steps of {count} of {len(layers)} layers drive rows gathered from several row groups "
-            "(mapping.placement=gathered): each wordline selects its input as in a compacted layer; cimlab simulate "
-            "adds up aligned row groups instead, which is the same behind converters that lose nothing"
+            "(mapping.placement=gathered): each wordline selects its input as in a compacted layer"
         )
 
 

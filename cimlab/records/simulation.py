@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cimlab.records.flat import flat
 from cimlab.records.record import Record
 
 SIMULATION_SCHEMA = 1
 SIMULATION_FILE = "simulation.json"
+LATER = {"analog.steps": "learned", "mapping.placement": "compacted"}
+"""Settings that came after records were committed -> what there was before."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class SimulationRecord(Record):
         """Standard error of `points_lost` over the choice of test images; None where the record doesn't have it."""
         error = self.accuracy.get("loss_error")
         return None if error is None else 100 * error
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration in dotted keys; what earlier versions had no setting for, as they did it."""
+        return LATER | flat(self.config)
 
     @property
     def resolution(self) -> int | Literal["lossless"]:

@@ -139,13 +139,12 @@ def _settings(record: SimulationRecord) -> dict[str, Any]:
     """What a line has in common, as dotted keys."""
     shared = {
         key: value
-        for key, value in flat(record.config).items()
+        for key, value in record.settings.items()
         if not any(key == name or key.startswith(f"{name}.") for name in REPEATED)
     }
     known = record.origin or {}
     shared |= flat({key: known.get(key) for key in ("granularity", "parameters", "remaining")})
     shared |= {key: record.choices[key] for key in CHOSEN}
-    shared.setdefault("analog.steps", "learned")  # which was all that there was, before it was a setting
     left = pruned(record) if record.origin is None else None
     return shared | {"images": record.images, "left": left}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cimlab.records.flat import flat
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.analog_series import CHOSEN, REPEATED, granularity, network_hash, resolution
 from cimlab.reporting.table import Column, Table
@@ -46,7 +45,7 @@ def simulation_table(records: list[SimulationRecord]) -> Table:
 
 def _varied(records: list[SimulationRecord]) -> dict[str, list[str]]:
     """Settings in which the simulations differ and that the table's own columns don't show, and their values."""
-    every = [flat(record.config) for record in records]
+    every = [record.settings for record in records]
     told = TOLD + tuple(f"{group}." for group in CHOSEN if len({r.choices[group] for r in records}) > 1)
     keys = [k for k in dict.fromkeys(k for own in every for k in own) if not f"{k}.".startswith(told)]
     texts = {

@@ -55,9 +55,13 @@ def identity_of(plain: Mapping[str, Any], text_of: Remembered | None = None) -> 
     return Identity(hash_of_texts(run), hash_of_texts(dense), unshaping(plain), sources)
 
 
-def counted(plain: Mapping[str, Any], schema: type) -> dict[str, Any]:
-    """What of a configuration counts, with the code that it names from outside; of data in a folder, its name."""
-    found = selector(ALWAYS, schema, "run", frozenset())(plain)
+def counted(plain: Mapping[str, Any], schema: type, known: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """What of a configuration counts, with the code that it names from outside; of data in a folder, its name.
+
+    Args:
+        known: the conditions that hold, under which marked settings count.
+    """
+    found = selector(ALWAYS, schema, "run", known)(plain)
     return {**found, **_beside(plain, source_hashes(plain))}
 
 
@@ -73,7 +77,7 @@ def conditions(plain: Mapping[str, Any]) -> frozenset[str]:
     """What training knows of the hardware.
 
     `bits`: it rounds; `converters`: it is told of ADCs and devices; `steps`, `prices`: units are ranked by what
-    they cost.
+    they cost; `placement`: they are, or it is told of ADCs that add up gathered rows.
     """
     rounding = [node for node in plain["method"].values() if "hardware_aware" in node]
     known = {"bits"} if rounding else set()
@@ -81,6 +85,9 @@ def conditions(plain: Mapping[str, Any]) -> frozenset[str]:
     prune = plain["prune"]
     known |= {"steps"} if "steps" in (prune.get("allocation"), prune.get("budget")) else set()
     known |= {"steps", "prices", "converters"} if prune.get("budget") == "energy" else set()
+    gathered = (plain.get("mapping") or {}).get("placement") == "gathered"
+    if "steps" in known or ("converters" in known and gathered):
+        known.add("placement")
     return frozenset(known)
 
 

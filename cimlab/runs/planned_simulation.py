@@ -15,8 +15,9 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.config import errors
 from cimlab.config.arrays import device_name, make_adc, make_device
 from cimlab.config.schema import DATA, MODEL, Folder
-from cimlab.crossbar.geometry import CrossbarGeometry
-from cimlab.records.identity import NEVER
+from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
+from cimlab.crossbar.rules import PlacementMode
+from cimlab.records.identity import NEVER, only_where
 from cimlab.records.record import RecordError, content_hash
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.runs.folders import file_hash
@@ -40,6 +41,17 @@ class SimulationPaths:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Laid:
+    """How masked weights are laid on arrays.
+
+    Args:
+        placement: gathered, or one of the others, whose steps add up the same rows.
+    """
+
+    placement: PlacementMode = "compacted"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SimulateConfig:
     """Everything `cimlab simulate` reads; components are `_target_` nodes, and so are a device's effects."""
 
@@ -49,6 +61,7 @@ class SimulateConfig:
     adc: dict[str, Any]
     device: dict[str, Any]
     analog: AnalogSettings
+    mapping: Annotated[Laid, only_where("gathered")]
     paths: Annotated[SimulationPaths, NEVER]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     draws: Annotated[int, Field(ge=1, le=10_000)]
@@ -58,6 +71,13 @@ class SimulateConfig:
     checkpoint: str | None = None
     rerun: Annotated[bool, NEVER] = False
     extensions: Annotated[list[str], NEVER] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.mapping.placement == "gathered":
+            try:
+                self.geometry.refuse_to_gather()
+            except GeometryError as problem:
+                raise ValueError(str(problem)) from problem
 
 
 @plain_dataclass(frozen=True)
@@ -137,7 +157,8 @@ def plan_simulation(
     choices = called({group: all_choices[group] for group in GROUPS}, plain)
     choices["device"] = device_name(config.device)
     checkpoint = file_hash(Path(config.checkpoint))
-    run = content_hash(counted(plain, SimulateConfig) | {"checkpoint": checkpoint})
+    known = frozenset({"gathered"} if config.mapping.placement == "gathered" else ())
+    run = content_hash(counted(plain, SimulateConfig, known) | {"checkpoint": checkpoint})
     return PlannedSimulation(config, plain, choices, checkpoint, run, folder, lines)
 
 

@@ -100,6 +100,7 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
     asked = {key: plain[key] for key in ("model", "data", "geometry", "adc", "device", "analog", "seed")}
     asked |= {key: value for key, value in plain["simulate"].items() if key != "at_end"}
     asked |= {
+        "mapping": {"placement": plain["mapping"]["placement"]},
         "paths": {key: plain["paths"][key] for key in ("data_dir", "output_dir")},
         "threads": config.trainer.threads,
         "checkpoint": str(checkpoint),
@@ -141,18 +142,6 @@ def _tell_lossless(config: SimulateConfig, adc: AdcRange) -> None:
         )
 
 
-def _tell_aligned(config: SimulateConfig, stored: Stored) -> None:
-    """A line where the network's price rests on gathered rows, and converters could tell those from aligned ones."""
-    said = stored.description() or {"settings": {}}
-    gathered = said["settings"].get("mapping.placement") == "gathered"
-    if gathered and config.geometry.resolution_bits < config.geometry.lossless_adc_bits:
-        print(
-            "note: the run is priced with gathered rows (mapping.placement=gathered); here each conversion adds up an "
-            "aligned row group, whose sums are others as soon as converters lose something",
-            flush=True,
-        )
-
-
 def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     """Load, convert, and run every chip over the test images."""
     import torch
@@ -165,7 +154,6 @@ def _simulate(planned: PlannedSimulation) -> SimulationRecord:
     on_arrays = _on_arrays(config, subject)
     tell(planned.lines)
     _tell_lossless(config, subject.adc)
-    _tell_aligned(config, subject.stored)
     converted = time.perf_counter()
     measured = _measured(planned, subject, on_arrays)
     seconds = {"convert": converted - started, "simulate": time.perf_counter() - converted}
@@ -251,6 +239,7 @@ def _on_arrays(config: SimulateConfig, subject: _Subject) -> _OnArrays:
             calibration,
             content.get("permutation"),
             learned_in(content),
+            config.mapping.placement,
         )
     except PermutationError as problem:
         raise errors.ConfigError(f"checkpoint {config.checkpoint}: analog: {problem}") from problem
@@ -321,7 +310,7 @@ def _recorded(
     from cimlab.analog.convert import analog_layers
     from cimlab.crossbar.placement import weight_counts
 
-    kept = [layer.mapping.sliced for layer in analog_layers(on_arrays.network).values()]
+    mapped = [layer.mapping for layer in analog_layers(on_arrays.network).values()]
     return SimulationRecord(
         simulation=planned.run,
         name=planned.name,
@@ -336,8 +325,8 @@ def _recorded(
         images=len(measured.floating),
         accuracy=_accuracies(measured),
         weights=weight_counts(
-            sum(s.weights.numel() for s in kept),
-            sum(int(s.kept.sum()) for s in kept),
+            sum(own.matrix.weights for own in mapped),
+            sum(int(own.sliced.kept.sum()) for own in mapped),
             on_arrays.off_arrays.weights,
         ),
         layers=_layers(subject, on_arrays, measured.fidelity),

@@ -90,8 +90,9 @@ class QuantisedTraining(Part):
                 plain = CrossbarMatrix.of_layer(name, layer, row_order=arrays.analog.row_order)
                 matrix = placed.get(name, plain)
                 errors = ArrayErrors(
-                    matrix, self.geometry, arrays.adc, arrays.device, arrays.analog.backend, table
-                )
+                    matrix, self.geometry, arrays.adc, arrays.device, subject.rule.placement,
+                    arrays.analog.backend, table,
+                )  # fmt: skip
             self.quantisers[_key(name)] = quantiser(name, len(layer.weight), self.geometry, errors)
         self.rounding = Rounding("quantised", self.attached, self.quantisers, self.steps)
 

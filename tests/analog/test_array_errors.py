@@ -2,6 +2,7 @@
 
 import copy
 from math import pi, sqrt
+from typing import get_args
 
 import pytest
 import torch
@@ -18,11 +19,12 @@ from cimlab.analog.devices.stuck_at import StuckAtFaults
 from cimlab.analog.devices.wire_resistance import WireResistance
 from cimlab.analog.errors import AnalogError
 from cimlab.analog.fake_quantise import LearnedStepSize
-from cimlab.analog.learned_steps import TrainedSteps
+from cimlab.analog.learned_steps import LayerSteps, TrainedSteps
 from cimlab.analog.settings import AnalogSettings
 from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.crossbar.rules import PlacementMode
 
 SIGMA = 0.04
 ONE_CELL = CrossbarGeometry(weight_bits=4, cell_bits=3)
@@ -75,11 +77,14 @@ def test_effects_of_place_are_refused() -> None:
         drawn(Device(effects=(WireResistance(),)), ONE_CELL)
 
 
-def errors_of(layer: nn.Conv2d | nn.Linear, geometry: CrossbarGeometry, adc=None, device=None) -> ArrayErrors:
+def errors_of(
+    layer: nn.Conv2d | nn.Linear, geometry: CrossbarGeometry, adc=None, device=None,
+    placement: PlacementMode = "compacted",
+) -> ArrayErrors:  # fmt: skip
     device = device or Device()
     table = drawn(device, geometry, 256) if device.effects else None
     matrix = CrossbarMatrix.of_layer("0", layer)
-    return ArrayErrors(matrix, geometry, adc or IdealAdc(), device, "reference", table)
+    return ArrayErrors(matrix, geometry, adc or IdealAdc(), device, placement, "reference", table)
 
 
 def test_weights_are_read_back_anew_in_every_step_and_pruned_ones_only_where_they_are_driven() -> None:
@@ -105,6 +110,45 @@ def test_weights_are_read_back_anew_in_every_step_and_pruned_ones_only_where_the
     one.sum().backward()
     assert weight.grad is not None
     assert torch.equal(weight.grad, torch.ones_like(weight))
+
+
+def test_a_gathered_step_drives_what_its_columns_keep_in_any_row_group() -> None:
+    """Rows 0 and 9 share a step, whose two columns are both converted: in place, each is alone."""
+    layer = nn.Linear(16, 2, bias=False)
+    geometry = CrossbarGeometry(rows=16, active_rows=8, weight_bits=4)
+    mask = torch.zeros(2, 16, dtype=torch.bool)
+    mask[0, 0] = mask[1, 9] = True
+    driven = {}
+    for placement in get_args(PlacementMode):
+        errors = errors_of(layer, geometry, placement=placement)
+        errors.keep(mask)
+        driven[placement] = errors.driven.nonzero().tolist()
+    assert driven["in_place"] == driven["compacted"] == [[0, 0], [1, 9]]
+    assert driven["gathered"] == [[0, 0], [0, 9], [1, 0], [1, 9]]
+
+
+def test_training_converts_the_sums_of_gathered_rows() -> None:
+    torch.manual_seed(0)
+    layer, images = nn.Linear(32, 4), torch.rand(5, 32)
+    with torch.no_grad():
+        layer.weight[:, 1::2] = 0
+    geometry = CrossbarGeometry(active_rows=8, adc_bits=3, weight_bits=4, input_bits=4)
+    steps = LayerSteps(torch.full((4,), float(layer.weight.detach().abs().max()) / 7), 1 / 15, 0)
+    read, arrays = {}, {}
+    for placement in get_args(PlacementMode):
+        errors = errors_of(layer, geometry, FullScaleAdc(), placement=placement)
+        read[placement] = errors.read(layer, images, steps)
+        learned = TrainedSteps(4, 4, {"0": steps})
+        converted = convert(
+            nn.Sequential(layer), {"0": layer.weight != 0}, geometry, AnalogSettings(), FullScaleAdc(), [images],
+            learned=learned, placement=placement,
+        )  # fmt: skip
+        program_draw(converted, Device(), 0, 0)
+        arrays[placement] = converted(images) - layer.bias
+    assert torch.equal(read["in_place"], read["compacted"])
+    assert not torch.equal(read["in_place"], read["gathered"])
+    for placement, outputs in arrays.items():
+        assert torch.allclose(read[placement], outputs, atol=1e-6), placement
 
 
 def test_the_draws_follow_the_seed_of_the_epoch() -> None:

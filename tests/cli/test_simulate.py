@@ -153,19 +153,44 @@ def test_converters_of_as_many_bits_as_no_sum_needs_more_are_told(
     assert answer.out.count("note: 6 ADC bits lose nothing with geometry.active_rows=16") == told
 
 
-@pytest.mark.parametrize(
-    ("bits", "placement", "told"), [(5, "gathered", 1), (6, "gathered", 0), (5, "compacted", 0)]
-)
-def test_sums_over_gathered_rows_are_told_where_converters_could_tell_them_apart(
-    bits: int, placement: str, told: int, cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+def test_a_run_that_gathers_rows_is_simulated_so_unless_it_is_told_otherwise(
+    cimlab: Cimlab, checkpoint: Path, tmp_path: Path
 ) -> None:
+    """Behind 2 bits the sums of other rows are other codes; in place and compacted, they are the same sums."""
     content = torch.load(checkpoint)
-    said = {"choices": {"model": "digits_cnn"}, "settings": {"mapping.placement": placement}}
+    for name, mask in content["masks"].items():
+        mask.copy_((torch.rand(len(mask), *mask.shape[1:]) < 0.3) & mask)
+        content["network"][f"{name}.weight"] *= mask
+    said = {"choices": {"model": "digits_cnn"}, "settings": {"mapping.placement": "gathered"}}
     torch.save(content | {"description": said}, checkpoint)
+    words = [f"checkpoint={checkpoint}", "images=20", "calibration_batches=1", "geometry.adc_bits=2"]
+
+    def simulated(*more: str) -> SimulationRecord:
+        folder = tmp_path / "-".join(["out", *more])
+        answer = cimlab("simulate", *words, *more, f"paths.output_dir={folder}")
+        assert answer.code == 0, answer.err
+        (file,) = folder.glob("*/simulation.json")
+        return SimulationRecord.read(file)
+
+    gathered = simulated()
+    assert gathered.config["mapping"] == {"placement": "gathered"}
+    compacted, in_place = (
+        simulated(f"mapping.placement={placement}") for placement in ("compacted", "in_place")
+    )
+    assert compacted.simulation == in_place.simulation != gathered.simulation
+    assert compacted.layers == in_place.layers != gathered.layers
+    assert gathered.weights == compacted.weights
+
+
+def test_muxes_that_can_t_gather_are_refused_with_a_mend_that_works(
+    cimlab: Cimlab, checkpoint: Path, tmp_path: Path
+) -> None:
     words = [f"checkpoint={checkpoint}", f"paths.output_dir={tmp_path}", "images=20", "calibration_batches=1"]
-    answer = cimlab("simulate", *words, f"geometry.adc_bits={bits}")
-    assert answer.code == 0, answer.err
-    assert answer.out.count("note: the run is priced with gathered rows (mapping.placement=gathered)") == told
+    words += ["geometry.mux_control=independent"]
+    answer = cimlab("simulate", *words, "mapping.placement=gathered")
+    assert answer.code == 2
+    assert "use geometry.mux_control=lockstep, or mapping.placement=compacted" in answer.err
+    assert cimlab("simulate", *words, "mapping.placement=compacted").code == 0
 
 
 @pytest.mark.parametrize(

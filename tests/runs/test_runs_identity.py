@@ -83,6 +83,21 @@ def test_what_shapes_retraining_makes_another_run_of_the_same_dense_network(word
     assert own.dense == other.dense
 
 
+AWARE = ("method=[lsq]", "method.lsq.hardware_aware=true")
+
+
+@pytest.mark.parametrize("words", [AWARE, ("method=[lsq]",), ("prune.budget=steps",)], ids=" ".join)
+def test_gathered_rows_shape_a_run_that_knows_of_converters_or_of_steps(words: tuple[str, ...]) -> None:
+    """Where converters alone count, compacted and in place add up the same rows: one run."""
+    own, in_place, gathered = (
+        identity(*words, *(f"mapping.placement={p}" for p in more))
+        for more in ((), ("in_place",), ("gathered",))
+    )
+    assert (own.run != gathered.run) == (words != ("method=[lsq]",))
+    assert (own.run != in_place.run) == (words == ("prune.budget=steps",))
+    assert own.dense == in_place.dense == gathered.dense
+
+
 def test_a_name_says_what_the_budget_is_of() -> None:
     def name(*words: str) -> str:
         config = plain(*words)
