@@ -10,9 +10,11 @@ from cimlab.records.record import RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.reporting.analog_series import (
     AWARE,
+    PLACEMENT,
     Names,
     beside_the_converters,
     beside_the_devices,
+    beside_the_placement,
     pruned,
 )
 from cimlab.reporting.studies import geometry_in, worded
@@ -37,7 +39,26 @@ def array_numbers(
         "varied": varied,
         "pair": _pair(varied),
         "retrained": _retrained(varied),
+        "gathered": _gathered(simulations, names),
     }
+
+
+def _gathered(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, str]]:
+    """Points that a network loses behind converters whose steps gather rows, and where rows stay in their groups."""
+    same: dict[str, dict[bool, SimulationRecord]] = defaultdict(dict)
+    for record in simulations:
+        if not all(layer.get("exact", False) for layer in record.layers.values()):
+            same[beside_the_placement(record)][record.settings[PLACEMENT] == "gathered"] = record
+    pairs = [(own[True], own[False]) for own in same.values() if len(own) > 1]
+    return [
+        {
+            "network": names.network(aligned), "adc": worded(gathered.choices["adc"]),
+            "bits": str(gathered.resolution), "device": worded(gathered.choices["device"].replace("+", ", ")),
+            "images": f"{gathered.images:,}", "gathered": f"{gathered.points_lost:z.2f}",
+            "aligned": f"{aligned.points_lost:z.2f}",
+        }
+        for gathered, aligned in sorted(pairs, key=lambda pair: (names.network(pair[1]), str(pair[0].resolution)))
+    ]  # fmt: skip
 
 
 def _converters(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, Any]]:
@@ -80,7 +101,8 @@ def _varied(
             "retraining": names.retraining(record), "aware": names.retraining(record) == AWARE,
             "schedule": _schedule(record, runs),
             "adc": worded(record.choices["adc"]), "bits": str(record.resolution),
-            "device": worded(record.choices["device"].replace("+", ", ")), "chips": str(len(record.accuracy["draws"])),
+            "device": worded(record.choices["device"].replace("+", ", ")), "placement": record.settings[PLACEMENT],
+            "chips": str(len(record.accuracy["draws"])),
             "ideal": f"{100 * ideal.accuracy['mean']:.2f}", "accuracy": f"{100 * record.accuracy['mean']:.2f}",
             "spread": f"{100 * (record.accuracy['spread'] or 0):.2f}", "images": f"{record.images:,}",
             "variation": _variation(record),
@@ -113,7 +135,7 @@ def _pair(varied: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _alike(entry: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(entry[key] for key in ("model", "adc", "bits", "device", "chips", "images"))
+    return tuple(entry[key] for key in ("model", "adc", "bits", "device", "placement", "chips", "images"))
 
 
 def _retrained(varied: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ REPEATED = (
 
 AWARE, ROUNDED = "hardware-aware", "rounded retraining"
 """What a network is called that was retrained on arrays with the errors of devices, or with rounding alone."""
+PLACEMENT = "mapping.placement"
 CHOSEN = ("model", "data", "adc", "device")
 """Groups whose choice says more than its settings do."""
 
@@ -86,7 +87,10 @@ class Names:
         data = [worded(record.choices["data"])] if "data" in self.several else []
         dense = self.dense.get(record.origin["run"], "") if record.origin else ""
         rounded = [said] if (said := self.retraining(record)) else []
-        return ", ".join([worded(record.choices["model"]) + dense, *data, pruned(record), *rounded])
+        gathered = ["gathered rows"] if record.settings[PLACEMENT] == "gathered" else []
+        return ", ".join(
+            [worded(record.choices["model"]) + dense, *data, pruned(record), *rounded, *gathered]
+        )
 
     def retraining(self, record: SimulationRecord) -> str | None:
         """What the network's retraining is called, where it rounded as arrays do."""
@@ -151,14 +155,22 @@ def _settings(record: SimulationRecord) -> dict[str, Any]:
 
 def beside_the_devices(record: SimulationRecord) -> str:
     """The same for simulations that differ in their devices, seeds and chips alone."""
-    shared = {key: value for key, value in _settings(record).items() if key.partition(".")[0] != "device"}
-    return canonical([network_hash(record), resolution(record), shared])
+    return canonical([network_hash(record), resolution(record), _beside("device", record)])
 
 
 def beside_the_converters(record: SimulationRecord) -> str:
     """The same for simulations of a network that differ in range and bits of their ADCs, seeds and chips alone."""
-    shared = {key: value for key, value in _settings(record).items() if key.partition(".")[0] != "adc"}
-    return canonical([network_hash(record), shared])
+    return canonical([network_hash(record), _beside("adc", record)])
+
+
+def beside_the_placement(record: SimulationRecord) -> str:
+    """The same for simulations of a network that differ in which rows share steps, seeds and chips alone."""
+    return canonical([network_hash(record), resolution(record), _beside("mapping", record)])
+
+
+def _beside(group: str, record: SimulationRecord) -> dict[str, Any]:
+    """Settings but for those of a group."""
+    return {key: value for key, value in _settings(record).items() if key.partition(".")[0] != group}
 
 
 def _networks(

@@ -186,6 +186,25 @@ def test_sentences_tell_what_devices_cost_and_who_knew_of_them() -> None:
     )
 
 
+def test_sentences_tell_what_gathered_rows_cost_behind_the_same_converters() -> None:
+    lossy = {"conv": {"exact": False}}
+    gathered, aligned, alone, lossless = (
+        replace(read(bits, "mse", drop, mapping__placement=placement), layers=layers)
+        for bits, drop, placement, layers in (
+            (4, 12, "gathered", lossy), (4, 10, "compacted", lossy), (3, 40, "gathered", lossy),
+            (6, 0, "gathered", {"conv": {"exact": True}}),
+        )
+    )  # fmt: skip
+    earlier = replace(aligned, config={key: own for key, own in aligned.config.items() if key != "mapping"})
+    for other in (aligned, earlier):  # records of before there was a choice
+        (told,) = array_numbers([gathered, other, alone, lossless], Names())["gathered"]
+        assert (told["bits"], told["gathered"], told["aligned"]) == ("4", "12.00", "10.00")
+        assert told["network"] == "ResNet-20, filter, 9 % left"
+        assert list(drawn([gathered, other])) == [
+            "ResNet-20, filter, 9 % left, gathered rows, ideal", "ResNet-20, filter, 9 % left, ideal"
+        ]  # fmt: skip
+
+
 def test_networks_of_other_dense_networks_are_told_apart() -> None:
     weak, strong = (replace(run("filter"), run=key * 64) for key in "ab")
     strong = replace(strong, accuracy=strong.accuracy | {"dense": {"test": 0.93}})
