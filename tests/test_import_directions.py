@@ -27,7 +27,7 @@ class Floor(NamedTuple):
 
 def floor(cimlab: str, libraries: str = "") -> Floor:
     return Floor(
-        frozenset((*cimlab.split(), "errors", "choices", "processors", "progress")),
+        frozenset((*cimlab.split(), "errors", "choices", "processors", "progress", "interval")),
         frozenset(libraries.split()),
     )
 
@@ -65,6 +65,7 @@ FLOORS = {
     "choices": floor(""),
     "processors": floor(""),
     "progress": floor(""),
+    "interval": floor(""),
     "__init__": floor(""),
     "__main__": floor("cli"),
 }

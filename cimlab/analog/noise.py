@@ -14,6 +14,10 @@ TABLE_BITS = 12
 """The normal distribution is read off 4096 quantiles, which keeps its variance and cuts it at 3.7 sigma."""
 
 _MASK = 0xFFFFFFFF
+FIRST, SECOND = 0x7FEB352D, 0x846CA68B
+"""Multipliers of C. Wellons' lowbias32."""
+GOLDEN = 0x9E3779B1
+"""2^32 over the golden ratio, which keeps neighbouring counters apart."""
 
 
 @cache
@@ -24,10 +28,10 @@ def normal_quantiles() -> np.ndarray:
 
 
 def mixed(counter: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """A 32-bit hash of a 32-bit counter: Wang and Jenkins' mixing in the constants of C. Wellons' lowbias32."""
+    """A 32-bit hash of a 32-bit counter, by Wang and Jenkins' mixing; compiled for single numbers, too."""
     h = counter & _MASK
-    h = (h ^ (h >> 16)) * 0x7FEB352D & _MASK
-    h = (h ^ (h >> 15)) * 0x846CA68B & _MASK
+    h = (h ^ (h >> 16)) * FIRST & _MASK
+    h = (h ^ (h >> 15)) * SECOND & _MASK
     return h ^ (h >> 16)
 
 
@@ -41,7 +45,7 @@ def streams(
     """Seeds of reads: mixed over what names each, the four broadcast against each other."""
     state = torch.tensor(seed)
     for part in (group, row_group, physical, cycle):
-        state = mixed(state * 0x9E3779B1 + part + 1)
+        state = mixed(state * GOLDEN + part + 1)
     return state
 
 
@@ -55,5 +59,5 @@ def normal(
 ) -> Float[Tensor, "products cols"]:
     """Standard normal numbers for the conversions of products first, first + 1, ... in one kind of read."""
     product = torch.arange(first, first + products)[:, None]
-    h = mixed(mixed(product + seed) ^ (cols * 0x9E3779B1))
+    h = mixed(mixed(product + seed) ^ (cols * GOLDEN))
     return torch.from_numpy(normal_quantiles())[h >> (32 - TABLE_BITS)]

@@ -9,7 +9,6 @@ from statistics import fmean, stdev
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import t as student
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import _disable_current_modes
@@ -17,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from cimlab.analog.convert import analog_layers
 from cimlab.analog.digital import whole_float32
 from cimlab.analog.layers import AnalogLayer
+from cimlab.interval import half_width
 from cimlab.network.called import input_of
 from cimlab.network.layered import array_layers
 
@@ -102,8 +102,7 @@ class Spread:
         """95 % interval of the mean, by Student's t; None for one chip."""
         if self.deviation is None:
             return None
-        n = len(self.draws)
-        half = float(student.ppf(0.975, n - 1)) * self.deviation / sqrt(n)
+        half = half_width(self.draws)
         return self.mean - half, self.mean + half
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
 from statistics import fmean, stdev
 
-LEVEL = 0.95
-"""Confidence level of every interval."""
+from cimlab.interval import half_width
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,4 @@ class Estimate:
     @property
     def half_width(self) -> float | None:
         """Half the 95 % interval of the mean by Student's t; None for fewer than three values."""
-        if self.n < 3:
-            return None
-        from scipy.special import stdtrit
-
-        return float(stdtrit(self.n - 1, (1 + LEVEL) / 2)) * stdev(self.values) / sqrt(self.n)
+        return half_width(self.values) if self.n > 2 else None

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
+from cimlab.interval import LEVEL
 from cimlab.records.record import RunRecord
 from cimlab.reporting.analog_numbers import array_numbers
 from cimlab.reporting.analog_series import Names
-from cimlab.reporting.estimates import LEVEL, Estimate
+from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.figures.F8_unit_size import unit_sizes
 from cimlab.reporting.gathered_numbers import gathered_numbers

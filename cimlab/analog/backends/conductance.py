@@ -294,21 +294,17 @@ def _squared_inputs(values, base, offset, cycles, dac, driven, power):
                         power[product, cycle, lane] += digit * digit * driven[i * SUM_LANES + lane]
 
 
-@njit(cache=True, nogil=True)
-def _mixed(counter):
-    h = counter & 0xFFFFFFFF
-    h = (h ^ (h >> 16)) * 0x7FEB352D & 0xFFFFFFFF
-    h = (h ^ (h >> 15)) * 0x846CA68B & 0xFFFFFFFF
-    return h ^ (h >> 16)
+_mixed = njit(cache=True, nogil=True)(noise.mixed)
+_GOLDEN, _TABLE_SHIFT = noise.GOLDEN, 32 - noise.TABLE_BITS
 
 
 @njit(cache=True, nogil=True)
 def _add_noise(sums, power, product, column, physical, noise_levels, seeds, quantiles):
-    """`noise.normal`, number for number; the sizes of shift and table are theirs."""
+    """`noise.normal`, number for number."""
     for cycle in range(len(power)):
         for lane in range(SUM_LANES):
             if column[lane] >= 0:
                 state = _mixed(product + seeds[physical[lane], cycle])
-                h = _mixed(state ^ (column[lane] * 0x9E3779B1))
-                drawn = quantiles[h >> 20]
+                h = _mixed(state ^ (column[lane] * _GOLDEN))
+                drawn = quantiles[h >> _TABLE_SHIFT]
                 sums[cycle * SUM_LANES + lane] += np.sqrt(power[cycle, lane]) * noise_levels * drawn

@@ -36,6 +36,9 @@ TILE, WARPS = 32, 8
 NEXT_CYCLE_AT = 10
 """Bits of a partial sum below that of the next input cycle, where two share a product."""
 
+FIRST, SECOND, GOLDEN = map(tl.constexpr, (noise.FIRST, noise.SECOND, noise.GOLDEN))
+"""Of the noise's hash."""
+
 ROUNDING = tl.constexpr(1.5 * 2**23)
 """Added, it leaves the nearest integer in the last bits of a float32, whose spacing is 1 there."""
 
@@ -238,8 +241,8 @@ def _signed(unsigned):
 @jit
 def _mixed(h):
     """`noise.mixed` on unsigned 32-bit numbers, which wrap by themselves."""
-    h = (h ^ (h >> 16)) * tl.full([], 0x7FEB352D, tl.uint32)
-    h = (h ^ (h >> 15)) * tl.full([], 0x846CA68B, tl.uint32)
+    h = (h ^ (h >> 16)) * tl.full([], FIRST, tl.uint32)
+    h = (h ^ (h >> 15)) * tl.full([], SECOND, tl.uint32)
     return h ^ (h >> 16)
 
 
@@ -293,7 +296,7 @@ def _convert(
         if NOISE:
             own = item * ENTRIES + lane // PLANES
             on = tl.load(driven + own[:, None] * DEPTH + row[None, :])
-            key = (tl.load(column + own) % COLUMNS).to(tl.uint32) * tl.full([], 0x9E3779B1, tl.uint32)
+            key = (tl.load(column + own) % COLUMNS).to(tl.uint32) * tl.full([], GOLDEN, tl.uint32)
             read = seeds + (item * PHYSICAL + lane % PLANES) * CYCLES
         for cycle in range(CYCLES):
             digits = ((inputs >> (cycle * DAC)) & ((1 << DAC) - 1)).to(tl.float16)
