@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cimlab.crossbar.attribution import unit_steps
@@ -170,7 +170,27 @@ def make_masks(
         PruningError: weights or gradients are not finite, a layer would lose all its weights, or one that its
             layer can't compute without.
     """
-    candidates, spreads, costs = [], [], _costs(matrices, rule, budget)
+    costs = _costs(matrices, rule, budget)
+    layers = [
+        _units_of(matrix, _scored(matrix, values, rule, generator, importance), rule, budget, before, costs)
+        for matrix, values in _values(network, matrices, rule)
+    ]
+    masks = {}
+    for layer, units in zip(layers, allocate([layer.candidates for layer in layers], budget), strict=True):
+        name, mask = layer.candidates.matrix.name, layer.mask(units)
+        masks[name] = mask if before is None else mask & before[name]
+    _refuse_undefined(network, rule, masks)
+    return masks
+
+
+def _values(
+    network: nn.Module, matrices: Sequence[CrossbarMatrix], rule: PruningRule
+) -> Iterator[tuple[CrossbarMatrix, Float[Tensor, "groups rows cols"]]]:
+    """Every layer's weights as its product takes them, in the layout of its matrix.
+
+    Raises:
+        PruningError: one of them is not finite.
+    """
     computed = {} if rule.computed is None else rule.computed.values(network)
     for matrix in matrices:
         weight = layer_weight(network, matrix.name)
@@ -178,35 +198,70 @@ def make_masks(
             weight = matrix.of_layer_weight(computed[matrix.name])
         if not _all_finite(weight):
             raise PruningError(f"weights of layer {matrix.name} are not finite; the network can't be pruned")
-        values = matrix.to_matrix(weight.float())
-        gradients = None if importance is None else matrix.to_matrix(_importance_of(matrix, importance))
-        grid = rule.granularity.units(matrix, rule.geometry)
-        scores = rule.saliency.unit_scores(values, gradients, grid, generator)
-        sizes = grid.sizes().to(scores.device).expand_as(scores)
-        if before is not None:
-            alive = grid.reduce(matrix.to_matrix(before[matrix.name]).float()) > 0
-            scores = scores.where(alive, -torch.inf)
-        tiers = rule.granularity.tiers(scores, matrix, rule.geometry)
-        if budget.rule == "steps":
-            steps = unit_steps(matrix, grid, rule.geometry).to(scores.device)
-            scores = per_step(scores, sizes, steps, rule.saliency.additive_power)
-        if costs:
-            cost = costs[matrix.name].to(scores.device).expand_as(scores)
-            scores = per_step(scores, sizes, cost, rule.saliency.additive_power)
-            sizes = cost
-        if tiers is None:
-            candidates.append(Candidates(matrix, scores.flatten(), sizes.flatten()))
-        else:
-            tiers = _without_gaps(tiers)
-            candidates.append(_tied(matrix, scores, sizes, tiers, rule.saliency.additive_power or 1))
-        spreads.append((matrix, grid, tiers, scores.shape))
-    masks = {}
-    for (matrix, grid, tiers, shape), units in zip(spreads, allocate(candidates, budget), strict=True):
-        kept = units.view(shape) if tiers is None else units[tiers]
-        mask = matrix.to_weight(grid.spread(kept))
-        masks[matrix.name] = mask if before is None else mask & before[matrix.name]
-    _refuse_undefined(network, rule, masks)
-    return masks
+        yield matrix, matrix.to_matrix(weight.float())
+
+
+def _scored(
+    matrix: CrossbarMatrix,
+    values: Float[Tensor, "groups rows cols"],
+    rule: PruningRule,
+    generator: torch.Generator,
+    importance: Mapping[str, Tensor] | None,
+) -> tuple[UnitGrid, Float[Tensor, "groups urows ucols"]]:
+    """The units of a layer, and the saliency per weight of each."""
+    gradients = None if importance is None else matrix.to_matrix(_importance_of(matrix, importance))
+    grid = rule.granularity.units(matrix, rule.geometry)
+    return grid, rule.saliency.unit_scores(values, gradients, grid, generator)
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """A layer's units.
+
+    Args:
+        candidates: what is decided of: units, or tiers of them.
+        grid: where each unit lies.
+        tiers: in which of the candidates a unit is; None where each is one of its own.
+        shape: of the grid.
+    """
+
+    candidates: Candidates
+    grid: UnitGrid
+    tiers: Int[Tensor, "groups urows ucols"] | None
+    shape: torch.Size
+
+    def mask(self, kept: Bool[Tensor, " candidates"]) -> Bool[Tensor, "..."]:
+        """The weights of the candidates that are kept, in the shape of the layer's weight."""
+        units = kept.view(self.shape) if self.tiers is None else kept[self.tiers]
+        return self.candidates.matrix.to_weight(self.grid.spread(units))
+
+
+def _units_of(
+    matrix: CrossbarMatrix,
+    scored: tuple[UnitGrid, Float[Tensor, "groups urows ucols"]],
+    rule: PruningRule,
+    budget: Budget,
+    before: Masks | None,
+    costs: Mapping[str, Int[Tensor, "unit_rows unit_cols"]],
+) -> _Units:
+    """What is decided of in a layer; units that an earlier event pruned come last."""
+    grid, scores = scored
+    power = rule.saliency.additive_power
+    sizes = grid.sizes().to(scores.device).expand_as(scores)
+    if before is not None:
+        alive = grid.reduce(matrix.to_matrix(before[matrix.name]).float()) > 0
+        scores = scores.where(alive, -torch.inf)
+    tiers = rule.granularity.tiers(scores, matrix, rule.geometry)  # by saliency, whatever the budget is of
+    if budget.rule == "steps":
+        steps = unit_steps(matrix, grid, rule.geometry).to(scores.device)
+        scores = per_step(scores, sizes, steps, power)
+    if costs:
+        cost = costs[matrix.name].to(scores.device).expand_as(scores)
+        scores, sizes = per_step(scores, sizes, cost, power), cost
+    if tiers is None:
+        return _Units(Candidates(matrix, scores.flatten(), sizes.flatten()), grid, None, scores.shape)
+    tiers = _without_gaps(tiers)
+    return _Units(_tied(matrix, scores, sizes, tiers, power or 1), grid, tiers, scores.shape)
 
 
 def _importance_of(matrix: CrossbarMatrix, importance: Mapping[str, Tensor]) -> Tensor:
