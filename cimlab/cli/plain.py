@@ -9,7 +9,7 @@ from cimlab.cli.options import require_folders
 from cimlab.config.errors import ConfigError
 from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.report import Report, make_report
-from cimlab.runs.reprice import priced_today
+from cimlab.runs.reprice import priced_in_row_groups
 
 TRIALS = "take in trials of searches, which are left out otherwise"
 
@@ -30,7 +30,7 @@ def read_report(folders: list[Path], trials: bool = False, filters: Sequence[str
     only = _hashes(folders, filters) if filters else None
     experiments = repository() / "experiments"
     readme = experiments / "validation" / "README.md"
-    made = make_report(folders, planned_grids(experiments), readme, priced_today, trials, only)
+    made = make_report(folders, planned_grids(experiments), readme, priced_in_row_groups, trials, only)
     for line in made.notes:
         print(f"note: {line}")
     return made

@@ -45,6 +45,17 @@ def priced_today(record: RunRecord, file: Path) -> RunRecord:
         return _without(record, " ".join(str(problem).split()))
 
 
+def priced_in_row_groups(record: RunRecord, file: Path) -> RunRecord:
+    """`priced_today` for reports, in which networks are compared with their rows in their row groups, and gathered
+    beside, whichever of the two a run was asked with.
+    """
+    mapping = record.config.get("mapping") or {}
+    if mapping.get("placement") == "gathered":
+        apart = record.config | {"mapping": mapping | {"placement": "compacted"}}
+        record = replace(record, config=apart)
+    return priced_today(record, file)
+
+
 def was_priced_on(record: RunRecord, config: dict[str, Any]) -> bool:
     """Whether the record's price is of the configuration's accelerator; settings that came later make no other."""
     from cimlab.config.accelerators import PRICED

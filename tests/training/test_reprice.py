@@ -10,8 +10,9 @@ from conftest import Cimlab
 
 from cimlab.records.masks import masks_beside
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.records.study import study_of
 from cimlab.reporting.priced import cost, pricing_notes
-from cimlab.runs.reprice import priced_today
+from cimlab.runs.reprice import priced_in_row_groups, priced_today
 from tests.reporting.made_up import run
 
 
@@ -42,6 +43,27 @@ def test_a_price_is_todays_whatever_was_logged(trained: tuple[RunRecord, Path]) 
     without = priced_today(record, path)
     assert cost(without) is None
     assert "masks" in pricing_notes([without])[-1]
+
+
+def test_reports_price_a_run_both_ways_whichever_it_was_asked_with(train: Cimlab, tmp_path: Path) -> None:
+    words = ("granularity=row_segment", "prune.remaining=0.2")
+    assert train(*words, "mapping.placement=gathered").code == 0
+    (path,) = tmp_path.glob(f"*/{RECORD_FILE}")
+    asked = RunRecord.read(path)
+    apart = replace(
+        asked, config=asked.config | {"mapping": asked.config["mapping"] | {"placement": "compacted"}}
+    )
+    one, other = (priced_in_row_groups(record, path) for record in (asked, apart))
+    assert one == other
+    assert study_of(one) == study_of(apart)
+    found, logged = cost(one), cost(asked)
+    assert found is not None
+    assert logged is not None
+    assert found["gathered"] == logged["ratio"]
+    assert found["gathered"]["steps"] < found["ratio"]["steps"]
+    as_asked = cost(priced_today(asked, path))
+    assert as_asked is not None
+    assert as_asked["ratio"] == logged["ratio"]
 
 
 @pytest.mark.parametrize("group", ["geometry", "technology", "adc_price", "chip"])

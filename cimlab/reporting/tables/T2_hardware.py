@@ -6,7 +6,7 @@ from cimlab.reporting.evidence import PRICED, Evidence
 from cimlab.reporting.methods import shares
 from cimlab.reporting.parts import table
 from cimlab.reporting.planned import axes_of
-from cimlab.reporting.priced import cost, cost_ratio, lone_ratio, pricing_notes, steady_ratio
+from cimlab.reporting.priced import cost, cost_ratio, gathered_ratio, lone_ratio, pricing_notes, steady_ratio
 from cimlab.reporting.published import compression
 from cimlab.reporting.studies import Study, loss, worded
 from cimlab.reporting.table import Cell, Column, Table
@@ -36,6 +36,7 @@ def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     notes = (
         "Ratios are to the dense network on a chip of the same area, both with copies of their slowest layers.",
         "Energy is that of an image in a full pipeline, lone energy that of an image by itself: leakage differs.",
+        *_apart(priced),
         *_not_run(evidence, families),
         *pricing_notes([record for study in priced for record in study.records]),
     )
@@ -57,6 +58,14 @@ def _rows(study: Study, share: str) -> list[tuple[Cell, ...]]:
                 *counts, index, steady_ratio(study, point), *costs, lone_ratio(study, point),
             ))  # fmt: skip
     return rows
+
+
+def _apart(studies: list[Study]) -> list[str]:
+    """Which of its two prices stands here, where a network has two."""
+    points = ((study, point) for study in studies for point in study.points)
+    if not any(gathered_ratio(study, point, "steps") for study, point in points):
+        return []
+    return ["Rows stay in their row groups here, also of runs that asked for gathered ones; T9 has those."]
 
 
 def _not_run(evidence: Evidence, families: list[list[Study]]) -> list[str]:
