@@ -75,6 +75,7 @@ class ArrayErrors(nn.Module):
         table: read-back values of every integer weight, where devices err and ADCs don't.
     """
 
+    kept: Tensor
     driven: Tensor
     table: Tensor | None
 
@@ -97,10 +98,12 @@ class ArrayErrors(nn.Module):
         self.calibrating = False
         self._histogram: Int[Tensor, " sums"] | None = None
         self.register_buffer("table", table, persistent=False)
+        self.register_buffer("kept", torch.ones(matrix.weight_shape, dtype=torch.bool), persistent=False)
         self.register_buffer("driven", torch.ones(matrix.weight_shape, dtype=torch.bool))
 
     def keep(self, mask: Bool[Tensor, "out ..."]) -> None:
         """Learn which weights are left: a cell that is driven errs even where its weight was pruned."""
+        self.kept.copy_(mask)
         kept = self.matrix.to_matrix(mask.cpu())
         laid = torch.zeros_like(kept, dtype=torch.int32), kept, self.geometry
         gathered = GatheredMatrix.of(*laid) if self.placement == "gathered" else None
@@ -139,7 +142,7 @@ class ArrayErrors(nn.Module):
         quantiser = InputQuantiser(steps.input, steps.zero, self.geometry.input_bits)
         kind = AnalogConvolution if isinstance(shell, nn.Conv2d) else AnalogLinear
         mapping = Mapping.of(
-            self.matrix, integers, shell.weight != 0, self.geometry, self.placement, steps.weight, quantiser
+            self.matrix, integers, self.kept.cpu(), self.geometry, self.placement, steps.weight, quantiser
         )
         arrays = kind(shell, mapping, self.adc, self.backend)
         on_processor = x.float().cpu().contiguous()

@@ -1,6 +1,8 @@
 """Steps that drive rows of several row groups of the matrix (`mapping.placement=gathered`), as arrays compute them.
 
-The rows that a mux position keeps stand at its top, so that each position drives wordlines with inputs of its own. To
+The rows that a mux position keeps stand at its top, under the columns that it has in the unpruned matrix, so that each
+position drives wordlines with inputs of its own. Onto which array a step is packed (`crossbar/compaction.py`) is a
+matter of the price: as of compacted layers, converters and wires are those of a matrix whose columns stay in place. To
 a backend every position is a group of few columns, whose rows find their inputs elsewhere in the same patch.
 """
 
@@ -26,7 +28,7 @@ class GatheredMatrix:
     """The cells of one layer whose rows are gathered.
 
     Args:
-        sliced: the cells as they stand on the arrays.
+        sliced: the cells with the rows of each mux position at its top.
         source: row of the unpruned matrix that a mux position drives on each wordline, the fullest to its end; 0
             where another drives none any more.
     """
@@ -62,7 +64,8 @@ class GatheredMatrix:
         moved = torch.from_numpy(rows.mask.kept[:, :height]).bool()
         source = torch.from_numpy(rows.source[:, :height]).long().clamp(min=0)
         places = _of_columns(source, kept.shape[2], geometry)
-        return cls(slice_weights(weights.gather(1, places), moved, rows.geometry), source)
+        sliced = slice_weights(weights.gather(1, places), moved, geometry, rows.geometry.rows)
+        return cls(sliced, source)
 
     def program(self, layer: ArrayProgram) -> ArrayProgram:
         """What the arrays of the layer hold, each mux position as a group: [group, position] in one."""

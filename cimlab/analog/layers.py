@@ -48,7 +48,7 @@ class Mapping:
 
     Args:
         matrix: view of its weight.
-        sliced: its cells, as they stand on the arrays.
+        sliced: its cells; of gathered rows, with those of each mux position at its top.
         weight_step: real size of one weight level, by output.
         quantiser: of its input.
         gathered: from where its steps take their rows, if of several row groups; None of rows in their places.

@@ -31,6 +31,7 @@ class SlicedMatrix:
         driven: the wordline is on while the column is converted.
         converted: the row group of a column is converted at all.
         row_group_of: row group of every row.
+        rows_held: rows of the matrix on one array.
     """
 
     geometry: CrossbarGeometry
@@ -42,6 +43,7 @@ class SlicedMatrix:
     driven: Bool[Tensor, "groups rows cols"]
     converted: Bool[Tensor, "groups row_groups cols"]
     row_group_of: Int[Tensor, " rows"]
+    rows_held: int
 
     @property
     def row_groups(self) -> int:
@@ -59,17 +61,20 @@ def slice_weights(
     weights: Int[Tensor, "groups rows cols"],
     kept: Bool[Tensor, "groups rows cols"],
     geometry: CrossbarGeometry,
+    rows_held: int | None = None,
 ) -> SlicedMatrix:
-    """Cut integers into cells, as `cimlab.crossbar.cells` writes them."""
+    """Cut integers into cells, as `cimlab.crossbar.cells` writes them; None is as many rows as an array has."""
+    rows_held = rows_held or geometry.rows
     encoding = Encoding.of(geometry)
     weights = weights.where(kept, 0)
-    row_group_of = aligned_segments(weights.shape[1], geometry.rows, geometry.active_rows)
+    row_group_of = aligned_segments(weights.shape[1], rows_held, geometry.active_rows)
     converted = segment_sum(kept.int(), row_group_of, int(row_group_of[-1]) + 1, 1) > 0
     driven = _driven(kept, converted, row_group_of, geometry)
     levels = (cell_levels(weights, geometry, 1) * driven[:, None]).to(torch.uint8)
     return SlicedMatrix(
-        geometry, weights, kept, levels, encoding.coefficients, encoding.bias, driven, converted, row_group_of
-    )
+        geometry, weights, kept, levels, encoding.coefficients, encoding.bias, driven, converted, row_group_of,
+        rows_held,
+    )  # fmt: skip
 
 
 def _driven(

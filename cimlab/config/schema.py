@@ -188,7 +188,7 @@ def check_plain(plain: dict[str, Any], schema: type[Schema], secrets: dict[str, 
             inner = ", ".join(f"{key}.{name}" for name in _keys(_keys(schema)[key]))
             refuse(key, first["input"], f"is no setting itself; it has {inner}")
         if isinstance(first.get("ctx", {}).get("error"), ValueError):
-            raise ConfigError(f"{key}: {message}") from problem
+            raise ConfigError(f"{key}: {message}" if key else message) from problem
         refuse(key, first["input"], message[:1].lower() + message[1:])
     refuse_flags("", plain, taken)
     return taken

@@ -31,7 +31,7 @@ class GatheredRows:
     def of(cls, mask: LayerMask, geometry: CrossbarGeometry) -> GatheredRows | None:
         """None where no step is saved, and of a layer that keeps every weight, which is laid as the unpruned one.
 
-        16 x 4 weights keep every other row of 32: 2 mux positions take one step each instead of two.
+        32 x 4 weights keep every other row: 2 mux positions take one step each instead of two.
 
         >>> kept = np.zeros((1, 32, 4), np.uint8)
         >>> kept[:, ::2] = 1

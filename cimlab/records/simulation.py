@@ -75,8 +75,14 @@ class SimulationRecord(Record):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The configuration in dotted keys; what earlier versions had no setting for, as they did it."""
-        return LATER | flat(self.config)
+        """The configuration in dotted keys; what earlier versions had no setting for, as they did it.
+
+        In place and compacted, steps add up the same rows: one setting, as it is one simulation.
+        """
+        found = LATER | flat(self.config)
+        if found["mapping.placement"] != "gathered":
+            found["mapping.placement"] = "compacted"
+        return found
 
     @property
     def resolution(self) -> int | Literal["lossless"]:

@@ -45,10 +45,12 @@ def array_numbers(
 
 def _gathered(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, str]]:
     """Points that a network loses behind converters whose steps gather rows, and where rows stay in their groups."""
-    same: dict[str, dict[bool, SimulationRecord]] = defaultdict(dict)
+    same: dict[tuple[str, int, int], dict[bool, SimulationRecord]] = defaultdict(dict)
     for record in simulations:
-        if not all(layer.get("exact", False) for layer in record.layers.values()):
-            same[beside_the_placement(record)][record.settings[PLACEMENT] == "gathered"] = record
+        exact = all(layer.get("exact", False) for layer in record.layers.values())
+        if not exact and names.retraining(record) != AWARE:  # which knew of one of the two
+            alike = beside_the_placement(record), record.seed, len(record.accuracy["draws"])
+            same[alike][record.settings[PLACEMENT] == "gathered"] = record
     pairs = [(own[True], own[False]) for own in same.values() if len(own) > 1]
     return [
         {

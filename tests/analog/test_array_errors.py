@@ -132,15 +132,19 @@ def test_training_converts_the_sums_of_gathered_rows() -> None:
     layer, images = nn.Linear(32, 4), torch.rand(5, 32)
     with torch.no_grad():
         layer.weight[:, 1::2] = 0
+    mask = layer.weight != 0
+    with torch.no_grad():
+        layer.weight[:2, 4] = 0  # kept, and still zero: its wordline has its place in a step
     geometry = CrossbarGeometry(active_rows=8, adc_bits=3, weight_bits=4, input_bits=4)
     steps = LayerSteps(torch.full((4,), float(layer.weight.detach().abs().max()) / 7), 1 / 15, 0)
     read, arrays = {}, {}
     for placement in get_args(PlacementMode):
         errors = errors_of(layer, geometry, FullScaleAdc(), placement=placement)
+        errors.keep(mask)
         read[placement] = errors.read(layer, images, steps)
         learned = TrainedSteps(4, 4, {"0": steps})
         converted = convert(
-            nn.Sequential(layer), {"0": layer.weight != 0}, geometry, AnalogSettings(), FullScaleAdc(), [images],
+            nn.Sequential(layer), {"0": mask}, geometry, AnalogSettings(), FullScaleAdc(), [images],
             learned=learned, placement=placement,
         )  # fmt: skip
         program_draw(converted, Device(), 0, 0)

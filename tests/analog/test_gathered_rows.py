@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_up_layers import SLOW, layers
 from torch import nn
 
-from cimlab.analog.adcs.base import AdcRange, Converter
+from cimlab.analog.adcs.base import AdcRange, Converter, adc_of_column
 from cimlab.analog.adcs.full_scale import FullScaleAdc
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.adcs.mse import MseAdc
@@ -23,6 +23,7 @@ from cimlab.analog.gathered import GatheredMatrix
 from cimlab.analog.patches import Patches
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.settings import AnalogSettings, BackendName
+from cimlab.analog.slicing import slice_weights
 from cimlab.crossbar.cells import Encoding, cell_levels
 from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
 from cimlab.crossbar.rules import PlacementMode
@@ -147,6 +148,21 @@ def test_every_cell_has_the_adc_of_the_column_under_which_it_stands() -> None:
     program = on_arrays(layer, FullScaleAdc(gain_sigma=0.1))
     first, second = layer.program(program).converter.scale
     assert torch.equal(first, second)
+
+
+def test_an_array_is_as_high_as_it_is_where_whole_steps_leave_wordlines_over() -> None:
+    """16 of 20 wordlines hold a step, the topmost 20 segments of wire above the sense amplifiers."""
+    geometry = CrossbarGeometry(rows=20, active_rows=16)
+    wires = Device(effects=(WireResistance(1e-2),))
+    kept = torch.zeros(1, 40, 2, dtype=torch.bool)
+    kept[:, ::2] = True
+    layer = GatheredMatrix.of(kept.int(), kept, geometry)
+    assert layer is not None
+    top = torch.ones(1, 16, 2, dtype=torch.int32)
+    aligned = slice_weights(top, top > 0, geometry)
+    own, other = (wires.cells(cells, torch.Generator()) for cells in (layer.sliced, aligned))
+    assert torch.equal(own[:, :, :16], other)
+    assert adc_of_column(layer.sliced)[0, :, 0, 0].tolist() == [0, geometry.columns_read]  # a step an array
 
 
 def half_of_the_rows(weight: torch.Tensor) -> torch.Tensor:

@@ -205,6 +205,31 @@ def test_sentences_tell_what_gathered_rows_cost_behind_the_same_converters() -> 
         ]  # fmt: skip
 
 
+def test_seeds_are_compared_with_themselves_and_networks_that_knew_of_gathering_not_at_all() -> None:
+    def lossy(drop: float, placement: str, seed: int) -> SimulationRecord:
+        record = read(4, "mse", drop, mapping__placement=placement)
+        return replace(record, seed=seed, layers={"conv": {"exact": False}})
+
+    records = [
+        lossy(*own)
+        for own in ((19, "gathered", 1), (4, "compacted", 0), (10, "gathered", 0), (9, "in_place", 1))
+    ]
+    for given in (records, records[::-1]):
+        told = array_numbers(given, Names())["gathered"]
+        assert sorted((own["gathered"], own["aligned"]) for own in told) == [
+            ("10.00", "4.00"),
+            ("19.00", "9.00"),
+        ]
+    assert array_numbers(records, Names(rounded={"a" * 64: AWARE}))["gathered"] == []
+
+
+def test_in_place_and_compacted_are_one_line() -> None:
+    records = [
+        of(bits, mapping__placement=placement) for bits, placement in ((4, "in_place"), (5, "compacted"))
+    ]
+    assert list(drawn([*records, of(6)])) == ["ResNet-20, filter, 9 % left, ideal"]
+
+
 def test_networks_of_other_dense_networks_are_told_apart() -> None:
     weak, strong = (replace(run("filter"), run=key * 64) for key in "ab")
     strong = replace(strong, accuracy=strong.accuracy | {"dense": {"test": 0.93}})

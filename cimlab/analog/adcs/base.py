@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from jaxtyping import Float, Int
@@ -123,7 +124,7 @@ def adc_of_column(sliced: SlicedMatrix) -> Int[Tensor, "groups row_groups physic
     k, n = g.columns_per_weight, g.operation_unit[1]
     col = torch.arange(cols)
     array_col, place = col // g.logical_cols, col % g.logical_cols % n
-    array_row = torch.arange(row_groups) // g.row_groups
+    array_row = torch.arange(row_groups) // ceil(sliced.rows_held / g.active_rows)
     array = torch.arange(groups).view(-1, 1, 1) * (int(array_row[-1]) + 1) + array_row.view(1, -1, 1)
     array = array * (int(array_col[-1]) + 1) + array_col
     physical = place[None] * k + torch.arange(k)[:, None]

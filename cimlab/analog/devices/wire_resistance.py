@@ -56,7 +56,7 @@ class WireResistance(DeviceEffect):
         arrays = -(-cols // g.logical_cols)
         padded = torch.nn.functional.pad(conductance, (0, arrays * g.logical_cols - cols))
         by_array = padded.unflatten(3, (arrays, g.logical_cols)).permute(0, 3, 2, 4, 1).flatten(3)
-        distance = g.rows - torch.arange(rows) % g.rows
+        distance = g.rows - torch.arange(rows) % sliced.rows_held
         effective = torch.empty_like(by_array)
         for row_group in range(sliced.row_groups):
             own = (sliced.row_group_of == row_group).nonzero()[:, 0]
