@@ -159,8 +159,6 @@ def _guarded(command: str, words: list[str]) -> int:
     from importlib import import_module
 
     from cimlab.cli.stopping import OF_A_SIGNAL, heeding_signals
-    from cimlab.config import errors
-    from cimlab.records.json_text import json_text
 
     with heeding_signals() as stops:
         try:
@@ -180,6 +178,9 @@ def _guarded(command: str, words: list[str]) -> int:
         except Exception as problem:  # every error a person can meet ends here, as a line
             if stops.received:  # a library that was interrupted half-way failed on its way out
                 return _stopped(stops, command)
+            from cimlab.config import errors
+            from cimlab.records.json_text import json_text
+
             if "--json" in words:  # whoever reads the answer as JSON reads there why there is none
                 _said(json_text({"error": errors.describe(problem)}) + "\n")
             return errors.report(problem)

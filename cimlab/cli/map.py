@@ -195,9 +195,9 @@ def _show_sweep(swept: Sweep, folder: Path, flags: set[str], named: dict[str, st
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(shown.points_table(rows, best, order))
         for note in (*shown.far_apart(rows), *shown.unequal_areas(rows), *shown.notes(rows)):
-            console.print(f"note: {note}", highlight=False)
+            console.print(f"note: {note}", highlight=False, markup=False)
         plot = save_apart(shown.points_plot(rows, best), folder / "map.png")
-        console.print(f"plot: {plot}", highlight=False, soft_wrap=True)
+        console.print(f"plot: {plot}", highlight=False, markup=False, soft_wrap=True)
     print(f"written: {folder / 'map.csv'} ({len(rows):,} points)")
 
 
@@ -218,7 +218,7 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     summary = result.summary
-    console.print(f"\n{result.name}\nweights: {result.weights}", highlight=False)
+    console.print(f"\n{result.name}\nweights: {result.weights}", highlight=False, markup=False)
     title = f"{summary['technology']}, ADC price {summary['adc_price']} at {summary['adc_bits']} bits"
     console.print(tables.totals_table(summary, title))
     if summary["off_arrays"]:
@@ -229,14 +229,14 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     console.print(tables.components_table(summary))
     console.print(tables.layers_table(summary))
     for note in summary["notes"]:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False, markup=False)
     if result.sensitivity:
         console.print()
         console.print(tables.sensitivity_table(result.sensitivity))
         for name, other in result.sensitivity.items():
             for note in () if isinstance(other, str) else other["notes"]:
                 if note not in summary["notes"]:
-                    console.print(f"note: {name}: {note}", highlight=False)
+                    console.print(f"note: {name}: {note}", highlight=False, markup=False)
     layer, executed, groups, steps = result.picture
     plots = {
         "components": components_plot(summary),
@@ -244,8 +244,8 @@ def _show(result: Mapped, folder: Path, flags: set[str]) -> None:
     }
     for what, plot in plots.items():
         path = save_apart(plot, folder / "map" / f"{result.choices['model']}-{what}.png")
-        console.print(f"plot: {path}", highlight=False, soft_wrap=True)
-    console.print(tables.answer(summary, result.weights), highlight=False, soft_wrap=True)
+        console.print(f"plot: {path}", highlight=False, markup=False, soft_wrap=True)
+    console.print(tables.answer(summary, result.weights), highlight=False, markup=False, soft_wrap=True)
 
 
 def _plain(result: Mapped) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cimlab.cli.options import Options, Parser, at_least_one, fraction, of_experiment, seconds
 from cimlab.config.errors import ConfigError, OutputError
+from cimlab.errors import FAILED
 from cimlab.records.record import RunRecord
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord
     "weights": ("minimize", lambda record: record.weights["remaining_all"]),
     "energy": ("minimize", lambda record: record.hardware["cost"]["total"]["energy_j"]),
 }
+MOST_FAILURES = 5
+"""Trials that may fail in a row before the fault is taken to be none of theirs."""
 RISES_NEEDED = 4
 """Finished trials before what they have shown is taken for what a trial can do."""
 HELP = """\
@@ -69,6 +72,7 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     from cimlab.grids.space import refuse_idle_axes, space_of
     from cimlab.grids.stops import Stop, stoppable
     from cimlab.grids.study import SeededByTrial, open_study, searching
+    from cimlab.grids.worker import DiskFull
 
     space = space_of(axes)
     if not space:
@@ -83,12 +87,16 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     study.sampler = SeededByTrial(asked.seed)
     deadline = None if asked.time_budget is None else time.time() + asked.time_budget
     stopped: Stop | None = None
+    failed: list[str] = []
     try:
         with searching(study, output_dir) as searcher, stoppable(deadline):
-            while _finished(study) < asked.trials:
-                _trial(study, searcher, space, point, names, asked.floor)
+            while _finished(study) < asked.trials and len(failed) < MOST_FAILURES:
+                reason = _trial(study, searcher, space, point, names, asked.floor)
+                failed = [*failed, reason] if reason else []
     except Stop as reason:
         stopped = reason
+    except DiskFull as problem:
+        raise OutputError(str(problem)) from problem
     except optuna.exceptions.StorageInternalError as problem:
         text = " ".join(str(problem.__cause__ or problem).split())
         raise OutputError(f"the study was lost sight of ({text}); the same command goes on") from problem
@@ -96,6 +104,13 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     if stopped:
         print(f"{stopped}: {_finished(study)} of {asked.trials} trials are done; the same command goes on")
         return stopped.exit_code
+    if len(failed) == MOST_FAILURES:
+        print(
+            f"cimlab: {MOST_FAILURES} trials in a row failed, the last by: {failed[-1]}; mend that, and the same "
+            "command goes on",
+            file=sys.stderr,
+        )
+        return FAILED
     return 0
 
 
@@ -120,13 +135,17 @@ def _trial(
     point: Callable[[list[str]], PlannedRun],
     names: list[str],
     floor: float | None,
-) -> None:
-    """Ask for a point, run it (or find its record) and tell what came of it."""
+) -> str | None:
+    """Ask for a point, run it (or find its record) and tell what came of it; why it failed, if it did.
+
+    Raises:
+        DiskFull: no space is left; the trial stays under way, to be tried again.
+    """
     import optuna
 
     from cimlab.config.errors import describe
     from cimlab.grids.space import suggested
-    from cimlab.grids.worker import LOG_FILE, output_to
+    from cimlab.grids.worker import LOG_FILE, output_to, raise_what_ends_all
     from cimlab.records.history import read_rows
     from cimlab.runs.train import perform
     from cimlab.training.callbacks import Hopeless
@@ -149,13 +168,14 @@ def _trial(
         trial.set_user_attr("stopped", str(reason))
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         print(f"trial {trial.number}: {' '.join(words)}: stopped: {reason}", flush=True)
-        return
+        return None
     except Exception as problem:
+        raise_what_ends_all(problem, planned.run_dir)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         print(f"trial {trial.number}: {' '.join(words)}: failed: {describe(problem)}", file=sys.stderr)
         if isinstance(problem, ConfigError) and all(t.state.name == "FAIL" for t in study.trials):
             raise
-        return
+        return describe(problem)
     history = read_rows(planned.run_dir / "history.jsonl")
     trial.set_user_attr(
         "accuracies", [row["accuracy/validation"] for row in history if "accuracy/validation" in row]
@@ -163,6 +183,7 @@ def _trial(
     study.tell(trial, values)
     results = "  ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
     print(f"trial {trial.number}: {' '.join(words)}  ->  {results}", flush=True)
+    return None
 
 
 def hopeless(study: optuna.Study, floor: float, accuracies: list[float]) -> str | None:
@@ -208,7 +229,7 @@ def _show(study: optuna.Study, names: list[str], figure: Path) -> None:
     if len(names) > 1:
         points, front = ([(v[1], v[0]) for v in (t.values for t in trials) if v] for trials in (done, best))
         plot = save(front_plot(points, front, (names[1], names[0])), figure)
-        console.print(f"plot: {plot}", soft_wrap=True)
+        console.print(f"plot: {plot}", highlight=False, markup=False, soft_wrap=True)
 
 
 def parser() -> Parser:

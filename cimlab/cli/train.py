@@ -34,7 +34,7 @@ def show(record: RunRecord, _config: object) -> None:
     table = run_table(record)
     console.print(table)
     for note in table.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)
 
 
 def show_many(
@@ -60,5 +60,7 @@ def show_many(
     table = comparison_table(places, order, on_arrays)
     console.print(table)
     for note in table.notes:
-        console.print(note, highlight=False)
-    console.print(f"plot: {save(accuracy_plot(records), figure)}", highlight=False, soft_wrap=True)
+        console.print(note, highlight=False, markup=False)
+    console.print(
+        f"plot: {save(accuracy_plot(records), figure)}", highlight=False, markup=False, soft_wrap=True
+    )

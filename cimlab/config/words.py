@@ -26,7 +26,7 @@ from cimlab.config.errors import ConfigError
 from cimlab.config.renamed import todays
 
 WORD = re.compile(r"(?P<key>[\w.@/]+)=(?P<value>.*)", re.DOTALL)
-A_PATH = re.compile(r"(^|\.)(checkpoint|file|\w+_dir)$")
+A_PATH = re.compile(r"(^|\.)(checkpoint|file|run|\w+_dir)$")
 QUOTES = ("'", '"')
 PAIRS = {"[": "]", "{": "}", "(": ")"}
 QUOTED_NAME = re.compile(r"""(?<=[{,\s])(['"])([\w.*?\[\]-]+)\1\s*:""")

@@ -30,6 +30,8 @@ LOG_FOLDER = ".submitit"
 ASK_SLURM_S, SLURM_TRIES = 5.0, 12
 STOP_S = 60.0
 LOOK_S = 1.0  # the view may be this far behind
+STOPPED = "stopped"
+"""Mark beside the workers' own for those that begin too late."""
 LAUNCHERS = {
     "BasicLauncher": "basic",
     "JoblibLauncher": "joblib",
@@ -45,8 +47,9 @@ class Job:
         self.plan, self.session, self.pids = plan, session, pids
 
     def __call__(self) -> str:
-        self.pids.mkdir(parents=True, exist_ok=True)
         mine = self.pids / str(os.getpid())
+        if not self.pids.is_dir() or (self.pids / STOPPED).exists():  # it took so long to start
+            return "stopped"
         mine.touch()
         try:
             work(self.plan, self.session)
@@ -87,6 +90,8 @@ class JoblibWorkers:
     def __init__(self, job: Job, jobs: int) -> None:
         self.job, self.jobs = job, jobs
         self.lines: list[str] = []
+        self._told: set[int] = set()
+        (job.pids / STOPPED).unlink(missing_ok=True)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -104,14 +109,25 @@ class JoblibWorkers:
         return self._thread.is_alive()
 
     def stop(self) -> None:
+        (self.job.pids / STOPPED).touch()
+        end = time.monotonic() + STOP_S
+        while self.alive() and time.monotonic() < end:
+            self._tell()
+            self._thread.join(timeout=0.3)
+        if self.alive():
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)
+
+    def _tell(self) -> None:
+        """Send SIGTERM to every worker that has begun, once."""
         for mark in self.job.pids.glob("[0-9]*"):
             pid = int(mark.name)
             with contextlib.suppress(ProcessLookupError):
-                if (
-                    os.getpgid(pid) == os.getpgrp()
-                ):  # and not another process that was given a dead worker's number
+                # and not to another process that was given a dead worker's number
+                if pid not in self._told and os.getpgid(pid) == os.getpgrp():
+                    self._told.add(pid)
                     os.kill(pid, signal.SIGTERM)
-        self._thread.join(timeout=STOP_S)
 
     def ends(self) -> list[str]:
         return self.lines

@@ -84,12 +84,22 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
     except FolderLockError:
         return False
     except Exception as problem:
-        if (hidden := asked()) is not None:  # a library that was interrupted half-way failed on its way out
-            raise hidden from problem
-        if _disk_is_full(problem, run_dir):
-            raise DiskFull(f"{NO_SPACE} for {run_dir}; free some, then the same command goes on") from problem
+        raise_what_ends_all(problem, run_dir)
         _leave_failure(point, problem)
     return True
+
+
+def raise_what_ends_all(problem: Exception, run_dir: Path) -> None:
+    """Of a run's failures, those that are none of its own and that no other run would be spared.
+
+    Raises:
+        Stop: a library that was interrupted half-way failed on its way out.
+        DiskFull: there is no space left.
+    """
+    if (hidden := asked()) is not None:
+        raise hidden from problem
+    if _disk_is_full(problem, run_dir):
+        raise DiskFull(f"{NO_SPACE} for {run_dir}; free some, then the same command goes on") from problem
 
 
 def failed_since(run_dir: Path, session: Session) -> bool:

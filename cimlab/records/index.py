@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from cimlab.records.history import read_rows
 from cimlab.records.locks import LOCK_FILE, holder
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
-from cimlab.records.store import COMMITTED, is_simulation
+from cimlab.records.store import is_simulation
 from cimlab.records.study import study_of
+from cimlab.records.walk import may_hold_runs, record_files
 
 INDEX_FILE = ".index.json"
 LAYOUT = 10
@@ -42,8 +43,9 @@ def simulations(folder: Path) -> tuple[list[Row], list[str]]:
 def _rows(folder: Path, kind: str) -> tuple[list[Row], list[str]]:
     known = _known(folder)
     fresh: dict[str, list[Any]] = {}
-    problems = []
-    for path, stat in record_files(folder):
+    files, unread = record_files(folder)
+    problems = unread if kind == "run" else []  # once is enough
+    for path, stat in files:
         place, stamp = os.path.relpath(path, folder), [stat.st_mtime_ns, stat.st_size]
         entry = known.get(place)
         if entry is None or entry[:2] != stamp:
@@ -185,40 +187,16 @@ def state_of(run_dir: Path) -> tuple[str, str]:
     return "stopped", ""
 
 
-def record_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Records below a folder with their file status, each in its run's folder or committed beside others.
-
-    Two look-ups a run, and none inside the folder of a run.
-    """
-    found = False
-    for name in (RECORD_FILE, SIMULATION_FILE):
-        with contextlib.suppress(OSError):
-            path = os.path.join(folder, name)
-            yield path, os.stat(path)
-            found = True
-    if found:
-        return
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if COMMITTED.fullmatch(entry.name):
-            yield entry.path, entry.stat()
-        elif _may_hold_runs(entry):
-            yield from record_files(Path(entry.path))
-
-
-def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
-    return entry.name not in ("wandb", "checkpoints", "dense") and entry.name[0] != "." and entry.is_dir()
-
-
 def _run_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     marks = (LOCK_FILE, FAILURE_FILE, "config.yaml")
-    inside = [Path(entry.path) for entry in os.scandir(folder) if _may_hold_runs(entry)]
-    return [path for path in inside if any((path / mark).exists() for mark in marks)]
+    inside = []
+    for entry in os.scandir(folder):
+        with contextlib.suppress(OSError):  # `record_files` tells
+            if may_hold_runs(entry):
+                inside.append(entry.path)
+    return [Path(path) for path in inside if any(os.path.exists(os.path.join(path, mark)) for mark in marks)]
 
 
 def _remember(folder: Path, entries: dict[str, list[Any]]) -> None:

@@ -98,7 +98,7 @@ def lodging(home: Path, name: str, clear: Callable[[Path], None] = lambda _: Non
 def holder(folder: Path) -> tuple[Holder | None, bool]:
     """The last holder that has not let go, if any, and whether it still works (otherwise it died)."""
     try:
-        with (folder / LOCK_FILE).open("r", encoding="utf-8") as file:
+        with (folder / LOCK_FILE).open("r", encoding="utf-8", errors="replace") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 alive = False
@@ -126,7 +126,7 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
     while True:
         with contextlib.suppress(FileNotFoundError):
             folder.mkdir(parents=True, exist_ok=True)
-            file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
+            file = (folder / LOCK_FILE).open("a+", encoding="utf-8", errors="replace")
             if not _lock(file, wait):
                 with file:
                     other = _read(file)

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from cimlab.records.masks import masks_beside, masks_content
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_bytes_atomically
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+from cimlab.records.walk import COMMITTED, record_files
 
-COMMITTED = re.compile(r".+-[0-9a-f]{8}\.json")
 PLAIN_NAME = re.compile(r"\w[\w.+-]*")
 
 
@@ -38,7 +38,8 @@ def load_simulations(*folders: Path) -> tuple[list[SimulationRecord], list[str]]
     """The records that `cimlab simulate` writes, one a simulation, sorted by name, and a line for each damaged one."""
     found: dict[str, SimulationRecord] = {}
     problems = []
-    for path in filter(is_simulation, _files(folders, SIMULATION_FILE)):
+    files, _ = _files(folders, SIMULATION_FILE)  # what can't be read is told where runs are looked for
+    for path in filter(is_simulation, files):
         try:
             record = SimulationRecord.read(path)
         except RecordError as problem:
@@ -51,8 +52,8 @@ def load_simulations(*folders: Path) -> tuple[list[SimulationRecord], list[str]]
 def load_with_files(*folders: Path) -> tuple[list[tuple[RunRecord, Path]], list[str]]:
     """`load`, each record with the file that it was read from; of equal ones, the first."""
     found: dict[str, list[tuple[RunRecord, Path]]] = {}
-    problems = []
-    for path in _files(folders, RECORD_FILE):
+    files, problems = _files(folders, RECORD_FILE)
+    for path in files:
         try:
             record = RunRecord.read(path)
         except RecordError as problem:
@@ -119,17 +120,21 @@ def is_simulation(path: Path) -> bool:
     """Whether the file is the record of a simulation, as far as it can be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return path.name == SIMULATION_FILE
     return isinstance(content, dict) and "simulation" in content
 
 
-def _files(places: Iterable[Path], name: str) -> list[Path]:
-    """What may be a record: below a folder, by its name; named itself, any file of its kind."""
+def _files(places: Iterable[Path], name: str) -> tuple[list[Path], list[str]]:
+    """What may be a record: below a folder, by its name; named itself, any file of its kind. And what can't be read."""
     found: set[Path] = set()
+    problems: list[str] = []
     for place in places:
         if place.is_file():
             found.update([place] if place.suffix == ".json" else [])
         else:
-            found.update(p for p in place.rglob("*.json") if p.name == name or COMMITTED.fullmatch(p.name))
-    return sorted(found)
+            files, unread = record_files(place)
+            paths = (Path(path) for path, _ in files)
+            found.update(path for path in paths if path.name == name or COMMITTED.fullmatch(path.name))
+            problems += unread
+    return sorted(found), problems

@@ -1,5 +1,6 @@
 """Searches on digits: the space as written, a study that goes on, a front that nothing beats."""
 
+import errno
 import itertools
 import os
 from pathlib import Path
@@ -307,6 +308,37 @@ def test_an_axis_in_which_a_search_can_find_nothing_is_refused_before_anything_i
     assert says in told
     assert line is None or told.startswith(f"cimlab: {path}:{line}: ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["axes.yaml"]
+
+
+def test_a_search_of_which_every_trial_fails_ends_and_says_why(search: Cimlab, tmp_path: Path) -> None:
+    answer = search("--trials=2", "optimizer.lr=1e20", "recipe.warmup=0")
+    assert answer.code == 1
+    assert answer.err.count(": failed: ") == 5
+    assert "cimlab: 5 trials in a row failed, the last by: the training loss became" in answer.err
+    assert {trial.state.name for trial in the_study(tmp_path).trials} == {"FAIL"}
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_full_disk_ends_a_search_and_costs_it_no_trial(
+    after: int, search: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cimlab.runs import train
+
+    perform, calls = train.perform, itertools.count()
+
+    def full(*given, **named):
+        if next(calls) == after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return perform(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "perform", full)
+        answer = search("--trials=2")
+    assert answer.code == 1
+    assert "no space left for" in one_line(answer.err)
+    assert search("--trials=2").code == 0
+    done = [trial for trial in the_study(tmp_path).trials if trial.state.name == "COMPLETE"]
+    assert len(done) == 2
 
 
 def test_what_matters_beside_one_choice_of_another_axis_alone_is_searched(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -327,6 +328,20 @@ def test_several_processes_give_the_same_records(sweep: Cimlab, tmp_path: Path) 
         out, _ = process.communicate()
         assert process.returncode == 0, out
         assert results(tmp_path / launcher) == results(tmp_path / "out")
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_worker_that_begins_after_the_stop_does_nothing(stopped: bool, tmp_path: Path) -> None:
+    """Its process may still import when the others are told; what is gone is not made again."""
+    from cimlab.grids.engines import STOPPED, Job
+
+    pids = tmp_path / "pids"
+    if stopped:
+        pids.mkdir()
+        (pids / STOPPED).touch()
+    plan: Any = None  # it would fail, if it were looked into
+    assert Job(plan, plan, pids)() == "stopped"
+    assert [path.name for path in tmp_path.rglob("*") if path != pids] == ([STOPPED] if stopped else [])
 
 
 def test_a_multirun_in_other_processes_sums_up_and_counts_failures(cimlab: Cimlab, tmp_path: Path) -> None:

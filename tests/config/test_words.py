@@ -24,7 +24,7 @@ def value(word: str) -> object:
 
 
 @pytest.mark.parametrize("path", ODD_PATHS)
-@pytest.mark.parametrize("key", ["checkpoint", "paths.output_dir", "data.data_dir", "model.file"])
+@pytest.mark.parametrize("key", ["checkpoint", "paths.output_dir", "data.data_dir", "model.file", "run"])
 def test_a_path_may_hold_any_character(key: str, path: str) -> None:
     assert value(f"{key}={path}") == path
 
