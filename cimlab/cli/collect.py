@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cimlab.cli.options import Parser, require_folders
 from cimlab.cli.plain import TRIALS, repository
 from cimlab.config.errors import ConfigError
+from cimlab.errors import FAILED
 from cimlab.records import store
-from cimlab.records.record import RunRecord
+from cimlab.records.record import RecordError, RunRecord
 from cimlab.records.simulation import SimulationRecord
 from cimlab.records.study import study_of
 
@@ -18,7 +20,7 @@ Known = RunRecord | SimulationRecord
 
 
 def run(words: list[str]) -> int:
-    """Run the command; 0, or raises what `errors.report` explains."""
+    """Run the command; an exit code, or raises what `errors.report` explains."""
     asked = parser().parse_args(words)
     if not re.fullmatch(r"\w[\w-]*", asked.name):
         raise ConfigError(f"NAME={asked.name}: give letters, digits, _ and -")
@@ -37,9 +39,18 @@ def run(words: list[str]) -> int:
         _refuse_strangers([record for record, _ in records], published)
     for line in (*problems, *damaged, *left_out):
         print(f"note: {line}")
+    left: list[RecordError] = []
     for record, source in records:
-        print(f"record: {store.publish(record, published, source)}")
-    return 0
+        try:
+            print(f"record: {store.publish(record, published, source)}")
+        except RecordError as problem:
+            left.append(problem)
+            if len(left) == len(records):  # nothing can be published at all
+                raise
+            print(f"note: {problem}")
+    if left:
+        print(f"cimlab: {len(left)} of {len(records)} records are left out, as noted", file=sys.stderr)
+    return FAILED if left else 0
 
 
 def _refuse_doubles(runs: Sequence[tuple[RunRecord, Path]]) -> None:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import one_line
 
 from cimlab.cli import collect, paper, report
 from cimlab.config.errors import ConfigError
-from cimlab.records.record import RECORD_FILE
+from cimlab.records.record import RECORD_FILE, RecordError
 from cimlab.records.simulation import SIMULATION_FILE
 from cimlab.reporting import parts
 from tests.reporting.made_up import run, simulation
@@ -93,6 +94,20 @@ def test_records_are_collected_into_the_clone(outputs: Path, clone: Path) -> Non
     assert collect.run(["headline", str(outputs)]) == 0
     names = sorted(path.name for path in (clone / "paper" / "records" / "headline").iterdir())
     assert names == sorted(f"{made.name}-{made.run[:8]}.json" for made in (run(), run("filter")))
+
+
+def test_a_record_whose_masks_are_lost_keeps_no_other_from_the_set(
+    outputs: Path, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = replace(run("kernel"), masks_sha256="0" * 64)
+    lost.write(outputs / "lost" / RECORD_FILE)
+    assert collect.run(["headline", str(outputs)]) == 1
+    assert len(list((clone / "paper" / "records" / "headline").iterdir())) == 2
+    told = capsys.readouterr()
+    assert "1 of 3 records are left out" in one_line(told.err)
+    assert re.search(rf"note: .*{outputs / 'lost'}", told.out)
+    with pytest.raises(RecordError, match="lost"):
+        collect.run(["own_name", str(outputs / "lost")])
 
 
 def test_a_set_grows_by_its_own_experiment_and_takes_no_other_unasked(outputs: Path, clone: Path) -> None:
