@@ -43,24 +43,25 @@ def array_numbers(
     }
 
 
-def _gathered(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, str]]:
+def _gathered(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, Any]]:
     """Points that a network loses behind converters whose steps gather rows, and where rows stay in their groups."""
     same: dict[tuple[str, int, int], dict[bool, SimulationRecord]] = defaultdict(dict)
     for record in simulations:
-        exact = all(layer.get("exact", False) for layer in record.layers.values())
-        if not exact and names.retraining(record) != AWARE:  # which knew of one of the two
+        if names.retraining(record) != AWARE:  # which knew of one of the two
             alike = beside_the_placement(record), record.seed, len(record.accuracy["draws"])
             same[alike][record.settings[PLACEMENT] == "gathered"] = record
-    pairs = [(own[True], own[False]) for own in same.values() if len(own) > 1]
+    told: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+    for pair in sorted(same.values(), key=lambda own: str(next(iter(own.values())).resolution)):
+        if len(pair) > 1:
+            gathered, aligned = pair[True], pair[False]
+            device = worded(gathered.choices["device"].replace("+", ", "))
+            of = names.network(aligned), worded(gathered.choices["adc"]), device, f"{gathered.images:,}"
+            points = {"gathered": f"{gathered.points_lost:z.2f}", "aligned": f"{aligned.points_lost:z.2f}"}
+            told[of].append({"bits": str(gathered.resolution), **points})
     return [
-        {
-            "network": names.network(aligned), "adc": worded(gathered.choices["adc"]),
-            "bits": str(gathered.resolution), "device": worded(gathered.choices["device"].replace("+", ", ")),
-            "images": f"{gathered.images:,}", "gathered": f"{gathered.points_lost:z.2f}",
-            "aligned": f"{aligned.points_lost:z.2f}",
-        }
-        for gathered, aligned in sorted(pairs, key=lambda pair: (names.network(pair[1]), str(pair[0].resolution)))
-    ]  # fmt: skip
+        {"network": network, "adc": adc, "device": device, "images": images, "points": points}
+        for (network, adc, device, images), points in sorted(told.items())
+    ]
 
 
 def _converters(simulations: Sequence[SimulationRecord], names: Names) -> list[dict[str, Any]]:

@@ -187,39 +187,38 @@ def test_sentences_tell_what_devices_cost_and_who_knew_of_them() -> None:
 
 
 def test_sentences_tell_what_gathered_rows_cost_behind_the_same_converters() -> None:
-    lossy = {"conv": {"exact": False}}
-    gathered, aligned, alone, lossless = (
-        replace(read(bits, "mse", drop, mapping__placement=placement), layers=layers)
-        for bits, drop, placement, layers in (
-            (4, 12, "gathered", lossy), (4, 10, "compacted", lossy), (3, 40, "gathered", lossy),
-            (6, 0, "gathered", {"conv": {"exact": True}}),
+    gathered, aligned, fewer, fewest, alone = (
+        read(bits, "mse", drop, mapping__placement=placement)
+        for bits, drop, placement in (
+            (4, 12, "gathered"), (4, 10, "compacted"), (3, 40, "gathered"), (3, 38, "in_place"), (6, 0, "gathered")
         )
     )  # fmt: skip
     earlier = replace(aligned, config={key: own for key, own in aligned.config.items() if key != "mapping"})
     for other in (aligned, earlier):  # records of before there was a choice
-        (told,) = array_numbers([gathered, other, alone, lossless], Names())["gathered"]
-        assert (told["bits"], told["gathered"], told["aligned"]) == ("4", "12.00", "10.00")
-        assert told["network"] == "ResNet-20, filter, 9 % left"
+        (told,) = array_numbers([gathered, other, fewer, fewest, alone], Names())["gathered"]
+        assert told == {
+            "network": "ResNet-20, filter, 9 % left", "adc": "mse", "device": "ideal", "images": "10,000",
+            "points": [
+                {"bits": "3", "gathered": "40.00", "aligned": "38.00"},
+                {"bits": "4", "gathered": "12.00", "aligned": "10.00"},
+            ],
+        }  # fmt: skip
         assert list(drawn([gathered, other])) == [
             "ResNet-20, filter, 9 % left, gathered rows, ideal", "ResNet-20, filter, 9 % left, ideal"
         ]  # fmt: skip
 
 
 def test_seeds_are_compared_with_themselves_and_networks_that_knew_of_gathering_not_at_all() -> None:
-    def lossy(drop: float, placement: str, seed: int) -> SimulationRecord:
-        record = read(4, "mse", drop, mapping__placement=placement)
-        return replace(record, seed=seed, layers={"conv": {"exact": False}})
-
     records = [
-        lossy(*own)
-        for own in ((19, "gathered", 1), (4, "compacted", 0), (10, "gathered", 0), (9, "in_place", 1))
-    ]
+        replace(read(4, "mse", drop, mapping__placement=placement), seed=seed)
+        for drop, placement, seed in (
+            (19, "gathered", 1), (4, "compacted", 0), (10, "gathered", 0), (9, "in_place", 1)
+        )
+    ]  # fmt: skip
     for given in (records, records[::-1]):
-        told = array_numbers(given, Names())["gathered"]
-        assert sorted((own["gathered"], own["aligned"]) for own in told) == [
-            ("10.00", "4.00"),
-            ("19.00", "9.00"),
-        ]
+        (told,) = array_numbers(given, Names())["gathered"]
+        pairs = sorted((own["gathered"], own["aligned"]) for own in told["points"])
+        assert pairs == [("10.00", "4.00"), ("19.00", "9.00")]
     assert array_numbers(records, Names(rounded={"a" * 64: AWARE}))["gathered"] == []
 
 
