@@ -49,11 +49,14 @@ def priced_in_row_groups(record: RunRecord, file: Path) -> RunRecord:
     """`priced_today` for reports, in which networks are compared with their rows in their row groups, and gathered
     beside, whichever of the two a run was asked with.
     """
-    mapping = record.config.get("mapping") or {}
-    if mapping.get("placement") == "gathered":
-        apart = record.config | {"mapping": mapping | {"placement": "compacted"}}
-        record = replace(record, config=apart)
+    if (record.config.get("mapping") or {}).get("placement") == "gathered":
+        record = replace(record, config=_apart(record.config), hardware=_apart(record.hardware))
     return priced_today(record, file)
+
+
+def _apart(said: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of its mapping, with rows in their row groups."""
+    return said | {"mapping": (said.get("mapping") or {}) | {"placement": "compacted"}}
 
 
 def was_priced_on(record: RunRecord, config: dict[str, Any]) -> bool:

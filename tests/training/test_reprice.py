@@ -50,9 +50,9 @@ def test_reports_price_a_run_both_ways_whichever_it_was_asked_with(train: Cimlab
     assert train(*words, "mapping.placement=gathered").code == 0
     (path,) = tmp_path.glob(f"*/{RECORD_FILE}")
     asked = RunRecord.read(path)
-    apart = replace(
-        asked, config=asked.config | {"mapping": asked.config["mapping"] | {"placement": "compacted"}}
-    )
+    mapping = {"mapping": asked.config["mapping"] | {"placement": "compacted"}}
+    laid = {"mapping": asked.hardware["mapping"] | {"placement": "compacted"}}
+    apart = replace(asked, config=asked.config | mapping, hardware=asked.hardware | laid)
     one, other = (priced_in_row_groups(record, path) for record in (asked, apart))
     assert one == other
     assert study_of(one) == study_of(apart)

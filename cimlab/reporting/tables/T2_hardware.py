@@ -54,8 +54,8 @@ def _rows(study: Study, share: str) -> list[tuple[Cell, ...]]:
             index = study.of(point, lambda r: r.hardware["total"]["index_bits"] / 1000)
             costs = [cost_ratio(study, point, key) for _, key in COSTS]
             rows.append((
-                worded(study.model), 100 * fraction, share, name, compression(study, point), study.of(point, loss),
-                *counts, index, steady_ratio(study, point), *costs, lone_ratio(study, point),
+                worded(study.model), f"{100 * fraction:g}", share, name, compression(study, point),
+                study.of(point, loss), *counts, index, steady_ratio(study, point), *costs, lone_ratio(study, point),
             ))  # fmt: skip
     return rows
 

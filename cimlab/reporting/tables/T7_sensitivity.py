@@ -26,7 +26,7 @@ def sensitivity_table(evidence: Evidence, families: list[list[Study]]) -> Table:
                 priced = [c for c in map(cost, study.points.get((name, at), ())) if c]
                 if priced:
                     cells = [Estimate.of(at_adc_price(c, factor) for c in priced) for factor in ADC_FACTORS]
-                    rows.append((worded(study.model), 100 * at, share, name, *cells))
+                    rows.append((worded(study.model), f"{100 * at:g}", share, name, *cells))
                     records += study.points[name, at]
     columns = (
         Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),

@@ -51,4 +51,4 @@ def _saves(study: Study, point: Point) -> bool:
 def _row(study: Study, share: str, point: Point) -> tuple[Cell, ...]:
     name, fraction = point
     ratios = (ratio(study, point, key) for _, key, _ in RATIOS for ratio in (cost_ratio, gathered_ratio))
-    return (100 * fraction, share, name, study.of(point, loss), *ratios)
+    return (f"{100 * fraction:g}", share, name, study.of(point, loss), *ratios)
