@@ -28,7 +28,7 @@ def record_files(folder: Path) -> tuple[list[tuple[str, os.stat_result]], list[s
     problems: list[str] = []
     try:
         top = os.stat(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return [], []
     except OSError as problem:
         return [], [_unread(folder, problem)]
