@@ -25,7 +25,7 @@ from cimlab.analog.adcs.base import AdcRange
 from cimlab.analog.adcs.ideal import IdealAdc
 from cimlab.analog.devices.base import Device
 from cimlab.analog.errors import AnalogError
-from cimlab.analog.gathered import GatheredMatrix
+from cimlab.analog.gathered import laid
 from cimlab.analog.layers import AnalogConvolution, AnalogLinear, Mapping
 from cimlab.analog.learned_steps import LayerSteps
 from cimlab.analog.settings import BackendName
@@ -105,9 +105,9 @@ class ArrayErrors(nn.Module):
         """Learn which weights are left: a cell that is driven errs even where its weight was pruned."""
         self.kept.copy_(mask)
         kept = self.matrix.to_matrix(mask.cpu())
-        laid = torch.zeros_like(kept, dtype=torch.int32), kept, self.geometry
-        gathered = GatheredMatrix.of(*laid) if self.placement == "gathered" else None
-        driven = slice_weights(*laid).driven if gathered is None else gathered.driven(kept.shape[1])
+        weights = torch.zeros_like(kept, dtype=torch.int32)
+        sliced, gathered = laid(weights, kept, self.geometry, self.placement)
+        driven = sliced.driven if gathered is None else gathered.driven(kept.shape[1])
         self.driven.copy_(self.matrix.to_weight(driven))
 
     def read_back(

@@ -20,6 +20,7 @@ from cimlab.analog.program import ArrayProgram
 from cimlab.analog.slicing import SlicedMatrix, slice_weights
 from cimlab.crossbar.gathering import GatheredRows
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.tally import LayerMask
 
 
@@ -108,6 +109,21 @@ class GatheredMatrix:
         positions, width = self.source.shape[2], self.sliced.geometry.operation_unit[1]
         padded = functional.pad(values, (0, positions * width - values.shape[-1]))
         return padded.unflatten(-1, (positions, width)).movedim(-2, 1).flatten(0, 1).contiguous()
+
+
+def laid(
+    weights: Int[Tensor, "groups rows cols"],
+    kept: Bool[Tensor, "groups rows cols"],
+    geometry: CrossbarGeometry,
+    placement: PlacementMode,
+) -> tuple[SlicedMatrix, GatheredMatrix | None]:
+    """A layer's cells under a placement, and where its steps take their rows if they are gathered.
+
+    Raises:
+        GeometryError: the placement is gathered, and the muxes are independent.
+    """
+    gathered = GatheredMatrix.of(weights, kept, geometry) if placement == "gathered" else None
+    return slice_weights(weights, kept, geometry) if gathered is None else gathered.sliced, gathered
 
 
 def _of_columns(

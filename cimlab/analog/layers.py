@@ -23,11 +23,11 @@ from cimlab.analog.backends.packed import pack, packed_histogram, supports
 from cimlab.analog.devices.base import Device
 from cimlab.analog.digital import Padding, quantise_padded, scale_and_add, scale_and_add_more
 from cimlab.analog.errors import AnalogError
-from cimlab.analog.gathered import GatheredMatrix
+from cimlab.analog.gathered import GatheredMatrix, laid
 from cimlab.analog.patches import Patches, Places, conv_places, linear_places
 from cimlab.analog.program import ArrayProgram, partial_sum_histogram
 from cimlab.analog.settings import BackendName
-from cimlab.analog.slicing import SlicedMatrix, slice_weights
+from cimlab.analog.slicing import SlicedMatrix
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.inputs import InputQuantiser, largest_input, sampling_stride
 from cimlab.crossbar.matrix import Convolution, CrossbarMatrix
@@ -76,9 +76,7 @@ class Mapping:
         Raises:
             GeometryError: the placement is gathered, and the muxes are independent.
         """
-        laid = matrix.to_matrix(weights), matrix.to_matrix(kept), geometry
-        gathered = GatheredMatrix.of(*laid) if placement == "gathered" else None
-        sliced = slice_weights(*laid) if gathered is None else gathered.sliced
+        sliced, gathered = laid(matrix.to_matrix(weights), matrix.to_matrix(kept), geometry, placement)
         return cls(matrix, sliced, weight_step, quantiser, gathered)
 
     def program(self, layer: ArrayProgram) -> ArrayProgram:
