@@ -82,6 +82,14 @@ def _retraining(study: Study) -> str:
     return "retraining unrecorded" if epochs is None else f"{epochs} epochs"
 
 
+def one_a_budget(family: list[Study]) -> list[Study]:
+    """Of comparable studies the first of each budget: how long a network was retrained says nothing of its price."""
+    first: dict[str, Study] = {}
+    for study in family:
+        first.setdefault(budget(study), study)
+    return list(first.values())
+
+
 def _beside_the_budget(family: list[Study]) -> list[list[str]]:
     """Of each of comparable studies, its methods and its retraining, where the others have another."""
     told = [kind for kind in (combination, _retraining) if len({*map(kind, family)}) > 1]

@@ -19,6 +19,8 @@ ADC_FACTORS = (0.1, 1.0, 10.0)
 
 Price = Callable[[RunRecord, Path], RunRecord]
 """Gives a record, read from a file, today's counts and costs, or the reason why it has none."""
+Ratio = Callable[[Study, Point, str], Estimate | None]
+"""A cost of a point over that of the dense network, where steps are aligned or gather rows."""
 
 
 def cost(record: RunRecord) -> dict[str, Any] | None:
@@ -33,20 +35,25 @@ def priced_by(cost: dict[str, Any]) -> str:
 
 def cost_ratio(study: Study, point: Point, name: str) -> Estimate | None:
     """A cost of a point over that of the unpruned network; None where a run of it was not priced."""
-    priced = [cost(record) for record in study.points.get(point, ())]
-    known = [c["ratio"].get(name) for c in priced if c is not None]
+    known = [priced["ratio"].get(name) for priced in _priced(study, point)]
     return Estimate.of(v for v in known if v is not None)
 
 
 def gathered_ratio(study: Study, point: Point, name: str) -> Estimate | None:
     """The same where array steps gather the rows that stay; None where a run has no such price."""
-    known = [priced["gathered"] for record in study.points.get(point, ()) if (priced := _gatherable(record))]
-    return Estimate.of(ratios[name] for ratios in known)
+    return Estimate.of(priced["ratio"][name] for priced in _priced(study, point, gathered=True))
 
 
-def _gatherable(record: RunRecord) -> dict[str, Any] | None:
-    priced = cost(record)
-    return priced if priced and priced.get("gathered") else None
+def area_curve(study: Study, point: Point, *, gathered: bool = False) -> list[dict[str, Any]]:
+    """Of the first run of a point that has one, what both networks reach on chips of other areas; else empty."""
+    curves = (priced.get("area_curve") for priced in _priced(study, point, gathered=gathered))
+    return next(filter(None, curves), [])
+
+
+def _priced(study: Study, point: Point, *, gathered: bool = False) -> list[dict[str, Any]]:
+    """Of the runs of a point, what those cost that have a price, or one with gathered rows."""
+    priced = [found for record in study.points.get(point, ()) if (found := cost(record))]
+    return [beside for found in priced if (beside := found.get("gathered"))] if gathered else priced
 
 
 def steady_ratio(study: Study, point: Point) -> Estimate | None:
@@ -68,8 +75,9 @@ def _energy_ratio(
     def energy_j(total: dict[str, float]) -> float:
         return total["dynamic_j"] + total["leakage_w"] * leaking_s(total)
 
-    priced = [c for c in map(cost, study.points.get(point, ())) if c]
-    return Estimate.of(energy_j(c["total"]) / energy_j(c["dense"]) for c in priced)
+    return Estimate.of(
+        energy_j(priced["total"]) / energy_j(priced["dense"]) for priced in _priced(study, point)
+    )
 
 
 def at_adc_price(summary: dict[str, Any], factor: float) -> float:

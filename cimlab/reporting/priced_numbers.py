@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
 from cimlab.choices import first_line
 from cimlab.records.record import RunRecord
-from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.figures.F2_area import unbeaten
 from cimlab.reporting.figures.F7_energy import energy_rows
-from cimlab.reporting.methods import apart, budget, combination
+from cimlab.reporting.methods import apart, budget, combination, one_a_budget
 from cimlab.reporting.point_numbers import point as point_told
 from cimlab.reporting.point_numbers import training
-from cimlab.reporting.priced import ADC_FACTORS, at_adc_price, cost, cost_ratio, gathered_ratio
-from cimlab.reporting.studies import Point, Study, loss
+from cimlab.reporting.priced import (
+    ADC_FACTORS,
+    Ratio,
+    area_curve,
+    at_adc_price,
+    cost,
+    cost_ratio,
+    gathered_ratio,
+)
+from cimlab.reporting.studies import Point, Study, asked, loss
 
-Ratio = Callable[[Study, Point, str], Estimate | None]
-"""A cost of a point over that of the dense network, where steps are aligned or gather rows."""
 CHEAP = 0.25
 """Most energy, over dense on the same area, of a point that has the claim's hardware half: far below what a unit that
 skips little can reach at the claimed compression."""
@@ -34,27 +38,28 @@ SAME_LOSS = 0.25
 def priced_numbers(evidence: Evidence) -> dict[str, Any]:
     """What is said of networks with prices; JSON values."""
     families = evidence.priced
+    by_budget = [one_a_budget(family) for family in families]
     return {
-        "priced": [*filter(None, map(_network, families))],
+        "priced": [*filter(None, map(_network, by_budget))],
         "laid": _laid(families),
         "both": _both(families, evidence.published.drop),
         "both_gathered": _both(families, evidence.published.drop, gathered_ratio),
         "area": _over_areas(families[0]) if families else None,
-        "bars": _bars(families[0]) if families else None,
+        "bars": _bars(by_budget[0]) if families else None,
         "adc_price": _adc_price(families),
     }
 
 
 def _network(family: list[Study]) -> dict[str, Any] | None:
-    """A network with prices: at its reference, unit by unit from the most accurate, and who leaves least energy.
+    """A network with prices: near its reference, unit by unit from the most accurate, and who leaves least energy.
 
-    None where no run at the reference has a price.
+    None where no run near the reference has a price.
     """
-    first, at = family[0], family[0].reference
-    budgets = []
+    first, budgets, used = family[0], [], []
     for study, told in zip(family, apart(family), strict=True):
-        names = [name for name in study.granularities if cost_ratio(study, (name, at), "energy_j")]
-        units = sorted((_costs(study, name, at) for name in names), key=lambda unit: float(unit["loss"]))
+        points = [point for point in study.at(first.reference) if cost_ratio(study, point, "energy_j")]
+        units = sorted((_costs(study, *point) for point in points), key=lambda unit: float(unit["loss"]))
+        used += points
         if units:
             cheapest = min(units, key=lambda unit: float(unit["energy"]))
             budgets.append({
@@ -64,7 +69,7 @@ def _network(family: list[Study]) -> dict[str, Any] | None:
     if not budgets:
         return None
     return {
-        "title": first.title, "dense": first.dense_told, "asked": f"{100 * at:g}", "budgets": budgets,
+        "title": first.title, "dense": first.dense_told, "asked": asked(used), "budgets": budgets,
         "first": budgets[0], "others": [b for b in budgets if b["counts"] != budgets[0]["counts"]],
         "seeds": str(max(study.seeds for study in family)),
         **training(first),
@@ -208,18 +213,17 @@ def _over_areas(family: list[Study]) -> dict[str, str] | None:
     drawn = next(iter(unbeaten(family)), None)
     if drawn is None:
         return None
-    record = drawn["study"].points[drawn["granularity"], family[0].reference][0]
-    priced, chip = cost(record), _area(record)
+    chip = _area(drawn["study"].points[drawn["point"]][0])
     curve = [
         (point["area_over_dense"], point["images_per_s"] / point["dense_images_per_s"])
-        for point in (priced or {}).get("area_curve") or ()
+        for point in area_curve(drawn["study"], drawn["point"])
         if point["dense_images_per_s"] and point["images_per_s"]
     ]
     wide = [ratio for area, ratio in curve if chip and area >= float(chip)]
     if not wide:
         return None
     return {
-        "title": family[0].title, "name": drawn["granularity"], "told": drawn["told"], "from": chip or "",
+        "title": family[0].title, "name": drawn["point"][0], "told": drawn["told"], "from": chip or "",
         "first": f"{curve[0][1]:.1f}", "least": f"{min(wide):.1f}", "most": f"{max(wide):.1f}",
         "to": f"{curve[-1][0]:g}", "tight": curve[0][1] > max(wide),
     }  # fmt: skip
@@ -240,8 +244,8 @@ def _adc_price(families: list[list[Study]]) -> dict[str, str] | None:
     """How many times a ratio of energies changes at most over the prices of a conversion that are tried."""
     changes = [
         max(ratios) / min(ratios)
-        for family in families for study in family for name in study.granularities
-        for priced in map(cost, study.points.get((name, family[0].reference), ())) if priced
+        for family in families for study in family for point in study.at(family[0].reference)
+        for priced in map(cost, study.points[point]) if priced
         for ratios in [[at_adc_price(priced, factor) for factor in ADC_FACTORS]]
     ]  # fmt: skip
     if not changes:

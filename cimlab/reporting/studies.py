@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cache
+from math import log
 from statistics import fmean
 from typing import Any
 
@@ -127,6 +128,13 @@ class Study:
         counts = {fraction: sum(f == fraction for _, f in self.points) for fraction in self.remaining}
         return min(counts, key=lambda fraction: (-counts[fraction], abs(fraction - CLAIMED)))
 
+    def at(self, fraction: float) -> list[Point]:
+        """Each granularity's point at an asked fraction; of one that was not run there, at the nearest, by ratio."""
+        own = {name: [f for other, f in self.points if other == name] for name in self.granularities}
+        return [
+            (name, min(asked, key=lambda other: abs(log(other / fraction)))) for name, asked in own.items()
+        ]
+
     def of(self, point: Point, value: Callable[[RunRecord], float]) -> Estimate | None:
         """A quantity over the seeds of a point; None where it was not run."""
         return Estimate.of(value(record) for record in self.points.get(point, ()))
@@ -170,6 +178,16 @@ class Study:
     def seeds(self) -> int:
         """Most seeds at any point."""
         return max(len(runs) for runs in self.points.values())
+
+
+def asked(points: Iterable[Point]) -> str:
+    """Which shares points were asked to keep (percent), from the least to the most.
+
+    >>> asked([("weight", 0.085), ("row segment", 0.15)]), asked([("weight", 0.09), ("filter", 0.09)])
+    ('8.5 to 15', '9')
+    """
+    shares = [fraction for _, fraction in points]
+    return " to ".join(dict.fromkeys(f"{100 * share:g}" for share in (min(shares), max(shares))))
 
 
 def accuracy(record: RunRecord, phase: str = "retrained") -> float:

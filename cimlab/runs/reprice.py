@@ -153,19 +153,21 @@ def _priced(
     return {**counts, "cost": compared.summary() | beside}
 
 
-def _gathered(
-    network: PrunedNetwork, activity: Activity, accelerator: Accelerator
-) -> dict[str, float] | None:
-    """Ratios to dense where steps gather the rows that a compacted network keeps; None where they can't."""
+def _gathered(network: PrunedNetwork, activity: Activity, accelerator: Accelerator) -> dict[str, Any] | None:
+    """`ratio` to dense and `area_curve` where steps gather the rows that a compacted network keeps; None where they
+    can't."""
     from cimlab.crossbar.geometry import GeometryError
     from cimlab.hardware.errors import HardwareError
-    from cimlab.hardware.price import PrunedNetwork, price
+    from cimlab.hardware.price import PrunedNetwork, price, price_over_area
 
     if network.shape.placement != "compacted":
         return None
     together = PrunedNetwork(replace(network.shape, placement="gathered"), network.masks)
     try:
-        return price(together, activity, accelerator).ratios()
+        return {
+            "ratio": price(together, activity, accelerator).ratios(),
+            "area_curve": price_over_area(together, activity, accelerator),
+        }
     except (GeometryError, HardwareError):
         return None
 

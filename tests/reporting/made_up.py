@@ -126,15 +126,22 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
             "steps": steps, "energy_j": energy / whole, "latency_s": steps, "images_per_s": 1 / steps, "area_m2": 1.02,
             "effective_ops_per_s": 1 / steps, "effective_ops_per_j": whole / energy,
         },
-        "gathered": {"steps": gathered, "energy_j": gathered + 0.02, "images_per_s": 1 / gathered},
-        "area_curve": [
-            {
-                "area_over_dense": area, "images_per_s": 1000 * area / steps, "energy_j": energy,
-                "dense_images_per_s": 1000 * area if area >= 1 else None, "dense_energy_j": whole,
-            }
-            for area in (0.5, 1.0, 2.0)
-        ],
+        "gathered": {
+            "ratio": {"steps": gathered, "energy_j": gathered + 0.02, "images_per_s": 1 / gathered},
+            "area_curve": _area_curve(gathered, energy, whole),
+        },
+        "area_curve": _area_curve(steps, energy, whole),
     }  # fmt: skip
+
+
+def _area_curve(steps: float, energy: float, whole: float) -> list[dict[str, float | None]]:
+    return [
+        {
+            "area_over_dense": area, "images_per_s": 1000 * area / steps, "energy_j": energy,
+            "dense_images_per_s": 1000 * area if area >= 1 else None, "dense_energy_j": whole,
+        }
+        for area in (0.5, 1.0, 2.0)
+    ]  # fmt: skip
 
 
 def grid(names: tuple[str, ...], fractions: tuple[float, ...], seeds: int, **more: Any) -> list[RunRecord]:

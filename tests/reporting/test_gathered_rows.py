@@ -4,21 +4,28 @@ from dataclasses import replace
 from typing import Any
 
 from cimlab.records.record import RunRecord
+from cimlab.reporting.figures.F2_area import area_figure
 from cimlab.reporting.gathered_numbers import gathered_numbers
 from cimlab.reporting.tables.T9_gathered import gathered_table
 from tests.reporting.made_up import evidence, run
 
 
+def _curve(steps: float) -> list[dict[str, float]]:
+    return [{"area_over_dense": 2.0, "images_per_s": 1 / steps, "dense_images_per_s": 1.0}]
+
+
 def priced(name: str, *, steps: float, gathered: float | None, points: float) -> RunRecord:
     """A run at 9 % with the given steps, aligned and gathered, that loses some points."""
     made = run(name, 0.09, priced=True)
-    ratios = (
-        None if gathered is None else {"steps": gathered, "energy_j": gathered, "images_per_s": 1 / gathered}
-    )
     cost: dict[str, Any] = made.hardware["cost"]
+    together = gathered and {
+        "ratio": {"steps": gathered, "energy_j": gathered, "images_per_s": 1 / gathered},
+        "area_curve": _curve(gathered),
+    }
     aligned = cost["ratio"] | {"steps": steps, "energy_j": steps, "images_per_s": 1 / steps}
     hardware = made.hardware | {
-        "ratio": made.hardware["ratio"] | {"steps": steps}, "cost": cost | {"ratio": aligned, "gathered": ratios},
+        "ratio": made.hardware["ratio"] | {"steps": steps},
+        "cost": cost | {"ratio": aligned, "gathered": together, "area_curve": _curve(steps)},
     }  # fmt: skip
     dense = made.accuracy["dense"]["test"]
     lost = made.accuracy | {"retrained": {"test": dense - points / 100}}
@@ -63,3 +70,14 @@ def test_the_table_shows_what_changes_and_names_what_does_not() -> None:
     assert [row[2] for row in table.shown()] == ["weight", "row segment", "filter"]
     assert table.shown()[1][4:] == ["0.700", "0.200", "0.700", "0.200", "1.43", "5.00"]
     assert any("Gathering saves no step of operation unit." in note for note in table.notes)
+
+
+def test_throughput_over_area_is_drawn_dashed_where_gathering_pays() -> None:
+    """Aligned lines of what is unbeaten aligned; dashed ones of what is unbeaten gathered, if that changes anything."""
+    drawn = area_figure.draw(evidence([UNIT, WEIGHT, ROWS, FILTER]))
+    rows = [row for row in drawn.spec["data"]["values"] if row["granularity"] != "dense"]
+    found = [(row["granularity"], row["gathered"], round(row["rate"], 2)) for row in rows]
+    assert found == [
+        ("operation unit", False, 4.0), ("row segment", False, 1.43), ("weight", False, 1.11),
+        ("row segment", True, 5.0), ("weight", True, 2.5),
+    ]  # fmt: skip

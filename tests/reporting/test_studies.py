@@ -205,3 +205,17 @@ def test_a_network_that_compares_units_leads_before_a_more_accurate_one_that_doe
     alone = replace(alone, accuracy=alone.accuracy | {"dense": {"test": 0.95}})
     assert [family[0].model for family in evidence([alone, *units]).priced] == ["resnet20", "vgg8"]
     assert [family[0].model for family in evidence([alone, *units[:2]]).priced] == ["vgg8", "resnet20"]
+
+
+def test_a_unit_that_was_not_run_at_a_share_stands_with_its_nearest() -> None:
+    study = one(
+        studies(
+            [
+                *grid(("weight",), (0.5, 0.085), 1),
+                run("row_segment", 0.15),
+                *grid(("filter",), (0.04, 0.02), 1),
+            ]
+        )
+    )
+    assert study.reference == 0.085
+    assert study.at(study.reference) == [("weight", 0.085), ("row segment", 0.15), ("filter", 0.04)]

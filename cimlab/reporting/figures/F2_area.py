@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -11,61 +12,70 @@ from cimlab.reporting.front import front
 from cimlab.reporting.looks import BLACK
 from cimlab.reporting.methods import apart, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
-from cimlab.reporting.priced import NO_PRICE, cost, cost_ratio
-from cimlab.reporting.studies import Study, accuracy
+from cimlab.reporting.priced import NO_PRICE, Ratio, area_curve, cost_ratio, gathered_ratio
+from cimlab.reporting.studies import Study, accuracy, asked
 
 
 @figure("F2", "Throughput over the area of the chip, dense and pruned", LEADING)
 def area_figure(evidence: Evidence, leading: list[list[Study]]) -> Drawing:
-    """A panel for each network with prices, at the fraction that most granularities were run at."""
-    shown = [(family, rows) for family in leading if (rows := _rows(family))]
+    """A panel for each network with prices, at the share that most granularities were asked to keep, or near it."""
+    shown = [(family, drawn) for family in leading if (drawn := _drawn(family))]
     if not shown:
         raise NotRun(NO_PRICE)
-    rows = [row for _, own in shown for row in own]
-    names = {row["granularity"] for row in rows if row["granularity"] != "dense"}
-    panels = [_panel(family[0].title, own, names) for family, own in shown]
+    lines = [_rows(family, drawn) for family, drawn in shown]
+    names = {unit["point"][0] for _, drawn in shown for unit in drawn}
+    panels = [_panel(family[0].title, own, names) for (family, _), own in zip(shown, lines, strict=True)]
     notes = [
-        f"{marks(family)[:-1]}; {100 * family[0].reference:g} % of the budget asked." for family, _ in shown
+        f"{marks(family)[:-1]}; {asked(unit['point'] for unit in drawn)} % of the budget asked."
+        for family, drawn in shown
     ]
     told = (
-        "Drawn: units that no other beats in accuracy and energy. Area and throughput are over those of the dense "
-        "network with one copy of each layer; what a network leaves of the chip holds copies of its slowest layers. "
-        "Black, without marks: dense."
+        "Drawn: units that no other beats in accuracy and energy; dashed: where steps gather the rows that stay. Area "
+        "and throughput are over those of the dense network with one copy of each layer; what a network leaves of the "
+        "chip holds copies of its slowest layers. Black, without marks: dense."
     )
-    return Drawing(chart(rows, hconcat=panels), wide=len(shown) > 1, notes=(*notes, told))
+    return Drawing(chart([*chain(*lines)], hconcat=panels), wide=len(shown) > 1, notes=(*notes, told))
 
 
-def unbeaten(family: list[Study]) -> list[dict[str, Any]]:
-    """The units at the reference that no other beats in accuracy and energy, and the name of each one's study."""
+def unbeaten(family: list[Study], ratio: Ratio = cost_ratio) -> list[dict[str, Any]]:
+    """The units near the reference that no other beats in accuracy and energy, and the name of each one's study."""
     at = family[0].reference
     points = [
         {
-            "told": told, "study": study, "granularity": name,
-            "energy": energy.mean, "accuracy": study.mean((name, at), accuracy),
+            "told": told, "study": study, "point": point,
+            "energy": energy.mean, "accuracy": study.mean(point, accuracy),
         }
         for study, told in zip(family, apart(family), strict=True)
-        for name in study.granularities
-        if (energy := cost_ratio(study, (name, at), "energy_j"))
+        for point in study.at(at)
+        if (energy := ratio(study, point, "energy_j"))
     ]  # fmt: skip
     return front(points, itemgetter("energy"), itemgetter("accuracy"))
 
 
-def _rows(family: list[Study]) -> list[dict[str, Any]]:
-    """Throughput at every area, of the first priced run of each unbeaten unit, and of the dense network."""
+def _drawn(family: list[Study]) -> list[dict[str, Any]]:
+    """Unbeaten units with their throughput at every area, rows in their row groups and, where that saves, gathered."""
+    drawn = []
+    for gathered, ratio in ((False, cost_ratio), (True, gathered_ratio)):
+        for unit in unbeaten(family, ratio):
+            curve, aligned = (area_curve(unit["study"], unit["point"], gathered=g) for g in (gathered, False))
+            if curve and not (gathered and curve == aligned):
+                drawn.append({**unit, "gathered": gathered, "curve": curve})
+    return drawn
+
+
+def _rows(family: list[Study], drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of a panel point by point, the dense network's first."""
     rows: list[dict[str, Any]] = []
-    for unit in unbeaten(family):
-        study, name, told = unit["study"], unit["granularity"], unit["told"]
-        runs = study.points[name, family[0].reference]
-        curve = next((c["area_curve"] for c in map(cost, runs) if c and c.get("area_curve")), None)
-        if curve is None:
-            continue
+    for unit in drawn:
+        curve, gathered, told = unit["curve"], unit["gathered"], unit["told"]
+        (name, share), study = unit["point"], unit["study"]
         dense = next(point["dense_images_per_s"] for point in curve if point["dense_images_per_s"])
-        own = {"network": study.title, "told": told, "hollow": study is not family[0]}
+        own = {"network": study.title, "told": told, "hollow": study is not family[0], "gathered": gathered}
         if not rows:
-            rows += _line(
-                curve, "dense_images_per_s", dense, own | {"granularity": "dense", "series": "dense"}
-            )
-        rows += _line(curve, "images_per_s", dense, own | {"granularity": name, "series": f"{name} {told}"})
+            unpruned = own | {"granularity": "dense", "series": "dense"}
+            rows += _line(curve, "dense_images_per_s", dense, unpruned)
+        own |= {"granularity": name, "asked": 100 * share, "series": f"{name} {told} {gathered}"}
+        rows += _line(curve, "images_per_s", dense, own)
     return rows
 
 
@@ -86,6 +96,8 @@ def _panel(title: str, rows: list[dict[str, Any]], names: set[str]) -> Spec:
     tooltip = [
         {"field": "granularity"},
         {"field": "told", "title": "runs"},
+        {"field": "asked", "title": "asked (%)", "format": "~g"},
+        {"field": "gathered", "title": "rows gathered"},
         {"field": "area", "title": "area", "format": ".3~g"},
         {"field": "rate", "title": "throughput", "format": ".4~g"},
     ]
@@ -93,7 +105,11 @@ def _panel(title: str, rows: list[dict[str, Any]], names: set[str]) -> Spec:
     pruned = {"filter": "datum.granularity != 'dense'"}
     line |= {
         "transform": [pruned],
-        "encoding": {**only(line["encoding"], "x", "y", "color"), "detail": {"field": "series"}},
+        "encoding": {
+            **only(line["encoding"], "x", "y", "color"),
+            "detail": {"field": "series"},
+            "strokeDash": {"condition": {"test": "datum.gathered", "value": [4, 2]}, "value": [1, 0]},
+        },
     }
     drawn = [
         {

@@ -7,10 +7,10 @@ from typing import Any
 from cimlab.records.components import OFF_ARRAYS, SUPPORT
 from cimlab.reporting.chart import chart
 from cimlab.reporting.evidence import BEST, Evidence
-from cimlab.reporting.methods import apart
+from cimlab.reporting.methods import apart, one_a_budget
 from cimlab.reporting.parts import Drawing, figure
 from cimlab.reporting.priced import cost
-from cimlab.reporting.studies import Study
+from cimlab.reporting.studies import Point, Study, asked
 
 PARTS = {
     "ADC": ("adc",),
@@ -39,7 +39,7 @@ PART_COLOURS = (
 @figure("F7", "Energy per image by component, dense and pruned", BEST)
 def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
     """The first network with prices at its reference, a bar per granularity and budget; pruning support on its own."""
-    (family,) = best
+    family = one_a_budget(*best)
     rows = energy_rows(family)
     order = list(dict.fromkeys(row["bar"] for row in rows))
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
@@ -59,10 +59,8 @@ def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
             "tooltip": [{"field": "bar"}, {"field": "part"}, {"field": "energy", "format": ".4~g"}],
         },
     )  # fmt: skip
-    study = family[0]
-    notes = (
-        f"{study.title}, {100 * study.reference:g} % of the budget asked; stacked in the order of the legend.",
-    )
+    shares = asked(point for study in family for point in _shown(family, study))
+    notes = (f"{family[0].title}, {shares} % of the budget asked; stacked in the order of the legend.",)
     return Drawing(spec, wide=True, notes=notes)
 
 
@@ -70,14 +68,20 @@ def _part_of(component: str) -> str:
     return next((part for part, members in PARTS.items() if component in members), "other")
 
 
+def _shown(family: list[Study], study: Study) -> list[Point]:
+    return [point for point in study.at(family[0].reference) if any(map(cost, study.points[point]))]
+
+
 def energy_rows(family: list[Study]) -> list[dict[str, Any]]:
-    """Dense first, then each unit and budget at the reference: what each part takes (µJ)."""
-    at, rows = family[0].reference, []
+    """Dense first, then each unit and budget at the reference or near it: what each part takes (µJ)."""
+    rows: list[dict[str, Any]] = []
     bars = [
-        (f"{name}, {told}" if len(family) > 1 else name, priced)
+        (
+            f"{point[0]}, {told}" if len(family) > 1 else point[0],
+            [*filter(None, map(cost, study.points[point]))],
+        )
         for study, told in zip(family, apart(family), strict=True)
-        for name in study.granularities
-        if (priced := [c for c in map(cost, study.points.get((name, at), ())) if c])
+        for point in _shown(family, study)
     ]
     for bar, priced in bars:
         if not rows:

@@ -7,11 +7,11 @@ from statistics import fmean
 
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import PRICED, Evidence
-from cimlab.reporting.methods import budget, shares
+from cimlab.reporting.methods import budget, one_a_budget, shares
 from cimlab.reporting.parts import table
 from cimlab.reporting.priced import ADC_FACTORS, at_adc_price, cost, pricing_notes
 from cimlab.reporting.published import compression
-from cimlab.reporting.studies import Study, worded
+from cimlab.reporting.studies import Study, asked, worded
 from cimlab.reporting.table import Column, Table
 
 
@@ -19,15 +19,14 @@ from cimlab.reporting.table import Column, Table
 def sensitivity_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     """Energy is linear in the price of a conversion, so that ratios at another are exact where ADCs do not idle."""
     rows, records = [], []
-    for family in families:
-        at = family[0].reference
+    for family in map(one_a_budget, families):
         for study, share in zip(family, shares(family), strict=True):
-            for name in study.granularities:
-                priced = [c for c in map(cost, study.points.get((name, at), ())) if c]
+            for point in study.at(family[0].reference):
+                priced = [c for c in map(cost, study.points[point]) if c]
                 if priced:
                     cells = [Estimate.of(at_adc_price(c, factor) for c in priced) for factor in ADC_FACTORS]
-                    rows.append((worded(study.model), f"{100 * at:g}", share, name, *cells))
-                    records += study.points[name, at]
+                    rows.append((worded(study.model), asked([point]), share, point[0], *cells))
+                    records += study.points[point]
     columns = (
         Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),
         Column("granularity", text=True),
