@@ -132,7 +132,13 @@ def _leading(evidence: Evidence) -> list[list[Study]]:
     return [*evidence.priced[:1], *filter(_compares, evidence.priced[1:])][:SIDE_BY_SIDE]
 
 
-FIRST = Selection(lambda evidence: [[study] for study in evidence.mains[:1]], NO_RUN)
+def _strongest(evidence: Evidence) -> list[list[Study]]:
+    """The strong network's study where it compares units enough; else the first main study."""
+    strong = evidence.strong
+    return [[strong]] if strong and _compares([strong]) else [[study] for study in evidence.mains[:1]]
+
+
+STRONGEST = Selection(_strongest, NO_RUN)
 CURVED = Selection(_curved, NO_RUN)
 PRICED = Selection(lambda evidence: evidence.priced, NO_PRICE, _with_price)
 LEADING = Selection(_leading, NO_PRICE, _with_price)

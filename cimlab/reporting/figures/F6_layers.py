@@ -6,16 +6,16 @@ from typing import Any
 
 from cimlab.records.record import RunRecord
 from cimlab.reporting.chart import Spec, chart
-from cimlab.reporting.evidence import FIRST, Evidence
+from cimlab.reporting.evidence import STRONGEST, Evidence
 from cimlab.reporting.looks import place
 from cimlab.reporting.parts import Drawing, figure
 from cimlab.reporting.studies import Study, geometry_of
 
 
-@figure("F6", "By layer: weights left, and array steps that remain", FIRST)
-def layers_figure(evidence: Evidence, first: list[list[Study]]) -> Drawing:
-    """Layers down, granularities across, at the reference of the main study."""
-    ((study,),) = first
+@figure("F6", "By layer: weights left, and array steps that remain", STRONGEST)
+def layers_figure(evidence: Evidence, strongest: list[list[Study]]) -> Drawing:
+    """Layers down, granularities across, at the reference of the study."""
+    ((study,),) = strongest
     rows = []
     for name in study.granularities:
         runs = study.points.get((name, study.reference), ())
@@ -27,9 +27,9 @@ def layers_figure(evidence: Evidence, first: list[list[Study]]) -> Drawing:
     for panel in panels[1:]:  # the layers' names stand at the first
         panel["encoding"]["y"]["axis"]["labels"] = False
     notes = (
-        f"{study.title}, {100 * study.reference:g} % of the prunable weights kept, seed {study.records[0].seed}; "
-        "layers in the order of computation, the first and the last exempt where the settings say so. Occupied: "
-        "cells that hold a kept weight, of all cells of the layer's arrays.",
+        f"{study.title}, dense {study.dense_told} %, {100 * study.reference:g} % of the prunable weights kept, seed "
+        f"{study.records[0].seed}; layers in the order of computation, the first and the last exempt where the "
+        "settings say so. Occupied: cells that hold a kept weight, of those of the arrays.",
     )
     spec = chart(rows, hconcat=panels, resolve={"scale": {"color": "independent"}})
     return Drawing(spec, wide=True, notes=notes)

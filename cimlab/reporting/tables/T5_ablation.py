@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.parts import table
-from cimlab.reporting.studies import accuracy, change, differences, told, told_value
+from cimlab.reporting.studies import Point, Study, accuracy, change, differences, told, told_value
 from cimlab.reporting.table import Cell, Column, Table
 
 MOST_CHANGED = 8
@@ -19,31 +19,44 @@ def ablation_table(evidence: Evidence) -> Table:
         Column("changed from the main study", text=True),
         Column("accuracy", "%"), Column("main study", "%"), Column("change", "points"),
     )  # fmt: skip
-    by_title = {study.title: study for study in evidence.mains}
-    rows: list[tuple[Cell, ...]] = []
-    for study in evidence.studies:
-        main = by_title[study.title]
-        if study is main:
-            continue
-        pairs = differences(study, main)
-        if all(
-            key.startswith("geometry.") for key in pairs
-        ):  # another accelerator, not another method: see F8
-            continue
-        if study.methods and study.methods != main.methods:  # shown beside its own baseline in T8
-            continue
-        if len(pairs) > MOST_CHANGED:
-            continue
-        changed = "; ".join(
-            f"{told(key, own)}, not {told_value(key, theirs)}" for key, (own, theirs) in pairs.items()
-        )
-        for name, fraction in study.points:
-            own, theirs = study.of((name, fraction), accuracy), main.of((name, fraction), accuracy)
-            gained = change(study.points[name, fraction], main.points.get((name, fraction), ()))
-            rows.append((study.title, name, 100 * fraction, changed, own, theirs, gained))
+    mains = {study.title: study for study in evidence.mains}
+    changed = [
+        (study, mains[study.title]) for study in evidence.studies if _is_change(study, mains[study.title])
+    ]
+    found = [(study, main, point) for study, main in changed for point in study.points]
+    rows: list[tuple[Cell, ...]] = [_row(*entry) for entry in found if entry[2] in entry[1].points]
     rows.sort(key=lambda row: tuple(map(str, row[:4])))
-    notes = (
+    notes = [
         "Each row changes the named settings of its network's main study, and nothing else; a change is the mean over "
-        "the seeds that both have.",
+        "the seeds that both have."
+    ]
+    if without := len(found) - len(rows):
+        notes.append(f"Points that the main study lacks are left out: {without}.")
+    return Table(columns, tuple(rows), tuple(notes))
+
+
+def _is_change(study: Study, main: Study) -> bool:
+    """Whether few settings differ, those of another accelerator (see F8) and of methods (beside their own baseline in
+    T8) left alone."""
+    pairs = differences(study, main)
+    same_methods = not study.methods or study.methods == main.methods
+    return (
+        same_methods and len(pairs) <= MOST_CHANGED and not all(key.startswith("geometry.") for key in pairs)
     )
-    return Table(columns, tuple(rows), notes)
+
+
+def _row(study: Study, main: Study, point: Point) -> tuple[Cell, ...]:
+    (name, fraction), pairs = point, differences(study, main)
+    words = "; ".join(
+        f"{told(key, own)}, not {told_value(key, theirs)}" for key, (own, theirs) in pairs.items()
+    )
+    own, theirs = study.of(point, accuracy), main.of(point, accuracy)
+    return (
+        study.title,
+        name,
+        100 * fraction,
+        words,
+        own,
+        theirs,
+        change(study.points[point], main.points[point]),
+    )
