@@ -53,7 +53,7 @@ def run(words: list[str]) -> int:
     for line in lines_of(path):
         began = time.time()
         every = [*line.words, *overrides]
-        plan = make_plan(line.file, every, asked.retry_failed, asked.config_dir)
+        plan = make_plan(line.file, every, asked.retry_failed, asked.config_dir, asked.recorded)
         if line.file != path:
             print(f"\n{line}")
         announce(plan, time.time() - began)
@@ -178,17 +178,16 @@ def _close(plan: Plan, watch: Watch, lines: list[str], stopped: Stop | None, ter
 
 def _summary(plan: Plan, terms: Terms) -> None:
     from cimlab.cli import simulate, train
-    from cimlab.grids.planning import record_path
     from cimlab.runs.reprice import priced_on, was_priced_on
 
     if plan.grid.command.name == "simulate":
         asked_order = sorted(plan.points, key=lambda point: point.place)
-        if simulations := list(_whole(SimulationRecord, map(record_path, asked_order)).values()):
+        if simulations := list(_whole(SimulationRecord, map(plan.record_of, asked_order)).values()):
             simulate.show_many(simulations)
         return
-    whole = _whole(RunRecord, map(record_path, plan.points))
+    whole = _whole(RunRecord, map(plan.record_of, plan.points))
     if whole:
-        by_run = {point.run: record_path(point) for point in plan.points}
+        by_run = {point.run: plan.record_of(point) for point in plan.points}
         asked = [
             (whole[by_run[run]], by_run[run], plan.grid.document(place))
             for place, run in plan.run_of.items()
@@ -214,6 +213,8 @@ def _whole(kind: type[Kind], files: Iterable[Path]) -> dict[Path, Kind]:
 
 def announce(plan: Plan, took_s: float) -> None:
     """What is going to be done, what is done, and which axes train nothing."""
+    from cimlab.grids.planning import record_path
+
     grid = plan.grid
     axes = "  ".join(f"{'+'.join(axis.keys)} ({len(axis.settings)})" for axis in grid.axes)
     note = grid.first["config"].get("experiment")
@@ -236,7 +237,9 @@ def announce(plan: Plan, took_s: float) -> None:
             commit = (row["commit"] or "of no commit")[:12]
             versions[commit] = versions.get(commit, 0) + 1
         counts = ", ".join(f"{n} by code {commit}" for commit, n in versions.items())
-        print(f"already done: {len(plan.done)} ({counts})")
+        elsewhere = sum(plan.record_of(point) != record_path(point) for point in plan.points)
+        told = f"; {elsewhere} of them in {plan.recorded}" if elsewhere else ""
+        print(f"already done: {len(plan.done)} ({counts}){told}")
     if plan.failed:
         print(f"failed before: {len(plan.failed)}; left out without --retry-failed")
     sys.stdout.flush()
@@ -253,6 +256,12 @@ def parser() -> Parser:
         "--sort", metavar="FIELD", help="of the closing table; a field of cimlab runs, -FIELD downwards"
     )
     options.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
+    options.add_argument(
+        "--recorded",
+        type=Path,
+        metavar="FOLDER",
+        help="of records made elsewhere, as paper/records: none is made again",
+    )
     options.add_argument(
         "--dry-run", action="store_true", help="list the points in running order; run nothing"
     )

@@ -15,7 +15,7 @@ from cimlab.config.schema import TrainConfig, check_plain, secret_values
 from cimlab.grids.composition import located, read_grid
 from cimlab.grids.grid import Axis, Grid, Place
 from cimlab.records.failure import Failure
-from cimlab.records.index import Row, rows
+from cimlab.records.index import Row, rows, simulations
 from cimlab.records.record import Remembered, content_hash
 from cimlab.runs.planned import PlannedRun, plan
 from cimlab.runs.planned_simulation import (
@@ -56,6 +56,7 @@ class Plan:
         points: all different runs.
         run_of: every place of the grid -> the run that it is: places that differ in prices alone are one run.
         output_dir: where their folders are.
+        recorded: a folder of records that were made elsewhere, whose runs need not be made again.
         done: run folder -> row of its record.
         failed: run folder -> why it failed in an earlier sweep.
         damaged: one line for each record that is there and not whole; its point runs again.
@@ -65,6 +66,7 @@ class Plan:
     points: list[Point]
     run_of: dict[Place, str]
     output_dir: Path
+    recorded: Path | None = None
     done: dict[str, Row] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
@@ -73,6 +75,11 @@ class Plan:
     def pending(self) -> list[Point]:
         """Points without a record that have not failed before."""
         return [p for p in self.points if p.run_dir not in self.done and p.run_dir not in self.failed]
+
+    def record_of(self, point: Point) -> Path:
+        """Where the record of a point is, or will be."""
+        row = self.done.get(point.run_dir)
+        return Path(row["file"]) if row else record_path(point)
 
     def state(self, point: Point) -> str:
         """done, failed or to do, as it was when the plan was made."""
@@ -102,18 +109,34 @@ class Plan:
 
 
 def make_plan(
-    path: Path, overrides: list[str], retry_failed: bool = False, config_dir: str | None = None
+    path: Path,
+    overrides: list[str],
+    retry_failed: bool = False,
+    config_dir: str | None = None,
+    recorded: Path | None = None,
 ) -> Plan:
-    """Plan the grid of an experiment file and find what is already done; `config_dir` holds more choices.
+    """Plan the grid of an experiment file and find what is already done.
+
+    Args:
+        path: the file.
+        overrides: overrides and axes.
+        retry_failed: whether points that failed before are pending again.
+        config_dir: holds more choices.
+        recorded: a folder of records that were made elsewhere; their points are done.
 
     Raises:
-        ConfigError: the file, an axis, a value or a combination of values is refused; nothing was run.
+        ConfigError: the file, an axis, a value or a combination of values is refused, or `recorded` is no folder;
+            nothing was run.
     """
+    if recorded is not None and not recorded.is_dir():
+        raise ConfigError(f"--recorded={recorded} is no folder; name one of records, as paper/records")
     with collector_paused():
-        return plan_of(read_grid(path, overrides, config_dir), path, retry_failed)
+        return plan_of(read_grid(path, overrides, config_dir), path, retry_failed, recorded)
 
 
-def plan_of(grid: Grid, path: Path | None = None, retry_failed: bool = False) -> Plan:
+def plan_of(
+    grid: Grid, path: Path | None = None, retry_failed: bool = False, recorded: Path | None = None
+) -> Plan:
     """Plan a grid; `path` is the file that it is from, for messages.
 
     Raises:
@@ -121,7 +144,7 @@ def plan_of(grid: Grid, path: Path | None = None, retry_failed: bool = False) ->
     """
     points, run_of = _points(grid, path)
     output_dir = Path(grid.first["config"]["paths"]["output_dir"])
-    made = Plan(grid, points, run_of, output_dir)
+    made = Plan(grid, points, run_of, output_dir, recorded)
     for axis in made.idle_axes:
         words = [word for setting in axis.settings for word in setting.words]
         refuse_idle(grid.command.name, axis.keys, words, path)
@@ -219,12 +242,26 @@ def planned_run(grid: Grid, place: Place, shared: Shared | None = None) -> Plann
 
 def find_done(made: Plan) -> None:
     """Look the points' records up; a record counts if it is whole."""
-    if made.grid.command.name == "simulate":
+    simulated = made.grid.command.name == "simulate"
+    (_find_simulations if simulated else _find_runs)(made)
+    if made.recorded is not None:
+        found, problems = (simulations if simulated else rows)(made.recorded)
+        made.damaged += problems
+        elsewhere = {row["run"]: row for row in found if not row.get("search")}
         for point in made.points:
-            record = finished_simulation(record_path(point), point.run)
-            if record is not None:
-                made.done[point.run_dir] = {"commit": record.code["git_commit"]}
-        return
+            if row := elsewhere.get(point.run):
+                made.done.setdefault(point.run_dir, row)
+
+
+def _find_simulations(made: Plan) -> None:
+    for point in made.points:
+        file = record_path(point)
+        record = finished_simulation(file, point.run)
+        if record is not None:
+            made.done[point.run_dir] = {"commit": record.code["git_commit"], "file": str(file)}
+
+
+def _find_runs(made: Plan) -> None:
     by_folder: dict[str, Row] = {}
     for folder in {os.path.dirname(point.run_dir) for point in made.points}:
         found, problems = rows(Path(folder))
@@ -296,5 +333,5 @@ def _number(setting) -> bool:
 
 
 def record_path(point: Point) -> Path:
-    """Where the record of a point is, or will be."""
+    """Where the record of a point will be that is made here."""
     return Path(point.run_dir) / point.record_file

@@ -100,6 +100,34 @@ def test_a_grid_runs_each_point_once_and_trains_each_dense_network_once(
     assert len((trial.parent / "history.jsonl").read_text().splitlines()) == 2
 
 
+def test_what_is_recorded_elsewhere_is_not_made_again(cimlab: Cimlab, tmp_path: Path) -> None:
+    """Records as they are collected: copies beside others, under the names that they were given."""
+
+    def sweep(output: str, *words: str) -> Answer:
+        return cimlab("sweep", str(path), *SMALL, f"paths.output_dir={tmp_path / output}", *words)
+
+    path, collected = experiment(tmp_path, granularity="weight,filter"), tmp_path / "collected"
+    collected.mkdir()
+    assert sweep("there", "granularity=weight").code == 0
+    (record,) = records(tmp_path / "there").values()
+    record.write(collected / f"{record.name}-{record.run[:8]}.json")
+    answer = sweep("here", f"--recorded={collected}")
+    assert answer.code == 0, answer.err
+    assert (
+        f"already done: 1 (1 by code {record.code['git_commit'][:12]}); 1 of them in {collected}"
+        in answer.out
+    )
+    assert [own.choices["granularity"] for own in records(tmp_path / "here").values()] == ["filter"]
+    table = answer.out.partition("test accuracy and crossbar work")[2]
+    assert "weight" in table
+    assert "filter" in table
+    again = sweep("here", f"--recorded={collected}")
+    assert "already done: 2" in again.out
+    refused = sweep("here", f"--recorded={tmp_path / 'nowhere'}")
+    assert refused.code == 2
+    assert f"--recorded={tmp_path / 'nowhere'} is no folder" in one_line(refused.err)
+
+
 def test_a_sweep_and_a_multirun_over_the_same_file_are_the_same_runs(
     sweep: Cimlab, cimlab: Cimlab, tmp_path: Path
 ) -> None:
