@@ -32,7 +32,7 @@ def test_a_price_is_todays_whatever_was_logged(trained: tuple[RunRecord, Path]) 
     assert found is not None
     curve, gathered = found.pop("area_curve"), found.pop("gathered")
     assert found == logged  # nothing changed since it was trained
-    assert gathered["steps"] <= found["ratio"]["steps"]  # column segments stand in whole row groups
+    assert gathered["ratio"]["steps"] <= found["ratio"]["steps"]  # column segments stand in whole row groups
     assert min(p["area_over_dense"] for p in curve if p["dense_images_per_s"]) == pytest.approx(1.0)
     assert {key: priced.hardware[key] for key in ("total", "dense", "ratio", "layers")} == {
         key: record.hardware[key] for key in ("total", "dense", "ratio", "layers")
@@ -59,8 +59,8 @@ def test_reports_price_a_run_both_ways_whichever_it_was_asked_with(train: Cimlab
     found, logged = cost(one), cost(asked)
     assert found is not None
     assert logged is not None
-    assert found["gathered"] == logged["ratio"]
-    assert found["gathered"]["steps"] < found["ratio"]["steps"]
+    assert found["gathered"]["ratio"] == logged["ratio"]
+    assert found["gathered"]["ratio"]["steps"] < found["ratio"]["steps"]
     as_asked = cost(priced_today(asked, path))
     assert as_asked is not None
     assert as_asked["ratio"] == logged["ratio"]
