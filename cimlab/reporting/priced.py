@@ -35,22 +35,22 @@ def priced_by(cost: dict[str, Any]) -> str:
 
 def cost_ratio(study: Study, point: Point, name: str) -> Estimate | None:
     """A cost of a point over that of the unpruned network; None where a run of it was not priced."""
-    known = [priced["ratio"].get(name) for priced in _priced(study, point)]
+    known = [priced["ratio"].get(name) for priced in prices(study, point)]
     return Estimate.of(v for v in known if v is not None)
 
 
 def gathered_ratio(study: Study, point: Point, name: str) -> Estimate | None:
     """The same where array steps gather the rows that stay; None where a run has no such price."""
-    return Estimate.of(priced["ratio"][name] for priced in _priced(study, point, gathered=True))
+    return Estimate.of(priced["ratio"][name] for priced in prices(study, point, gathered=True))
 
 
 def area_curve(study: Study, point: Point, *, gathered: bool = False) -> list[dict[str, Any]]:
     """Of the first run of a point that has one, what both networks reach on chips of other areas; else empty."""
-    curves = (priced.get("area_curve") for priced in _priced(study, point, gathered=gathered))
+    curves = (priced.get("area_curve") for priced in prices(study, point, gathered=gathered))
     return next(filter(None, curves), [])
 
 
-def _priced(study: Study, point: Point, *, gathered: bool = False) -> list[dict[str, Any]]:
+def prices(study: Study, point: Point, *, gathered: bool = False) -> list[dict[str, Any]]:
     """Of the runs of a point, what those cost that have a price, or one with gathered rows."""
     priced = [found for record in study.points.get(point, ()) if (found := cost(record))]
     return [beside for found in priced if (beside := found.get("gathered"))] if gathered else priced
@@ -76,7 +76,7 @@ def _energy_ratio(
         return total["dynamic_j"] + total["leakage_w"] * leaking_s(total)
 
     return Estimate.of(
-        energy_j(priced["total"]) / energy_j(priced["dense"]) for priced in _priced(study, point)
+        energy_j(priced["total"]) / energy_j(priced["dense"]) for priced in prices(study, point)
     )
 
 

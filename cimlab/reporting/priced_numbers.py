@@ -23,8 +23,9 @@ from cimlab.reporting.priced import (
     cost,
     cost_ratio,
     gathered_ratio,
+    prices,
 )
-from cimlab.reporting.studies import Point, Study, asked, loss
+from cimlab.reporting.studies import Study, asked, loss
 
 CHEAP = 0.25
 """Most energy, over dense on the same area, of a point that has the claim's hardware half: far below what a unit that
@@ -112,14 +113,10 @@ def _at_equal_loss(first: Study, study: Study, name: str) -> dict[str, Any] | No
     pairs = [
         (abs(first.mean(at, loss) - study.mean(other, loss)), at, other)
         for at in first.points for other in study.points
-        if at[0] == other[0] == name and _priced(first, at) and _priced(study, other)
+        if at[0] == other[0] == name and prices(first, at) and prices(study, other)
     ]  # fmt: skip
     apart, at, other = min(pairs, default=(SAME_LOSS + 1, ("", 0.0), ("", 0.0)))
     return {"first": _costs(first, *at), "own": _costs(study, *other)} if apart <= SAME_LOSS else None
-
-
-def _priced(study: Study, point: Point) -> bool:
-    return any(map(cost, study.points[point]))
 
 
 def _costs(study: Study, name: str, at: float, ratio: Ratio = cost_ratio) -> dict[str, Any]:
@@ -130,7 +127,7 @@ def _costs(study: Study, name: str, at: float, ratio: Ratio = cost_ratio) -> dic
         **point_told(study, name, at),
         "energy": f"{100 * energy.mean:.1f}",
         "throughput": f"{speed.mean:.2f}",
-        "support": f"{100 * fmean(_support(c) for c in map(cost, study.points[name, at]) if c):.1f}",
+        "support": f"{100 * fmean(map(_support, prices(study, (name, at)))):.1f}",
     }
 
 
@@ -245,7 +242,7 @@ def _adc_price(families: list[list[Study]]) -> dict[str, str] | None:
     changes = [
         max(ratios) / min(ratios)
         for family in families for study in family for point in study.at(family[0].reference)
-        for priced in map(cost, study.points[point]) if priced
+        for priced in prices(study, point)
         for ratios in [[at_adc_price(priced, factor) for factor in ADC_FACTORS]]
     ]  # fmt: skip
     if not changes:

@@ -9,7 +9,7 @@ from cimlab.reporting.chart import chart
 from cimlab.reporting.evidence import BEST, Evidence
 from cimlab.reporting.methods import apart, one_a_budget
 from cimlab.reporting.parts import Drawing, figure
-from cimlab.reporting.priced import cost
+from cimlab.reporting.priced import prices
 from cimlab.reporting.studies import Point, Study, asked
 
 PARTS = {
@@ -69,7 +69,7 @@ def _part_of(component: str) -> str:
 
 
 def _shown(family: list[Study], study: Study) -> list[Point]:
-    return [point for point in study.at(family[0].reference) if any(map(cost, study.points[point]))]
+    return [point for point in study.at(family[0].reference) if prices(study, point)]
 
 
 def energy_rows(family: list[Study]) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def energy_rows(family: list[Study]) -> list[dict[str, Any]]:
     bars = [
         (
             f"{point[0]}, {told}" if len(family) > 1 else point[0],
-            [*filter(None, map(cost, study.points[point]))],
+            prices(study, point),
         )
         for study, told in zip(family, apart(family), strict=True)
         for point in _shown(family, study)

@@ -9,7 +9,7 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import PRICED, Evidence
 from cimlab.reporting.methods import budget, one_a_budget, shares
 from cimlab.reporting.parts import table
-from cimlab.reporting.priced import ADC_FACTORS, at_adc_price, cost, pricing_notes
+from cimlab.reporting.priced import ADC_FACTORS, at_adc_price, prices, pricing_notes
 from cimlab.reporting.published import compression
 from cimlab.reporting.studies import Study, asked, worded
 from cimlab.reporting.table import Column, Table
@@ -22,7 +22,7 @@ def sensitivity_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     for family in map(one_a_budget, families):
         for study, share in zip(family, shares(family), strict=True):
             for point in study.at(family[0].reference):
-                priced = [c for c in map(cost, study.points[point]) if c]
+                priced = prices(study, point)
                 if priced:
                     cells = [Estimate.of(at_adc_price(c, factor) for c in priced) for factor in ADC_FACTORS]
                     rows.append((worded(study.model), asked([point]), share, point[0], *cells))
@@ -39,9 +39,7 @@ def _cheapest_note(family: list[Study]) -> tuple[str, ...]:
     """Which unit leaves least energy at each price, where that is not one unit; of the first network and budget."""
     study, at = family[0], family[0].reference
     compressed = {
-        name: compression(study, (name, at)).mean
-        for name in study.granularities
-        if any(map(cost, study.points.get((name, at), ())))
+        name: compression(study, (name, at)).mean for name in study.granularities if prices(study, (name, at))
     }
     if not compressed:
         return ()
@@ -56,4 +54,4 @@ def _cheapest_note(family: list[Study]) -> tuple[str, ...]:
 
 
 def _energy(study: Study, at: float, factor: float, name: str) -> float:
-    return fmean(at_adc_price(c, factor) for c in map(cost, study.points[name, at]) if c)
+    return fmean(at_adc_price(c, factor) for c in prices(study, (name, at)))
