@@ -9,7 +9,7 @@ from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
-from cimlab.reporting.priced import cost, cost_ratio
+from cimlab.reporting.priced import cost, cost_ratio, time_ratio
 from cimlab.reporting.published import Headline, Published
 from cimlab.reporting.studies import Study, best, loss
 
@@ -115,14 +115,7 @@ def _steps_saved(study: Study) -> str:
 
 
 def _time_saved(study: Study, point: tuple[str, float]) -> str:
-    """Time of the busiest arrays; latency where arrays were filled anew, which the dense network's were not."""
-    if all(record.hardware["mapping"]["placement"] == "in_place" for record in study.points[point]):
-        time, of = (
-            study.of(point, lambda r: r.hardware["ratio"]["critical_steps"]),
-            "the busiest arrays' time",
-        )
-    else:
-        time, of = cost_ratio(study, point, "latency_s"), "latency"
+    time, of = time_ratio(study, point)
     return f"no {of} is known" if time is None else f"{100 * (1 - time.mean):.1f} % of {of} saved at the last"
 
 

@@ -150,7 +150,7 @@ def _longer(evidence: Evidence) -> dict[str, Any] | None:
     if not alike:
         return None
     longest = max(alike, key=lambda study: study.settings[epochs])
-    return point(longest, *at) | training(longest)
+    return point(longest, *at) | training(longest) | {"instead_of": training(strong)["retrain_epochs"]}
 
 
 def _flattered(found: list[Study], published: Published) -> dict[str, Any] | None:
@@ -203,9 +203,8 @@ def _study(study: Study) -> dict[str, Any]:
         "granularities": str(len(study.granularities)),
         "weights": f"{record.weights['total']:,.0f}", "prunable": f"{record.weights['prunable']:,.0f}",
         "reference": f"{100 * at:g}", "sampling_error": sampling_error(study),
-        **training(study),
-        "schedule": " and ".join(record.methods) or "one_shot", "saliency": record.choices["saliency"],
-        "allocation": config["prune"]["allocation"],
+        **training(study), "methods": combination(study),
+        "saliency": record.choices["saliency"], "allocation": config["prune"]["allocation"],
         **{
             name: str(getattr(geometry, name))
             for name in ("rows", "cols", "active_rows", "columns_per_adc", "weight_bits", "cell_bits", "input_bits")

@@ -7,6 +7,7 @@ from math import sqrt
 from typing import Any
 
 from cimlab.records.flat import flat
+from cimlab.reporting.priced import time_ratio
 from cimlab.reporting.studies import Study, accuracy, left, loss, worded
 
 TEST_IMAGES = {"cifar10": 10000, "cifar100": 10000}
@@ -69,7 +70,7 @@ def sampling_error(study: Study) -> str | None:
 def point(study: Study, name: str, fraction: float) -> dict[str, Any]:
     """A point in words: accuracy, loss, compression, and work left."""
     own = (name, fraction)
-    lost = study.of(own, loss)
+    lost, (time, time_of) = study.of(own, loss), time_ratio(study, own)
 
     def said(value, digits: int) -> str | None:
         estimate = study.of(own, value)
@@ -83,6 +84,6 @@ def point(study: Study, name: str, fraction: float) -> dict[str, Any]:
         "steps_left": said(lambda r: 100 * r.hardware["ratio"]["steps"], 1),
         "steps_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["steps"]), 1),
         "conversions_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["adc_conversions"]), 1),
-        "time_saved": said(lambda r: 100 * (1 - r.hardware["ratio"]["critical_steps"]), 1),
+        "time_saved": None if time is None else f"{100 * (1 - time.mean):.1f}", "time_of": time_of,
         "sampling_error": sampling_error(study),
     }  # fmt: skip

@@ -56,6 +56,18 @@ def prices(study: Study, point: Point, *, gathered: bool = False) -> list[dict[s
     return [beside for found in priced if (beside := found.get("gathered"))] if gathered else priced
 
 
+def time_ratio(study: Study, point: Point) -> tuple[Estimate | None, str]:
+    """Time of an image over that of the unpruned network, and what of it that is: the busiest arrays' time.
+
+    Where arrays were filled anew, which the unpruned network's were not, their times can't be compared; it is latency.
+    None where a run was not priced.
+    """
+    runs = study.points[point]
+    if all(record.hardware["mapping"]["placement"] == "in_place" for record in runs):
+        return study.of(point, lambda r: r.hardware["ratio"]["critical_steps"]), "the busiest arrays' time"
+    return cost_ratio(study, point, "latency_s"), "latency"
+
+
 def steady_ratio(study: Study, point: Point) -> Estimate | None:
     """Energy per image over that of the unpruned network while images follow each other without a gap.
 

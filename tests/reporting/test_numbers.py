@@ -54,6 +54,16 @@ def test_a_dense_network_that_was_trained_longer_and_loses_more_is_told_of() -> 
     assert numbers(short, losing(from_dense(long, 88.0), 2.7))["flattered"] is None
 
 
+def test_time_is_the_busiest_arrays_where_they_stay_and_latency_where_they_are_filled_anew() -> None:
+    stays = run("operation_unit", 0.25, priced=True)  # its steps: 0.3 of dense, its busiest array's: 0.375
+    moved = replace(stays, hardware=stays.hardware | {"mapping": {"placement": "compacted"}})
+    unpriced = replace(moved, hardware={k: v for k, v in moved.hardware.items() if k != "cost"})
+    told = [numbers(record)["main"]["fine"] for record in (stays, moved, unpriced)]
+    assert [(own["time_saved"], own["time_of"]) for own in told] == [
+        ("62.5", "the busiest arrays' time"), ("70.0", "latency"), (None, "latency"),
+    ]  # fmt: skip
+
+
 def test_one_size_of_the_operation_unit_is_best_at_all_or_not() -> None:
     small, large = (
         losing(run(remaining=0.09, geometry={"active_rows": rows}), points)

@@ -13,7 +13,7 @@ MOST_CHANGED = 8
 
 @table("T5", "Ablation: what a change of the method does to accuracy")
 def ablation_table(evidence: Evidence) -> Table:
-    """Beside the main study's same point; methods beyond one-shot pruning have a table of their own, T8."""
+    """Beside the main study's same point; methods of training have a table of their own, T8."""
     columns = (
         Column("model, data", text=True), Column("granularity", text=True), Column("kept", "%", 0),
         Column("changed from the main study", text=True),
@@ -36,12 +36,12 @@ def ablation_table(evidence: Evidence) -> Table:
 
 
 def _is_change(study: Study, main: Study) -> bool:
-    """Whether few settings differ, those of another accelerator (see F8) and of methods (beside their own baseline in
-    T8) left alone."""
+    """Whether few settings differ, those of another accelerator (see F8) and of methods (see T8) left alone."""
     pairs = differences(study, main)
-    same_methods = not study.methods or study.methods == main.methods
     return (
-        same_methods and len(pairs) <= MOST_CHANGED and not all(key.startswith("geometry.") for key in pairs)
+        study.methods == main.methods
+        and len(pairs) <= MOST_CHANGED
+        and not all(key.startswith("geometry.") for key in pairs)
     )
 
 
