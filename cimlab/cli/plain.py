@@ -57,9 +57,9 @@ def planned_grids(folder: Path) -> list[PlannedGrid]:
     grids = []
     for path in experiments(folder):
         document, axes = as_written(path)
-        asked = document["config"].get("experiment") or {}
         names = (document["choices"][group] for group in ("model", "data"))
-        grids.append(PlannedGrid(path.stem, asked.get("question", ""), *names, axes))
+        budgets = axes.get("prune.budget") or (document["config"]["prune"]["budget"],)
+        grids.append(PlannedGrid(*names, budgets, axes))
     return grids
 
 

@@ -26,7 +26,7 @@ from tests.reporting.made_up import evidence, grid, run, simulation
 
 GOLDEN = Path(__file__).with_name("golden")
 PLAN = PlannedGrid(
-    "granularity", "question?", "resnet20", "cifar10",
+    "resnet20", "cifar10", ("weights",),
     {
         "granularity": ("weight", "operation_unit", "filter", "kernel"), "prune.remaining": (0.25, 0.09),
         "seed": (0, 1, 2),

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from cimlab.cli.plain import planned_grids
-from cimlab.reporting.planned import PlannedGrid, planned
+from cimlab.reporting.planned import PlannedGrid, axes_of, not_run_note
+from cimlab.reporting.studies import studies
+from tests.reporting.made_up import run
 
 TEXT = """\
 # @package _global_
@@ -25,32 +27,40 @@ hydra:
 def test_axes_and_choices_are_read(tmp_path: Path) -> None:
     (tmp_path / "headline.yaml").write_text(TEXT)
     (grid,) = planned_grids(tmp_path)
-    assert (grid.name, grid.model, grid.data, grid.question) == ("headline", "resnet20", "cifar10", "which?")
+    assert (grid.model, grid.data, grid.budgets) == ("resnet20", "cifar10", ("weights",))
     assert grid.axes == {
         "granularity": ("weight", "operation_unit"), "prune.remaining": (0.5, 0.09), "seed": (0, 1, 2),
     }  # fmt: skip
-    assert grid.size == 12
 
 
-def test_a_search_space_has_no_number_of_runs(tmp_path: Path) -> None:
+def test_a_setting_that_a_search_draws_has_no_planned_values(tmp_path: Path) -> None:
     (tmp_path / "search.yaml").write_text(TEXT.replace("0.5,0.09", "tag(log, interval(0.03, 0.8))"))
     (grid,) = planned_grids(tmp_path)
-    assert grid.is_search
-    assert grid.size is None
+    assert grid.axes["prune.remaining"] == ()
+    assert grid.axes["seed"] == (0, 1, 2)
 
 
-def test_only_grids_of_the_network_that_vary_the_axes_are_planned() -> None:
+def test_only_grids_of_the_network_and_its_budget_that_vary_both_axes_are_planned() -> None:
     every = {"granularity": ("weight", "operation_unit"), "prune.remaining": (0.5, 0.09)}
     grids = [
-        PlannedGrid("a", "", "resnet20", "cifar10", every),
-        PlannedGrid("b", "", "vgg8", "cifar10", {**every, "prune.remaining": (0.25,)}),
-        PlannedGrid("c", "", "resnet20", "cifar10", {"prune.remaining": (0.01,)}),
+        PlannedGrid("resnet20", "cifar10", ("weights", "steps"), every),
+        PlannedGrid("vgg8", "cifar10", ("weights",), {**every, "prune.remaining": (0.25,)}),
+        PlannedGrid("resnet20", "cifar10", ("weights",), {"prune.remaining": (0.01,)}),
+        PlannedGrid("resnet20", "cifar10", ("energy",), {**every, "prune.remaining": (0.2,)}),
     ]
-    axes = ("granularity", "prune.remaining")
-    assert planned(grids, "resnet20", "cifar10", axes) == {
-        "granularity": ["weight", "operation_unit"], "prune.remaining": [0.5, 0.09],
-    }  # fmt: skip
-    assert planned(grids, "resnet18", "cifar10", axes) == {"granularity": [], "prune.remaining": []}
+    (study,) = studies([run("filter", 0.25)])
+    assert axes_of(study, grids) == (["weight", "operation unit", "filter"], [0.5, 0.25, 0.09])
+    assert not_run_note(study, grids, "kept") == [
+        "Planned and not run: weight, operation unit, 50 % kept, 9 % kept."
+    ]
+    prune = run("filter", 0.25).config["prune"] | {"budget": "energy"}
+    (of_energy,) = studies([run("filter", 0.25, prune=prune)])
+    assert axes_of(of_energy, grids)[1] == [0.25, 0.2]
+
+
+def test_a_file_that_varies_its_budget_plans_for_each(tmp_path: Path) -> None:
+    (tmp_path / "units.yaml").write_text(f"{TEXT}      prune.budget: weights,steps\n")
+    assert planned_grids(tmp_path)[0].budgets == ("weights", "steps")
 
 
 def test_a_folder_that_is_not_there_plans_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.looks import place
+from cimlab.reporting.methods import budget
 from cimlab.reporting.parts import table
 from cimlab.reporting.planned import not_run_note
 from cimlab.reporting.studies import Point, Study, accuracy
@@ -31,7 +32,7 @@ def accuracy_tables(evidence: Evidence) -> list[Table]:
 
 
 def _table(study: Study, evidence: Evidence) -> Table:
-    fractions, (whole, share) = study.remaining, BUDGETS[_budget(study)]
+    fractions, (whole, share) = study.remaining, BUDGETS[budget(study)]
     columns = [
         Column("granularity", text=True),
         *(Column(f"{100 * fraction:g} % {share}") for fraction in fractions),
@@ -46,7 +47,7 @@ def _table(study: Study, evidence: Evidence) -> Table:
         _seeds_note(study),
         *_apart_note(study),
         *_coarse_note(study),
-        *not_run_note(study, evidence.grids),
+        *not_run_note(study, evidence.grids, share),
     )
     return Table(tuple(columns), tuple(rows), notes, title=title)
 
@@ -55,10 +56,6 @@ def _dense(study: Study, fraction: float) -> Estimate | None:
     """Dense accuracy of the seeds that were pruned to a fraction, each once: a column compares like with like."""
     at = (record for (_, asked), runs in study.points.items() if asked == fraction for record in runs)
     return Estimate.of({record.seed: accuracy(record, "dense") for record in at}.values())
-
-
-def _budget(study: Study) -> str:
-    return study.records[0].config["prune"].get("budget", "weights")
 
 
 def _seeds_note(study: Study) -> str:
@@ -90,6 +87,6 @@ def _coarse_note(study: Study) -> list[str]:
         kept = study.mean((name, asked), lambda record: record.weights["remaining_prunable"])
         if abs(kept - asked) > COARSE * asked:
             found.setdefault((name, f"{100 * kept:.3g}"), []).append(f"{100 * asked:g}")
-    why = "Kept, as units are coarse" if _budget(study) == "weights" else "Weights kept"
+    why = "Kept, as units are coarse" if budget(study) == "weights" else "Weights kept"
     told = [f"{name} {kept} % for {', '.join(asked)} %" for (name, kept), asked in found.items()]
     return [f"{why}: {'; '.join(told)}."] if told else []

@@ -73,7 +73,8 @@ def _not_run(evidence: Evidence, families: list[list[Study]]) -> list[str]:
     found = []
     for family in families:
         run = {name for study in family for name in study.granularities}
-        missing = [name for name in axes_of(family[0], evidence.grids)[0] if name not in run]
+        meant = dict.fromkeys(name for study in family for name in axes_of(study, evidence.grids)[0])
+        missing = [name for name in meant if name not in run]
         if missing:
             found.append(f"Planned on {family[0].title} and not run with masks: {', '.join(missing)}.")
     return found
