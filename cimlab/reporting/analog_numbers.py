@@ -144,11 +144,19 @@ def _alike(entry: dict[str, Any]) -> tuple[str, ...]:
 def _retrained(varied: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What retraining with rounding, or with the errors of devices, reaches beside plain retraining of like units."""
     return [
-        {"own": own, "plain": plain, "better": float(own["accuracy"]) > float(plain["accuracy"])}
+        {"own": own, "plain": plain, "keeps": _keeps(own, plain)}
         for own in varied if own["retraining"] is not None
         for plain in varied
         if plain["retraining"] is None and (plain["left"], *_alike(plain)) == (own["left"], *_alike(own))
     ]  # fmt: skip
+
+
+def _keeps(own: dict[str, Any], plain: dict[str, Any]) -> str:
+    """Whether a network keeps more than another on chips that scatter."""
+    more = float(own["accuracy"]) - float(plain["accuracy"])
+    if abs(more) <= max(float(entry["spread"]) for entry in (own, plain)):
+        return "neither clearly more nor clearly less"
+    return "more" if more > 0 else "less"
 
 
 def _variation(record: SimulationRecord) -> str | None:

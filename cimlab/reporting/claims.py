@@ -201,8 +201,8 @@ def _overhead(ours: Headline | None) -> Verdict:
     area = Estimate.of(sum(c["area_m2"][n] for n in SUPPORT) / sum(c["area_m2"].values()) for c in priced)
     assert area is not None
     evidence = (
-        f"{100 * share.mean:.2f} % of energy, at assumed prices of the index, and {100 * area.mean:.2f} % of the "
-        f"chip's area; {_at(ours)}"
+        f"{100 * share.mean:.2f} % of energy, at assumed prices of the index (by the chip's area, of which they take "
+        f"{100 * area.mean:.2f} %, it {_judged(area.mean <= MINIMAL)}); {_at(ours)}"
     )
     return Verdict("overhead", claim, rule, _judged(share.mean <= MINIMAL), evidence)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cimlab.reporting.chart import WIDTH, Spec, chart, intervals, lines, log_percent, quantity
 from cimlab.reporting.estimates import Estimate
-from cimlab.reporting.evidence import NO_RUN, Evidence, Selection
+from cimlab.reporting.evidence import LEADING, NO_RUN, Evidence, Selection
 from cimlab.reporting.looks import place
 from cimlab.reporting.parts import Drawing, figure
 from cimlab.reporting.studies import Study, accuracy, left
@@ -16,9 +16,22 @@ PANELS = 3
 
 
 def _shown(evidence: Evidence) -> list[list[Study]]:
-    """The main studies that have a curve; where none has, the first."""
-    curved = [study for study in evidence.mains if len(study.remaining) > 1]
-    return [[study] for study in curved[:PANELS] or evidence.mains[:1]]
+    """The main studies that have a curve, of several units if any; those without intervals where F1 draws none of them.
+
+    Where none has a curve, the first.
+    """
+    drawn = [study for family in LEADING.chosen(evidence) for study in family]
+    curved = [
+        study for study in evidence.mains
+        if len(study.remaining) > 1 and (_has_interval(study) or study not in drawn)
+    ]  # fmt: skip
+    several = [study for study in curved if len(study.granularities) > 1]
+    return [[study] for study in (several or curved)[:PANELS] or evidence.mains[:1]]
+
+
+def _has_interval(study: Study) -> bool:
+    estimates = [study.of(point, accuracy) for point in study.points]
+    return any(estimate and estimate.half_width for estimate in estimates)
 
 
 @figure("F3", "Test accuracy against weights left, by pruned unit", Selection(_shown, NO_RUN))

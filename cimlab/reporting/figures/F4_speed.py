@@ -33,7 +33,7 @@ def speed_figure(evidence: Evidence, curved: list[list[Study]]) -> Drawing:
     spec = chart(rows, hconcat=_panels(rows, study.granularities, priced, dense_imbalance(study.records[0])))
     notes = (
         f"{study.title}. Dotted: time in proportion to weights. Right: steps of each layer's busiest array over the "
-        "mean of the layer's arrays, both summed over layers; 1: no array waits. Dashed: the dense network.",
+        "mean of the layer's arrays, both summed over layers; 1: no array waits; dotted there: the dense network.",
     )
     return Drawing(spec, wide=True, notes=notes)
 

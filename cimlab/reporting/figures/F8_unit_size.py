@@ -8,6 +8,7 @@ from statistics import fmean
 from cimlab.records.record import content_hash
 from cimlab.reporting.chart import by_series, chart, line_and_points, quantity
 from cimlab.reporting.evidence import Evidence
+from cimlab.reporting.methods import combination, network_told
 from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import cost
 from cimlab.reporting.studies import Point, Study, geometry_of, loss
@@ -48,7 +49,8 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
         ]
     ]
     seeds = " or ".join(map(str, sorted({len(study.points[point]) for study in family})))
-    notes = [f"{family[0].title}; {point[0]}, {100 * point[1]:g} % kept; seeds per point: {seeds}."]
+    pruned = f"{combination(family[0])}, {100 * point[1]:g} % kept"
+    notes = [f"{network_told(family)}; {point[0]}, {pruned}; seeds per point: {seeds}."]
     if not priced:
         notes.append(_converters_note(family))
     return Drawing(chart(rows, hconcat=panels), wide=True, notes=tuple(notes))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from cimlab.reporting.evidence import BEST, Evidence
+from cimlab.reporting.evidence import PRICED, Evidence
 from cimlab.reporting.methods import shares
 from cimlab.reporting.parts import NotRun, table
 from cimlab.reporting.priced import cost_ratio, gathered_ratio
-from cimlab.reporting.studies import Point, Study, loss
+from cimlab.reporting.studies import Point, Study, loss, worded
 from cimlab.reporting.table import Cell, Column, Table
 
 RATIOS = (("steps", "steps", 3), ("energy", "energy_j", 3), ("throughput", "images_per_s", 2))
 
 
-@table("T9", "The same masks where steps gather the rows that stay", BEST)
+@table("T9", "The same masks where steps gather the rows that stay", PRICED)
 def gathered_table(evidence: Evidence, families: list[list[Study]]) -> Table:
-    """Points whose steps that changes, of the first network with prices; the others are told."""
+    """Points whose steps that changes; units of which it changes none are told."""
     found = [
         (study, share, (name, fraction))
         for family in families
@@ -27,7 +27,8 @@ def gathered_table(evidence: Evidence, families: list[list[Study]]) -> Table:
         raise NotRun("no run with a price can gather rows")
     changed = [entry for entry in found if _saves(entry[0], entry[2])]
     columns = (
-        Column("asked", "%", 0), Column("of", text=True), Column("granularity", text=True), Column("loss", "points"),
+        Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),
+        Column("granularity", text=True), Column("loss", "points"),
         *(
             Column(f"{heading} ratio{told}", digits=digits, spread=False)
             for heading, _, digits in RATIOS for told in ("", ", gathered")
@@ -35,9 +36,8 @@ def gathered_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     )  # fmt: skip
     same = sorted({point[0] for _, _, point in found} - {point[0] for _, _, point in changed})
     notes = (
-        f"{families[0][0].title}, trained as it stands in T2. A step drives any rows of a layer that its columns keep, "
-        "instead of those of one row group of the unpruned matrix (Yang et al., ISCA 2019); masks, chip and area are "
-        "the same.",
+        "Trained as it stands in T2. A step drives any rows of a layer that its columns keep, instead of those of one "
+        "row group of the unpruned matrix (Yang et al., ISCA 2019); masks, chip and area are the same.",
         *([f"Gathering saves no step of {', '.join(same)}."] if same else []),
     )
     return Table(columns, tuple(_row(*entry) for entry in changed), notes)
@@ -51,4 +51,4 @@ def _saves(study: Study, point: Point) -> bool:
 def _row(study: Study, share: str, point: Point) -> tuple[Cell, ...]:
     name, fraction = point
     ratios = (ratio(study, point, key) for _, key, _ in RATIOS for ratio in (cost_ratio, gathered_ratio))
-    return (f"{100 * fraction:g}", share, name, study.of(point, loss), *ratios)
+    return (worded(study.model), f"{100 * fraction:g}", share, name, study.of(point, loss), *ratios)
