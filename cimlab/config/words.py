@@ -1,9 +1,10 @@
 """The words of a command line as people type them, made what Hydra's grammar reads.
 
-Three kinds need help. A path may hold any character, of which the grammar knows few (not the `=` of Lightning's
+Four kinds need help. A path may hold any character, of which the grammar knows few (not the `=` of Lightning's
 `epoch=3-step=10.ckpt`, not umlauts, not brackets), so one that it does not read is quoted whole. A dictionary
 (`prune.layer_remaining={layer1*:0.1}`) is new keys below a setting, for which the grammar wants a `++`. So does an
 argument of a model that its YAML does not show (`model.image_size=32`); whether there is one is asked of the model.
+And a number with zeros before it, as `seq -w` writes them, is a text to the grammar, so that 0 and 00 would be two.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ WORD = re.compile(r"(?P<key>[\w.@/]+)=(?P<value>.*)", re.DOTALL)
 A_PATH = re.compile(r"(^|\.)(checkpoint|file|run|\w+_dir)$")
 QUOTES = ("'", '"')
 PAIRS = {"[": "]", "{": "}", "(": ")"}
+LEADING_ZEROS = re.compile(r"(?<![^,\s\[(])0+(?=\d+\s*(?:$|[,\])]))")
 QUOTED_NAME = re.compile(r"""(?<=[{,\s])(['"])([\w.*?\[\]-]+)\1\s*:""")
 
 
@@ -42,6 +44,8 @@ def readable(words: Sequence[str], schema: type) -> list[str]:
     >>> from cimlab.config.schema import TrainConfig
     >>> readable(["checkpoint=runs/epoch=3.ckpt", "prune.layer_remaining={3:0.1}", "seed=1,2"], TrainConfig)
     ["checkpoint='runs/epoch=3.ckpt'", '++prune.layer_remaining={3:0.1}', 'seed=1,2']
+    >>> readable(["seed=00,01,10", "tracker.group=007"], TrainConfig)
+    ['seed=0,1,10', 'tracker.group=007']
     """
     return [_readable(word, schema) for word in words]
 
@@ -143,7 +147,7 @@ def _readable(word: str, schema: type) -> str:
         (name for name in _dictionaries(schema) if key == name or key.startswith(f"{name}.")), None
     )
     if setting is None:
-        return word
+        return f"{key}={LEADING_ZEROS.sub('', value)}" if key in _numbers(schema) else word
     plain = QUOTED_NAME.sub(r"\g<2>:", value)
     return f"++{key}={plain}"
 
@@ -173,6 +177,20 @@ def quoted(text: str) -> str:
     """A text in quotes of Hydra's grammar."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return f"'{escaped}'"
+
+
+@functools.cache
+def _numbers(schema: type, above: str = "") -> frozenset[str]:
+    """Dotted names of the settings that are numbers."""
+    found: set[str] = set()
+    for name, kind in get_type_hints(schema).items():
+        members = (kind, *get_args(kind))
+        inner = next((member for member in members if is_dataclass(member)), None)
+        if isinstance(inner, type):
+            found |= _numbers(inner, f"{above}{name}.")
+        elif int in members or float in members:
+            found.add(f"{above}{name}")
+    return frozenset(found)
 
 
 @functools.cache

@@ -149,16 +149,25 @@ def _digital(
     free = {name: parameter.numel() for name, parameter in network.named_parameters()}
     whole = dict(free)
     for weight in on_arrays:
-        free[weight.parameters[0]] -= weight.weights
+        _take(free, weight)
     found = []
     for weight in digital:
         names = weight.parameters
         untouched = all(free[name] == whole[name] for name in names)
-        there = weight.weights if weight.computed and untouched else sum(max(0, free[name]) for name in names)
+        there = weight.weights if weight.computed and untouched else sum(free[name] for name in names)
         own = min(weight.weights, there)
-        free |= {name: free[name] - own if len(names) == 1 else 0 for name in names}
+        _take(free, weight)
         found.append(DigitalProduct(weight.name, weight.macs, own, weight.reason or ""))
     return tuple(found)
+
+
+def _take(free: dict[str, int], weight: WeightProduct) -> None:
+    """Take the values of a weight from what is left of its parameters, the fullest first."""
+    wanted = weight.weights
+    for name in sorted(weight.parameters, key=free.__getitem__, reverse=True):
+        taken = min(free[name], wanted)
+        free[name] -= taken
+        wanted -= taken
 
 
 def _tables(network: nn.Module, weights: Iterable[WeightProduct]) -> tuple[tuple[str, int], ...]:

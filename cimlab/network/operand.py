@@ -37,6 +37,8 @@ class Block:
         outputs, channels, kernel, groups: all outputs, the inputs (channels) of one group, kernel sizes, groups.
         reading: which of them come first.
         convolution: for a convolution.
+        offset: elements before it in memory, contiguous or not.
+        computation: which one, of several that compute weights from these parameters.
     """
 
     parameters: tuple[str, ...]
@@ -48,6 +50,8 @@ class Block:
     groups: int = 1
     reading: Reading = "outputs_first"
     convolution: Convolution | None = None
+    offset: int = 0
+    computation: int = 0
 
     def layer_weight(self, stored: Tensor) -> Shaped[Tensor, "out channels ..."]:
         """What is stored as the weight of the Linear or (equivalent) convolution that multiplies by it."""
@@ -92,7 +96,7 @@ def matrix_block(operand: Tensor, origin: Origin, outputs: int, inputs: int) -> 
         start = None
     return Block(
         origin.parameters, origin.computed, start, groups * out, channels, (), groups,
-        "outputs_first" if by_outputs else "inputs_first",
+        "outputs_first" if by_outputs else "inputs_first", offset=offset,
     )  # fmt: skip
 
 
@@ -112,11 +116,11 @@ def kernel_block(operand: Tensor, origin: Origin, groups: int, transposed: bool,
     first, second, *kernel = operand.shape
     same = tuple(operand.shape) == origin.shape and operand.stride() == origin.stride
     readable = same or (operand.is_contiguous() and _in_order(origin))
-    start = int(operand.storage_offset()) - origin.offset if readable else None
+    offset = int(operand.storage_offset()) - origin.offset
     outputs, channels = (second * groups, first // groups) if transposed else (first, second)
     return Block(
-        origin.parameters, origin.computed, start, outputs, channels, tuple(kernel), groups,
-        "transposed" if transposed else "outputs_first", call,
+        origin.parameters, origin.computed, offset if readable else None, outputs, channels, tuple(kernel), groups,
+        "transposed" if transposed else "outputs_first", call, offset,
     )  # fmt: skip
 
 

@@ -115,7 +115,8 @@ class Operations(TorchDispatchMode):
         self.readers = Readers()
         self.network = network
         self.see = see
-        self.provenance = Provenance(dict(network.named_parameters()))
+        self.provenance = Provenance(dict(network.named_parameters()), dict(network.named_buffers()))
+        self._computations: dict[tuple[str, ...], list[str]] = {}
         self._modules = [""]
         self._on_meta = any(p.is_meta for p in network.parameters())
         self._as_meta: dict[int, tuple[Tensor, Tensor]] = {}
@@ -178,7 +179,8 @@ class Operations(TorchDispatchMode):
         used = [*tensors_in((args, kwargs))]
         result = func(*args, **kwargs)
         self._look_inside(func, used, any(isinstance(value, torch.ScriptObject) for value in args))
-        self.provenance.follow(used, tensors_in(result))
+        changes = func._schema.is_mutable if hasattr(func, "_schema") else False
+        self.provenance.follow(used, tensors_in(result), (str(func), args, kwargs), changes)
         return result
 
     def _look_inside(self, func: Any, used: list[Tensor], packed: bool) -> None:
@@ -265,7 +267,18 @@ class Operations(TorchDispatchMode):
         static = origins[on_inputs.index(False)]
         if not static.parameters:
             return Call("fixed", module, operation, macs, products, None, weights)
-        return Call("weight", module, operation, macs, products, block(static), weights)
+        return Call(
+            "weight", module, operation, macs, products, self._told_apart(block(static), static), weights
+        )
+
+    def _told_apart(self, block: Block, origin: Origin) -> Block:
+        """The block with the number of its computation, among those of the same parameters."""
+        if not origin.computed:
+            return block
+        known = self._computations.setdefault(origin.parameters, [])
+        if origin.how not in known:
+            known.append(origin.how)
+        return replace(block, computation=known.index(origin.how))
 
     def _seen(
         self,
@@ -286,7 +299,7 @@ class Operations(TorchDispatchMode):
             result = into.resize_(result.shape).copy_(result)
         if self._with_modules and call.kind == "weight":
             self.readers.gave(call.module, result)
-        self.provenance.follow(tensors_in(args), [result])
+        self.provenance.follow(tensors_in(args), [result], (call.operation, args), into is not None)
         return result
 
     def _moved(self, values: Any) -> Any:

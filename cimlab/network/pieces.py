@@ -80,23 +80,28 @@ def pieces(uses: list[Use], stored: Stored) -> list[Piece]:
         for piece in _computed(some, stored) if some[0].block.computed else _cut(some, stored):
             again = piece.name in names
             names.add(piece.name)
-            found.append(replace(piece, reason="is read in a second way") if again else piece)
+            found.append(replace(piece, reason=piece.reason or "is read in a second way") if again else piece)
     return found
 
 
 def _computed(uses: list[Use], stored: Stored) -> list[Piece]:
-    """A weight that the forward pass computes: read whole, in one way, or left digital."""
+    """A weight that the forward pass computes: in one way, and read whole in one way; or all of its reads digital."""
     block = uses[0].block
+    if len(uses) > 1 or block.start != 0:
+        reason = f"is computed from {', '.join(block.parameters)} and read in parts or in several ways"
+        return [replace(_piece(use.block, (use,), stored), reason=reason) for use in uses]
+    return [_piece(block, tuple(uses), stored)]
+
+
+def _piece(block: Block, uses: tuple[Use, ...], stored: Stored) -> Piece:
+    """What is computed from parameters, named after the one that it has the size of."""
     holds = [name for name in block.parameters if stored.own[name].numel() == block.weights]
     main = (holds or list(block.parameters))[0]
     name = name_of(stored.called(main, uses[0].modules))
     shape = tuple(stored.own[main].shape) if holds else (block.outputs, block.channels, *block.kernel)
-    reason = None
-    if any(use.block != block for use in uses) or block.start != 0:
-        reason = f"is computed from {', '.join(block.parameters)} and read in parts or in several ways"
     parameters = (main, *(other for other in block.parameters if other != main))
     block = replace(block, parameters=parameters)
-    return [Piece(name, block, stored.layers(main), shape, tuple(uses), reason)]
+    return Piece(name, block, stored.layers(main), shape, uses)
 
 
 def _cut(uses: list[Use], stored: Stored) -> list[Piece]:
@@ -133,7 +138,7 @@ def _in_rows(block: Block, size: int) -> bool:
 
 
 def _same_reading(one: Block, other: Block) -> bool:
-    return replace(one, start=0, outputs=0) == replace(other, start=0, outputs=0)
+    return replace(one, start=0, offset=0, outputs=0) == replace(other, start=0, offset=0, outputs=0)
 
 
 def _why_not(block: Block, size: int) -> str:

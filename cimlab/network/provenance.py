@@ -7,8 +7,11 @@ weakly, for its address comes again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -22,6 +25,7 @@ class Origin:
         inputs: they depend on the network's inputs.
         computed: they are computed; otherwise they are the one parameter.
         shape, stride, offset: of the tensor that began the storage, for reading views of it.
+        how: what computed it, from what: the same for the same operations on the same values.
     """
 
     parameters: tuple[str, ...] = ()
@@ -30,11 +34,14 @@ class Origin:
     shape: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
     offset: int = 0
+    how: str = ""
 
 
 CONSTANT = Origin()
 """Of whatever was not seen to come from anywhere."""
 INPUTS = Origin(inputs=True)
+FEW = 64
+"""Values of a constant up to which it is known by them, above by its shape."""
 
 
 class Provenance:
@@ -42,10 +49,13 @@ class Provenance:
 
     Args:
         parameters: name -> parameter, without those that are another one's alias.
+        buffers: the same of constants that are stored.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         self._known: dict[int, tuple[StorageWeakRef, Origin]] = {}
+        for name, value in buffers.items():
+            self._set(value, replace(_origin(value, (), computed=True), how=name))
         for name, value in parameters.items():
             self._set(value, _origin(value, (name,), computed=False))
 
@@ -59,8 +69,19 @@ class Provenance:
         found = self._known.get(tensor.untyped_storage()._cdata)
         return CONSTANT if found is None else found[1]
 
-    def follow(self, arguments: Iterable[Tensor], results: Iterable[Tensor]) -> None:
-        """Results come from where the arguments come from; a view goes on belonging to its storage."""
+    def follow(
+        self,
+        arguments: Iterable[Tensor],
+        results: Iterable[Tensor],
+        operation: tuple[Any, ...],
+        changes: bool,
+    ) -> None:
+        """Results come from where the arguments come from; a view goes on belonging to its storage.
+
+        Args:
+            operation: what is computed, and all that it was given.
+            changes: it writes into what it was given.
+        """
         origins = [self.of(tensor) for tensor in arguments]
         inputs = any(origin.inputs for origin in origins)
         names = tuple(dict.fromkeys(name for origin in origins for name in origin.parameters))
@@ -69,11 +90,36 @@ class Provenance:
             if inputs:
                 if known is None or not known[1].inputs:
                     self._set(result, INPUTS)
-            elif names and known is None:
-                self._set(result, _origin(result, names, computed=True))
-            elif names and known is not None and not set(names) <= set(known[1].parameters):
+            elif known is None:
+                self._set(result, replace(_origin(result, names, computed=True), how=self._how(operation)))
+            elif names and not set(names) <= set(known[1].parameters):
                 merged = tuple(dict.fromkeys((*known[1].parameters, *names)))
-                self._set(result, _origin(result, merged, computed=True))
+                self._set(result, replace(_origin(result, merged, computed=True), how=self._how(operation)))
+            elif changes and known[1].computed and not known[1].inputs:
+                self._set(result, replace(known[1], how=self._how(operation)))
+
+    def _how(self, operation: tuple[Any, ...]) -> str:
+        """A digest of an operation and of what it was given, which is what tells two computed weights apart.
+
+        Where it ran is left out: the same network computes the same on every device.
+        """
+        return blake2b(repr(self._told(operation)).encode(), digest_size=8).hexdigest()
+
+    def _told(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            origin = self.of(value)
+            place = tuple(value.shape), tuple(value.stride()), int(value.storage_offset()) - origin.offset
+            if origin.how or origin.parameters:
+                return origin.how or origin.parameters, place
+            seen = value.numel() <= FEW and not value.is_meta and not value.is_complex()
+            return "constant", place, value.flatten().tolist() if seen else None
+        if isinstance(value, list | tuple):
+            return [self._told(part) for part in value]
+        if isinstance(value, Mapping):
+            return {key: self._told(part) for key, part in value.items()}
+        if isinstance(value, bool | int | float | str | torch.dtype):
+            return value
+        return type(value).__name__
 
     def _set(self, tensor: Tensor, origin: Origin) -> None:
         storage = tensor.untyped_storage()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from cimlab.network.stored_names import (
     parameter_of,
     under_names,
 )
-from cimlab.network.weights import parameters, stored_weight
+from cimlab.network.weights import name_of, parameters, stored_weight
 
 REPARAMETRISED = {
     "_g": "torch.nn.utils.remove_weight_norm",
@@ -117,8 +118,9 @@ class Stored:
                 return checked_masks(under_names(given, shapes), shapes), "with its masks"
             except MaskError as problem:
                 raise CheckpointError(f"checkpoint {self.path}: {problem}") from problem
-        if self._masks:
-            return dict(self._masks), "with its masks"
+        layers = list(layers)
+        if masks := self._masks_of(layers):
+            return masks, "with its masks"
         values = parameters(network)
         zeros = {name: stored_weight(values, name).detach() != 0 for name in layers}
         if zeros and not any(bool(mask.any()) for mask in zeros.values()):
@@ -127,6 +129,14 @@ class Stored:
             )
         pruned = {name: mask for name, mask in zeros.items() if not bool(mask.all())}
         return pruned, "its zeros taken as pruned" if pruned else "no weight pruned"
+
+    def _masks_of(self, layers: Iterable[str]) -> Masks:
+        """Masks of the layers, whatever their weight is stored in, and of every other layer's own weight."""
+        found = {name_of(name): mask for name, mask in self._masks.items() if name.endswith(".weight")}
+        for layer in layers:
+            with suppress(KeyError):
+                found[layer] = stored_weight(self._masks, layer)
+        return found
 
     def origin(self) -> dict[str, Any] | None:
         """How the network was pruned, as `ORIGIN`; None for a checkpoint that doesn't say, like a dense one.
@@ -254,15 +264,13 @@ def not_finite(state: Mapping[str, Tensor]) -> list[str]:
 
 
 def _without_reparametrised(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Masks]:
-    """Parameters that torch.nn.utils.prune had split into values and mask, put together; and the weights' masks."""
+    """Parameters that torch.nn.utils.prune had split into values and mask, put together; and the masks by parameter."""
     split = [name.removesuffix(ORIG) for name in state if name.endswith(ORIG)]
     split = [name for name in split if name + MASK in state]
     whole = {name: value for name, value in state.items() if parameter_of(name) not in split}
     masks = {name: state[name + MASK] for name in split}
     whole |= {name: state[name + ORIG] * masks[name] for name in split}
-    layers = {name.removesuffix(".weight"): mask for name, mask in masks.items() if name.endswith(".weight")}
-    shapes = {layer: tuple(mask.shape) for layer, mask in layers.items()}
-    return whole, checked_masks(layers, shapes)
+    return whole, checked_masks(masks, {name: tuple(mask.shape) for name, mask in masks.items()})
 
 
 def _differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[str]:

@@ -582,6 +582,57 @@ def test_a_stored_value_is_counted_once_whoever_reads_it() -> None:
     assert account_of(normed, IMAGES, ["0"]).off_arrays.weights == 108
 
 
+def scaled(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return x @ (network.w * network.a) + x @ (network.w * network.b)
+
+
+def normed_halves(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    normed = network.w * 2
+    return torch.cat([F.linear(x, normed[:2]), F.linear(x, normed[2:])], 1)
+
+
+APART = {
+    "one rule of several rows": (
+        lambda net, x: torch.stack([F.linear(x, F.normalize(w, dim=-1)) for w in net.w]), (3, 4, 6), [(24, 24)] * 3,
+    ),
+    "two factors": (lambda net, x: x @ (net.w * 0.5) @ (net.w * 2), (6, 6), [(36, 36), (36, 0)]),
+    "two buffers": (scaled, (6, 6), [(36, 36), (36, 0)]),
+    "written over": (
+        lambda net, x: x @ (w := net.w * 1.0).clone() + x @ w.mul_(2), (6, 6), [(36, 36), (36, 0)],
+    ),
+    "unequal parts": (normed_halves, (8, 6), [(12, 12), (36, 36)]),
+    "equal columns": (lambda net, x: sum(x @ part for part in net.w.chunk(3, 1)), (6, 12), [(24, 24)] * 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", APART)
+def test_weights_that_differ_are_not_taken_for_one(kind: str) -> None:
+    """Multiply-accumulates and stored values of each, by hand; they are digital, for masks of them would not hold."""
+    way, shape, expected = APART[kind]
+    network = Calls(way, w=weight(*shape))
+    network.register_buffer("a", torch.rand(shape))
+    network.register_buffer("b", torch.rand(shape))
+    account = account_of(network, torch.rand(2, 6))
+    assert account.on_arrays == ()
+    assert [(left.macs, left.weights) for left in account.off_arrays.digital] == expected
+    assert 2 * account.macs == flops(network, torch.rand(1, 6))
+
+
+def test_a_weight_that_is_computed_twice_alike_is_one() -> None:
+    normed = parametrizations.weight_norm(nn.Linear(6, 6))
+    network = Calls(lambda net, x: net.c(torch.relu(net.c(x))), c=normed)
+    (product,) = account_of(network, torch.rand(2, 6)).on_arrays
+    assert (product.weights, product.products) == (36, 2)
+
+
+def test_parts_of_a_computed_projection_are_counted_each() -> None:
+    """Queries read 8 rows of 8, keys and values 16: 64 and 128 of the 192 weights that are computed."""
+    crossed = parametrizations.weight_norm(attention(), "in_proj_weight")
+    network = Calls(lambda net, x, y: net.a(x, y, y)[0], a=crossed)
+    parts = account_of(network, (torch.rand(2, 2, 8), torch.rand(2, 5, 8))).off_arrays.digital
+    assert [(left.macs, left.weights) for left in parts] == [(2 * 64, 64), (5 * 128, 128)]
+
+
 def test_an_embedding_whose_weight_is_multiplied_is_both() -> None:
     words, head = nn.Embedding(11, 4), nn.Linear(4, 11)
     head.weight = words.weight

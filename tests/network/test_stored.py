@@ -347,6 +347,23 @@ def test_values_and_masks_of_torch_prune_are_put_together(prefix: str, tmp_path:
     assert torch.equal(plain.get_parameter("3.weight"), wanted["3.weight"])
 
 
+def test_masks_of_torch_prune_are_found_whatever_parameter_they_are_of(tmp_path: Path) -> None:
+    def made() -> nn.ModuleDict:
+        return nn.ModuleDict({"a": nn.MultiheadAttention(8, 2), "r": nn.LSTM(4, 3), "f": nn.Linear(5, 4)})
+
+    network = made()
+    for part, name in (("a", "in_proj_weight"), ("r", "weight_ih_l0"), ("f", "weight"), ("f", "bias")):
+        prune.random_unstructured(network[part], name, 0.5)
+    stored = read(save(tmp_path / "a.pt", network.state_dict()))
+    stored.fill(plain := made())
+    layers = [*(f"a.in_proj_weight.{part}" for part in "qkv"), "r.weight_ih_l0", "r.weight_hh_l0", "f"]
+    masks, basis = stored.masks(plain, layers)
+    assert basis == "with its masks"
+    assert list(masks) == ["f", *layers[:4]]
+    assert sum(int(masks[name].sum()) for name in layers[:3]) == 3 * 64 // 2
+    assert torch.equal(masks["r.weight_ih_l0"], plain["r"].weight_ih_l0 != 0)
+
+
 def test_zeros_are_what_was_pruned_where_no_mask_says_so(tmp_path: Path) -> None:
     network = a_network()
     with torch.no_grad():
