@@ -268,8 +268,8 @@ class AnalogConvolution(AnalogLayer):
             len(images), self.original.out_channels, *self._output_size(images), device=images.device,
             dtype=torch.float32,
         )  # fmt: skip
-        some = max(1, CHUNK_VALUES // y[0].numel())
-        for inputs, outputs in zip(images.split(some), y.split(some), strict=True):
+        some = max(1, CHUNK_VALUES // max(1, y.shape[1:].numel()))
+        for inputs, outputs in zip(images.split(some), y.split(some), strict=True) if len(images) else ():
             self.compute(self.integers(inputs), outputs.flatten(2))
         return (y if images is input else y[0]).to(input.dtype)
 
@@ -302,4 +302,4 @@ class AnalogLinear(AnalogLayer):
         q = self.integers(input)
         y = torch.empty(len(q), self.original.out_features, 1, device=input.device, dtype=torch.float32)
         self.compute(q, y)
-        return y.view(*input.shape[:-1], -1).to(input.dtype)
+        return y.view(*input.shape[:-1], self.original.out_features).to(input.dtype)

@@ -272,3 +272,23 @@ def test_a_network_with_compiled_parts_is_computed_as_the_same_network_without(l
     plain, compiled = found
     assert all(torch.equal(*pair) for pair in zip(plain, compiled, strict=True))
     assert list(masks) == ["body._orig_mod.0._orig_mod.0", "body._orig_mod.1", "head"]
+
+
+def test_two_functions_of_one_weight_are_not_computed_with_one_set_of_cells(lab: Lab) -> None:
+    conv = nn.Conv2d(3, 3, 3, bias=False)
+
+    def forward(net: Calls, x: torch.Tensor) -> torch.Tensor:
+        halved, doubled = net.c.weight * 0.5, net.c.weight * 2
+        return net.f(F.conv2d(F.conv2d(x, halved), doubled).flatten(1))
+
+    network = Calls(forward, c=conv, f=nn.Linear(3 * 8 * 8, 4)).eval()
+    with torch.no_grad():
+        arrays = lab.on_arrays(network, {}, IMAGES)
+        assert list(analog_layers(arrays)) == ["f"]
+        assert relative_error(arrays(IMAGES), network(IMAGES)) < 0.03
+
+
+def test_no_images_give_no_outputs(lab: Lab) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(200, 5)).eval()
+    with torch.no_grad():
+        assert lab.on_arrays(network, {}, IMAGES)(IMAGES[:0]).shape == (0, 5)
