@@ -268,7 +268,7 @@ class AnalogConvolution(AnalogLayer):
             len(images), self.original.out_channels, *self._output_size(images), device=images.device,
             dtype=torch.float32,
         )  # fmt: skip
-        some = max(1, CHUNK_VALUES // max(1, y.shape[1:].numel()))
+        some = max(1, CHUNK_VALUES // max(1, y[:1].numel()))
         for inputs, outputs in zip(images.split(some), y.split(some), strict=True) if len(images) else ():
             self.compute(self.integers(inputs), outputs.flatten(2))
         return (y if images is input else y[0]).to(input.dtype)

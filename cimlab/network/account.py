@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import nn
 
@@ -84,6 +85,8 @@ class NetworkAccount:
             numbers.
         reads: block of a product -> names of the weights that its outputs are made of, in order.
         norms: module that multiplies -> the batch norm that alone reads what it computes.
+        copied: parameters from which weights are computed that every sample gets a copy of, as the queries of latent
+            tokens: their products are those of two activations.
     """
 
     on_arrays: tuple[WeightProduct, ...]
@@ -91,6 +94,7 @@ class NetworkAccount:
     off_arrays: OffArrays
     reads: Mapping[Block, tuple[str, ...]] = field(default_factory=dict)
     norms: Mapping[str, str] = field(default_factory=dict)
+    copied: frozenset[frozenset[str]] = frozenset()
 
     @property
     def macs(self) -> int:
@@ -139,7 +143,10 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
         *sample_of(batch),
         across,
     )
-    return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found), trace.norms)
+    copied = frozenset(
+        frozenset(call.block.parameters) for call, _ in per_image if call.kind == "dynamic" and call.block
+    )
+    return NetworkAccount(on_arrays, digital_ones, off_arrays, sites(found), trace.norms, copied)
 
 
 def _digital(
@@ -202,7 +209,7 @@ def _per_image(
             total[1] += call.macs
             firsts.setdefault(key, (call, {}))[1][call.module] = None
     nothing = Block((), True, None, 0, 0)
-    found, across = [], list[str]()
+    found, across = _copies(sums, firsts), list[str]()
     for key, (call, modules) in firsts.items():
         (products, macs), (products_of_two, macs_of_two) = sums[key]
         if call.block is not None and not 0 < macs <= macs_of_two:
@@ -214,6 +221,25 @@ def _per_image(
             use = Use(call.block or nothing, tuple(modules), _of_a_sample(products, products_of_two), each)
             found.append((call, use))
     return found, _work(alone), tuple(dict.fromkeys(across))
+
+
+def _copies(sums: dict[object, list[list[int]]], firsts: dict[object, Any]) -> list[tuple[Call, Use]]:
+    """Take out the products with what parameters give when they are multiplied, where every sample gets a copy of it,
+    and give them as those of two activations, which they then are."""
+    apart: dict[tuple[str, str, frozenset[str]], list[Any]] = {}
+    for key, (call, _) in firsts.items():
+        (_, macs), (_, macs_of_two) = sums[key]
+        if call.block is not None and call.block.multiplied and not 0 < macs <= macs_of_two:
+            apart.setdefault((call.module, call.operation, frozenset(call.block.parameters)), []).append(key)
+    found = []
+    for keys in apart.values():
+        one, two = (sum(sums[key][samples][1] for key in keys) for samples in (0, 1))
+        if one > 0 and two == 2 * one:
+            call, _ = firsts[keys[0]]
+            found.append((replace(call, kind="dynamic"), Use(call.block, (call.module,), 0, one)))
+            for key in keys:
+                del firsts[key]
+    return found
 
 
 def _of_a_sample(one: int, two: int) -> int:

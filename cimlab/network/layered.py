@@ -43,7 +43,7 @@ class LayeredNetwork(nn.Module):
         self.names = tuple(weight.name for weight in account.on_arrays)
         self.plain = tuple(name for name in self.names if name not in made)
         self.norms = {layer: norm for layer, norm in account.norms.items() if layer in self.plain}
-        self._reads = account.reads
+        self._reads, self._copied = account.reads, account.copied
         self._led = {block for block, names in account.reads.items() if any(name in made for name in names)}
 
     def layers(self) -> dict[str, nn.Module]:
@@ -80,6 +80,8 @@ class LayeredNetwork(nn.Module):
 
     def _see(self, product: Call, factors: Factors | None) -> Tensor | None:
         if product.kind != "weight" or product.block is None:
+            return None
+        if product.block.multiplied and frozenset(product.block.parameters) in self._copied:
             return None
         if product.block not in self._reads:
             raise NetworkError(

@@ -39,6 +39,7 @@ class Block:
         convolution: for a convolution.
         offset: elements before it in memory, contiguous or not.
         computation: which one, of several that compute weights from these parameters.
+        multiplied: by products among these, as stored tokens are projected; copied for each sample, an activation.
     """
 
     parameters: tuple[str, ...]
@@ -52,6 +53,7 @@ class Block:
     convolution: Convolution | None = None
     offset: int = 0
     computation: int = 0
+    multiplied: bool = False
 
     def layer_weight(self, stored: Tensor) -> Shaped[Tensor, "out channels ..."]:
         """What is stored as the weight of the Linear or (equivalent) convolution that multiplies by it."""

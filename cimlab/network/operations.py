@@ -278,7 +278,7 @@ class Operations(TorchDispatchMode):
         known = self._computations.setdefault(origin.parameters, [])
         if origin.how not in known:
             known.append(origin.how)
-        return replace(block, computation=known.index(origin.how))
+        return replace(block, computation=known.index(origin.how), multiplied=origin.multiplied)
 
     def _seen(
         self,
@@ -299,7 +299,9 @@ class Operations(TorchDispatchMode):
             result = into.resize_(result.shape).copy_(result)
         if self._with_modules and call.kind == "weight":
             self.readers.gave(call.module, result)
-        self.provenance.follow(tensors_in(args), [result], (call.operation, args), into is not None)
+        self.provenance.follow(
+            tensors_in(args), [result], (call.operation, args), into is not None, product=call.kind == "once"
+        )
         return result
 
     def _moved(self, values: Any) -> Any:

@@ -26,6 +26,7 @@ class Origin:
         computed: they are computed; otherwise they are the one parameter.
         shape, stride, offset: of the tensor that began the storage, for reading views of it.
         how: what computed it, from what: the same for the same operations on the same values.
+        multiplied: by products among these, as tokens that are stored are projected.
     """
 
     parameters: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Origin:
     stride: tuple[int, ...] = ()
     offset: int = 0
     how: str = ""
+    multiplied: bool = False
 
 
 CONSTANT = Origin()
@@ -75,26 +77,34 @@ class Provenance:
         results: Iterable[Tensor],
         operation: tuple[Any, ...],
         changes: bool,
+        product: bool = False,
     ) -> None:
         """Results come from where the arguments come from; a view goes on belonging to its storage.
 
         Args:
             operation: what is computed, and all that it was given.
             changes: it writes into what it was given.
+            product: it sums up products of what it was given.
         """
         origins = [self.of(tensor) for tensor in arguments]
         inputs = any(origin.inputs for origin in origins)
         names = tuple(dict.fromkeys(name for origin in origins for name in origin.parameters))
+        multiplied = product or any(origin.multiplied for origin in origins)
+
+        def computed(result: Tensor, names: tuple[str, ...]) -> Origin:
+            began = _origin(result, names, computed=True)
+            return replace(began, how=self._how(operation), multiplied=multiplied)
+
         for result in results:
             known = self._known.get(result.untyped_storage()._cdata)
             if inputs:
                 if known is None or not known[1].inputs:
                     self._set(result, INPUTS)
             elif known is None:
-                self._set(result, replace(_origin(result, names, computed=True), how=self._how(operation)))
+                self._set(result, computed(result, names))
             elif names and not set(names) <= set(known[1].parameters):
                 merged = tuple(dict.fromkeys((*known[1].parameters, *names)))
-                self._set(result, replace(_origin(result, merged, computed=True), how=self._how(operation)))
+                self._set(result, computed(result, merged))
             elif changes and known[1].computed and not known[1].inputs:
                 self._set(result, replace(known[1], how=self._how(operation)))
 
@@ -111,7 +121,10 @@ class Provenance:
             place = tuple(value.shape), tuple(value.stride()), int(value.storage_offset()) - origin.offset
             if origin.how or origin.parameters:
                 return origin.how or origin.parameters, place
-            seen = value.numel() <= FEW and not value.is_meta and not value.is_complex()
+            plain = value.layout == torch.strided and not (
+                value.is_meta or value.is_complex() or value.is_quantized
+            )
+            seen = plain and value.numel() <= FEW
             return "constant", place, value.flatten().tolist() if seen else None
         if isinstance(value, list | tuple):
             return [self._told(part) for part in value]

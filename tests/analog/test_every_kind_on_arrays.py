@@ -16,7 +16,7 @@ from cimlab.analog.simulation import layer_fidelity
 from cimlab.lab import Lab
 from cimlab.network.masks import MaskError
 from cimlab.pruning.allocation import PruningError
-from tests.network.test_account import IMAGES, KINDS, Calls
+from tests.network.test_account import IMAGES, KINDS, Calls, latent_queries
 
 ALL = ("prune.exempt_first=false", "prune.exempt_last=false", "prune.remaining=0.5", "adc=ideal")
 
@@ -275,17 +275,22 @@ def test_a_network_with_compiled_parts_is_computed_as_the_same_network_without(l
 
 
 def test_two_functions_of_one_weight_are_not_computed_with_one_set_of_cells(lab: Lab) -> None:
-    conv = nn.Conv2d(3, 3, 3, bias=False)
-
-    def forward(net: Calls, x: torch.Tensor) -> torch.Tensor:
-        halved, doubled = net.c.weight * 0.5, net.c.weight * 2
-        return net.f(F.conv2d(F.conv2d(x, halved), doubled).flatten(1))
-
-    network = Calls(forward, c=conv, f=nn.Linear(3 * 8 * 8, 4)).eval()
+    network = Calls(
+        lambda net, x: net.f(F.conv2d(F.conv2d(x, net.c.weight * 0.5), net.c.weight * 2).flatten(1)),
+        c=nn.Conv2d(3, 3, 3, bias=False), f=nn.Linear(3 * 8 * 8, 4),
+    ).eval()  # fmt: skip
     with torch.no_grad():
         arrays = lab.on_arrays(network, {}, IMAGES)
         assert list(analog_layers(arrays)) == ["f"]
         assert relative_error(arrays(IMAGES), network(IMAGES)) < 0.03
+
+
+def test_latent_queries_ask_any_number_of_samples(lab: Lab) -> None:
+    network, x = latent_queries().eval(), torch.rand(4, 5, 8)
+    with torch.no_grad():
+        arrays = lab.on_arrays(network, {}, x)
+        for samples in (1, 3):
+            assert relative_error(arrays(x[:samples]), network(x[:samples])) < 0.03
 
 
 def test_no_images_give_no_outputs(lab: Lab) -> None:

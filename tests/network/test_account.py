@@ -582,25 +582,18 @@ def test_a_stored_value_is_counted_once_whoever_reads_it() -> None:
     assert account_of(normed, IMAGES, ["0"]).off_arrays.weights == 108
 
 
-def scaled(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return x @ (network.w * network.a) + x @ (network.w * network.b)
-
-
-def normed_halves(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    normed = network.w * 2
-    return torch.cat([F.linear(x, normed[:2]), F.linear(x, normed[2:])], 1)
-
-
 APART = {
     "one rule of several rows": (
         lambda net, x: torch.stack([F.linear(x, F.normalize(w, dim=-1)) for w in net.w]), (3, 4, 6), [(24, 24)] * 3,
     ),
     "two factors": (lambda net, x: x @ (net.w * 0.5) @ (net.w * 2), (6, 6), [(36, 36), (36, 0)]),
-    "two buffers": (scaled, (6, 6), [(36, 36), (36, 0)]),
+    "two buffers": (lambda net, x: x @ (net.w * net.a) + x @ (net.w * net.b), (6, 6), [(36, 36), (36, 0)]),
     "written over": (
         lambda net, x: x @ (w := net.w * 1.0).clone() + x @ w.mul_(2), (6, 6), [(36, 36), (36, 0)],
     ),
-    "unequal parts": (normed_halves, (8, 6), [(12, 12), (36, 36)]),
+    "unequal parts": (
+        lambda net, x: torch.cat([x @ part.t() for part in (net.w * 2).split([2, 6])], 1), (8, 6), [(12, 12), (36, 36)],
+    ),
     "equal columns": (lambda net, x: sum(x @ part for part in net.w.chunk(3, 1)), (6, 12), [(24, 24)] * 3),
 }  # fmt: skip
 
@@ -631,6 +624,22 @@ def test_parts_of_a_computed_projection_are_counted_each() -> None:
     network = Calls(lambda net, x, y: net.a(x, y, y)[0], a=crossed)
     parts = account_of(network, (torch.rand(2, 2, 8), torch.rand(2, 5, 8))).off_arrays.digital
     assert [(left.macs, left.weights) for left in parts] == [(2 * 64, 64), (5 * 128, 128)]
+
+
+def latent_queries() -> Calls:
+    """Three tokens that are stored ask those of a sample."""
+    return Calls(
+        lambda net, x: net.a(net.q.expand(len(x), 3, 8), x, x)[0], a=attention(), q=weight(3, 8)
+    )  # fmt: skip
+
+
+def test_queries_that_every_sample_gets_a_copy_of_are_activations() -> None:
+    """Five tokens of eight: 3 x 5 scores of 8, and as many products to weigh the values."""
+    account = account_of(latent_queries(), torch.rand(2, 5, 8))
+    assert {p.name: p.products for p in account.on_arrays} == {
+        "a.in_proj_weight.k": 5, "a.in_proj_weight.v": 5, "a.out_proj": 3,
+    }  # fmt: skip
+    assert [(left.name, left.macs) for left in account.off_arrays.dynamic] == [("a", 240)]
 
 
 def test_an_embedding_whose_weight_is_multiplied_is_both() -> None:
