@@ -67,8 +67,8 @@ def test_nothing_is_said_where_nobody_can_gather_or_gains() -> None:
 
 def test_the_table_shows_what_changes_and_names_what_does_not() -> None:
     (table,) = gathered_table.tables(evidence([UNIT, WEIGHT, ROWS, FILTER]))
-    assert [row[2] for row in table.shown()] == ["weight", "row segment", "filter"]
-    assert table.shown()[1][4:] == ["0.700", "0.200", "0.700", "0.200", "1.43", "5.00"]
+    assert [row[3] for row in table.shown()] == ["weight", "row segment", "filter"]
+    assert table.shown()[1][5:] == ["0.700", "0.200", "0.700", "0.200", "1.43", "5.00"]
     assert any("Gathering saves no step of operation unit." in note for note in table.notes)
 
 

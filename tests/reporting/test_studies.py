@@ -178,7 +178,8 @@ def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
         evidence([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))])
     )
     assert chart.notes == (
-        "ResNet-20 on CIFAR-10; operation unit, 9 % kept; seeds per point: 1.",
+        "ResNet-20 on CIFAR-10 (dense 91.50 %, 6 epochs after pruning); operation unit, one-shot, 9 % kept; seeds per "
+        "point: 1.",
         "Counts, not prices: converters have 5 bits at 8 rows, 6 bits at 16 rows, and finer ones take more energy.",
     )
 
