@@ -387,7 +387,7 @@ def _what_shapes_passes(planned: PlannedSimulation, where: str) -> tuple[str, st
     config, plain = planned.config, planned.plain
     floats = {
         "checkpoint": planned.checkpoint, "model": plain["model"], "data": counted(plain, SimulateConfig)["data"],
-        "data_dir": str(Path(plain["data"].get("data_dir", "")).resolve()),  # two folders may have one name
+        "data_dir": str(Path(plain["data"].get("data_dir", "")).resolve()),  # the folder's name alone is what counts
         "images": config.images, "threads": torch.get_num_threads(), "device": where,
     }  # fmt: skip
     integers = {

@@ -1,6 +1,7 @@
 """`cimlab simulate` end to end on a small trained network, its record, and what it refuses in one line."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from conftest import Cimlab, one_line
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
 from cimlab.analog import simulation
 from cimlab.choices import choices, conf_dir
@@ -253,6 +255,31 @@ def test_points_of_a_grid_share_what_the_arrays_do_not_change(
     one = SimulationRecord.read(path)
     other = SimulationRecord.read(tmp_path / "grid" / path.parent.name / SIMULATION_FILE)
     assert (one.accuracy, one.layers, one.weights) == (other.accuracy, other.layers, other.weights)
+
+
+def test_a_grid_over_two_folders_measures_each(cimlab: Cimlab, tmp_path: Path) -> None:
+    """The second folder's classes are the first one's the other way round."""
+    for folder, bright in (("a", "0"), ("b", "1")):
+        for kind, label in itertools.product(("train", "test"), "01"):
+            place = tmp_path / folder / kind / label
+            place.mkdir(parents=True)
+            for number in range(12):
+                Image.new("RGB", (8, 8), (200 if label == bright else 40,) * 3).save(place / f"{number}.png")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef build(num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_channels, num_classes))\n"
+    )
+    weights = {"2.weight": torch.tensor([[1.0] * 3, [-1.0] * 3]), "2.bias": torch.zeros(2)}
+    torch.save(weights, tmp_path / "net.pt")
+    answer = cimlab(
+        "simulate", "-m", "model=own", f"model.file={tmp_path}/net.py", f"checkpoint={tmp_path}/net.pt",
+        "data=image_folder", "data.image_size=8", "data.num_workers=0", "data.batch_size=4",
+        f"paths.output_dir={tmp_path}/out",
+        f"paths.data_dir={tmp_path}/a,{tmp_path}/b",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    records = map(SimulationRecord.read, (tmp_path / "out").rglob(SIMULATION_FILE))
+    assert sorted(record.accuracy["float"] for record in records) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("origin", ["operation_unit", {"run": 3}, {**ORIGIN, "parameters": {"rows": [4]}}])
