@@ -107,22 +107,23 @@ def test_every_network_with_a_curve_gets_its_own_panel_with_its_own_points_and_o
         names = {"model": model, "data": data}
         return [replace(r, run=content_hash([r.run, names]), choices=r.choices | names) for r in records]
 
-    small = of("digits_cnn", "digits", grid(("weight", "kernel"), (0.25, 0.09), 3))
+    other = of("cct2_3x2", "cifar10", grid(("weight", "kernel"), (0.25, 0.09), 1))
+    easier = of("digits_cnn", "digits", grid(("weight", "kernel"), (0.25, 0.09), 3))
     flat = of("vgg8_half", "cifar10", grid(("weight",), (0.09,), 1))
-    records = [*grid(("weight", "filter"), (0.25, 0.09), 2), *small, *flat]
+    records = [*grid(("weight", "filter"), (0.25, 0.09), 2), *other, *easier, *flat]
     made = assemble(records, [], [], Published.read(), (), [])
     chart = next(chart for chart in made.charts if chart.name == "F3")
     assert chart.spec is not None
     assert chart.wide
     assert [panel["title"] for panel in chart.spec["hconcat"]] == [
         "ResNet-20 on CIFAR-10",
-        "digits CNN on digits",
+        "CCT-2/3x2 on CIFAR-10",
     ]
     assert [panel["transform"][0]["filter"]["equal"] for panel in chart.spec["hconcat"]] == [
-        "ResNet-20 on CIFAR-10", "digits CNN on digits",
+        "ResNet-20 on CIFAR-10", "CCT-2/3x2 on CIFAR-10",
     ]  # fmt: skip
     counts = Counter(row["study"] for row in chart.spec["data"]["values"])
-    assert counts == {"ResNet-20 on CIFAR-10": 4, "digits CNN on digits": 4}
+    assert counts == {"ResNet-20 on CIFAR-10": 4, "CCT-2/3x2 on CIFAR-10": 4}
     domains = [
         layer["encoding"]["color"]["scale"]["domain"]
         for panel in chart.spec["hconcat"] for layer in panel["layer"] if "color" in layer["encoding"]

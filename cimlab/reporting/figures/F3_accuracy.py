@@ -16,13 +16,15 @@ PANELS = 3
 
 
 def _shown(evidence: Evidence) -> list[list[Study]]:
-    """The main studies that have a curve, of several units if any; those without intervals where F1 draws none of them.
+    """The main studies on the hardest data that have a curve, of several units if any; those without intervals where F1
+    draws none of them.
 
     Where none has a curve, the first.
     """
     drawn = [study for family in LEADING.chosen(evidence) for study in family]
+    hardest = [study for study in evidence.mains if study.data == evidence.mains[0].data]
     curved = [
-        study for study in evidence.mains
+        study for study in hardest
         if len(study.remaining) > 1 and (_has_interval(study) or study not in drawn)
     ]  # fmt: skip
     several = [study for study in curved if len(study.granularities) > 1]
