@@ -181,13 +181,28 @@ def _flatters(short: tuple[Study, Point], long: tuple[Study, Point]) -> bool:
 
 
 def _unit_size(evidence: Evidence) -> dict[str, Any] | None:
-    """Which size of the operation unit loses least, and which needs least of each kind of work."""
-    rows = unit_sizes(evidence)
+    """Which size of the operation unit loses least, takes least energy, and has most throughput of its area."""
+    rows, asked = unit_sizes(evidence)
     if not rows:
         return None
-    least = {kind: min(rows, key=itemgetter(kind)) for kind in ("loss", "conversions", "steps")}
-    told = {kind: f"{row['rows']:g} × {row['columns']:g}" for kind, row in least.items()}
-    return {**told, "points": f"{least['loss']['loss']:.2f}", "same": len(set(told.values())) == 1}
+    chosen = {
+        "loss": min(rows, key=itemgetter("loss")),
+        "energy": min(rows, key=itemgetter("energy")),
+        "rate": max(rows, key=itemgetter("rate")),
+    }
+    return {
+        "asked": asked,
+        "same": len({(row["rows"], row["columns"]) for row in chosen.values()}) == 1,
+        **{
+            kind: {
+                "name": f"{row['rows']:g} × {row['columns']:g}",
+                "points": f"{row['loss']:.2f}",
+                "energy": f"{row['energy']:.0f}",
+                "rate": f"{row['rate']:.0f}",
+            }
+            for kind, row in chosen.items()
+        },
+    }
 
 
 def _study(study: Study) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _cost(remaining: float, steps: float) -> dict[str, Any]:
         },
         "total": {
             "energy_j": energy, "dynamic_j": 0.4 * energy, "leakage_w": 1e-3, "support_energy_j": 7e-8,
-            "images_per_s": 2000 / steps, "latency_s": 1e-3 * steps,
+            "images_per_s": 2000 / steps, "latency_s": 1e-3 * steps, "area_m2": 5e-6,
         },
         "dense": {
             "energy_j": whole, "dynamic_j": 0.4 * whole, "leakage_w": 1e-3, "support_energy_j": 0.0,

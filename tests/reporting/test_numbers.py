@@ -64,14 +64,28 @@ def test_time_is_the_busiest_arrays_where_they_stay_and_latency_where_they_are_f
     ]  # fmt: skip
 
 
+def costing(record: RunRecord, **totals: float) -> RunRecord:
+    cost = record.hardware["cost"]
+    return replace(record, hardware=record.hardware | {"cost": cost | {"total": cost["total"] | totals}})
+
+
 def test_one_size_of_the_operation_unit_is_best_at_all_or_not() -> None:
     small, large = (
-        losing(run(remaining=0.09, geometry={"active_rows": rows}), points)
+        losing(run(remaining=0.09, priced=True, geometry={"active_rows": rows}), points)
         for rows, points in ((8, 1.0), (16, 2.0))
     )
     told = numbers(small, large)["unit_size"]
-    assert (told["loss"], told["steps"], told["same"]) == ("8 × 2", "16 × 2", False)
-    assert numbers(losing(small, 3.0), large)["unit_size"]["loss"] == "16 × 2"
+    assert (told["loss"]["name"], told["loss"]["points"], told["asked"]) == (
+        "8 × 2",
+        "1.00",
+        "9 % of the weights",
+    )
+    assert numbers(losing(small, 3.0), large)["unit_size"]["loss"]["name"] == "16 × 2"
+    cheap = costing(large, energy_j=1e-6, images_per_s=9e9)
+    told = numbers(small, cheap)["unit_size"]
+    assert [told[kind]["name"] for kind in ("loss", "energy", "rate")] == ["8 × 2", "16 × 2", "16 × 2"]
+    assert (told["energy"]["energy"], told["energy"]["points"], told["same"]) == ("1", "2.00", False)
+    assert numbers(losing(small, 3.0), cheap)["unit_size"]["same"]
     assert numbers(small)["unit_size"] is None
 
 

@@ -171,16 +171,16 @@ def test_an_ablation_names_what_changed_and_leaves_geometries_to_their_figure() 
 
 def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
     def sizes(data: str, rows: tuple[int, ...]) -> list[RunRecord]:
-        made = [run(remaining=0.09, geometry={"active_rows": n}) for n in rows]
+        made = [run(remaining=0.09, priced=True, geometry={"active_rows": n}) for n in rows]
         return [replace(record, choices=record.choices | {"data": data}) for record in made]
 
     (chart,) = unit_size_figure.charts(
         evidence([*sizes("digits", (4, 8, 16, 32)), *sizes("cifar10", (8, 16))])
     )
     assert chart.notes == (
-        "ResNet-20 on CIFAR-10 (dense 91.50 %, 6 epochs after pruning); operation unit, one-shot, 9 % kept; seeds per "
-        "point: 1.",
-        "Counts, not prices: converters have 5 bits at 8 rows, 6 bits at 16 rows, and finer ones take more energy.",
+        "ResNet-20 on CIFAR-10 (dense 91.50 %, 6 epochs after pruning); operation unit, one-shot, asked for 9 % of the "
+        "weights of each size's dense network; seeds per point: 1.",
+        "Converters have 5 bits at 8 rows, 6 bits at 16 rows.",
     )
 
 
