@@ -154,9 +154,21 @@ def _place(label: str, study: Study) -> tuple:
     return len(study.methods), [_order(name) for name in study.methods], label
 
 
+def is_hollow(study: Study, family: list[Study]) -> bool:
+    """Whether a study's marks are hollow in a figure of comparable ones: where its budget is not the first one's."""
+    return budget(study) != budget(family[0])
+
+
 def marks(family: list[Study]) -> str:
-    """A note on comparable studies of one figure: whose marks are filled, whose hollow, and over how many seeds."""
-    filled, *hollow = apart(family)
+    """A note on comparable studies of one figure: over how many seeds, and whose marks are filled, whose hollow."""
+    by_budget: dict[str, list[str]] = defaultdict(list)
+    for study, beside in zip(family, _beside_the_budget(family), strict=True):
+        by_budget[budget(study)] += [", ".join(beside)] if beside else []
+    told = [
+        ", ".join([f"budget of {counted}", *([" or ".join(beside)] if beside else [])])
+        for counted, beside in by_budget.items()
+    ]
     seeds = max(study.seeds for study in family)
     said = f"{family[0].title}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"
+    filled, *hollow = told
     return f"{said}; filled: {filled}; hollow: {', '.join(hollow)}." if hollow else f"{said}; {filled}."

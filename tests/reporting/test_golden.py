@@ -187,7 +187,9 @@ def test_other_budgets_and_longer_retraining_stand_side_by_side_and_are_told_apa
     assert len(made.numbers["priced"][0]["others"]) == others
     pareto = next(chart for chart in made.charts if chart.name == "F1")
     assert pareto.spec is not None
-    assert [row["hollow"] for row in pareto.spec["data"]["values"]] == [False, True]
+    assert [row["hollow"] for row in pareto.spec["data"]["values"]] == [False, bool(others)]
+    lengths = "budget of weights, 8 epochs or 20 epochs"
+    assert others or pareto.notes[0] == f"ResNet-20 on CIFAR-10, one seed; {lengths}."
 
 
 def test_a_network_that_compares_too_few_units_gets_no_panel_of_its_own() -> None:

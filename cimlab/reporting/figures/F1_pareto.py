@@ -22,7 +22,7 @@ from cimlab.reporting.chart import (
 )
 from cimlab.reporting.evidence import LEADING, Evidence
 from cimlab.reporting.front import front
-from cimlab.reporting.methods import apart, marks
+from cimlab.reporting.methods import apart, is_hollow, marks
 from cimlab.reporting.parts import Drawing, figure
 from cimlab.reporting.priced import cost, gathered_ratio
 from cimlab.reporting.studies import Point, Study, accuracy, left
@@ -61,7 +61,7 @@ def _rows(family: list[Study]) -> list[dict[str, Any]]:
     return [
         {
             "network": study.title, "granularity": name, "series": f"{name} {told}", "told": told,
-            "kept": 100 * fraction, "hollow": study is not family[0], "left": study.mean((name, fraction), left),
+            "kept": 100 * fraction, "hollow": is_hollow(study, family), "left": study.mean((name, fraction), left),
             "energy": fmean(100 * priced["ratio"]["energy_j"] for priced in known),
             "accuracy": study.mean((name, fraction), accuracy), **_gathered(study, (name, fraction)),
         }

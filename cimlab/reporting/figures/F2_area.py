@@ -10,7 +10,7 @@ from cimlab.reporting.chart import Spec, by_granularity, chart, line_and_points,
 from cimlab.reporting.evidence import LEADING, Evidence
 from cimlab.reporting.front import front
 from cimlab.reporting.looks import BLACK
-from cimlab.reporting.methods import apart, marks
+from cimlab.reporting.methods import apart, is_hollow, marks
 from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import NO_PRICE, Ratio, area_curve, cost_ratio, gathered_ratio
 from cimlab.reporting.studies import Study, accuracy, asked
@@ -70,7 +70,7 @@ def _rows(family: list[Study], drawn: list[dict[str, Any]]) -> list[dict[str, An
         curve, gathered, told = unit["curve"], unit["gathered"], unit["told"]
         (name, share), study = unit["point"], unit["study"]
         dense = next(point["dense_images_per_s"] for point in curve if point["dense_images_per_s"])
-        own = {"network": study.title, "told": told, "hollow": study is not family[0], "gathered": gathered}
+        own = {"network": study.title, "told": told, "hollow": is_hollow(study, family), "gathered": gathered}
         if not rows:
             unpruned = own | {"granularity": "dense", "series": "dense"}
             rows += _line(curve, "dense_images_per_s", dense, unpruned)
