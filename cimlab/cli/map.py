@@ -40,7 +40,7 @@ FLAGS = ("--json", "--csv", "--adc-sensitivity")
 SORT = "--sort="
 COLUMNS = {"energy": "energy_j", "throughput": "images_per_s", "area": "area_m2"}
 """What columns are called -> their figure."""
-OF_RUNS = (*HARDWARE, "granularity", "mapping", "run", "paths", "picture", "extensions")
+OF_RUNS = (*HARDWARE, "granularity", "mapping.placement", "run", "paths", "picture", "extensions")
 """Keys that mean something beside `run`, which brings network, masks and weights."""
 
 UNPRICED = ("paths", "picture", "extensions")
@@ -118,15 +118,16 @@ def _subjects(apart: Words) -> list[Subject]:
             subjects.append((label, replace(named(checked, choices), geometry=own)))
             tell(lines)
             continue
-        given = {word.partition("=")[0].lstrip("+").split(".")[0] for word in (*apart.fixed, *words)}
-        foreign = sorted(given - set(OF_RUNS))
+        given = {word.partition("=")[0].lstrip("+~") for word in (*apart.fixed, *words)}
+        groups = {key.partition(".")[0] for key in given}
+        foreign = sorted(key for key in given if not {key, key.partition(".")[0]} & {*OF_RUNS})
         if foreign:
             raise errors.ConfigError(
                 f"{foreign[0]}: a run brings its own; beside run= are taken {', '.join(OF_RUNS)}"
             )
         instead = Instead(
-            checked.granularity if "granularity" in given else None,
-            checked.mapping.placement if "mapping" in given else None,
+            checked.granularity if "granularity" in groups else None,
+            checked.mapping.placement if "mapping.placement" in given else None,
             tuple(checked.extensions),
         )
         subjects += [("", subject) for subject in recorded(Path(checked.run), instead)]

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cimlab.cli.options import Options, Parser, at_least_one, fraction, of_experiment, seconds
 from cimlab.config.errors import ConfigError, OutputError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import optuna
 
     from cimlab.grids.composition import Compose
+    from cimlab.grids.grid import Document
     from cimlab.grids.space import Space
     from cimlab.runs.planned import PlannedRun
 
@@ -79,11 +80,12 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
         raise ConfigError(f"{path} has no axes to search; write them below hydra.sweeper.params")
     point = partial(_planned, compose, path.stem)
     refuse_idle_axes(space, lambda words: point(words).run, path)
-    output_dir = Path(compose([])["config"]["paths"]["output_dir"])
+    base = compose([])
+    output_dir = Path(base["config"]["paths"]["output_dir"])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     names = asked.objectives.split(",")
     directions = [OBJECTIVES[name][0] for name in names]
-    study = open_study(path.stem, directions, names, asked.storage, output_dir)
+    study = open_study(path.stem, directions, names, _settings(base, space), asked.storage, output_dir)
     study.sampler = SeededByTrial(asked.seed)
     deadline = None if asked.time_budget is None else time.time() + asked.time_budget
     stopped: Stop | None = None
@@ -112,6 +114,23 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
         )
         return FAILED
     return 0
+
+
+def _settings(base: Document, space: Space) -> dict[str, Any]:
+    """What all trials share: the choices and every setting that shapes a result; and what each axis is drawn from."""
+    from cimlab.config.schema import TrainConfig
+    from cimlab.grids.space import drawn_from
+    from cimlab.records.flat import flat
+    from cimlab.runs.identity import conditions, counted
+
+    shaping = counted(base["config"], TrainConfig, conditions(base["config"]))
+    shared = {group: base["choices"].get(group) for group in shaping if group in base["choices"]} | flat(
+        shaping
+    )
+    fixed = {
+        k: v for k, v in shared.items() if not any(k == axis or k.startswith(f"{axis}.") for axis in space)
+    }
+    return fixed | {axis: drawn_from(override) for axis, override in space.items()}
 
 
 def _planned(compose: Compose, search: str, words: list[str]) -> PlannedRun:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from cimlab.choices import choices, conf_dir, groups, keys
 from cimlab.config import errors
 from cimlab.config.keys import unknown_key
-from cimlab.config.words import parsed, readable
+from cimlab.config.words import A_PATH, parsed, readable
 
 
 @cache
@@ -122,4 +122,6 @@ def _several(key: str, values: str) -> str:
         more = f" or, for all of them at once, {key}=[{values}]"
     elif re.fullmatch(r"\d*,\d+", values):
         more = f"; a fraction has a point, {key}={values.replace(',', '.')}"
+    elif A_PATH.search(key):
+        more = f"""; a name with a comma goes in quotes, once for the shell too: '{key}="{values}"'"""
     return f"{key}={values}: add -m to take each in turn{more}"

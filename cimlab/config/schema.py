@@ -22,6 +22,7 @@ from cimlab.analog.settings import AnalogSettings
 from cimlab.config.errors import ConfigError, refuse, refuse_flags
 from cimlab.config.keys import dataclass_in, unknown_key
 from cimlab.crossbar.geometry import CrossbarGeometry
+from cimlab.crossbar.rules import RowOrder
 from cimlab.hardware.chip import Chip
 from cimlab.records.identity import NEVER, PRUNED, only_where, within
 from cimlab.training.settings import (
@@ -135,6 +136,22 @@ class TrainConfig:
     extensions: Annotated[list[str], NEVER] = Field(default_factory=list)
     experiment: Annotated[Experiment | None, NEVER] = None
 
+    def __post_init__(self) -> None:
+        refuse_two_row_orders(self.analog, self.mapping.row_order)
+
+
+def refuse_two_row_orders(analog: AnalogSettings, row_order: RowOrder) -> None:
+    """A layer's rows lie in one order, for masks, price and sums alike.
+
+    Raises:
+        ValueError: the arrays are told of another one than the mapping.
+    """
+    if analog.row_order != row_order:
+        raise ValueError(
+            f"analog.row_order={analog.row_order}, but mapping.row_order={row_order}: rows lie in one order; say "
+            f"mapping.row_order={analog.row_order} alone, which analog.row_order follows, or leave both out"
+        )
+
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
     """The composed configuration in plain containers, every reference resolved.
@@ -145,7 +162,10 @@ def plain_config(config: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as problem:
-        raise ConfigError(" ".join(str(problem).split())) from problem
+        text = " ".join(str(problem).split())
+        if gone := re.search(r"Interpolation key '([^']+)' not found full_key: (\S+)", text):
+            text = f"{gone[2]}: refers to {gone[1]}, which is not there; ~{gone[1]} would take away what is needed"
+        raise ConfigError(text) from problem
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

@@ -114,9 +114,9 @@ def _slip(word: str, reason: str) -> str:
         return "a bracket or a quote is opened and not closed, or closed and not opened"
     if re.search(r"(^|[,\[])\s*,|,\s*([\])]|$)", value):
         return "a value before or after a comma is missing"
-    return (
-        f"""the value can't be read as it is; put it in quotes, once for the shell too: '{key}="{value}"'"""
-    )
+    call = re.fullmatch(r"(\w+\()(.*)\)", value, re.DOTALL)  # whose argument is what can't be read
+    text = f'{call[1]}"{call[2]}")' if call else f'"{value}"'
+    return f"the value can't be read as it is; put it in quotes, once for the shell too: '{key}={text}'"
 
 
 def _is_open(value: str) -> bool:

@@ -13,17 +13,18 @@ import itertools
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from cimlab.choices import choices, conf_dir
+from cimlab.choices import conf_dir
 from cimlab.config.compose import composed
 from cimlab.config.described import described
 from cimlab.config.errors import ConfigError
@@ -93,14 +94,7 @@ def _written_values(override: Override) -> tuple[Any, ...]:
         return ()
     if not override.is_sweep_override():
         return (override.value(),)
-    matching = _matching(override)
-    return tuple(override.sweep_iterator() if matching is None else matching)
-
-
-def _matching(override: Override) -> list[str] | None:
-    """The shipped choices that a `glob(...)` matches; None of an override that is none."""
-    pattern = override.value()
-    return pattern.filter(choices(override.key_or_group)) if isinstance(pattern, Glob) else None
+    return tuple(override.sweep_iterator())
 
 
 @contextmanager
@@ -185,11 +179,12 @@ class _Composer:
         self.command = command
         self.path = path
         self.told: set[str] = set()
-        asked = self._parse(overrides)
+        self.searched = base
+        asked = self._parse(self._listed(word) for word in overrides)
         self.base = (*base, *(o.input_line or "" for o in asked if not o.is_sweep_override()))
         self.unswept = self.compose(())
         params = self.unswept[1].sweeper.params or {}
-        written = {str(key).lstrip("+~"): f"{key}={value}" for key, value in params.items()}
+        written = {str(key).lstrip("+~"): self._listed(f"{key}={value}") for key, value in params.items()}
         for override in asked:
             written.pop(override.key_or_group, None)
         written |= {o.key_or_group: o.input_line or "" for o in asked if o.is_sweep_override()}
@@ -283,7 +278,26 @@ class _Composer:
         """The axes, parsed."""
         return self._parse(list(self.written.values()))
 
-    def _parse(self, words: Sequence[str]) -> list[Override]:
+    def _listed(self, word: str) -> str:
+        """A word with the choices that its `glob(...)` matches, also those of one's own folders; any other as it is.
+
+        Raises:
+            ConfigError: nothing matches.
+        """
+        if "=glob(" not in word:
+            return word
+        override = self._parse_one(word)
+        pattern, key = override.value(), override.key_or_group
+        if not isinstance(pattern, Glob):
+            return word
+        loader = GlobalHydra.instance().config_loader()
+        known = loader.get_group_options(key, config_name=self.command.name, overrides=[*self.searched])
+        if not (matching := pattern.filter(known)):
+            mend = f"choices: {', '.join(known)}" if known else f"give it some, {key}=A,B"
+            raise ConfigError(f"{located(self.path, word, [word])}{word}: is an axis without a value; {mend}")
+        return f"{word.partition('=')[0]}={','.join(matching)}"
+
+    def _parse(self, words: Iterable[str]) -> list[Override]:
         return [self._parse_one(word) for word in words]
 
     def _parse_one(self, word: str) -> Override:
@@ -295,13 +309,11 @@ class _Composer:
     def _words(self, override: Override) -> tuple[str, ...]:
         if not override.is_sweep_override():
             return (override.input_line or "",)
-        line, matching = override.input_line or "", _matching(override)
+        line = override.input_line or ""
         prefix, _, _ = line.partition("=")
-        values = override.sweep_string_iterator() if matching is None else matching
-        words = tuple(f"{prefix}={value}" for value in values)
+        words = tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
         if not words:
-            known = ", ".join(choices(override.key_or_group))
-            mend = f"choices: {known}" if known else f"give it some, {prefix}=A,B"
+            mend = f"give it some, {prefix}=A,B"
             raise ConfigError(f"{located(self.path, line, [line])}{line}: is an axis without a value; {mend}")
         return words
 

@@ -72,6 +72,15 @@ def _values(override: Override) -> list[Any]:
     return [override.get_value_element_as_str()]
 
 
+def drawn_from(override: Override) -> str:
+    """What a study draws an axis from; the ends of an interval may move while it goes on, choices may not."""
+    space = override.value()
+    if isinstance(space, IntervalSweep | RangeSweep):
+        kind = "interval" if isinstance(space, IntervalSweep) else "range"
+        return f"log {kind}" if "log" in space.tags else kind
+    return ",".join(map(str, _values(override)))
+
+
 def refuse_idle_axes(space: Space, run_of: Callable[[list[str]], str], path: Path) -> None:
     """Refuse an axis of a search as a grid refuses it: where its values make the same run, nothing can be found.
 

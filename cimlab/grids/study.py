@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, exc, make_url
 
 from cimlab.config.errors import ConfigError
+from cimlab.records.flat import in_yaml
 from cimlab.records.locks import lodging
 
 Direction = Literal["maximize", "minimize"]
@@ -40,18 +41,24 @@ NAMELESS_S = 60.0
 
 
 def open_study(
-    name: str, directions: Sequence[Direction], objectives: list[str], url: str | None, folder: Path
+    name: str,
+    directions: Sequence[Direction],
+    objectives: list[str],
+    settings: Mapping[str, Any],
+    url: str | None,
+    folder: Path,
 ) -> optuna.Study:
     """The study, made or found again.
 
     Args:
         name: of the study.
         directions, objectives: of each value of a trial: which way is better, and what it is.
+        settings: what all its trials share, and what each axis is drawn from; plain values.
         url: a database; None is the journal file in the output folder.
         folder: the output folder.
 
     Raises:
-        ConfigError: the study was begun with other objectives, or its storage does not open.
+        ConfigError: the study was begun with other objectives or settings, or its storage does not open.
     """
     where = str(folder / JOURNAL) if url is None else _shown(url)
     try:
@@ -78,8 +85,25 @@ def open_study(
     begun = study.user_attrs.get("objectives", objectives)
     if begun != objectives:
         raise ConfigError(f"the study {name} was begun with --objectives={','.join(begun)}; go on with these")
+    _refuse_others(name, study.user_attrs.get("settings", settings), settings)
     study.set_user_attr("objectives", objectives)
+    study.set_user_attr("settings", dict(settings))
     return study
+
+
+def _refuse_others(name: str, begun: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Trials of other settings would be shown as if they were of these.
+
+    Raises:
+        ConfigError: names the settings that the study was begun with; of a group with another choice, that alone.
+    """
+    others = {key for key in {*begun, *settings} if begun.get(key) != settings.get(key)}
+    told = sorted(key for key in others if "." not in key or key.partition(".")[0] not in others)
+    if told:
+        was = ", ".join(f"{key}={in_yaml(begun.get(key))}" for key in told)
+        raise ConfigError(
+            f"the study {name} was begun with {was}; go on with that, or begin another: paths.output_dir=FOLDER"
+        )
 
 
 def _storage(url: str | None, folder: Path) -> BaseStorage:

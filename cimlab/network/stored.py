@@ -186,11 +186,7 @@ class Stored:
         """The entry `masks`, or else one called nearly so, as `mask` or `pruning_masks`, that holds tensors by name."""
         if "masks" in self.content:
             return self.content["masks"]
-        for name, value in self.content.items():
-            named = isinstance(name, str) and MASKS.search(name)
-            if named and isinstance(value, Mapping) and all(isinstance(v, Tensor) for v in value.values()):
-                return value
-        return None
+        return next(_masks_in(self.content), None)
 
     def _require_fit(self, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
         """Refuse weights of another network.
@@ -255,6 +251,27 @@ def read(path: Path) -> Stored:
         kinds.setdefault(entry, kind)
     notes = [f"checkpoint {path}: {entry} holds {kind}, which is not read" for entry, kind in kinds.items()]
     return Stored(path, content, notes)
+
+
+def _masks_in(content: Mapping[Any, Any]) -> Iterator[dict[str, Tensor]]:
+    """Entries that are called masks, at any depth, which hold tensors by layer, or by parameter within each layer."""
+    for name, value in content.items():
+        if not isinstance(value, Mapping):
+            continue
+        masks = _by_name(value) if isinstance(name, str) and MASKS.search(name) else {}
+        if masks and all(isinstance(mask, Tensor) for mask in masks.values()):
+            yield masks
+        else:
+            yield from _masks_in(value)
+
+
+def _by_name(entry: Mapping[Any, Any]) -> dict[str, Any]:
+    """Values by their names; of a mapping within, by its name and theirs."""
+    found: dict[str, Any] = {}
+    for name, value in entry.items():
+        inner = _by_name(value) if isinstance(value, Mapping) else {}
+        found |= {f"{name}.{own}": deeper for own, deeper in inner.items()} or {str(name): value}
+    return found
 
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:

@@ -7,7 +7,7 @@ that has a usual name is meant, and of others none is guessed, nor of two that b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
@@ -60,14 +60,21 @@ def fitted(stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dic
     Raises:
         SeveralNetworksError: under several prefixes lies all of the network, each time with other values.
     """
-    wanted = {plain_name(name): name for name in own}
-    plain = {plain_name(name): value for name, value in stored.items()}
+    naming = _naming(own)
+    wanted = {naming(name): name for name in own}
+    plain = {naming(name): value for name, value in stored.items()}
     prefix = _meant(_prefixes(plain, wanted), plain, wanted)
     left_out = [
         name for name in plain if not name.startswith(prefix) or (name == AVERAGED and name not in wanted)
     ]
     beneath = _beneath(prefix, {name: value for name, value in plain.items() if name not in left_out})
     return {_own_name(name, wanted): value for name, value in beneath.items()}, left_out
+
+
+def _naming(own: Iterable[str]) -> Callable[[str], str]:
+    """What makes names comparable: without what wrappers put into them, unless two of the network's would be one."""
+    names = [*own]
+    return plain_name if len(plain_names(names)) == len(names) else str
 
 
 def told_by(name: str, words: Iterable[str]) -> bool:
@@ -94,10 +101,11 @@ def under_names(masks: object, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     """Masks under the layers' names, where all of them are behind one prefix."""
     if not isinstance(masks, Mapping) or not all(isinstance(name, str) for name in masks):
         return masks
-    layers = {plain_name(name): name for name in shapes}
+    naming = _naming(shapes)
+    layers = {naming(name): name for name in shapes}
     weights = {f"{plain}.weight": name for plain, name in layers.items()}
-    prefix = _prefixes([plain_name(name) for name in masks], layers | weights)[0]
-    return {plain_name(name).removeprefix(prefix): mask for name, mask in masks.items()}
+    prefix = _prefixes([naming(name) for name in masks], layers | weights)[0]
+    return {naming(name).removeprefix(prefix): mask for name, mask in masks.items()}
 
 
 def parameter_of(name: str) -> str:

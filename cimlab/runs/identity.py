@@ -40,7 +40,7 @@ def identity_of(plain: Mapping[str, Any], text_of: Remembered | None = None) -> 
     text_of = text_of or Remembered()
     known = conditions(plain)
     sources = source_hashes(plain)
-    extra = {key: canonical(value) for key, value in _beside(plain, sources).items()}
+    extra = {key: canonical(value) for key, value in _beside(plain, sources, text_of).items()}
     run, dense = dict(extra), dict(extra)
     for key, (mark, schema) in marks(TrainConfig).items():
         if plain.get(key) is None:
@@ -56,21 +56,29 @@ def identity_of(plain: Mapping[str, Any], text_of: Remembered | None = None) -> 
 
 
 def counted(plain: Mapping[str, Any], schema: type, known: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """What of a configuration counts, with the code that it names from outside; of data in a folder, its name.
+    """What of a configuration counts, with the code that it names from outside; of data in a folder, its images.
 
     Args:
         known: the conditions that hold, under which marked settings count.
     """
     found = selector(ALWAYS, schema, "run", known)(plain)
-    return {**found, **_beside(plain, source_hashes(plain))}
+    return {**found, **_beside(plain, source_hashes(plain), Remembered())}
 
 
-def _beside(plain: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
-    """What counts and is no setting: hashes of sources, and the folder of data that are known by it."""
+def _beside(plain: Mapping[str, Any], sources: Mapping[str, str], text_of: Remembered) -> dict[str, Any]:
+    """What counts and is no setting: hashes of sources, and the images of data that are whatever lies in a folder."""
     extra: dict[str, Any] = {"sources": sorted(sources.values())} if sources else {}
     if plain["data"].get("_target_") in KNOWN_BY_FOLDER:
-        extra["data.folder"] = Path(plain["data"]["data_dir"]).resolve().name
+        extra["data.folder"] = text_of(plain["data"], _images_of)
     return extra
+
+
+def _images_of(data: Mapping[str, Any]) -> str:
+    """Of a folder that is not here, its name."""
+    from cimlab.data.survey import fingerprint
+
+    root = Path(data["data_dir"]).resolve()
+    return fingerprint(root) if root.is_dir() else root.name
 
 
 def conditions(plain: Mapping[str, Any]) -> frozenset[str]:

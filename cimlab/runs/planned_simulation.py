@@ -14,10 +14,10 @@ from pydantic.dataclasses import dataclass
 from cimlab.analog.settings import AnalogSettings
 from cimlab.config import errors
 from cimlab.config.arrays import device_name, make_adc, make_device
-from cimlab.config.schema import DATA, MODEL, Folder
+from cimlab.config.schema import DATA, MODEL, Folder, refuse_two_row_orders
 from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
-from cimlab.crossbar.rules import PlacementMode
-from cimlab.records.identity import NEVER, only_where
+from cimlab.crossbar.rules import PlacementMode, RowOrder
+from cimlab.records.identity import NEVER, only_where, within
 from cimlab.records.record import RecordError, content_hash
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
 from cimlab.runs.folders import file_hash
@@ -45,9 +45,11 @@ class Laid:
     """How masked weights are laid on arrays.
 
     Args:
+        row_order: order of a convolution's rows on the wordlines, which `analog` is told.
         placement: gathered, or one of the others, whose steps add up the same rows.
     """
 
+    row_order: RowOrder = "channel_major"
     placement: PlacementMode = "compacted"
 
 
@@ -61,7 +63,7 @@ class SimulateConfig:
     adc: dict[str, Any]
     device: dict[str, Any]
     analog: AnalogSettings
-    mapping: Annotated[Laid, only_where("gathered")]
+    mapping: Annotated[Laid, within(only_where("gathered"), row_order=NEVER)]
     paths: Annotated[SimulationPaths, NEVER]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     draws: Annotated[int, Field(ge=1, le=10_000)]
@@ -73,6 +75,7 @@ class SimulateConfig:
     extensions: Annotated[list[str], NEVER] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        refuse_two_row_orders(self.analog, self.mapping.row_order)
         if self.mapping.placement == "gathered":
             try:
                 self.geometry.refuse_to_gather()

@@ -100,7 +100,7 @@ def simulate_at_end(planned: PlannedRun, checkpoint: Path) -> None:
     asked = {key: plain[key] for key in ("model", "data", "geometry", "adc", "device", "analog", "seed")}
     asked |= {key: value for key, value in plain["simulate"].items() if key != "at_end"}
     asked |= {
-        "mapping": {"placement": plain["mapping"]["placement"]},
+        "mapping": {key: plain["mapping"][key] for key in ("row_order", "placement")},
         "paths": {key: plain["paths"][key] for key in ("data_dir", "output_dir")},
         "threads": config.trainer.threads,
         "checkpoint": str(checkpoint),
@@ -387,7 +387,7 @@ def _what_shapes_passes(planned: PlannedSimulation, where: str) -> tuple[str, st
     config, plain = planned.config, planned.plain
     floats = {
         "checkpoint": planned.checkpoint, "model": plain["model"], "data": counted(plain, SimulateConfig)["data"],
-        "data_dir": str(Path(plain["data"].get("data_dir", "")).resolve()),  # the folder's name alone is what counts
+        "data_dir": str(Path(plain["data"].get("data_dir", "")).resolve()),  # sooner told than what lies in it
         "images": config.images, "threads": torch.get_num_threads(), "device": where,
     }  # fmt: skip
     integers = {

@@ -65,6 +65,7 @@ def test_a_finished_run_is_priced_anywhere_without_its_network(
     for words, complaint in (
         ((f"run={tmp_path / 'nowhere'}",), "nowhere: does not exist; give a run's folder"),
         ((f"run={file}", "model=vgg16"), "model: a run brings its own; beside run= are taken geometry"),
+        ((f"run={file}", "mapping.row_order=kernel_major"), "mapping.row_order: a run brings its own"),
         ((f"run={file}", "geometry.active_rows=8,16"), "several values are compared by cimlab map -m"),
         ((f"run={file}", "picture=nowhere"), "picture=nowhere: the layers are"),
         ((f"run={file}", "technology=tsmc5"), "isaac32"),

@@ -168,6 +168,24 @@ def test_a_study_keeps_its_objectives(search: Cimlab) -> None:
     assert "was begun with --objectives=accuracy,steps" in one_line(answer.err)
 
 
+def test_a_study_keeps_its_settings_and_choices_and_lets_an_interval_move(
+    search: Cimlab, tmp_path: Path
+) -> None:
+    assert search("--trials=1").code == 0
+    for word, was in (
+        ("saliency=l1", "saliency=l2"),
+        ("prune.exempt_last=false", "prune.exempt_last=true"),
+        ("granularity=weight,channel", "granularity=weight,filter"),
+    ):
+        answer = search("--trials=2", word)
+        assert answer.code == 2
+        assert f"was begun with {was}; go on with that" in one_line(answer.err)
+    assert (
+        search("--trials=2", "prune.layer_remaining.7=interval(0.1,0.7)", "trainer.progress=none").code == 0
+    )
+    assert len(the_study(tmp_path).trials) == 2
+
+
 def test_a_half_written_line_of_the_journal_is_cut_off_and_the_study_goes_on(
     search: Cimlab, tmp_path: Path
 ) -> None:
@@ -206,7 +224,7 @@ def test_the_lock_of_a_killed_search_is_taken_away_in_time(
         link(target, place)
 
     def opened() -> optuna.Study:
-        return open_study("space", ["maximize"], ["accuracy"], None, Path("out"))
+        return open_study("space", ["maximize"], ["accuracy"], {"seed": 0}, None, Path("out"))
 
     with monkeypatch.context() as patch:
         patch.setattr(_file.os, "symlink", seen)

@@ -261,7 +261,7 @@ def test_a_grid_over_two_folders_measures_each(cimlab: Cimlab, tmp_path: Path) -
     """The second folder's classes are the first one's the other way round."""
     for folder, bright in (("a", "0"), ("b", "1")):
         for kind, label in itertools.product(("train", "test"), "01"):
-            place = tmp_path / folder / kind / label
+            place = tmp_path / folder / "photos" / kind / label
             place.mkdir(parents=True)
             for number in range(12):
                 Image.new("RGB", (8, 8), (200 if label == bright else 40,) * 3).save(place / f"{number}.png")
@@ -275,7 +275,7 @@ def test_a_grid_over_two_folders_measures_each(cimlab: Cimlab, tmp_path: Path) -
         "simulate", "-m", "model=own", f"model.file={tmp_path}/net.py", f"checkpoint={tmp_path}/net.pt",
         "data=image_folder", "data.image_size=8", "data.num_workers=0", "data.batch_size=4",
         f"paths.output_dir={tmp_path}/out",
-        f"paths.data_dir={tmp_path}/a,{tmp_path}/b",
+        f"paths.data_dir={tmp_path}/a/photos,{tmp_path}/b/photos",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     records = map(SimulationRecord.read, (tmp_path / "out").rglob(SIMULATION_FILE))

@@ -508,7 +508,7 @@ def test_a_point_that_keeps_killing_its_process_counts_as_failed(sweep: Cimlab, 
         ),
         (
             "# @package _global_\nseed: ${nope}\n",
-            "grid.yaml: Interpolation key 'nope' not found full_key: seed",
+            "grid.yaml: seed: refers to nope, which is not there",
         ),
         ("# @package _global_\nprune:\n  remainig: 1\n", "prune.remainig; did you mean .* exempt_last$"),
         ("# @package _global_\ndefaults:\n  - model: vgg8\n", "with - override /model: vgg8"),

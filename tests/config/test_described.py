@@ -68,9 +68,10 @@ def test_a_checkpoint_brings_network_geometry_and_images(command: str, schema: t
     if command == "map":
         assert choices["granularity"] == "column_segment"
         assert (config.input.channels, config.input.size, config.input.classes) == (1, 8, 10)
-        assert config.mapping.row_order == "kernel_major"
     else:
         assert choices["data"] == "digits"
+        assert config.analog.row_order == "kernel_major"  # its masks are of rows in that order
+    assert config.mapping.row_order == "kernel_major"
 
 
 def test_what_a_run_left_digital_stays_digital(cimlab: Cimlab, tmp_path: Path) -> None:

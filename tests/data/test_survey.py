@@ -8,7 +8,7 @@ from PIL import Image
 
 from cimlab.data import survey
 from cimlab.data.errors import DataError
-from cimlab.data.survey import described, require_whole, scan
+from cimlab.data.survey import described, fingerprint, require_whole, scan
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +161,32 @@ def test_a_home_that_can_not_be_written_stops_nothing(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     require_whole([scan(root)])
+
+
+def test_a_folder_is_known_by_what_lies_in_it_wherever_it_lies(root: Path, tmp_path: Path) -> None:
+    known = fingerprint(root)
+    assert fingerprint(root.rename(tmp_path / "animals")) == known
+    other = tmp_path / "animals"
+    picture = other / "dog" / "1.png"
+    content = picture.read_bytes()
+    picture.write_bytes(content[:-1] + b"x")  # another image of the same size
+    assert fingerprint(other) != known
+    picture.write_bytes(content)
+    assert fingerprint(other) == known
+    (other / "cat" / ".DS_Store").write_text("of the system")
+    assert fingerprint(other) == known
+    images(other / "cat", 4)
+    assert fingerprint(other) != known
+
+
+def test_of_many_files_some_are_read_and_all_are_measured(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "SAMPLED", 2)  # of six: the first of cats, and the first of dogs
+    known = fingerprint(root)
+    unread = root / "dog" / "2.png"
+    content = unread.read_bytes()
+    unread.write_bytes(content[:-1] + b"x")
+    assert fingerprint(root) == known
+    unread.write_bytes(content + b"x")
+    assert fingerprint(root) != known

@@ -156,6 +156,17 @@ def test_a_bad_axis_is_refused_with_its_line_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_pattern_finds_the_choices_of_ones_own_folder_too(tmp_path: Path) -> None:
+    path = write(tmp_path, {"geometry": "glob(s*)", "seed": "0,1"})
+    own = tmp_path / "mine" / "geometry"
+    own.mkdir(parents=True)
+    (own / "sparse.yaml").write_text((conf_dir() / "geometry" / "small.yaml").read_text())
+    grid = read_grid(path, [], str(own.parent))
+    assert [axis.keys for axis in grid.axes] == [("geometry",), ("seed",)]
+    assert [setting.words for setting in grid.axes[0].settings] == [("geometry=small",), ("geometry=sparse",)]
+    assert [axis.keys for axis in read_grid(path, []).axes] == [("seed",)]  # one choice holds for all
+
+
 def test_a_hash_put_together_from_remembered_parts_is_that_of_the_whole() -> None:
     text_of = Remembered()
     shared = {"b": [1, 2.5, None], "a": {"3": True, 10: "x", 9: "ä"}}

@@ -406,6 +406,47 @@ def test_masks_are_found_in_entries_called_nearly_so(entry: str, tmp_path: Path)
     assert basis == "with its masks"
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda mask: {"pruning": {"epoch": 3, "masks": {"3": mask}}},
+        lambda mask: {"pruner": {"state": {"mask": {"3.weight": mask}}}},
+        lambda mask: {"mask_dict": {"3": {"weight": mask}}},
+        lambda mask: {
+            "optimizer": {"state": {0: {"mask": {}}}},
+            "masks_of": {},
+            "run": {"masks": {"3": mask}},
+        },
+    ],
+)
+def test_masks_are_found_however_deep_they_lie(beside: Any, tmp_path: Path) -> None:
+    network, mask = a_network(), torch.arange(80).view(5, 16) % 3 == 0
+    stored = read(save(tmp_path / "a.pt", {"state_dict": network.state_dict(), **beside(mask)}))
+    stored.fill(network)
+    masks, basis = stored.masks(network, ["0", "3"])
+    assert basis == "with its masks"
+    assert {name: int(kept.sum()) for name, kept in masks.items()} == {"3": int(mask.sum())}
+
+
+class HasAModule(nn.Module):
+    """Called as wrappers call what they wrap, with a layer of the same name on either side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = nn.ModuleDict({"fc": nn.Linear(4, 3)})
+        self.fc = nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_a_layer_inside_a_child_called_module_is_not_taken_for_one_outside(
+    prefix: str, tmp_path: Path
+) -> None:
+    wanted, network = HasAModule(), HasAModule()
+    state = {f"{prefix}{name}": value for name, value in wanted.state_dict().items()}
+    read(save(tmp_path / "a.pt", state)).fill(network)
+    assert all(torch.equal(value, wanted.state_dict()[name]) for name, value in network.state_dict().items())
+
+
 WHOLE = torch.ones(5, 16, dtype=torch.bool)
 
 

@@ -98,6 +98,19 @@ def test_gathered_rows_shape_a_run_that_knows_of_converters_or_of_steps(words: t
     assert own.dense == in_place.dense == gathered.dense
 
 
+def test_images_in_a_folder_make_the_run_and_its_dense_network_not_the_folders_name(tmp_path: Path) -> None:
+    def kept(folder: str, content: bytes) -> Identity:
+        picture = tmp_path / folder / "photos" / "cat" / "1.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(content)
+        return identity("data=image_folder", f"paths.data_dir={picture.parents[1]}")
+
+    own, copied, other = kept("a", b"one"), kept("b", b"one"), kept("c", b"two")
+    assert (own.run, own.dense) == (copied.run, copied.dense)
+    assert own.run != other.run
+    assert own.dense != other.dense
+
+
 def test_a_name_says_what_the_budget_is_of() -> None:
     def name(*words: str) -> str:
         config = plain(*words)

@@ -41,8 +41,8 @@ def test_a_permuted_network_is_mapped_and_simulated_as_it_was_pruned(
 
     simulated = cimlab("simulate", *words, "data=digits", "threads=1", "images=60")
     assert simulated.code == 0, simulated.err
-    for command, key, more in (("map", "mapping", sizes), ("simulate", "analog", ("data=digits",))):
-        refused = cimlab(command, *words, *more, f"{key}.row_order=kernel_major")
+    for command, more in (("map", sizes), ("simulate", ("data=digits",))):
+        refused = cimlab(command, *words, *more, "mapping.row_order=kernel_major")
         assert refused.code == 2
         # what is given instead of the run's own is told first
         assert "set row_order=channel_major" in one_line(refused.err.splitlines()[-1])
