@@ -73,8 +73,10 @@ def work(plan: Plan, session: Session) -> None:
 def _finished(plan: Plan, point: Point, session: Session) -> bool:
     """Whether the point is done or has failed in this session, after trying to do it; False: another's."""
     run_dir = Path(point.run_dir)
+    if held(run_dir):  # also after its record, for a run still draws then; and its log is its own
+        return False
     if failed_since(run_dir, session) or has_record(point):
-        return not held(run_dir)  # after its record a run still draws, and the summary counts what is let go
+        return True
     died = holder(run_dir)[0]
     try:
         if died is not None and died.deaths + 1 >= DEATHS and not session.retry_failed:

@@ -16,6 +16,8 @@ VARIED = ("method.", "schedule._target_", "schedule.prune_", *(f"{group}." for g
 """Settings, by the start of their names, that choose and tune methods, today and in records of the first schema."""
 
 
+RATES = {"restart": "rate restarted", "rewind": "rate rewound", "fine_tune": "fine-tuned"}
+"""Learning rates of retraining in words."""
 BUDGET, RETRAINING, RATE = "prune.budget", "schedule.epochs", "schedule.rate"
 """Settings of what a budget counts, and for how many epochs and at which learning rates a network is retrained."""
 
@@ -120,10 +122,15 @@ def labels(family: list[Study]) -> dict[str, Study]:
     for same in alike.values():
         keys = sorted({key for other in same for key in differences(same[0], other)})
         for study in same:
-            told = ", ".join(f"{key}={study.settings.get(key)}" for key in keys)
+            told = ", ".join(_setting(study, key) for key in keys)
             name = combination(study)
             named[f"{name} ({told})" if told else name] = study
     return named
+
+
+def _setting(study: Study, key: str) -> str:
+    value = study.settings.get(key)
+    return RATES.get(str(value), str(value)) if key == RATE else f"{key}={value}"
 
 
 def beside_one_shot(family: list[Study], point: Point) -> dict[str, tuple[Study, Estimate | None]]:

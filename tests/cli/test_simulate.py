@@ -175,7 +175,7 @@ def test_a_run_that_gathers_rows_is_simulated_so_unless_it_is_told_otherwise(
         return SimulationRecord.read(file)
 
     gathered = simulated()
-    assert gathered.config["mapping"] == {"placement": "gathered"}
+    assert gathered.config["mapping"]["placement"] == "gathered"
     compacted, in_place = (
         simulated(f"mapping.placement={placement}") for placement in ("compacted", "in_place")
     )

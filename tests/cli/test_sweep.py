@@ -302,12 +302,20 @@ def test_two_sweeps_at_once_share_the_points(tmp_path: Path) -> None:
     assert sum(log.count("dense epoch 1/1") for log in logs) == 2
 
 
-def test_a_point_with_a_record_is_another_sweeps_until_it_lets_go(sweep: Cimlab, tmp_path: Path) -> None:
+def test_a_point_is_another_sweeps_until_it_lets_go_and_its_log_is_its_own(
+    sweep: Cimlab, tmp_path: Path
+) -> None:
     path = experiment(tmp_path, granularity="weight")
     words = [*SMALL, f"paths.output_dir={tmp_path / 'out'}"]
     (point,) = make_plan(path, words).pending
+    session, log = (
+        worker.Session(started=0.0, deadline=None, retry_failed=False),
+        Path(point.run_dir) / "log.txt",
+    )
+    with locked(Path(point.run_dir)):
+        assert not worker._finished(make_plan(path, words), point, session)
+        assert not log.exists()
     assert sweep(path).code == 0
-    session = worker.Session(started=0.0, deadline=None, retry_failed=False)
     with locked(Path(point.run_dir)):
         assert not worker._finished(make_plan(path, words), point, session)
     assert worker._finished(make_plan(path, words), point, session)

@@ -93,7 +93,7 @@ def test_the_learning_rate_of_retraining_is_told_among_the_methods() -> None:
     restarted, rewound = (HINTON | rate(name) for name in ("restart", "rewind"))
     shown = rows([run(remaining=0.09, **more) for more in (rate("restart"), restarted, rewound)])
     told = [row[2] for row in shown if row[2] != "one-shot"]
-    assert told == ["distillation (schedule.rate=restart)", "distillation (schedule.rate=rewind)"]
+    assert told == ["distillation (rate restarted)", "distillation (rate rewound)"]
 
 
 def test_one_method_with_two_strengths_is_two_rows_that_say_so() -> None:
