@@ -26,7 +26,7 @@ from cimlab.network.batch import Batch, call
 from cimlab.network.borrowed import borrowed
 from cimlab.network.called import input_of
 from cimlab.network.layered import LayeredNetwork
-from cimlab.network.weights import matches, name_of
+from cimlab.network.weights import matches, name_of, parameters
 
 Images = Float[Tensor, "batch channels height width"]
 
@@ -42,7 +42,8 @@ _DIGITAL = (
 def _refuse_unmatched(network: nn.Module, settings: AnalogSettings) -> None:
     """Refuse a pattern that nothing is called by: what was meant to be digital would stay on the arrays."""
     names = [name for name, _ in network.named_modules() if name]
-    names += [weight for name, _ in network.named_parameters() for weight in (name, name_of(name))]
+    stored = parameters(network)
+    names += [weight for name in stored for weight in (name, name_of(name, stored))]
     for pattern in settings.digital:
         parts = any(pattern.startswith(f"{name}.") for name in names)  # of a weight: in_proj_weight.q
         if not parts and not any(matches(pattern, name) for name in names):

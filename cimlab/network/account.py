@@ -21,7 +21,7 @@ from cimlab.network.operand import Block, Convolution, Reading
 from cimlab.network.operations import Call
 from cimlab.network.pieces import Piece, Stored, Use, pieces, sites
 from cimlab.network.trace import opened, traced
-from cimlab.network.weights import matches, name_of
+from cimlab.network.weights import matches
 
 CHOSEN = "left digital by analog.digital"
 
@@ -279,10 +279,11 @@ def _weight(piece: Piece) -> WeightProduct:
 
 
 def _fixed(call: Call, use: Use) -> WeightProduct:
-    """A product with a buffer or a constant."""
+    """A product with a buffer or a constant, which is no weight of the layer that it is in and not called so."""
+    name = f"constant of {call.module or 'the network'}"
     return WeightProduct(
-        call.module or "the network", (), (call.module,), use.modules, (call.weights,), 1, call.weights, (), 1,
-        "outputs_first", use.products, use.macs,
+        name, (), (call.module,), use.modules, (call.weights,), 1, call.weights, (), 1, "outputs_first", use.products,
+        use.macs,
         reason="multiplies by a buffer or constant, which is no parameter",
     )  # fmt: skip
 
@@ -327,7 +328,7 @@ def _refuse_opaque(opaque: list[Call], patterns: Iterable[str]) -> None:
 def _owners(call: Call) -> list[str]:
     """What leaves an operation digital: its module, or a weight that the network itself multiplies by."""
     held = () if call.module or call.block is None else call.block.parameters
-    return [*map(name_of, held), call.module]
+    return [*held, call.module]
 
 
 def _refuse_unknown(network: nn.Module, weights: list[WeightProduct], patterns: Iterable[str]) -> None:

@@ -46,10 +46,10 @@ def weight_shapes(network: nn.Module, masks: object = None) -> dict[str, tuple[i
     """
     stored = parameters(network)
     weights = {name: value for name, value in stored.items() if value.ndim > 1}
-    whole = {name_of(name): tuple(value.shape) for name, value in weights.items()}
+    whole = {name_of(name, stored): tuple(value.shape) for name, value in weights.items()}
     for name in masks if isinstance(masks, Mapping) else ():
         try:
-            whole.setdefault(name_of(str(name)), tuple(stored_weight(weights, str(name)).shape))
+            whole.setdefault(name_of(str(name), stored), tuple(stored_weight(weights, str(name)).shape))
         except KeyError:
             continue
     return whole

@@ -55,18 +55,27 @@ class Stored:
 
     def __init__(self, network: nn.Module) -> None:
         self.own: dict[str, Tensor] = dict(network.named_parameters())
+        self._all = parameters(network)
         self._aliases: dict[int, list[str]] = {}
-        for name, parameter in parameters(network).items():
+        for name, parameter in self._all.items():
             self._aliases.setdefault(id(parameter), []).append(name)
+
+    def name(self, parameter: str) -> str:
+        """What the weight in a parameter is called."""
+        return name_of(parameter, self._all)
+
+    def name_of_part(self, parameter: str, start: int, stop: int) -> str:
+        """What rows of a parameter are called."""
+        return name_of_part(parameter, self._all, start, stop)
 
     def layers(self, parameter: str) -> tuple[str, ...]:
         """Names of the weight in each layer that holds the parameter."""
-        return tuple(name_of(alias) for alias in self._aliases[id(self.own[parameter])])
+        return tuple(self.name(alias) for alias in self._aliases[id(self.own[parameter])])
 
     def called(self, parameter: str, modules: Iterable[str]) -> str:
         """The parameter's name, a tied one's by the layer that multiplies by it first."""
         aliases = self._aliases[id(self.own[parameter])]
-        multiplying = [alias for module in modules for alias in aliases if name_of(alias) == module]
+        multiplying = [alias for module in modules for alias in aliases if self.name(alias) == module]
         return (multiplying or aliases)[0]
 
 
@@ -78,10 +87,17 @@ def pieces(uses: list[Use], stored: Stored) -> list[Piece]:
     found, names = [], set[str]()
     for some in sources.values():
         for piece in _computed(some, stored) if some[0].block.computed else _cut(some, stored):
-            again = piece.name in names
+            if piece.name in names:  # as where it is multiplied as it is stored, and computed from besides
+                reason = piece.reason or "is read in a second way"
+                piece = replace(piece, name=_read_in(piece.name, piece.uses[0]), reason=reason)
             names.add(piece.name)
-            found.append(replace(piece, reason=piece.reason or "is read in a second way") if again else piece)
+            found.append(piece)
     return found
+
+
+def _read_in(name: str, use: Use) -> str:
+    """What a digital read of a weight is called, whose own name is that of what is on arrays."""
+    return f"{name} (in {use.modules[0] or 'the network'})"
 
 
 def _computed(uses: list[Use], stored: Stored) -> list[Piece]:
@@ -94,10 +110,10 @@ def _computed(uses: list[Use], stored: Stored) -> list[Piece]:
 
 
 def _piece(block: Block, uses: tuple[Use, ...], stored: Stored) -> Piece:
-    """What is computed from parameters, named after the one that it has the size of."""
+    """What is computed from parameters, named after the one that it has the size of, a layer's weight before others."""
     holds = [name for name in block.parameters if stored.own[name].numel() == block.weights]
-    main = (holds or list(block.parameters))[0]
-    name = name_of(stored.called(main, uses[0].modules))
+    main = min(holds or block.parameters, key=lambda parameter: stored.name(parameter) == parameter)
+    name = stored.name(stored.called(main, uses[0].modules))
     shape = tuple(stored.own[main].shape) if holds else (block.outputs, block.channels, *block.kernel)
     parameters = (main, *(other for other in block.parameters if other != main))
     block = replace(block, parameters=parameters)
@@ -121,14 +137,14 @@ def _cut(uses: list[Use], stored: Stored) -> list[Piece]:
         over = tuple(use for use in alike if _covers(use.block, start, stop))
         block = replace(first, start=start, outputs=(stop - start) // _per_output(first))
         whole_rows = stop // size - start // size
-        part = name_of_part(alias, rows, start // size, stop // size)
+        part = stored.name_of_part(alias, start // size, stop // size)
         own = layers if whole_rows == rows else (part,)
         found.append(Piece(part, block, own, (whole_rows, *value.shape[1:]), over))
     for use in uses:
         if use not in alike:
-            name = f"{name_of(alias)} (in {use.modules[0] or 'the network'})"
-            reason = _why_not(use.block, size)
-            found.append(Piece(name, use.block, (name_of(alias),), tuple(value.shape), (use,), reason))
+            name = stored.name(alias)
+            shape, reason = tuple(value.shape), _why_not(use.block, size)
+            found.append(Piece(_read_in(name, use), use.block, (name,), shape, (use,), reason))
     return found
 
 

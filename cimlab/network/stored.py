@@ -30,7 +30,7 @@ from cimlab.network.stored_names import (
     parameter_of,
     under_names,
 )
-from cimlab.network.weights import name_of, parameters, stored_weight
+from cimlab.network.weights import parameters, stored_weight
 
 REPARAMETRISED = {
     "_g": "torch.nn.utils.remove_weight_norm",
@@ -132,7 +132,8 @@ class Stored:
 
     def _masks_of(self, layers: Iterable[str]) -> Masks:
         """Masks of the layers, whatever their weight is stored in, and of every other layer's own weight."""
-        found = {name_of(name): mask for name, mask in self._masks.items() if name.endswith(".weight")}
+        own = ".weight"
+        found = {name.removesuffix(own): mask for name, mask in self._masks.items() if name.endswith(own)}
         for layer in layers:
             with suppress(KeyError):
                 found[layer] = stored_weight(self._masks, layer)

@@ -22,29 +22,46 @@ STORED_AS = (
 """Where the weight called so is stored: a parameter, a layer's own, or what torch's reparametrisations begin with."""
 PACKED = "in_proj_weight"
 PACKED_PARTS = ("q", "k", "v")
-_OWNER = re.compile(
-    r"^(?P<layer>.+?)\.(?:weight|parametrizations\.weight\.original[0-9]*|weight_orig|weight_[gv])$"
-)
+_OWNER = re.compile(f"(?P<layer>.+?)(?:{'|'.join(re.escape(form.format('')) for form in STORED_AS[1:])})")
 _ROWS = re.compile(r"^(?P<whole>.+)\.rows_(?P<start>\d+)_(?P<stop>\d+)$")
 
 
-def name_of(parameter: str) -> str:
-    """What the weight in this parameter is called.
+def name_of(parameter: str, tensors: Mapping[str, Tensor]) -> str:
+    """What the weight in this parameter is called: as its layer, if that is where the layer's weight is stored.
 
-    >>> name_of("layer1.0.conv1.weight"), name_of("0.parametrizations.weight.original1"), name_of("class_token")
-    ('layer1.0.conv1', '0', 'class_token')
+    >>> layer = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 3)))
+    >>> [name_of(name, parameters(layer)) for name in parameters(layer)]
+    ['0.bias', '0.parametrizations.weight.original0', '0']
+
+    Args:
+        parameter: its name.
+        tensors: all parameters by name.
     """
-    owner = _OWNER.match(parameter)
-    return owner["layer"] if owner else parameter
+    owner = _OWNER.fullmatch(parameter)
+    if owner is None or stored_at(tensors, owner["layer"])[0] != parameter:
+        return parameter
+    own = parameter.endswith(".weight_v") and not _is_normed(tensors, owner["layer"])
+    return parameter if own else owner["layer"]
 
 
-def name_of_part(parameter: str, rows: int, start: int, stop: int) -> str:
-    """What rows `start` to `stop` of a parameter with so many rows are called.
+def _is_normed(tensors: Mapping[str, Tensor], layer: str) -> bool:
+    """Whether `weight_v` of a layer is what torch.nn.utils.weight_norm keeps, and no weight of one's own called so:
+    `weight_g` holds its norms, along one dimension or as one number."""
+    norms, weight = tensors.get(f"{layer}.weight_g"), tensors[f"{layer}.weight_v"]
+    return (
+        norms is not None and norms.ndim in (0, weight.ndim) and norms.numel() == max(norms.shape, default=1)
+    )
 
-    >>> name_of_part("0.in_proj_weight", 96, 32, 64), name_of_part("0.weight", 96, 0, 32)
-    ('0.in_proj_weight.k', '0.rows_0_32')
+
+def name_of_part(parameter: str, tensors: Mapping[str, Tensor], start: int, stop: int) -> str:
+    """What rows `start` to `stop` of a parameter are called.
+
+    >>> stored = parameters(nn.ModuleList([nn.MultiheadAttention(32, 1), nn.Linear(8, 96)]))
+    >>> name_of_part("0.in_proj_weight", stored, 32, 64), name_of_part("1.weight", stored, 0, 32)
+    ('0.in_proj_weight.k', '1.rows_0_32')
     """
-    name = name_of(parameter)
+    name, value = name_of(parameter, tensors), tensors[parameter]
+    rows = len(value) if value.ndim else 1
     if (start, stop) == (0, rows):
         return name
     third = rows // 3

@@ -80,6 +80,17 @@ def hooked(layer: nn.Module) -> nn.Module:
     return layer
 
 
+class Transformed(nn.Linear):
+    """A layer that multiplies by a constant first, as by a cosine transform."""
+
+    def __init__(self) -> None:
+        super().__init__(432, 5)
+        self.register_buffer("basis", torch.randn(432, 432) / 20)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input.flatten(1) @ self.basis)
+
+
 def added_in_place(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """A product that is added to what is there."""
     return torch.ones(len(x), 5).addmm_(x.flatten(1), network.get_parameter("f.weight").t())
@@ -90,6 +101,22 @@ def written_elsewhere(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     there = torch.full((len(x), 7), 7.0)
     torch.mm(x.flatten(1), network.get_parameter("f.weight").t(), out=there[:, 1:6])
     return there
+
+
+class Gates(nn.Module):
+    """Two gates and a cell input whose weights are called as torch.nn.utils.weight_norm and others call theirs."""
+
+    def __init__(self, *gates: str) -> None:
+        super().__init__()
+        self.gates = gates
+        for gate in gates:
+            self.register_parameter(gate, nn.Parameter(torch.randn(4, 432) / 20))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, *others = (F.linear(x.flatten(1), self.get_parameter(gate)) for gate in self.gates)
+        for other in others:
+            first = first * other.sigmoid()
+        return first
 
 
 def tokens(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -208,6 +235,24 @@ KINDS = {
     ),
     "added in place": (Calls(added_in_place, f=nn.Linear(432, 5)), {"f": (1, 5, 432, 1)}),
     "written elsewhere": (Calls(written_elsewhere, f=nn.Linear(432, 5)), {"f": (1, 5, 432, 1)}),
+    "gates called as parts of a layer's weight": (
+        nn.Sequential(Gates("weight_g", "weight_v"), nn.Linear(4, 2)),
+        {"0.weight_g": (1, 4, 432, 1), "0.weight_v": (1, 4, 432, 1), "1": (1, 2, 4, 1)},
+    ),
+    "gates beside a layer's weight": (
+        nn.Sequential(Gates("weight", "weight_orig", "weight_v"), nn.Linear(4, 2)),
+        {"0": (1, 4, 432, 1), "0.weight_orig": (1, 4, 432, 1), "0.weight_v": (1, 4, 432, 1), "1": (1, 2, 4, 1)},
+    ),
+    "a weight that is multiplied as it is, and computed from": (
+        Calls(
+            lambda n, x: F.linear(x.flatten(1), n.f.weight) * F.linear(x.flatten(1), n.f.weight / 2 + 1),
+            f=nn.Linear(432, 5),
+        ),
+        {"f": (1, 5, 432, 1)},
+    ),
+    "a constant in the layer of a weight": (
+        Calls(lambda n, x: n.f(x), f=Transformed()), {"f": (1, 5, 432, 1)},
+    ),
     "weight norm": (
         nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 3))), {"0": (100, 4, 27, 1)},
     ),
@@ -224,6 +269,20 @@ KINDS = {
 def test_products_of_every_kind_are_those_counted_by_hand(kind: str) -> None:
     network, expected = KINDS[kind]
     assert counted(network) == expected
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_a_layer_s_weight_is_called_as_the_layer_under_the_weight_norm_of_hooks(dim: int | None) -> None:
+    normed = nn.utils.weight_norm(nn.Linear(432, 5), dim=dim)
+    assert counted(nn.Sequential(nn.Flatten(), normed)) == {"1": (1, 5, 432, 1)}
+
+
+def test_a_digital_product_never_bears_the_name_of_a_weight_on_arrays() -> None:
+    accounts = [account_of(network.eval(), IMAGES) for network, _ in KINDS.values()]
+    named = [{product.name for product in account.digital} for account in accounts]
+    assert any(named)
+    for account, digital in zip(accounts, named, strict=True):
+        assert not digital & {product.name for product in account.on_arrays}
 
 
 def test_a_tied_weight_is_one_with_all_its_products() -> None:
