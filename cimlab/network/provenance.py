@@ -1,7 +1,7 @@
 """Which values of a network follow from its parameters alone, and which from its inputs, followed through operations.
 
-Identity is by storage, so that views and what is written in place are seen; a storage that is freed is remembered
-weakly, for its address comes again.
+Identity is by storage, so that views and what is written in place are seen, and by the parameter that a view lies in,
+where several share a storage. One that is freed is remembered weakly, for its address comes again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+
+from cimlab.network.storages import part_of, shared
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ FEW = 64
 
 
 class Provenance:
-    """Origin of every storage seen.
+    """Origin of every storage seen, and of every parameter and buffer in one that they share.
 
     Args:
         parameters: name -> parameter, without those that are another one's alias.
@@ -55,7 +57,8 @@ class Provenance:
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
-        self._known: dict[int, tuple[StorageWeakRef, Origin]] = {}
+        self._known: dict[tuple[int, int], tuple[StorageWeakRef, Origin]] = {}
+        self._shared = shared({**parameters, **buffers})
         for name, value in buffers.items():
             self._set(value, replace(_origin(value, (), computed=True), how=name))
         for name, value in parameters.items():
@@ -68,8 +71,18 @@ class Provenance:
 
     def of(self, tensor: Tensor) -> Origin:
         """Where a tensor's values come from."""
-        found = self._known.get(tensor.untyped_storage()._cdata)
+        found = self._known.get(self._place(tensor))
         return CONSTANT if found is None else found[1]
+
+    def _place(self, tensor: Tensor) -> tuple[int, int]:
+        """The storage, and which of the parts that share it the tensor lies in; 0 of a storage that is no such."""
+        storage = tensor.untyped_storage()._cdata
+        if (parts := self._shared.get(storage)) is None:
+            return storage, 0
+        own = part_of(tensor)
+        return storage, next(
+            (number for number, part in enumerate(parts.values(), 1) if own.lies_in(part)), 0
+        )
 
     def follow(
         self,
@@ -96,7 +109,7 @@ class Provenance:
             return replace(began, how=self._how(operation), multiplied=multiplied)
 
         for result in results:
-            known = self._known.get(result.untyped_storage()._cdata)
+            known = self._known.get(self._place(result))
             if inputs:
                 if known is None or not known[1].inputs:
                     self._set(result, INPUTS)
@@ -135,8 +148,7 @@ class Provenance:
         return type(value).__name__
 
     def _set(self, tensor: Tensor, origin: Origin) -> None:
-        storage = tensor.untyped_storage()
-        self._known[storage._cdata] = (StorageWeakRef(storage), origin)
+        self._known[self._place(tensor)] = (StorageWeakRef(tensor.untyped_storage()), origin)
 
 
 def _origin(tensor: Tensor, names: tuple[str, ...], computed: bool) -> Origin:

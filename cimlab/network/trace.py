@@ -28,6 +28,7 @@ from cimlab.network.batch import Batch, call, mapped, on, samples, size, tensors
 from cimlab.network.borrowed import unmoved_randomness
 from cimlab.network.errors import NetworkError, NetworkShapeError
 from cimlab.network.operations import Call, Operations, tensors_in
+from cimlab.network.storages import overlapping
 
 SMALL_SAMPLE, SMALL_NETWORK = 3 * 64 * 64, 10**8
 """Values of a sample and parameters up to which a pass is computed: a second at most, where the compiler takes four."""
@@ -265,8 +266,7 @@ def _told(problem: Exception) -> str:
 
 
 def _refuse_unfollowed(network: nn.Module, batch: Batch) -> None:
-    """Refuse what is no input or has no shape, and what computes where nothing looks on: TorchScript, and sparse
-    tensors, which have no storage."""
+    """Refuse what is no input or has no shape, what computes where nothing looks on, and what a copy would part."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise NetworkError("TorchScript can't be followed; give the nn.Module that it was made from")
     if not isinstance(batch, Tensor | tuple | list | Mapping):
@@ -277,6 +277,29 @@ def _refuse_unfollowed(network: nn.Module, batch: Batch) -> None:
     if lazy := [name for name, p in network.named_parameters() if isinstance(p, UninitializedParameter)]:
         raise NetworkError(f"{lazy[0]} has no shape yet; call the network once, and give it then")
     held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    _refuse_sparse(held, batch)
+    _refuse_overlapping(dict(network.named_parameters()))
+
+
+def _refuse_overlapping(parameters: Mapping[str, Tensor]) -> None:
+    """Refuse two parameters that are one set of numbers: they are two in every copy of the network."""
+    if (two := overlapping(parameters)) is None:
+        return
+    one, other = two
+    first, second = parameters[one], parameters[other]
+    alike = (first.shape, first.stride()) == (second.shape, second.stride())
+    tie, read = (
+        f"{other} = {one}",
+        f"hold {one} alone and read it both ways, as F.linear(x, self.{one}.t()) does",
+    )
+    raise NetworkError(
+        f"{one} and {other} are two parameters that share values in one storage, and copies of the network part them; "
+        + (f"let them be one parameter ({tie})" if alike else read)
+    )
+
+
+def _refuse_sparse(held: Mapping[str, Tensor], batch: Batch) -> None:
+    """Refuse sparse tensors, which have no storage."""
     named = {**held, **{f"input {number}": part for number, part in enumerate(tensors(batch))}}
     sparse = [name for name, tensor in named.items() if tensor.layout != torch.strided]
     if sparse:

@@ -16,7 +16,14 @@ from cimlab.analog.simulation import layer_fidelity
 from cimlab.lab import Lab
 from cimlab.network.masks import MaskError
 from cimlab.pruning.allocation import PruningError
-from tests.network.test_account import IMAGES, KINDS, Calls, latent_queries
+from tests.network.test_account import (
+    IMAGES,
+    KINDS,
+    Calls,
+    from_one_vector,
+    halves_of_one_matrix,
+    latent_queries,
+)
 
 ALL = ("prune.exempt_first=false", "prune.exempt_last=false", "prune.remaining=0.5", "adc=ideal")
 
@@ -58,6 +65,24 @@ def test_pruned_weights_are_zero_placed_and_skipped_by_the_arrays(kind: str, lab
         assert not layer.mapping.sliced.weights[~layer.mapping.sliced.kept].any()
     compared = lab.cost(network, masks, IMAGES)
     assert compared.ratios()["energy_j"] < 1
+
+
+@pytest.mark.parametrize(
+    "make", [halves_of_one_matrix, lambda: from_one_vector(KINDS["layers with hooks"][0])]
+)
+def test_parameters_of_one_storage_are_pruned_and_computed_each(
+    make: Callable[[], nn.Module], lab: Lab
+) -> None:
+    network = make().eval()
+    apart = copy.deepcopy(network)  # copies have storages of their own
+    masks, wanted = lab.prune(network, IMAGES), lab.prune(apart, IMAGES)
+    assert all(torch.equal(masks[name], wanted[name]) for name in (*masks, *wanted))
+    for one, other in zip(network.parameters(), apart.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with torch.no_grad():
+        found, expected = (lab.on_arrays(some, masks, IMAGES)(IMAGES) for some in (network, apart))
+    assert torch.equal(found, expected)
+    assert lab.cost(network, masks, IMAGES).summary() == lab.cost(apart, masks, IMAGES).summary()
 
 
 def test_a_convolution_called_as_a_function_is_on_arrays_as_the_layer_itself(lab: Lab) -> None:

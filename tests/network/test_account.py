@@ -1,5 +1,6 @@
 """What a network multiplies: every kind of product with numbers worked by hand, and an account that closes."""
 
+import copy
 import os
 import threading
 import warnings
@@ -283,6 +284,70 @@ def test_a_digital_product_never_bears_the_name_of_a_weight_on_arrays() -> None:
     assert any(named)
     for account, digital in zip(accounts, named, strict=True):
         assert not digital & {product.name for product in account.on_arrays}
+
+
+def from_one_vector(network: nn.Module) -> nn.Module:
+    """A copy whose parameters are parts of one storage."""
+    network = copy.deepcopy(network)
+    vector = nn.utils.parameters_to_vector(network.parameters()).detach()
+    nn.utils.vector_to_parameters(vector, network.parameters())
+    return network
+
+
+def halves_of_one_matrix() -> nn.Module:
+    """Each layer has half of the columns, so that their values lie between each other."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(432, 432, bias=False), nn.Linear(432, 432, bias=False))
+    both = torch.randn(432, 2, 432) / 20
+    network[1].weight, network[2].weight = nn.Parameter(both[:, 0]), nn.Parameter(both[:, 1])
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "images"),
+    [
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(256, 5)),
+            IMAGES,
+        ),
+        (nn.Sequential(nn.Conv2d(3, 4, 9, 9), nn.ReLU(), nn.Conv2d(4, 4, 3)), torch.rand(2, 3, 96, 96)),
+        (KINDS["recurrent"][0], IMAGES),
+        (KINDS["attention"][0], IMAGES),
+    ],
+)  # fmt: skip
+def test_parameters_of_one_storage_are_counted_as_those_of_several(
+    network: nn.Module, images: torch.Tensor
+) -> None:
+    flat = from_one_vector(network)
+    assert len({parameter.untyped_storage().data_ptr() for parameter in flat.parameters()}) == 1
+    assert account_of(flat.eval(), images) == account_of(network.eval(), images)
+
+
+def test_parameters_that_lie_between_each_other_are_two() -> None:
+    assert counted(halves_of_one_matrix()) == {"1": (1, 432, 432, 1), "2": (1, 432, 432, 1)}
+
+
+def test_two_parameters_of_the_same_numbers_are_refused_with_a_mend_that_works() -> None:
+    layers = {
+        "a": nn.Linear(432, 5, bias=False),
+        "b": nn.Linear(5, 432, bias=False),
+        "c": nn.Linear(432, 5, bias=False),
+    }
+    network = Calls(lambda n, x: n.c(n.b(n.a(x.flatten(1)))), **layers)
+    network.b.weight = nn.Parameter(network.a.weight.t())
+    with pytest.raises(
+        NetworkError, match=r"^a.weight and b.weight are two .* as F.linear\(x, self.a.weight.t\(\)"
+    ):
+        account_of(network, IMAGES)
+    network = Calls(
+        lambda n, x: n.c(F.linear(n.a(x.flatten(1)), n.a.weight.t())), a=layers["a"], c=layers["c"]
+    )
+    network.c.weight = nn.Parameter(network.a.weight)
+    with pytest.raises(NetworkError, match=r"let them be one parameter \(c.weight = a.weight\)$"):
+        account_of(network, IMAGES)
+    network.c.weight = network.a.weight
+    account = account_of(network, IMAGES)
+    assert [(p.name, p.products, p.layers) for p in account.on_arrays] == [("a", 2, ("a", "c"))]
+    assert account.off_arrays.tables == ()
 
 
 def test_a_tied_weight_is_one_with_all_its_products() -> None:
