@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from cimlab.errors import REFUSED, CimlabError
-from cimlab.network.weights import is_part, name_of, parameters, stored_weight
+from cimlab.network.weights import is_part, name_of, parameters, stored_at, stored_weight
 
 if TYPE_CHECKING:
     from cimlab.network.account import NetworkAccount
@@ -42,17 +42,26 @@ def weight_shapes(network: nn.Module, masks: object = None) -> dict[str, tuple[i
 
     Args:
         network: any.
-        masks: as they were given; those of parts of a weight count as weights, too.
+        masks: as they were given; what they name counts as weights, too, where it may be multiplied: parts of a
+            parameter, and a vector that the forward pass may view as a matrix.
     """
     stored = parameters(network)
-    weights = {name: value for name, value in stored.items() if value.ndim > 1}
-    whole = {name_of(name, stored): tuple(value.shape) for name, value in weights.items()}
-    for name in masks if isinstance(masks, Mapping) else ():
+    whole = {name_of(name, stored): tuple(value.shape) for name, value in stored.items() if value.ndim > 1}
+    for name in map(str, masks) if isinstance(masks, Mapping) else ():
         try:
-            whole.setdefault(name_of(str(name), stored), tuple(stored_weight(weights, str(name)).shape))
+            parameter, rows = stored_at(stored, name)
         except KeyError:
             continue
+        if stored[parameter].ndim > 1 or _may_be_matrix(network, parameter):
+            whole.setdefault(name_of(name, stored), tuple(stored[parameter][rows].shape))
     return whole
+
+
+def _may_be_matrix(network: nn.Module, parameter: str) -> bool:
+    """Whether a forward pass may multiply by a vector: not by a bias, nor by the scale of one of torch's norms."""
+    layer, _, own = parameter.rpartition(".")
+    is_torchs = type(network.get_submodule(layer)).__module__.startswith("torch.nn.modules.")
+    return "bias" not in own and not (own == "weight" and is_torchs)
 
 
 def checked_masks(

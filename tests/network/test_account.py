@@ -251,6 +251,19 @@ KINDS = {
         ),
         {"f": (1, 5, 432, 1)},
     ),
+    "parts of a vector": (
+        Calls(
+            lambda n, x: sum(F.linear(x.flatten(1), part.view(4, 432)) for part in n.w.chunk(2)), w=weight(3456),
+        ),
+        {"w.rows_0_1728": (1, 4, 432, 1), "w.rows_1728_3456": (1, 4, 432, 1)},
+    ),
+    "vectors that are matrices": (
+        Calls(
+            lambda n, x: n.f(F.linear(x.flatten(1), n.w.view(4, 432))),
+            w=weight(1728), f=Calls(lambda n, x: F.linear(x, n.weight.view(5, 4)), weight=weight(20)),
+        ),
+        {"w": (1, 4, 432, 1), "f": (1, 5, 4, 1)},
+    ),
     "a constant in the layer of a weight": (
         Calls(lambda n, x: n.f(x), f=Transformed()), {"f": (1, 5, 432, 1)},
     ),

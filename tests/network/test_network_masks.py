@@ -154,8 +154,9 @@ def test_a_pruned_weight_that_became_nan_is_set_to_zero(network: nn.Module) -> N
     assert torch.equal(weight[mask], kept)
 
 
-def test_what_is_no_dictionary_and_the_mask_of_a_bias_are_refused_by_every_method_alike() -> None:
-    network, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).eval(), torch.rand(2, 8)
+def test_what_is_no_dictionary_and_the_mask_of_a_bias_or_norm_are_refused_by_every_method_alike() -> None:
+    layers = nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4)
+    network, x = nn.Sequential(*layers).eval(), torch.rand(2, 8)
     lab = Lab()
     methods: tuple[Any, ...] = (
         lab.hold, lambda n, masks: lab.place(n, masks, x), lambda n, masks: lab.on_arrays(n, masks, x),
@@ -165,8 +166,9 @@ def test_what_is_no_dictionary_and_the_mask_of_a_bias_are_refused_by_every_metho
         (3, "masks are a int; give a dictionary"),
         (
             {"0.bias": torch.ones(16)},
-            r"mask 0\.bias: no layer that takes a mask is called so; there are 0, 2",
+            r"mask 0\.bias: no layer that takes a mask is called so; there are 0, 3",
         ),
+        ({"1": torch.ones(16)}, "mask 1: no layer that takes a mask is called so; there are 0, 3"),
     ):
         for method in methods:
             with pytest.raises(MaskError, match=complaint):
