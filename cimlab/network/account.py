@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from cimlab.network.batch import Batch, sample_of
+from cimlab.network.batch import Batch, sample_of, sampled_too
 from cimlab.network.errors import NetworkError
 from cimlab.network.off_arrays import DigitalProduct, OffArrays
 from cimlab.network.operand import Block, Convolution, Reading
@@ -142,6 +142,7 @@ def account_of(network: nn.Module, batch: Batch, digital: Sequence[str] = ()) ->
         once,
         *sample_of(batch),
         across,
+        sampled_too(batch) if across else (),
     )
     copied = frozenset(
         frozenset(call.block.parameters) for call, _ in per_image if call.kind == "dynamic" and call.block

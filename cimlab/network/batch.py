@@ -73,6 +73,20 @@ def samples(batch: Batch, count: int) -> Batch:
     return mapped(batch, taken)
 
 
+def sampled_too(batch: Batch) -> tuple[str, ...]:
+    """Inputs besides the first that are taken to hold a value per sample, for being as long in dimension 0.
+
+    >>> sampled_too((torch.zeros(8, 3), torch.zeros(8, 8), torch.zeros(5)))
+    ('input 1 (8 x 8)',)
+    """
+    _, *others = tensors(batch)
+    return tuple(
+        f"input {number} ({' x '.join(map(str, part.shape))})"
+        for number, part in enumerate(others, 1)
+        if part.ndim and part.shape[0] == size(batch)
+    )
+
+
 def on(batch: Batch, device: torch.device | str) -> Batch:
     """The batch on a device."""
     return mapped(batch, lambda part: part.to(device))

@@ -42,6 +42,7 @@ class OffArrays:
         sample: what energies and times are of: `image`, `sequence of 16 tokens`, or `sample`.
         tokens: in a sample, for a network that is given token ids.
         across: modules that compute from several samples of a batch together, counted as a lone sample takes them.
+        sampled: where there are such modules, inputs that all samples may share, but of which one sample was taken.
     """
 
     digital: tuple[DigitalProduct, ...] = ()
@@ -51,6 +52,7 @@ class OffArrays:
     sample: str = "image"
     tokens: int | None = None
     across: tuple[str, ...] = ()
+    sampled: tuple[str, ...] = ()
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> OffArrays:
@@ -66,8 +68,9 @@ class OffArrays:
             for kind in ("digital", "dynamic", "once")
         )
         tables = tuple((str(name), int(size)) for name, size in content["tables"])
-        across = tuple(str(name) for name in content.get("across", ()))  # which records of before do not know
-        return cls(digital, dynamic, tables, once, content["sample"], content["tokens"], across)
+        # which records of before do not know
+        across, sampled = (tuple(map(str, content.get(names, ()))) for names in ("across", "sampled"))
+        return cls(digital, dynamic, tables, once, content["sample"], content["tokens"], across, sampled)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values.
@@ -118,6 +121,11 @@ class OffArrays:
             said.append(
                 f"counted as one sample alone takes them: products of {listed(self.across)}, of which a batch of two "
                 "takes more than twice as many, as samples are multiplied by each other or do not lie in dimension 0"
+            )
+        if self.sampled:
+            said.append(
+                f"one sample was taken of {listed(self.sampled)}, as long in dimension 0 as the batch; if all samples "
+                "share that input whole, give a batch of another size"
             )
         return tuple(said)
 

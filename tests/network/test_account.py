@@ -84,6 +84,8 @@ def hooked(layer: nn.Module) -> nn.Module:
 class Transformed(nn.Linear):
     """A layer that multiplies by a constant first, as by a cosine transform."""
 
+    basis: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__(432, 5)
         self.register_buffer("basis", torch.randn(432, 432) / 20)
@@ -285,8 +287,8 @@ def test_products_of_every_kind_are_those_counted_by_hand(kind: str) -> None:
     assert counted(network) == expected
 
 
-@pytest.mark.parametrize("dim", [0, 1, None])
-def test_a_layer_s_weight_is_called_as_the_layer_under_the_weight_norm_of_hooks(dim: int | None) -> None:
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_a_layer_s_weight_is_called_as_the_layer_under_the_weight_norm_of_hooks(dim: int) -> None:
     normed = nn.utils.weight_norm(nn.Linear(432, 5), dim=dim)
     assert counted(nn.Sequential(nn.Flatten(), normed)) == {"1": (1, 5, 432, 1)}
 
@@ -309,10 +311,10 @@ def from_one_vector(network: nn.Module) -> nn.Module:
 
 def halves_of_one_matrix() -> nn.Module:
     """Each layer has half of the columns, so that their values lie between each other."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(432, 432, bias=False), nn.Linear(432, 432, bias=False))
-    both = torch.randn(432, 2, 432) / 20
-    network[1].weight, network[2].weight = nn.Parameter(both[:, 0]), nn.Parameter(both[:, 1])
-    return network
+    layers = [nn.Linear(432, 432, bias=False) for _ in range(2)]
+    for layer, half in zip(layers, (torch.randn(432, 2, 432) / 20).unbind(1), strict=True):
+        layer.weight = nn.Parameter(half)
+    return nn.Sequential(nn.Flatten(), *layers)
 
 
 @pytest.mark.parametrize(
@@ -340,24 +342,18 @@ def test_parameters_that_lie_between_each_other_are_two() -> None:
 
 
 def test_two_parameters_of_the_same_numbers_are_refused_with_a_mend_that_works() -> None:
-    layers = {
-        "a": nn.Linear(432, 5, bias=False),
-        "b": nn.Linear(5, 432, bias=False),
-        "c": nn.Linear(432, 5, bias=False),
-    }
-    network = Calls(lambda n, x: n.c(n.b(n.a(x.flatten(1)))), **layers)
-    network.b.weight = nn.Parameter(network.a.weight.t())
+    a, b, c = (nn.Linear(*size, bias=False) for size in ((432, 5), (5, 432), (432, 5)))
+    network: nn.Module = Calls(lambda n, x: n.c(n.b(n.a(x.flatten(1)))), a=a, b=b, c=c)
+    b.weight = nn.Parameter(a.weight.t())
     with pytest.raises(
         NetworkError, match=r"^a.weight and b.weight are two .* as F.linear\(x, self.a.weight.t\(\)"
     ):
         account_of(network, IMAGES)
-    network = Calls(
-        lambda n, x: n.c(F.linear(n.a(x.flatten(1)), n.a.weight.t())), a=layers["a"], c=layers["c"]
-    )
-    network.c.weight = nn.Parameter(network.a.weight)
+    network = Calls(lambda n, x: n.c(F.linear(n.a(x.flatten(1)), n.a.weight.t())), a=a, c=c)
+    c.weight = nn.Parameter(a.weight)
     with pytest.raises(NetworkError, match=r"let them be one parameter \(c.weight = a.weight\)$"):
         account_of(network, IMAGES)
-    network.c.weight = network.a.weight
+    c.weight = a.weight
     account = account_of(network, IMAGES)
     assert [(p.name, p.products, p.layers) for p in account.on_arrays] == [("a", 2, ("a", "c"))]
     assert account.off_arrays.tables == ()
@@ -430,6 +426,23 @@ def test_a_sample_that_is_multiplied_by_the_others_takes_what_it_takes_alone() -
     assert account.off_arrays.notes[-1].startswith(
         "counted as one sample alone takes them: products of the network, of which a batch of two"
     )
+
+
+def test_an_input_that_all_samples_share_is_named_where_it_was_taken_for_theirs() -> None:
+    """Graphs of ten nodes with one adjacency matrix: ten of them may as well have a row of it each."""
+    network = Calls(lambda n, x, edges: n.b(edges @ n.a(x)), a=nn.Linear(8, 16), b=nn.Linear(16, 4)).eval()
+    edges = torch.rand(10, 10)
+    account = account_of(network, (torch.rand(10, 10, 8), edges))
+    assert account.off_arrays.sampled == ("input 1 (10 x 10)",)
+    assert OffArrays.of_json(account.off_arrays.to_json()) == account.off_arrays
+    assert account.off_arrays.notes[-1] == (
+        "one sample was taken of input 1 (10 x 10), as long in dimension 0 as the batch; if all samples share that "
+        "input whole, give a batch of another size"
+    )
+    for samples in (4, 9, 11):  # as told
+        account = account_of(network, (torch.rand(samples, 10, 8), edges))
+        assert account.macs == 10 * 8 * 16 + 10 * 10 * 16 + 10 * 16 * 4
+        assert account.off_arrays.sampled == ()
 
 
 def test_a_layer_that_is_given_pairs_of_samples_is_named_and_so_in_the_record() -> None:
