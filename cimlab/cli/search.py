@@ -71,7 +71,7 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     import optuna
 
     from cimlab.grids.space import refuse_idle_axes, space_of
-    from cimlab.grids.stops import Stop, stoppable
+    from cimlab.grids.stops import Stop, raise_if_asked, stoppable
     from cimlab.grids.study import SeededByTrial, open_study, searching
     from cimlab.grids.worker import DiskFull
 
@@ -95,6 +95,7 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
             while _finished(study) < asked.trials and len(failed) < MOST_FAILURES:
                 reason = _trial(study, searcher, space, point, names, asked.floor)
                 failed = [*failed, reason] if reason else []
+                raise_if_asked()
     except Stop as reason:
         stopped = reason
     except DiskFull as problem:

@@ -42,6 +42,12 @@ def asked() -> Stop | None:
     return Stop(_asked[-1]) if _asked else None
 
 
+def raise_if_asked() -> None:
+    """Raise the Stop that was swallowed, as Python does where a signal comes inside a destructor."""
+    if (hidden := asked()) is not None:
+        raise hidden
+
+
 @contextlib.contextmanager
 def stoppable(deadline: float | None) -> Generator[None]:
     """Within, signals and the deadline raise Stop, once; then Ctrl-C alone cuts the way out short.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cimlab.config import errors
 from cimlab.grids.planning import Plan, Point, record_path
-from cimlab.grids.stops import asked, stoppable
+from cimlab.grids.stops import asked, raise_if_asked, stoppable
 from cimlab.processors import limit_threads
 from cimlab.records.failure import FAILURE_FILE, Failure
 from cimlab.records.locks import FolderLockError, held, holder
@@ -88,6 +88,7 @@ def _finished(plan: Plan, point: Point, session: Session) -> bool:
     except Exception as problem:
         raise_what_ends_all(problem, run_dir)
         _leave_failure(point, problem)
+    raise_if_asked()
     return True
 
 
