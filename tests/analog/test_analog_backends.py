@@ -51,7 +51,7 @@ def one_conversion_at_a_time(patches: Patches, program: ArrayProgram) -> np.ndar
     return total
 
 
-@settings(SLOW, max_examples=16)  # a kernel is compiled for most of them
+@settings(SLOW, max_examples=10)  # a kernel is compiled for most of them
 @given(layers())
 def test_lossless_adcs_and_ideal_cells_give_the_integer_matrix_product(layer) -> None:
     geometry, weights, kept, patches = layer
@@ -75,7 +75,7 @@ def test_the_digital_correction_removes_the_bias_of_offset_cells(layer) -> None:
         assert torch.equal(corrected, x @ matrix.long())
 
 
-@settings(SLOW, max_examples=12)
+@settings(SLOW, max_examples=8)
 @given(layers(), st.booleans())
 def test_a_lossy_adc_equals_one_conversion_at_a_time(layer, with_errors: bool) -> None:
     geometry, weights, kept, patches = layer
