@@ -42,9 +42,16 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
     share = f"asked for {100 * point[1]:g} % of the {budget(family[0])} of each size's dense network"
     notes = (
         f"{network_told(family)}; {point[0]}, {combination(family[0])}, {share}; seeds per point: {seeds}.",
+        _reached_note(family, point),
         _converters_note(family),
     )
     return Drawing(chart(rows, hconcat=panels), wide=True, notes=notes)
+
+
+def _reached_note(family: list[Study], point: Point) -> str:
+    """A budget counts neither what is exempt from pruning nor what no step takes, as leakage and the index."""
+    reached = [100 * priced["ratio"]["energy_j"] for study in family for priced in prices(study, point)]
+    return f"All energy included, {min(reached):.0f} to {max(reached):.0f} % of the dense network's are left."
 
 
 def _converters_note(family: list[Study]) -> str:
