@@ -26,7 +26,7 @@ from cimlab.hardware.chip import Chip
 from cimlab.hardware.copies import ROUNDING, Room
 from cimlab.hardware.errors import HardwareError
 from cimlab.hardware.notes import price_notes
-from cimlab.hardware.occupancy import adc_of_layers
+from cimlab.hardware.occupancy import LayerAdcs, adc_of_layers
 from cimlab.hardware.prices import AdcFigures, Prices
 from cimlab.hardware.report import CostComparison, HardwareReport
 from cimlab.hardware.schedule import Timing, programming_seconds, schedule
@@ -46,6 +46,23 @@ ARRAY = CrossbarMatrix("array", (1, 1))
 
 ADC = COMPONENTS.index("adc")
 SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """What stands on a chip.
+
+    Args:
+        area_m2: by layer and component, last what no copy can use.
+        leakage_w: the same.
+        total_area_m2: of the chip, sum of parts.
+        first_copies_m2: of one copy of each layer, without what no copy can use.
+    """
+
+    area_m2: Float[np.ndarray, "layers components"]
+    leakage_w: Float[np.ndarray, "layers components"]
+    total_area_m2: float
+    first_copies_m2: float
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ class CostModel:
         self.technology.check(geometry)
         if any(layer.placement.gathered for layer in layers):
             self.chip.refuse_to_gather()
-        adc, bits = self.prices.adc_figures(geometry), geometry.resolution_bits
+        adc = self.prices.adc_figures(geometry)
         adcs = adc_of_layers(layers, geometry, self.chip, self.adc, self.technology.node_m)
         room = self._room(layers, geometry, adc, adcs.area_m2, area_m2)
         moved = self._moved(layers, geometry)
@@ -113,28 +130,19 @@ class CostModel:
         if timing is None:
             raise HardwareError(self._too_small(layers, room, self._links_m2(adc)))
         dynamic = self._actions(layers, geometry, adc, timing, moved) @ self.prices.energy_j(adc)
-        instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
-        area, leakage = self._area(instances, adc, adcs.area_m2), instances @ self.prices.leakage_w(adc)
         dynamic[:, ADC] *= adcs.conversion_j / adc.energy_j
-        leakage[:, ADC] *= adcs.built_j / adc.energy_j
-        chip_m2 = float(area.sum())
-        if area_m2 is not None and chip_m2 <= area_m2 * ROUNDING:
-            chip_m2 = area_m2
-        unused_m2 = max(0.0, chip_m2 - float(area.sum()))
-        density = self._leakage_density(geometry, adc)
-        leakage[:, SUPPORT_COLUMNS] += density * area[:, SUPPORT_COLUMNS]
-        share = area.sum(1) / area.sum() if area.sum() else np.full(len(layers), 1 / max(1, len(layers)))
+        built = self._built(layers, geometry, timing, adc, adcs, area_m2)
         return HardwareReport(
             technology=self.technology.name,
             adc_price=self.adc.name,
-            adc_bits=bits,
+            adc_bits=geometry.resolution_bits,
             layers=tuple(layer.matrix.name for layer in layers),
             components=COMPONENTS,
             dynamic_j=dynamic,
-            leakage_w=np.column_stack([leakage, share * unused_m2 * density]),
-            area_m2=np.column_stack([area, share * unused_m2]),
-            total_area_m2=chip_m2,
-            first_copies_m2=float(area.sum() - ((timing.copies - 1) / timing.copies) @ area.sum(1)),
+            leakage_w=built.leakage_w,
+            area_m2=built.area_m2,
+            total_area_m2=built.total_area_m2,
+            first_copies_m2=built.first_copies_m2,
             programming_j=timing.copies * self._programming_j(layers, geometry),
             programming_s=programming_seconds(geometry, self.chip, self.technology)
             if timing.all_arrays
@@ -239,6 +247,33 @@ class CostModel:
             actions[:, ACTIONS.index("port_bit")] = moved.port_bits
             actions[:, ACTIONS.index("bit_metre")] = moved.bit_metres
         return actions
+
+    def _built(
+        self,
+        layers: Sequence[PlacedLayer],
+        geometry: CrossbarGeometry,
+        timing: Timing,
+        adc: AdcFigures,
+        adcs: LayerAdcs,
+        area_m2: float | None,
+    ) -> Built:
+        bits = geometry.resolution_bits
+        instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
+        area, leakage = self._area(instances, adc, adcs.area_m2), instances @ self.prices.leakage_w(adc)
+        leakage[:, ADC] *= adcs.built_j / adc.energy_j
+        density = self._leakage_density(geometry, adc)
+        leakage[:, SUPPORT_COLUMNS] += density * area[:, SUPPORT_COLUMNS]
+        chip_m2 = float(area.sum())
+        if area_m2 is not None and chip_m2 <= area_m2 * ROUNDING:
+            chip_m2 = area_m2
+        unused_m2 = max(0.0, chip_m2 - float(area.sum()))
+        share = area.sum(1) / area.sum() if area.sum() else np.full(len(layers), 1 / max(1, len(layers)))
+        return Built(
+            np.column_stack([area, share * unused_m2]),
+            np.column_stack([leakage, share * unused_m2 * density]),
+            chip_m2,
+            float(area.sum() - ((timing.copies - 1) / timing.copies) @ area.sum(1)),
+        )
 
     def _room(
         self,

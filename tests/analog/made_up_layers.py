@@ -14,14 +14,25 @@ from cimlab.crossbar.geometry import CrossbarGeometry, GeometryError
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
+COMPILED = ((8, 1, 2), (1, 1, 1), (5, 2, 4), (7, 3, 3))
+"""Bits of an input, a cycle and a cell: a kernel is compiled for each three, which takes longer than to run it."""
+
 
 @st.composite
-def geometries(draw):
-    encoding = draw(st.sampled_from(["differential", "offset", "twos_complement"]))
-    weight_bits = draw(st.integers(2, 8))
-    cells = [b for b in (1, 2, 3, 4) if encoding != "twos_complement" or (weight_bits - 1) % b == 0]
-    cell_bits = draw(st.sampled_from(cells))
+def of_any_bits(draw):
     input_bits = draw(st.integers(1, 8))
+    return input_bits, draw(st.integers(1, min(3, input_bits))), draw(st.integers(1, 4))
+
+
+ANY_BITS = of_any_bits()
+
+
+@st.composite
+def geometries(draw, bits):
+    input_bits, dac_bits, cell_bits = draw(bits)
+    encoding = draw(st.sampled_from(["differential", "offset", "twos_complement"]))
+    whole = [b for b in range(2, 9) if encoding != "twos_complement" or (b - 1) % cell_bits == 0]
+    weight_bits = draw(st.sampled_from(whole))
     rows = draw(st.sampled_from([5, 16, 40, 128]))
     fields = {
         "rows": rows,
@@ -29,7 +40,7 @@ def geometries(draw):
         "weight_bits": weight_bits,
         "cell_bits": cell_bits,
         "input_bits": input_bits,
-        "dac_bits": draw(st.integers(1, min(3, input_bits))),
+        "dac_bits": dac_bits,
         "signed_encoding": encoding,
         "mux_control": draw(st.sampled_from(["lockstep", "independent"])),
         "adc_bits": draw(st.sampled_from([None, 2, 3, 4, 5, 6])),
@@ -47,9 +58,9 @@ def geometries(draw):
 
 
 @st.composite
-def layers(draw):
+def layers(draw, bits=ANY_BITS):
     """A geometry, signed weights, a mask of weights or of blocks, and inputs of a random im2col pattern."""
-    geometry = draw(geometries())
+    geometry = draw(geometries(bits))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**20)))
     groups, rows, cols = draw(st.integers(1, 2)), draw(st.integers(1, 60)), draw(st.integers(1, 7))
     largest = 2 ** (geometry.weight_bits - 1) - 1
@@ -64,6 +75,11 @@ def layers(draw):
         values.int(), torch.arange(products) * 3, torch.arange(groups * rows).view(groups, rows)
     )
     return geometry, weights.int(), kept, patches
+
+
+def compiled_layers():
+    """Layers of few shapes, for tests that compile a kernel for each."""
+    return layers(st.sampled_from(COMPILED))
 
 
 def program_of(geometry, weights, kept, adc=None, device=None, **more) -> ArrayProgram:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_layers import SLOW, layers, program_of
+from made_up_layers import SLOW, compiled_layers, layers, program_of
 
 from cimlab.analog.adcs.full_scale import FullScaleAdc
 from cimlab.analog.adcs.ideal import IdealAdc
@@ -51,8 +51,8 @@ def one_conversion_at_a_time(patches: Patches, program: ArrayProgram) -> np.ndar
     return total
 
 
-@settings(SLOW, max_examples=10)  # a kernel is compiled for most of them
-@given(layers())
+@SLOW
+@given(compiled_layers())
 def test_lossless_adcs_and_ideal_cells_give_the_integer_matrix_product(layer) -> None:
     geometry, weights, kept, patches = layer
     program = program_of(geometry, weights, kept, IdealAdc())
@@ -75,8 +75,8 @@ def test_the_digital_correction_removes_the_bias_of_offset_cells(layer) -> None:
         assert torch.equal(corrected, x @ matrix.long())
 
 
-@settings(SLOW, max_examples=8)
-@given(layers(), st.booleans())
+@settings(SLOW, max_examples=25)
+@given(compiled_layers(), st.booleans())
 def test_a_lossy_adc_equals_one_conversion_at_a_time(layer, with_errors: bool) -> None:
     geometry, weights, kept, patches = layer
     patches = replace(patches, base=patches.base[:5])
@@ -108,8 +108,8 @@ def test_read_noise_is_the_same_in_every_backend(layer) -> None:
     assert torch.equal(noisy, prepare(program, "reference", "layer")(patches))
 
 
-@settings(SLOW, max_examples=8)
-@given(layers())
+@settings(SLOW, max_examples=25)
+@given(compiled_layers())
 def test_the_fast_histogram_counts_every_partial_sum(layer) -> None:
     geometry, weights, kept, patches = layer
     program = program_of(geometry, weights, kept, IdealAdc())

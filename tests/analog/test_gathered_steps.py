@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from made_up_layers import SLOW, layers
+from made_up_layers import SLOW, compiled_layers
 from torch import nn
 
 from cimlab.analog.adcs.base import AdcRange, Converter, adc_of_column
@@ -65,7 +65,7 @@ def on_arrays(layer: GatheredMatrix, adc: AdcRange, device: Device | None = None
 
 def gathered(data: st.DataObject) -> tuple[GatheredMatrix, torch.Tensor, torch.Tensor, Patches]:
     """A random layer that gathers rows, its weights and what is kept of them, and inputs."""
-    geometry, weights, kept, patches = data.draw(layers())
+    geometry, weights, kept, patches = data.draw(compiled_layers())
     geometry = replace(geometry, mux_control="lockstep")
     own = GatheredMatrix.of(weights, kept, geometry)
     if own is None:  # keep few rows of every position, so that they share steps
@@ -88,7 +88,7 @@ def computed(
     return codes - apart.sliced.bias * driven
 
 
-@settings(SLOW, max_examples=6)  # a kernel is compiled for most of them
+@settings(SLOW, max_examples=25)
 @given(st.data())
 def test_lossless_adcs_give_the_product_of_the_unpruned_order(data: st.DataObject) -> None:
     layer, weights, kept, patches = gathered(data)
@@ -100,7 +100,7 @@ def test_lossless_adcs_give_the_product_of_the_unpruned_order(data: st.DataObjec
         assert torch.equal(computed(name, layer, program, patches), expected), name
 
 
-@settings(SLOW, max_examples=6)
+@settings(SLOW, max_examples=25)
 @given(st.data())
 def test_lossy_adcs_convert_the_sums_of_the_steps_that_the_packing_rule_names(data: st.DataObject) -> None:
     layer, weights, kept, patches = gathered(data)
@@ -113,7 +113,7 @@ def test_lossy_adcs_convert_the_sums_of_the_steps_that_the_packing_rule_names(da
         assert torch.equal(computed(name, layer, program, patches), expected), name
 
 
-@settings(SLOW, max_examples=8)
+@settings(SLOW, max_examples=25)
 @given(st.data())
 def test_real_cells_and_unlike_adcs_are_the_same_in_every_backend(data: st.DataObject) -> None:
     layer, _, _, patches = gathered(data)
@@ -128,7 +128,7 @@ def test_real_cells_and_unlike_adcs_are_the_same_in_every_backend(data: st.DataO
         assert all(torch.equal(one, other) for other in others)
 
 
-@settings(SLOW, max_examples=4)
+@settings(SLOW, max_examples=25)
 @given(st.data())
 def test_the_histogram_counts_the_sums_of_gathered_rows(data: st.DataObject) -> None:
     layer, _, _, patches = gathered(data)

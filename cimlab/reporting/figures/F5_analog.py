@@ -20,15 +20,26 @@ def analog_figure(evidence: Evidence) -> Drawing:
     if not simulations:
         raise NotRun("no network was simulated on the analog array (cimlab simulate)")
     names = Names.of(simulations, evidence.records)
-    known = {
-        names.network(line[0]): line for line in lines(simulations, names).values() if not _lossless(line)
-    }
+    shown = _asked_much(simulations, names)
     rows = [
         _simulated_point(name, names.network(line[0]), bits, records)
         for name, line in lines(simulations, names).items()
         for bits, records in by_resolution(line).items()
-        if names.network(line[0]) in known or not known
+        if names.network(line[0]) in shown
     ]
+    notes = _notes(simulations, names, shown)
+    return Drawing(chart(rows, width=WIDTH, height=175, layer=_layers(rows)), wide=True, notes=notes)
+
+
+def _asked_much(simulations: list[SimulationRecord], names: Names) -> set[str]:
+    """Networks whose arrays were asked what could cost accuracy; all of them where none was."""
+    series = lines(simulations, names).values()
+    much = {names.network(line[0]) for line in series if not _lossless(line)}
+    return much or {names.network(record) for record in simulations}
+
+
+def _layers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines, points and their intervals; side by side, as several networks reach the same accuracy."""
     order = sorted({row["adc"] for row in rows}, key=lambda bits: int(bits) if bits.isdigit() else 99)
     x = {
         "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": {"labelAngle": 0},
@@ -38,15 +49,11 @@ def analog_figure(evidence: Evidence) -> Drawing:
     y = quantity("accuracy", "test accuracy (%)", scale=spanning(reached, LEAST_POINTS, 100))
     line, points = line_and_points(x, y, {**shapes, "color": colours["color"]})
     line["encoding"]["detail"] = {"field": "series"}
-    # side by side, as several networks reach the same accuracy
-    beside = {
-        "field": "network",
-        "type": "nominal",
-        "sort": list(dict.fromkeys(row["network"] for row in rows)),
-    }
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    beside = {"field": "network", "type": "nominal", "sort": networks}
     for layer in (line, points):
         layer["encoding"]["xOffset"] = beside
-    bars = {
+    intervals = {
         "transform": [{"filter": "isValid(datum.low)"}],
         "mark": {"type": "rule"},
         "encoding": {
@@ -54,14 +61,16 @@ def analog_figure(evidence: Evidence) -> Drawing:
             "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"},
         },
     }  # fmt: skip
-    layers = [line, points, bars]
+    return [line, points, intervals]
+
+
+def _notes(simulations: list[SimulationRecord], names: Names, shown: set[str]) -> tuple[str, ...]:
+    """What bars are, on how many images the points stand, and what is not drawn."""
     notes = [
         "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
-        _images(
-            [(names.network(r), r.images) for r in simulations if names.network(r) in known or not known]
-        ),
+        _images([(names.network(r), r.images) for r in simulations if names.network(r) in shown]),
     ]
-    alone = [r for r in simulations if known and names.network(r) not in known]
+    alone = [record for record in simulations if names.network(record) not in shown]
     if alone:
         furthest = 100 * max(abs(r.accuracy["mean"] - r.accuracy["float"]) for r in alone)
         notes.append(
@@ -70,7 +79,7 @@ def analog_figure(evidence: Evidence) -> Drawing:
         )
     if all(record.choices["device"] == "ideal" for record in simulations):
         notes.append("Device variation: not run.")
-    return Drawing(chart(rows, width=WIDTH, height=175, layer=layers), wide=True, notes=tuple(notes))
+    return tuple(notes)
 
 
 def _images(simulated: list[tuple[str, int]]) -> str:
