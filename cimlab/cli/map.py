@@ -84,8 +84,8 @@ def _run_here(asked: Namespace, flags: set[str]) -> int:
         subjects = _subjects(apart)
         folder = Path(settings.paths.output_dir)
         if len(subjects) == 1 and not apart.hardware and not apart.others:
-            (subject,) = subjects
-            ((_, accelerator),) = accelerators.points(subject.choices, subject.geometry)
+            subject = replace(subjects[0], choices=subjects[0].choices | apart.chosen)
+            ((_, accelerator),) = accelerators.points(subject.choices, subject.hardware)
             if isinstance(accelerator, errors.ConfigError):
                 raise accelerator
             _show(
@@ -114,8 +114,8 @@ def _subjects(apart: Words) -> list[Subject]:
         checked = check(config, MapConfig)
         label = " ".join(words)
         if checked.run is None:
-            own = None if checked.checkpoint is None else plain_config(config)["geometry"]
-            subjects.append((label, replace(named(checked, choices), geometry=own)))
+            own = {} if checked.checkpoint is None else {"geometry": plain_config(config)["geometry"]}
+            subjects.append((label, replace(named(checked, choices), hardware=own)))
             tell(lines)
             continue
         given = {word.partition("=")[0].lstrip("+~") for word in (*apart.fixed, *words)}
@@ -151,7 +151,7 @@ def _sweep(
     total = len(subjects) * len(accelerators)
     with counting("accelerators", total) as done:
         swept = price_sweep(
-            subjects, lambda subject: accelerators.points(subject.choices, subject.geometry), done
+            subjects, lambda subject: accelerators.points(subject.choices, subject.hardware), done
         )
     _show_sweep(swept, folder, flags, named)
     refused = sum(swept.refused.values())

@@ -86,9 +86,11 @@ class Words:
             (hardware if axis.group in HARDWARE else others).append(axis)
         return cls(tuple(fixed), tuple(hardware), tuple(others))
 
-    def gives(self, group: str) -> bool:
-        """Whether a word chooses this group for every point."""
-        return any(word.partition("=")[0].lstrip("+") == group for word in self.fixed)
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Group of the accelerator -> its choice, where a word chooses it for every point."""
+        pairs = (word.lstrip("+").partition("=") for word in self.fixed)
+        return {group: choice for group, _, choice in pairs if group in HARDWARE}
 
 
 @dataclass(eq=False)
@@ -126,25 +128,25 @@ class Accelerators:
         return total
 
     def points(
-        self, chosen: Mapping[str, str], geometry: Node | None = None
+        self, chosen: Mapping[str, str], own: Mapping[str, Node] | None = None
     ) -> Iterator[tuple[dict[str, str], Accelerator | ConfigError]]:
         """Values of the axes and the accelerator, or why it can't be built.
 
         Args:
             chosen: choices of groups that the words leave open.
-            geometry: the geometry, where the words leave it open.
+            own: content of groups, instead of a choice, where the words leave them open.
         """
         for words in itertools.product(*(axis.words for axis in self.words.hardware)):
             axes = {a.key: w.partition("=")[2] for a, w in zip(self.words.hardware, words, strict=True)}
             try:
-                yield axes, self._accelerator(words, chosen, geometry)
+                yield axes, self._accelerator(words, chosen, own or {})
             except ConfigError as problem:
                 yield axes, problem
 
     def _accelerator(
-        self, words: tuple[str, ...], chosen: Mapping[str, str], geometry: Node | None
+        self, words: tuple[str, ...], chosen: Mapping[str, str], own: Mapping[str, Node]
     ) -> Accelerator:
-        part = {group: self._part(group, words, chosen, geometry) for group in HARDWARE}
+        part = {group: self._part(group, words, chosen, own.get(group)) for group in HARDWARE}
         accelerator = Accelerator(**part)
         try:
             accelerator.check()
@@ -153,16 +155,16 @@ class Accelerators:
         return accelerator
 
     def _part(
-        self, group: str, words: tuple[str, ...], chosen: Mapping[str, str], geometry: Node | None
+        self, group: str, words: tuple[str, ...], chosen: Mapping[str, str], content: Node | None
     ) -> Any:
         """One part of an accelerator; equal words make it once."""
-        own = tuple(word for word in words if word.partition("=")[0].split(".")[0].lstrip("+") == group)
-        settings = [word for word in own if "." in word.partition("=")[0]]
-        choice = next((word.partition("=")[2] for word in own if word not in settings), None)
+        said = tuple(word for word in words if word.partition("=")[0].split(".")[0].lstrip("+") == group)
+        settings = [word for word in said if "." in word.partition("=")[0]]
+        choice = next((word.partition("=")[2] for word in said if word not in settings), None)
         given = None
-        if choice is None and not self.words.gives(group):
+        if choice is None and group not in self.words.chosen:
             choice = chosen.get(group)
-            given = geometry if group == "geometry" else None
+            given = content
         key = (group, choice, tuple(settings), None if given is None else repr(given))
         if key not in self._parts:
             try:
@@ -178,7 +180,7 @@ class Accelerators:
         if given is None:
             node = copy.deepcopy(self._node(group, choice))
         else:  # a run's own, with what is asked for all points
-            node, settings = dict(given), [*fixed, *settings]
+            node, settings = copy.deepcopy(given), [*fixed, *settings]
         for word in settings:
             _set(node, word)
         build = _BUILDERS[group]

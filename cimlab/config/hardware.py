@@ -105,6 +105,16 @@ def refuse_unpriceable(model: CostModel, geometry: CrossbarGeometry, placement: 
         raise ConfigError(str(problem)) from problem
 
 
+def altered(technology: Technology, adc: AdcPrice) -> list[str]:
+    """Groups of which the content is not what cimlab ships by its name: of one's own, or set by hand."""
+    same = {
+        "technology": technology.name in choices("technology")
+        and technology == load_technology(technology.name),
+        "adc_price": adc.name in choices("adc_price") and adc == load_adc_price(adc.name),
+    }
+    return [group for group, alike in same.items() if not alike]
+
+
 def load_technology(name: str) -> Technology:
     """conf/technology/NAME.yaml."""
     return _technology(name, _written("technology"))

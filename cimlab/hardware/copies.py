@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from cimlab.crossbar.compaction import Stripes, ceil_div, even_cut
 
 ROUNDING = 1 + 1e-12
-"""What sums of areas may be over the area that they fill, by their order alone."""
+"""What sums of areas may be over the area that they fill, by their order alone: copies may fill a chip exactly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ class Room:
         if most is None or self.area_m2 is None:
             return self
         array_m2 = np.maximum(self.array_m2, self.place_m2)
-        return replace(self, array_m2=array_m2, area_m2=ROUNDING * min(self.area_m2, most * self.place_m2))
+        return replace(self, array_m2=array_m2, area_m2=min(self.area_m2, most * self.place_m2))
 
 
 def spend(ways: Sequence[Ways], products: Int[np.ndarray, " layers"], room: Room) -> Spent | None:
@@ -173,12 +173,13 @@ def spend(ways: Sequence[Ways], products: Int[np.ndarray, " layers"], room: Room
         products: matrix-vector products per image.
         room: the area; of None, each layer has one copy on its fewest arrays.
     """
-    array_m2, copy_m2, area_m2 = room.array_m2, room.copy_m2, room.area_m2
+    array_m2, copy_m2 = room.array_m2, room.copy_m2
     one = Spent(np.zeros(len(ways), np.int64), np.ones(len(ways), np.int64))
     fewest = np.array([w.arrays[0] for w in ways]) @ array_m2 + copy_m2.sum() if len(ways) else 0.0
-    if area_m2 is None or not len(ways):
+    if room.area_m2 is None or not len(ways):
         return one
-    if fewest > area_m2 * ROUNDING:
+    area_m2 = room.area_m2 * ROUNDING
+    if fewest > area_m2:
         return None
     choice = _Choice.of(ways, products, array_m2, copy_m2)
     slow = float(max(p * w.product_s[0] for p, w in zip(products, ways, strict=True)))

@@ -103,7 +103,8 @@ class RunRecord(Record):
             prunable and over all; compression.
         hardware: total and dense counts, ratios to dense, utilisation, counts by layer, and `cost`: energy, latency,
             area and throughput, total and by component and layer, with the technology and ADC price behind them, by
-            the model of the time; `cimlab map run=...` prices it with today's.
+            the model of the time; `cimlab map run=...` prices it with today's. `altered`: of technology and ADC price,
+            those that are not what cimlab ships by the name; `config` has them.
         layers: what rebuilds each layer's crossbar matrix without the network: name, weight_shape, groups, products,
             row_order; empty in schema 1.
         activity: integers that its cells hold and its wordlines are fed (`cimlab.crossbar.activity`), counted.

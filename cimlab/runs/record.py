@@ -146,6 +146,7 @@ def counted(
     Raises:
         RecordError: the folder can't be written.
     """
+    from cimlab.config.hardware import altered
     from cimlab.crossbar.placement import place_network
     from cimlab.crossbar.summary import counts_summary
     from cimlab.hardware.accelerator import Accelerator
@@ -161,7 +162,7 @@ def counted(
     return {
         "weights": weight_summary(placement, prunable),
         "hardware": counts_summary(matrices, placement, geometry)
-        | {"mapping": asdict(mapping), "cost": compared.summary()},
+        | {"mapping": asdict(mapping), "cost": compared.summary(), "altered": altered(cost.technology, cost.adc)},
         **keep(
             record_file, matrices, network.masks, network.activity,
             lambda matrix: granularity.units(matrix, geometry), network.off_arrays,

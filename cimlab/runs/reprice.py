@@ -1,16 +1,15 @@
 """What a finished run costs by today's model, for reports: from its masks, on the accelerator that it was trained for.
 
 A record keeps what was logged when it was written, by the model of that time; old and new models never stand side by
-side in a table. Technology and ADC price are today's of the same name where cimlab ships it, else the record's own;
-geometry and chip are what the run was asked with. A record may be a stranger's: what it names is called only if it is
-cimlab's own.
+side in a table. Its accelerator is `cimlab.runs.asked.asked_hardware`, as it is of `cimlab map run=`. A record may be a
+stranger's: what it names is called only if it is cimlab's own.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,14 +19,8 @@ from cimlab.records.record import RecordError, RunRecord
 
 if TYPE_CHECKING:
     from cimlab.crossbar.activity import Activity
-    from cimlab.crossbar.geometry import CrossbarGeometry
     from cimlab.hardware.accelerator import Accelerator
-    from cimlab.hardware.chip import Chip
     from cimlab.hardware.price import PrunedNetwork
-
-ACCELERATOR = ("geometry", "technology", "adc_price", "chip")
-"""Groups of a record's configuration without which it can't be priced."""
-Kind = TypeVar("Kind", "CrossbarGeometry", "Chip")
 
 
 def priced_today(record: RunRecord, file: Path) -> RunRecord:
@@ -105,26 +98,24 @@ def _today(record: RunRecord, file: Path) -> RunRecord:
 
     Settings of the accelerator that came after the record have the values that it is priced with.
     """
-    from cimlab.choices import choices
     from cimlab.config.hardware import load_adc_price, load_technology, make_adc_price, make_technology
     from cimlab.crossbar.geometry import CrossbarGeometry
     from cimlab.hardware.accelerator import Accelerator
     from cimlab.hardware.chip import Chip
+    from cimlab.runs.asked import asked_hardware
 
-    config: dict[str, Any] = record.config
-    if lacking := [group for group in ACCELERATOR if group not in config]:
-        raise ConfigError(f"its configuration lacks {', '.join(lacking)}")
-    named, priced = record.choices.get("technology", ""), record.choices.get("adc_price", "")
+    config, own = record.config, asked_hardware(record)
     accelerator = Accelerator(
-        _checked(CrossbarGeometry, "geometry", config),
-        load_technology(named)
-        if named in choices("technology")
-        else make_technology(config["technology"], str(file)),
-        load_adc_price(priced) if priced in choices("adc_price") else make_adc_price(config["adc_price"]),
-        _checked(Chip, "chip", config),
+        TypeAdapter(CrossbarGeometry).validate_python(own["geometry"]),
+        make_technology(own["technology"], str(file))
+        if "technology" in own
+        else load_technology(record.choices["technology"]),
+        make_adc_price(own["adc_price"])
+        if "adc_price" in own
+        else load_adc_price(record.choices["adc_price"]),
+        TypeAdapter(Chip).validate_python(own["chip"]),
     )
-    asked = config | {"chip": asdict(accelerator.chip) | config["chip"]}
-    asked["geometry"] = asdict(accelerator.geometry) | config["geometry"]
+    asked = config | {group: own[group] | config[group] for group in ("geometry", "chip")}
     hardware = record.hardware | _priced(record, file, accelerator, curve=True)
     return replace(record, config=asked, hardware=hardware)
 
@@ -170,16 +161,3 @@ def _gathered(network: PrunedNetwork, activity: Activity, accelerator: Accelerat
         }
     except (GeometryError, HardwareError):
         return None
-
-
-def _checked(kind: type[Kind], group: str, config: dict[str, Any]) -> Kind:
-    """A group of plain settings as its dataclass; a setting that was given and is none today is not passed over.
-
-    Raises:
-        ConfigError: there is such a setting.
-    """
-    known = {own.name for own in fields(kind)}
-    gone = [key for key, value in config[group].items() if key not in known and value is not None]
-    if gone:
-        raise ConfigError(f"it was priced with {group}.{gone[0]}, which is no setting of today's")
-    return TypeAdapter(kind).validate_python(config[group])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ class Subject:
         activity: geometry -> what its cells hold and its wordlines are fed.
         choices: group -> choice that made it.
         accuracy: on test images after retraining, where a record says.
-        geometry: the one that a record was pruned for.
+        hardware: group -> content of the accelerator that it was made for, where words leave it open.
         cut: what of a geometry the masks depend on; nothing, where they are given.
         assumed: what its masks rest on, where nobody trained it.
         beyond: what to say where masks made for a geometry keep more than was asked; None where they do not.
@@ -52,7 +52,7 @@ class Subject:
     activity: Callable[[CrossbarGeometry], Activity]
     choices: dict[str, str] = field(default_factory=dict)
     accuracy: float | None = None
-    geometry: dict[str, Any] | None = None
+    hardware: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     cut: Callable[[CrossbarGeometry], Cut] = lambda _: ()
     assumed: tuple[str, ...] = ()
     beyond: Callable[[CrossbarGeometry, Masks], str | None] = lambda *_: None
@@ -165,9 +165,11 @@ def kept_network(
 
 
 def _of_record(record: RunRecord, source: Path, instead: Instead) -> Subject:
+    from cimlab.runs.asked import asked_hardware
+
     network, activity = kept_network(record, source, instead)
     name = f"{record.name}-{record.run[:8]}"
     return Subject(
         name, f"run {name}, with its masks", lambda _: network, lambda _: activity, dict(record.choices),
-        record.accuracy["retrained"]["test"], record.hardware["geometry"],
+        record.accuracy["retrained"]["test"], asked_hardware(record),
     )  # fmt: skip

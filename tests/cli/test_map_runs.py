@@ -10,6 +10,7 @@ from conftest import Cimlab, one_line
 
 from cimlab.records import store
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.runs.reprice import priced_today
 
 FEW = (
     "granularity=column_segment",
@@ -86,6 +87,33 @@ def test_a_finished_run_is_priced_anywhere_without_its_network(
     mixed = cimlab("map", f"run={tmp_path}", "--json", shown)
     assert mixed.code == 0
     assert "left out" in mixed.err
+
+
+def test_a_run_is_priced_on_its_own_accelerator_with_what_was_set_by_hand(
+    train: Cimlab, cimlab: Cimlab, tmp_path: Path
+) -> None:
+    by_hand = ("chip.adc_idle_share=0.2", "adc_price=murmann", "adc_price.rate_hz=1e8")
+    assert train(*by_hand, "technology.digital_mac_j.value=1e-12").code == 0
+    (file,) = tmp_path.glob(f"*/{RECORD_FILE}")
+    record = RunRecord.read(file)
+    assert record.hardware["altered"] == ["technology", "adc_price"]
+    cost = record.hardware["cost"]
+    assert priced_today(record, file).hardware["cost"]["total"] == cost["total"]
+
+    def priced(*words: str) -> dict:
+        answer = cimlab(
+            "map", f"run={file.parent}", *words, "--json", f"paths.output_dir={tmp_path / 'shown'}"
+        )
+        assert (answer.code, answer.err) == (0, "")
+        return json.loads(answer.out)
+
+    assert [priced()[part] for part in ("total", "dense", "notes")] == [
+        cost[part] for part in ("total", "dense", "notes")
+    ]
+    assert priced("chip.adc_idle_share=0")["total"]["leakage_w"] < cost["total"]["leakage_w"]
+    other = priced("adc_price=isaac_table")
+    assert (other["adc_price"], other["choices"]["adc_price"]) == ("isaac_table", "isaac_table")
+    assert any("chip.adc_idle_share=0.2" in note for note in other["notes"])
 
 
 def test_a_file_that_is_no_record_is_refused_and_the_run_beside_it_named(

@@ -95,6 +95,17 @@ def test_no_way_to_spend_an_area_is_faster(layers: list[tuple[Ways, int, float, 
     assert seconds(*found) == pytest.approx(min(seconds(*plan) for plan in plans))
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 4), st.floats(0.01, 10))
+def test_copies_fill_an_area_to_its_last_array(copies: int, others: int, array_m2: float) -> None:
+    """Sums of as many equal areas may differ in their last digit from the area that is that many times one."""
+    one = Ways.of(Stripes(np.array([1]), np.array([1]), np.array([1])), 1.0)
+    room = Room(np.full(1 + others, array_m2), np.zeros(1 + others), (copies + others) * array_m2)
+    spent = spend([one] * (1 + others), np.array([copies, *[1] * others]), room)
+    assert spent is not None
+    assert spent.copies.tolist() == [copies, *[1] * others]
+
+
 @settings(max_examples=100, deadline=None)
 @given(laid_ways())
 def test_more_arrays_are_offered_only_where_they_save_time(ways: Ways) -> None:
