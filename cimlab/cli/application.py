@@ -77,7 +77,7 @@ def run(command: Command, words: list[str]) -> int:
         if isinstance(problem, BrokenPipeError):  # whoever read our output has seen enough
             raise
         if isinstance(problem, OSError) and not is_hydra(problem):
-            raise OutputError(unwritable(problem.filename, problem)) from problem
+            raise OutputError(unwritable(problem.filename or "the output", problem)) from problem
         # failures of the job never come this way: what is left is about the options, the words or a YAML file
         raise ConfigError(hydra_line(problem, command.schema)) from problem
     if failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,13 +29,14 @@ def run(words: list[str]) -> int:
     """Serve until Ctrl-C.
 
     Raises:
-        ConfigError: a folder is not there, or streamlit is not installed.
+        ConfigError: a folder is not there, the port is taken, or streamlit is not installed.
     """
     asked = parser().parse_args(words)
     folders = [Path(word) for word in asked.folders] or [Path("outputs")]
     require_folders(folders)
     if find_spec("streamlit") is None:
         raise ConfigError("the dashboard needs streamlit: pip install cimlab[grid]")
+    _require_free(asked.port)
     _made_ready(folders)
     print(f"http://127.0.0.1:{asked.port}  (Ctrl-C ends it)", flush=True)
     from streamlit.web.cli import main
@@ -49,6 +51,22 @@ def command(folders: list[Path], port: int, trials: bool = False) -> list[str]:
     options = [f"--{key}={value}" for key, value in {**OPTIONS, "server.port": str(port)}.items()]
     places = [str(folder.absolute()) for folder in folders]
     return ["run", str(page), *options, "--", *places, *(["--trials"] if trials else [])]
+
+
+def _require_free(port: int) -> None:
+    """Refuse a port at which another program answers, whose address would be told for ours.
+
+    Raises:
+        ConfigError: it is taken, or may not be.
+    """
+    with socket.socket() as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            place.bind((OPTIONS["server.address"], port))
+        except OSError as problem:
+            raise ConfigError(
+                f"--port={port}: can't be served at ({problem.strerror}); give another"
+            ) from problem
 
 
 def _made_ready(folders: list[Path]) -> None:

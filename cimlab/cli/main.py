@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
             from cimlab import __version__
 
             sys.exit(_said(f"cimlab {__version__}\n"))
+        case ["completion", *rest] if {"-h", "--help"} & {*rest}:
+            sys.exit(_said(f"usage: cimlab completion bash|zsh|fish\n\n{ABOUT['completion']}\n"))
         case ["completion", "bash" | "zsh" | "fish" as shell]:
             from cimlab.cli.completion import script
 

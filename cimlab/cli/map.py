@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -28,6 +29,7 @@ from cimlab.config.words import given, readable
 from cimlab.grids.composition import searched
 from cimlab.progress import counting
 from cimlab.records.json_text import json_text
+from cimlab.runs.folders import made
 from cimlab.runs.map_config import MapConfig
 from cimlab.runs.named import named
 from cimlab.runs.price import Mapped, map_network, map_one
@@ -58,7 +60,8 @@ def run(words: list[str]) -> int:
 
     def job(_config: DictConfig, _choices: dict[str, str]) -> Mapped:
         config, choices, lines = informed("map", list(HydraConfig.get().overrides.task), MapConfig)
-        mapped = map_network(config, choices, "--adc-sensitivity" in flags)
+        with _plots_into(Path(config.paths.output_dir), flags):
+            mapped = map_network(config, choices, "--adc-sensitivity" in flags)
         tell(lines)
         return mapped
 
@@ -88,11 +91,17 @@ def _run_here(asked: Namespace, flags: set[str]) -> int:
             ((_, accelerator),) = accelerators.points(subject.choices, subject.hardware)
             if isinstance(accelerator, errors.ConfigError):
                 raise accelerator
-            _show(
-                map_one(subject, accelerator, settings.picture, "--adc-sensitivity" in flags), folder, flags
-            )
+            with _plots_into(folder, flags):
+                mapped = map_one(subject, accelerator, settings.picture, "--adc-sensitivity" in flags)
+            _show(mapped, folder, flags)
             return 0
-        return _sweep(subjects, accelerators, apart, folder, flags)
+        with made(folder):
+            return _sweep(subjects, accelerators, apart, folder, flags)
+
+
+def _plots_into(folder: Path, flags: set[str]) -> AbstractContextManager[None]:
+    """The folder of plots, refused before the first price where it can't be written; numbers alone need none."""
+    return nullcontext() if flags & {"--json", "--csv"} else made(folder)
 
 
 def _refuse_lone_axes(apart: Words, many: bool) -> None:

@@ -85,14 +85,20 @@ def seconds(text: str) -> float:
 
 
 def file_to_write(text: str) -> Path:
-    """A file that a command writes when its work is done.
+    """A file that a command writes when its work is done; of a link, what it leads to.
 
     Raises:
-        ArgumentTypeError: a folder stands there.
+        ArgumentTypeError: a folder, a device or a pipe stands there, or no file can be called so.
     """
-    if Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: is a folder; give a file")
-    return Path(text)
+    path = Path(text)
+    try:
+        taken = path.exists() and not path.is_file()
+    except OSError as problem:
+        raise argparse.ArgumentTypeError(f"{text}: {problem.strerror}; give another file") from problem
+    if taken:
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise argparse.ArgumentTypeError(f"{text}: is {what}; give a file")
+    return path.resolve() if path.is_symlink() else path
 
 
 def port(text: str) -> int:

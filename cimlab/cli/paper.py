@@ -6,20 +6,23 @@ from pathlib import Path
 
 from cimlab.cli.options import Parser, file_to_write
 from cimlab.cli.plain import TRIALS, read_report, repository, say_missing
+from cimlab.runs.folders import made
 
 
 def run(words: list[str]) -> int:
     """Run the command; 0, or raises what `errors.report` explains."""
     folder = repository() / "paper"
     asked = parser().parse_args(words)
-    made = read_report(asked.folders or [folder / "records"], asked.trials)
-    from cimlab.reporting.paper import compile_paper, write_data
-
     build = folder / "build"
-    output = compile_paper(made, folder, asked.output or build / "paper.pdf")
-    if asked.output is None:
-        write_data(made, build)
-    say_missing(made)
+    output = asked.output or build / "paper.pdf"
+    with made(output.parent, by="give -o a file in"):
+        read = read_report(asked.folders or [folder / "records"], asked.trials)
+        from cimlab.reporting.paper import compile_paper, write_data
+
+        compile_paper(read, folder, output)
+        if asked.output is None:
+            write_data(read, build)
+    say_missing(read)
     print(f"paper: {output}")
     return 0
 

@@ -10,6 +10,7 @@ from cimlab.cli.runs import folders_and_filters
 from cimlab.config.errors import ConfigError
 from cimlab.records.record import write_atomically
 from cimlab.reporting.report import Report
+from cimlab.runs.folders import made
 
 
 def run(words: list[str]) -> int:
@@ -17,25 +18,26 @@ def run(words: list[str]) -> int:
     asked = parser().parse_intermixed_args(words)
     folders, filters = folders_and_filters(asked.words)
     usual = (repository() / "paper" / "records", Path("outputs"))
-    made = read_report(folders or [folder for folder in usual if folder.is_dir()], asked.trials, filters)
-    write_atomically(asked.output, _content(made, asked.output, asked.figures))
-    say_missing(made)
+    with made(asked.output.parent, by="give -o a file in"):
+        read = read_report(folders or [folder for folder in usual if folder.is_dir()], asked.trials, filters)
+        write_atomically(asked.output, _content(read, asked.output, asked.figures))
+    say_missing(read)
     print(f"report: {asked.output}")
     return 0
 
 
-def _content(made: Report, output: Path, figures: Path | None) -> str:
+def _content(read: Report, output: Path, figures: Path | None) -> str:
     if output.suffix == ".md":
         from cimlab.reporting.markdown import markdown_page
 
-        return markdown_page(made, output, figures or output.with_name(f"{output.stem}-figures"))
+        return markdown_page(read, output, figures or output.with_name(f"{output.stem}-figures"))
     if figures is not None:
         raise ConfigError(
             f"--figures={figures}: an HTML report holds its figures; give -o NAME.md, or leave it out"
         )
     from cimlab.reporting.page import html_page
 
-    return html_page(made)
+    return html_page(read)
 
 
 def parser() -> Parser:

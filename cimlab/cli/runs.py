@@ -78,8 +78,8 @@ def run(words: list[str]) -> int:
 
 
 def folders_and_filters(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """What was typed, apart: a filter compares."""
-    filters = [word for word in words if re.search("[<>=]", word)]
+    """What was typed, apart: a filter compares, unless a folder is called so."""
+    filters = [word for word in words if re.search("[<>=]", word) and not Path(word).is_dir()]
     return [Path(word) for word in words if word not in filters], filters
 
 

@@ -166,7 +166,7 @@ def _trial(
     from cimlab.config.errors import describe
     from cimlab.grids.space import suggested
     from cimlab.grids.worker import LOG_FILE, output_to, raise_what_ends_all
-    from cimlab.records.history import read_rows
+    from cimlab.records.history import HISTORY_FILE, read_rows
     from cimlab.runs.train import perform
     from cimlab.training.callbacks import Hopeless
 
@@ -196,7 +196,7 @@ def _trial(
         if isinstance(problem, ConfigError) and all(t.state.name == "FAIL" for t in study.trials):
             raise
         return describe(problem)
-    history = read_rows(planned.run_dir / "history.jsonl")
+    history = read_rows(planned.run_dir / HISTORY_FILE)
     trial.set_user_attr(
         "accuracies", [row["accuracy/validation"] for row in history if "accuracy/validation" in row]
     )

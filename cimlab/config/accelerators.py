@@ -22,7 +22,7 @@ from cimlab.config.compose import composed
 from cimlab.config.errors import ConfigError
 from cimlab.config.hardware import make_adc_price, make_technology
 from cimlab.config.schema import check_plain
-from cimlab.config.words import parsed
+from cimlab.config.words import parsed, values
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.hardware.accelerator import Accelerator
 from cimlab.hardware.chip import Chip
@@ -78,11 +78,7 @@ class Words:
             if not override.is_sweep_override():
                 fixed.append(word)
                 continue
-            prefix = (override.input_line or "").partition("=")[0]
-            values = tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
-            axis = Axis(override.key_or_group, values)
-            if not values:
-                raise ConfigError(f"{word}: matches nothing")
+            axis = Axis(override.key_or_group, values(override))
             (hardware if axis.group in HARDWARE else others).append(axis)
         return cls(tuple(fixed), tuple(hardware), tuple(others))
 

@@ -88,6 +88,8 @@ def hydra_line(problem: BaseException, schema: type) -> str:
             return f"{group}: {name}: a file takes another choice of a group with - override /{group}: {name}"
         listed = re.search(r"Available options in '[^']+':(.*?)(?: Config search path|$)", text)
         return _no_choice(wrong[1], wrong[2], listed[1].split() if listed else choices(wrong[1]))
+    if lost := re.search(r"Additional config directory '([^']+)' not found", text):
+        return f"--config-dir={lost[1]} is no folder; give one that holds GROUP/CHOICE.yaml"
     if several := re.match(r"Ambiguous value for argument '([^=]+)=([^']+)'", text):
         return _several(several[1], several[2])
     return text.split(" Set the environment variable HYDRA_FULL_ERROR")[0].split(" Config search path")[0]

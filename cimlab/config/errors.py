@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -38,6 +39,8 @@ def report(problem: Exception) -> int:
 
 def exit_code(problem: BaseException) -> int:
     """How the command line ends for a problem: refused, or failed."""
+    if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
+        return REFUSED
     return problem.exit_code if isinstance(problem, CimlabError) else FAILED
 
 
@@ -47,6 +50,9 @@ def describe(problem: BaseException) -> str:
     if isinstance(problem, CimlabError):
         return text
     if isinstance(problem, OSError) and problem.strerror:
+        if problem.errno == errno.ENAMETOOLONG:
+            name = Path(os.fsdecode(problem.filename)).name if problem.filename else "a name"
+            return f"{name[:SHOWN]}...: has {len(name)} letters, more than a file's name may have; give a shorter one"
         where = "" if problem.filename is None else f" {problem.filename}"
         return f"can't read or write{where} ({problem.strerror}); mend that, then the same command goes on"
     if _from_compiled_kernels(problem):
@@ -65,9 +71,9 @@ def _from_compiled_kernels(problem: BaseException) -> bool:
     return any(Path(file).parts[-3:] == ("numba", "core", "caching.py") for file in files)
 
 
-def unwritable(folder: object, problem: OSError) -> str:
-    """What to say of a folder that can't be written."""
-    return f"can't write to {folder} ({problem.strerror}); set paths.output_dir to a folder you may write"
+def unwritable(folder: object, problem: OSError, by: str = "set paths.output_dir to") -> str:
+    """What to say of a folder that can't be written; `by`: how another one is given."""
+    return f"can't write to {folder} ({problem.strerror}); {by} a folder you may write"
 
 
 def refuse_flags(key: str, value: object, taken: object) -> None:

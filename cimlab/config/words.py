@@ -205,3 +205,24 @@ def _dictionaries(schema: type, above: str = "") -> tuple[str, ...]:
         elif above and get_origin(kind) is dict and get_args(kind)[1] is not Any:  # a group is no setting
             found.append(f"{above}{name}")
     return tuple(found)
+
+
+def values(override: Override) -> tuple[str, ...]:
+    """The values of an axis in words, KEY=VALUE each.
+
+    >>> values(parsed("seed=1,2"))
+    ('seed=1', 'seed=2')
+
+    Raises:
+        ConfigError: it has none, or is an interval.
+    """
+    line = override.input_line or ""
+    prefix = line.partition("=")[0]
+    if override.is_interval_sweep():
+        raise ConfigError(
+            f"{line}: only cimlab search draws from an interval; here each value is named, {prefix}=A,B"
+        )
+    found = tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
+    if not found:
+        raise ConfigError(f"{line}: is an axis without a value; give it some, {prefix}=A,B")
+    return found

@@ -31,7 +31,7 @@ from cimlab.config.errors import ConfigError
 from cimlab.config.schema import TrainConfig, plain_config
 from cimlab.config.text_file import text_of
 from cimlab.config.trust import trusting
-from cimlab.config.words import given, parsed, quoted, readable
+from cimlab.config.words import given, parsed, quoted, readable, values
 from cimlab.grids.grid import (
     Axis,
     Command,
@@ -309,13 +309,11 @@ class _Composer:
     def _words(self, override: Override) -> tuple[str, ...]:
         if not override.is_sweep_override():
             return (override.input_line or "",)
-        line = override.input_line or ""
-        prefix, _, _ = line.partition("=")
-        words = tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
-        if not words:
-            mend = f"give it some, {prefix}=A,B"
-            raise ConfigError(f"{located(self.path, line, [line])}{line}: is an axis without a value; {mend}")
-        return words
+        try:
+            return values(override)
+        except ConfigError as problem:
+            line = override.input_line or ""
+            raise ConfigError(f"{located(self.path, line, [line])}{problem}") from problem
 
 
 def located(path: Path | None, message: str, words: Sequence[str]) -> str:

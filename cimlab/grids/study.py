@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, exc, make_url
 
-from cimlab.config.errors import ConfigError
+from cimlab.config.errors import ConfigError, OutputError, unwritable
 from cimlab.records.flat import in_yaml
 from cimlab.records.locks import lodging
 
@@ -59,17 +59,14 @@ def open_study(
 
     Raises:
         ConfigError: the study was begun with other objectives or settings, or its storage does not open.
+        OutputError: the folder can't be written.
     """
     where = str(folder / JOURNAL) if url is None else _shown(url)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise _unopened(where, problem) from problem
     for tries_left in reversed(range(TRIES)):
         try:
             study = optuna.create_study(
                 study_name=name,
-                storage=_storage(url, folder),
+                storage=_journal(folder) if url is None else _storage(url),
                 directions=directions,
                 load_if_exists=True,
             )
@@ -78,7 +75,7 @@ def open_study(
             if not tries_left:
                 raise _unopened(where, problem) from problem
             time.sleep(PAUSE_S)
-        except ConfigError:
+        except (ConfigError, OutputError):
             raise
         except Exception as problem:
             raise _unopened(where, problem) from problem
@@ -106,10 +103,8 @@ def _refuse_others(name: str, begun: Mapping[str, Any], settings: Mapping[str, A
         )
 
 
-def _storage(url: str | None, folder: Path) -> BaseStorage:
+def _storage(url: str) -> BaseStorage:
     """Raises ConfigError where the URL is none, or its driver is not installed."""
-    if url is None:
-        return _journal((folder / JOURNAL).absolute())
     parsed = _parsed(url)
     try:
         parsed.get_dialect().import_dbapi()
@@ -127,14 +122,25 @@ def _storage(url: str | None, folder: Path) -> BaseStorage:
     return RDBStorage(parsed.render_as_string(hide_password=False), options)
 
 
-def _journal(path: Path) -> JournalStorage:
-    """The storage in a journal file; a half-written last line, left by a full disk or a power cut, is cut off.
+def _journal(folder: Path) -> JournalStorage:
+    """The storage in a journal file of a folder, which is made; a half-written last line, left by a full disk or a
+    power cut, is cut off.
 
     Optuna would write its next line behind that half, and then never open the file again.
 
-    Args:
-        path: absolute, for the lock of a killed search is a link to it; through one that leads nowhere, Optuna
-            never sees that the lock is old.
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _opened_journal((folder / JOURNAL).absolute())
+    except OSError as problem:
+        raise OutputError(unwritable(folder, problem)) from problem
+
+
+def _opened_journal(path: Path) -> JournalStorage:
+    """The absolute path: the lock of a killed search is a link to it, and Optuna never sees that the lock is old
+    through one that leads nowhere.
     """
     lock = JournalFileSymlinkLock(str(path))
     backend = JournalFileBackend(str(path), lock)

@@ -20,7 +20,7 @@ from cimlab.grids.planning import Plan, Point
 from cimlab.grids.worker import Session, failed_since, has_record
 from cimlab.progress import duration
 from cimlab.records.failure import Failure
-from cimlab.records.history import read_rows
+from cimlab.records.history import HISTORY_FILE, read_rows
 from cimlab.records.locks import held
 
 BAR, BESIDE = 6, 62
@@ -127,7 +127,7 @@ class Watch:
 
 
 def _epoch(run_dir: Path) -> str:
-    history = read_rows(run_dir / "history.jsonl")
+    history = read_rows(run_dir / HISTORY_FILE)
     return f"retrain epoch {history[-1]['epoch'] + 1} done  " if history else ""
 
 

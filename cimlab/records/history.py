@@ -9,6 +9,8 @@ from typing import Any
 
 from cimlab.records.json_text import json_text
 
+HISTORY_FILE = "history.jsonl"
+
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
     """Add one row, on a line of its own even where a killed run left half a line behind."""

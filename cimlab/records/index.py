@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cimlab.records.failure import FAILURE_FILE, Failure
-from cimlab.records.history import read_rows
-from cimlab.records.locks import LOCK_FILE, holder
+from cimlab.records.failure import Failure
+from cimlab.records.history import HISTORY_FILE, read_rows
+from cimlab.records.locks import holder
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
-from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
+from cimlab.records.simulation import SimulationRecord
 from cimlab.records.store import is_simulation
 from cimlab.records.study import study_of
-from cimlab.records.walk import may_hold_runs, record_files
+from cimlab.records.walk import walked
 
 INDEX_FILE = ".index.json"
 LAYOUT = 10
@@ -43,9 +43,9 @@ def simulations(folder: Path) -> tuple[list[Row], list[str]]:
 def _rows(folder: Path, kind: str) -> tuple[list[Row], list[str]]:
     known = _known(folder)
     fresh: dict[str, list[Any]] = {}
-    files, unread = record_files(folder)
-    problems = unread if kind == "run" else []  # once is enough
-    for path, stat in files:
+    walk = walked(folder)
+    problems = walk.problems if kind == "run" else []  # once is enough
+    for path, stat in walk.records:
         place, stamp = os.path.relpath(path, folder), [stat.st_mtime_ns, stat.st_size]
         entry = known.get(place)
         if entry is None or entry[:2] != stamp:
@@ -157,11 +157,9 @@ def fields(found: Iterable[Row]) -> list[str]:
 def unfinished(folder: Path) -> list[Row]:
     """One row for each run that was begun and has no record: running, failed, killed, or stopped on the way."""
     found = []
-    for run_dir in _run_folders(folder):
-        if any((run_dir / name).exists() for name in (RECORD_FILE, SIMULATION_FILE)):
-            continue
+    for run_dir in walked(folder).begun:
         state, reason = state_of(run_dir)
-        history = read_rows(run_dir / "history.jsonl")
+        history = read_rows(run_dir / HISTORY_FILE)
         row: Row = {
             "state": state,
             "kind": "run",
@@ -185,18 +183,6 @@ def state_of(run_dir: Path) -> tuple[str, str]:
     if who:
         return "killed", f"process {who.pid} on {who.host} died; the next sweep goes on with it"
     return "stopped", ""
-
-
-def _run_folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    marks = (LOCK_FILE, FAILURE_FILE, "config.yaml")
-    inside = []
-    for entry in os.scandir(folder):
-        with contextlib.suppress(OSError):  # `record_files` tells
-            if may_hold_runs(entry):
-                inside.append(entry.path)
-    return [Path(path) for path in inside if any(os.path.exists(os.path.join(path, mark)) for mark in marks)]
 
 
 def _remember(folder: Path, entries: dict[str, list[Any]]) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
@@ -125,7 +126,7 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
     """
     while True:
         with contextlib.suppress(FileNotFoundError):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             file = (folder / LOCK_FILE).open("a+", encoding="utf-8", errors="replace")
             if not _lock(file, wait):
                 with file:
@@ -135,6 +136,20 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
             if os.fstat(file.fileno()).st_nlink:
                 return file
             file.close()
+
+
+def _make(folder: Path) -> None:
+    """The folder, also where another process takes it away meanwhile: Python then takes it for a file.
+
+    Raises:
+        FileNotFoundError: it went again.
+        FileExistsError: a file stands there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise
 
 
 def _remove_if_bare(folder: Path) -> None:
@@ -170,5 +185,6 @@ def _write(file: IO[str], text: str) -> None:
     """Replace the content. On a full disk the lock still holds; only the holder's name is missing."""
     with contextlib.suppress(OSError):
         file.truncate(0)
-        file.write(text)
-        file.flush()
+        os.write(
+            file.fileno(), text.encode()
+        )  # past the file's buffer, which would try again when it is closed

@@ -11,8 +11,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from cimlab.errors import CimlabError
 from cimlab.records.json_text import finite, json_text
@@ -21,8 +24,17 @@ from cimlab.records.replace import replacing
 SCHEMA = 2
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 RECORD_FILE = "record.json"
+CONFIG_FILE = "config.yaml"
 PHASES = ("dense", "pruned", "retrained")
 """What every run has a test accuracy of."""
+NEEDED = (
+    ("config", "prune", "remaining"),
+    ("weights", "remaining_all"),
+    ("weights", "compression"),
+    ("hardware", "total", "arrays"),
+    ("hardware", "ratio"),
+)
+"""What every record of a run says besides."""
 GROUPS_BEFORE = ("distillation", "permutation", "sparsity", "quantisation", "resizing")
 """Groups of one choice each that methods were in records of the first schema."""
 NAMES_BEFORE = {"hinton": "distillation", "gather": "reorder", "small_first": "resizing"}
@@ -79,7 +91,18 @@ class Record:
         }  # fields that came later have defaults
         if not needed <= set(content) <= known:
             raise RecordError(f"record {path} lacks fields or has foreign ones; {MEND}")
+        try:
+            _kind(cls).validate_python(content)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            place, why = ".".join(map(str, first["loc"])), first["msg"].lower()
+            raise RecordError(f"record {path}: {place}: {why}; no cimlab wrote it so") from problem
         return cls(**content)
+
+
+@cache
+def _kind(kind: type[Record]) -> TypeAdapter[Record]:
+    return TypeAdapter(kind)
 
 
 @dataclass(frozen=True)
@@ -144,11 +167,19 @@ class RunRecord(Record):
         """Read and verify a record, and that it says what every run does.
 
         Raises:
-            RecordError: as `Record.read`, or a test accuracy is no number.
+            RecordError: as `Record.read`, or it lacks what a table of runs shows of each.
         """
         record = super().read(path)
+        for part, *keys in NEEDED:
+            known: Any = getattr(record, part)
+            for key in keys:
+                if not isinstance(known, dict) or key not in known:
+                    raise RecordError(
+                        f"record {path} says no {'.'.join((part, *keys))}; no cimlab wrote it so"
+                    )
+                known = known[key]
         for phase in PHASES:
-            if not isinstance(record.accuracy.get(phase, {}).get("test"), int | float):
+            if "test" not in record.accuracy.get(phase, {}):
                 raise RecordError(
                     f"record {path} says no test accuracy of the {phase} network; no cimlab wrote it so"
                 )

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from cimlab.records.masks import masks_beside, masks_content
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_bytes_atomically
 from cimlab.records.simulation import SIMULATION_FILE, SimulationRecord
-from cimlab.records.walk import COMMITTED, record_files
+from cimlab.records.walk import COMMITTED, walked
 
 PLAIN_NAME = re.compile(r"\w[\w.+-]*")
 
@@ -133,7 +133,8 @@ def _files(places: Iterable[Path], name: str) -> tuple[list[Path], list[str]]:
         if place.is_file():
             found.update([place] if place.suffix == ".json" else [])
         else:
-            files, unread = record_files(place)
+            walk = walked(place)
+            files, unread = walk.records, walk.problems
             paths = (Path(path) for path, _ in files)
             found.update(path for path in paths if path.name == name or COMMITTED.fullmatch(path.name))
             problems += unread

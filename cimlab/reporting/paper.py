@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cimlab.records.json_text import json_text
-from cimlab.records.record import write_atomically
+from cimlab.records.record import write_atomically, write_bytes_atomically
 from cimlab.reporting.report import Report, ReportError
 
 
@@ -74,9 +74,5 @@ def compile_paper(report: Report, folder: Path, output: Path) -> Path:
             )
         except (typst.TypstError, RuntimeError) as problem:
             raise ReportError(f"{source} can't be compiled: {problem}") from problem
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(content)
-    except OSError as problem:
-        raise ReportError(f"can't write {output} ({problem.strerror})") from problem
+    write_bytes_atomically(output, content)
     return output

@@ -42,8 +42,11 @@ def _keeps_no_weights(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def made(*folders: Path) -> Generator[None]:
+def made(*folders: Path, by: str = "set paths.output_dir to") -> Generator[None]:
     """The folders, made and writable; those of them and above them that are new and stay empty go at the end.
+
+    Args:
+        by: how a person gives others, in a message.
 
     Raises:
         OutputError: one can't be written, which is refused before any compute rather than met at its end.
@@ -51,7 +54,7 @@ def made(*folders: Path) -> Generator[None]:
     new = {each for folder in folders for each in (folder, *folder.parents) if not each.exists()}
     try:
         for folder in folders:
-            _require_writable(folder)
+            _require_writable(folder, by)
         yield
     finally:
         for folder in sorted(new, key=lambda each: len(each.parts), reverse=True):
@@ -59,9 +62,9 @@ def made(*folders: Path) -> Generator[None]:
                 folder.rmdir()
 
 
-def _require_writable(folder: Path) -> None:
+def _require_writable(folder: Path, by: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # has no name, so that a killed process leaves none
     except OSError as problem:
-        raise errors.OutputError(errors.unwritable(folder, problem)) from problem
+        raise errors.OutputError(errors.unwritable(folder, problem, by)) from problem

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cimlab.records.history import read_rows
+from cimlab.records.history import HISTORY_FILE, read_rows
 from cimlab.records.metrics import hardware_metrics
 from cimlab.records.provenance import code_version, machine, package_versions
 from cimlab.records.record import RunRecord
@@ -172,8 +172,8 @@ def counted(
 
 def _seconds(planned: PlannedRun) -> dict[str, float]:
     """By phase, killed and resumed parts included; a given dense network took none."""
-    dense = [] if planned.config.checkpoint else read_rows(planned.dense_dir / "history.jsonl")
-    phases = {"dense": dense, "retrain": read_rows(planned.run_dir / "history.jsonl")}
+    dense = [] if planned.config.checkpoint else read_rows(planned.dense_dir / HISTORY_FILE)
+    phases = {"dense": dense, "retrain": read_rows(planned.run_dir / HISTORY_FILE)}
     return {phase: sum(row.get("seconds", 0.0) for row in rows) for phase, rows in phases.items()}
 
 

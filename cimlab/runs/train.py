@@ -7,9 +7,10 @@ last epoch by the same command.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from cimlab.config.schema import TrainConfig, check, plain_config
 from cimlab.records.failure import FAILURE_FILE
 from cimlab.records.history import read_rows
 from cimlab.records.locks import LOCK_FILE, locked
-from cimlab.records.record import RECORD_FILE, RecordError, RunRecord, write_atomically
+from cimlab.records.record import CONFIG_FILE, RECORD_FILE, RecordError, RunRecord, write_atomically
 from cimlab.runs.folders import made
 from cimlab.runs.identity import conditions
 from cimlab.runs.parts import Parts, assemble, subject_of, training_of
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from cimlab.training.phases import Retrained, Watch
     from cimlab.training.tracking import Shown, Tracker
 
-CONFIG_FILE = "config.yaml"
 NO_ERROR = {"adc": "full_scale", "device": "ideal"}
 """Groups that only simulation knows, unless a method trains for them, and their choice where nobody asked."""
 HARDLY_BETTER = 1.25
@@ -65,7 +65,7 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
     if done is None:
         planned.look()
         parts = assemble(planned)
-        with made(planned.run_dir, Path(planned.config.paths.dense_dir)):
+        with made(planned.run_dir), _room_for_dense(planned):
             parts.data.prepare_data()
             with locked(planned.run_dir):
                 done = None if planned.config.rerun else _existing(record_file, tell=False)
@@ -91,6 +91,19 @@ def perform(planned: PlannedRun, judge: Judge | None = None) -> RunRecord:
         done = priced_on(done, record_file, planned.plain, planned.choices)
     print(f"record: {record_file}", flush=True)
     return done
+
+
+def _room_for_dense(planned: PlannedRun) -> AbstractContextManager[None]:
+    """The folder of dense networks, to write in; one that holds the network is only read."""
+    if planned.config.checkpoint is not None or _kept_dense(planned).is_file():
+        return nullcontext()
+    return made(Path(planned.config.paths.dense_dir), by="set paths.dense_dir to")
+
+
+def _kept_dense(planned: PlannedRun) -> Path:
+    from cimlab.training import checkpoints
+
+    return planned.dense_dir / checkpoints.NETWORK_FILE
 
 
 @contextmanager
@@ -272,7 +285,7 @@ def _dense_weights(
     from cimlab.training.phases import fit_dense
 
     network, phase = subject.network, _dense_phase(planned, parts, training)
-    kept = planned.dense_dir / checkpoints.NETWORK_FILE
+    kept = _kept_dense(planned)
     if planned.config.checkpoint is not None:
         path = Path(planned.config.checkpoint)
         stored = read(path)
@@ -280,14 +293,19 @@ def _dense_weights(
         for note in stored.notes:
             print(f"cimlab: {note}", file=sys.stderr)
         return snapshot(network)
-    with locked(kept.parent, wait=True):  # another run may be training it at this moment
+    only_read = kept.is_file() and not os.access(kept.parent, os.W_OK)
+    # another run may be training it at this moment
+    with nullcontext() if only_read else locked(kept.parent, wait=True):
         if kept.exists() and _found(subject, kept, planned.dense_run):
             for row in read_rows(phase.history):  # the epochs that made it, shown again
                 watch.tracker.log(tracked(row))
             _tell(planned, f"dense network: found, {kept.parent}")
             return snapshot(network)
         _tell(planned, f"dense network: training, {_epochs(phase)}")
-        with _together(planned, phase, subject) as (phase, seat):
+        with (
+            made(kept.parent, by="set paths.dense_dir to"),
+            _together(planned, phase, subject) as (phase, seat),
+        ):
             fit_dense(subject, parts.methods, training, phase, watch, seat)
         classes = parts.data.num_classes
         sources = planned.identity.sources

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cimlab.data.base import ImageDataModule
 from cimlab.network.stored import not_finite
+from cimlab.records.history import HISTORY_FILE
 from cimlab.training import checkpoints
 from cimlab.training.bar import PhaseBar
 from cimlab.training.callbacks import EpochReport, Judge, SeedEpochs
@@ -87,7 +88,7 @@ class Phase:
     @property
     def history(self) -> Path:
         """Metrics by epoch."""
-        return self.folder / "history.jsonl"
+        return self.folder / HISTORY_FILE
 
     @property
     def checkpoints(self) -> Path:

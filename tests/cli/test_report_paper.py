@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from conftest import one_line
 
 from cimlab.cli import collect, paper, report
-from cimlab.config.errors import ConfigError
+from cimlab.config.errors import ConfigError, OutputError
 from cimlab.records.record import RECORD_FILE, RecordError
 from cimlab.records.simulation import SIMULATION_FILE
 from cimlab.reporting import parts
@@ -44,6 +45,29 @@ def test_a_report_is_written_and_what_is_missing_is_said(
     assert said.endswith(f"report: {tmp_path / 'r.html'}\n")
 
 
+def test_a_report_follows_a_link_and_replaces_nothing_but_a_file(outputs: Path, tmp_path: Path) -> None:
+    target, link, pipe = (tmp_path / name for name in ("target.html", "link.html", "pipe.html"))
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    assert report.run([str(outputs), "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.stat().st_size > 1000
+    with pytest.raises(ConfigError, match=r"pipe\.html: is no regular file; give a file"):
+        report.run([str(outputs), "-o", str(pipe)])
+    with pytest.raises(ConfigError, match="File name too long; give another file"):
+        report.run([str(outputs), "-o", "n" * 300])
+
+
+@pytest.mark.parametrize(("command", "name"), [(report, "r.html"), (paper, "p.pdf")])
+def test_where_nothing_can_be_written_nothing_is_read(
+    command, name: str, outputs: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clone / "file").touch()
+    monkeypatch.setattr(command, "read_report", pytest.fail)
+    with pytest.raises(OutputError, match=r"can't write to .*; give -o a file in a folder you may write"):
+        command.run([str(outputs), "-o", str(clone / "file" / name)])
+
+
 def test_a_report_in_markdown_shows_every_table_and_links_every_figure(outputs: Path, tmp_path: Path) -> None:
     page = tmp_path / "RESULTS.md"
     assert report.run([str(outputs), "-o", str(page), "--figures", str(tmp_path / "drawn" / "figures")]) == 0
@@ -63,7 +87,7 @@ def test_a_filter_of_runs_chooses_what_a_report_is_of(outputs: Path, tmp_path: P
     assert report.run([str(outputs), "granularity=filter", "-o", str(page)]) == 0
     assert "1 runs at 1 points" in page.read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="accuracy>1: leaves none of 2 runs"):
-        report.run([str(outputs), "accuracy>1"])
+        report.run([str(outputs), "accuracy>1", "-o", str(page)])
 
 
 def test_figures_of_an_html_report_have_no_folder(outputs: Path, tmp_path: Path) -> None:
@@ -171,7 +195,7 @@ def test_trials_of_a_search_are_left_out_and_said_unless_asked_for(
         (collect, ["mine", "nowhere"], "nowhere: is no folder"),
     ],
 )
-def test_bad_words_are_refused_in_one_line(command, words: list[str], line: str) -> None:
+def test_bad_words_are_refused_in_one_line(command, words: list[str], line: str, clone: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         command.run(words)
     assert line in str(refusal.value)
@@ -205,7 +229,10 @@ def test_a_record_without_an_accuracy_is_named_and_the_others_are_shown(
     nothing = replace(made, accuracy=made.accuracy | {"retrained": {"test": float("nan")}})
     nothing.write(outputs / "nothing" / RECORD_FILE)
     assert report.run([str(outputs), "-o", str(tmp_path / "r.md")]) == 0
-    assert "nothing/record.json says no test accuracy of the retrained network" in capsys.readouterr().out
+    assert (
+        "nothing/record.json: accuracy.retrained.test: input should be a valid number"
+        in capsys.readouterr().out
+    )
     assert "2 runs at 2 points" in (tmp_path / "r.md").read_text(encoding="utf-8")
 
 

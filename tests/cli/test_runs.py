@@ -183,6 +183,36 @@ def test_every_state_is_told(cimlab: Cimlab, output: Path) -> None:
     assert "the loss became nan [red]" in table.out
 
 
+def test_what_was_begun_is_found_as_deep_as_what_is_done(cimlab: Cimlab, output: Path) -> None:
+    (output / "stopped").mkdir()
+    (output / "stopped" / "config.yaml").touch()
+    (output / "config.yaml").touch()  # of a person: it makes no run of a folder of runs
+    for folder in (output, output.parent):
+        rows = json.loads(cimlab("runs", "--json", str(folder)).out)
+        states = {row["name"]: row["state"] for row in rows}
+        assert states.pop("stopped") == "stopped"
+        assert set(states.values()) == {"done"}
+
+
+def test_a_folder_may_be_called_like_a_filter(
+    cimlab: Cimlab, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(output.parent)
+    output.rename("seed=1")
+    assert len(names(cimlab, "seed=1")) == 3
+
+
+@pytest.mark.parametrize("odd", [{"hardware": []}, {"choices": []}, {"accuracy": None}, {"created": 5}, {"config": {}},
+                                 {"wall_time_s": {"a": "b"}}, {"weights": {"compression": 4.0}}])  # fmt: skip
+def test_a_record_of_odd_kinds_is_named_and_hides_no_other(cimlab: Cimlab, output: Path, odd: dict) -> None:
+    replace(record(7, 0.5), **odd).write(output / "odd" / RECORD_FILE)
+    answer = cimlab("runs", "--json", str(output))
+    assert answer.code == 0
+    assert one_line(answer.err).startswith(f"cimlab: record {output}/odd/{RECORD_FILE}")
+    assert answer.err.strip().endswith("no cimlab wrote it so")
+    assert len(json.loads(answer.out)) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -218,7 +248,7 @@ def test_a_record_that_lacks_a_choice_is_shown_and_one_without_numbers_named(
     answer = cimlab("runs", str(output), "name=net-007,net-008", "--json")
     assert answer.code == 0
     assert one_line(answer.err).endswith(
-        f"record {output}/empty/{RECORD_FILE} says no prune; no cimlab wrote it so"
+        f"record {output}/empty/{RECORD_FILE} says no config.prune.remaining; no cimlab wrote it so"
     )
     assert [row["data"] for row in json.loads(answer.out)] == [None]
 

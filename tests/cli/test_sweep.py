@@ -249,6 +249,10 @@ def test_a_time_budget_stops_cleanly_and_the_same_command_goes_on(sweep: Cimlab,
     [
         (("--time-budget=soon",), "argument --time-budget: soon: give a number"),
         (("hydra/launcher=nope",), "hydra/launcher"),
+        (
+            ("prune.remaining=interval(0.1,0.5)",),
+            "only cimlab search draws from an interval; here each value",
+        ),
         (("prune.remainin=0.5",), "did you mean prune.remaining?"),
         (("distillation=hinton",), "say method=[distillation]"),
         (("--jobs=0",), "argument --jobs: 0: give a whole number"),

@@ -143,7 +143,7 @@ def test_a_run_is_simulated_on_the_images_that_it_was_trained_on(tmp_path: Path)
     data.mkdir()
     record = RunRecord.read(next((conf_dir().parent / "paper/records/transformer").glob("cct*.json")))
     folders = {"data_dir": "data", "output_dir": "outputs"}
-    replace(record, config={"data": folders, "paths": folders}).write(run / RECORD_FILE)
+    replace(record, config=record.config | {"data": folders, "paths": folders}).write(run / RECORD_FILE)
     word = f"checkpoint={saved(run, 'data=cifar10')}"
     config, _, (line,) = composed_for("simulate", SimulateConfig, word)
     assert config.data.data_dir == str(data)

@@ -89,6 +89,25 @@ def test_who_waits_for_a_folder_that_goes_makes_it_again_and_is_alone_in_it(tmp_
     assert not folder.exists()
 
 
+def test_a_folder_that_goes_between_two_looks_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, looks = tmp_path / "shared", []
+
+    def gone_by_then(path: Path) -> bool:  # as `mkdir` asks where something stood
+        looks.append(path)
+        return False
+
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", gone_by_then)
+        with locked(folder):
+            assert looks == [folder]
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), locked(tmp_path / "file", wait=True):
+        raise AssertionError("a file was held as a folder")
+
+
 def test_waiting_lasts_until_the_other_has_gone(tmp_path: Path) -> None:
     other = hold_elsewhere(tmp_path)
     other.kill()  # the kernel lets go a moment later, while we wait

@@ -8,7 +8,7 @@ import pytest
 
 from cimlab.records import index, store
 from cimlab.records.record import RECORD_FILE
-from cimlab.records.walk import record_files
+from cimlab.records.walk import walked
 from tests.reporting.made_up import run
 
 ONE, OTHER = run("filter", 0.25, 0), run("filter", 0.25, 1)
@@ -43,7 +43,7 @@ def test_a_loop_ends_and_a_second_name_of_a_run_is_no_second_run(folder: Path) -
     (folder / "itself").symlink_to("itself")
     (folder / "latest").symlink_to(folder / "one")
     assert found(folder)[:2] == ([0, 1], [0, 1])
-    assert [Path(path).parent.name for path, _ in record_files(folder)[0]] == ["other", "one"]
+    assert [Path(path).parent.name for path, _ in walked(folder).records] == ["other", "one"]
 
 
 def test_what_leads_nowhere_or_may_not_be_read_is_told_and_hides_nothing_else(

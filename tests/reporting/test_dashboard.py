@@ -344,3 +344,15 @@ def test_a_folder_that_is_not_there_is_refused(cimlab: Cimlab, tmp_path: Path) -
     answer = cimlab("dashboard", str(tmp_path / "nothing"))
     assert answer.code == 2
     assert "is no folder" in one_line(answer.err)
+
+
+def test_a_port_that_another_program_has_is_refused_before_anything_is_read(
+    cimlab: Cimlab, tmp_path: Path
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        answer = cimlab("dashboard", str(tmp_path), f"--port={other.getsockname()[1]}")
+    assert answer.code == 2
+    assert "can't be served at (Address already in use); give another" in one_line(answer.err)
+    assert answer.out == ""

@@ -1,9 +1,13 @@
 """Whole runs under bad conditions: damaged caches, a full disk, other data workers, secrets, empty classes."""
 
+import errno
 import json
+import os
 import re
 import resource
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,9 @@ import torch
 from conftest import Cimlab, killed_in_epoch, one_line
 from PIL import Image
 
+from cimlab.config.errors import OutputError, unwritable
 from cimlab.records.record import RECORD_FILE, RunRecord
+from cimlab.runs.folders import made
 from cimlab.training import checkpoints
 
 
@@ -103,6 +109,38 @@ def image_tree(root: Path, classes: int, images: int) -> None:
                 256, (12, 12, 3), generator=torch.Generator().manual_seed(99 * label + number)
             )
             Image.fromarray(pixels.to(torch.uint8).numpy()).save(folder / f"{number}.png")
+
+
+def test_a_dense_network_that_may_only_be_read_is_used(
+    train: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train("granularity=weight").code == 0
+    kept = tmp_path / "dense"
+    with monkeypatch.context() as patch:
+        writable = os.access
+        patch.setattr(
+            os, "access", lambda path, mode: kept not in Path(path).parents and writable(path, mode)
+        )
+        patch.setattr("cimlab.runs.train.made", _made_but(kept))
+        answer = train("granularity=filter")
+        assert answer.code == 0, answer.err
+        assert "dense network: found" in answer.out
+        refused = train("granularity=filter", "recipe.epochs=2")
+    assert refused.code == 1
+    assert one_line(refused.err) == (
+        f"cimlab: can't write to {kept} (Read-only file system); set paths.dense_dir to a folder you may write"
+    )
+
+
+def _made_but(closed: Path) -> Callable[..., AbstractContextManager[None]]:
+    """`made`, as where one folder may only be read."""
+
+    def of(*folders: Path, by: str = "set paths.output_dir to") -> AbstractContextManager[None]:
+        if any(folder.is_relative_to(closed) for folder in folders):
+            raise OutputError(unwritable(folders[0], OSError(errno.EROFS, os.strerror(errno.EROFS)), by))
+        return made(*folders, by=by)
+
+    return of
 
 
 def test_the_number_of_data_workers_changes_no_number(train: Cimlab, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cimlab.records.history import read_rows
+from cimlab.records.history import HISTORY_FILE, read_rows
 from cimlab.records.masks import StoredMask, read_masks
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
 from cimlab.reporting.chart import chart, share
@@ -64,7 +64,7 @@ def show_numbers(record: RunRecord) -> None:
 
 def history(file: Path) -> pd.DataFrame:
     """Loss and accuracy by epoch, which are kept in a run's own folder alone."""
-    return pd.DataFrame(read_rows(file.with_name("history.jsonl")) if file.name == RECORD_FILE else [])
+    return pd.DataFrame(read_rows(file.with_name(HISTORY_FILE)) if file.name == RECORD_FILE else [])
 
 
 def show_history(file: Path) -> None:
