@@ -86,6 +86,10 @@ def told_value(key: str, value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+NEAR = 2.5
+"""Times a share, up to which another one may stand beside it; tables and figures name them."""
+
+
 @dataclass(frozen=True)
 class Study:
     """Comparable runs.
@@ -129,11 +133,14 @@ class Study:
         return min(counts, key=lambda fraction: (-counts[fraction], abs(fraction - CLAIMED)))
 
     def at(self, fraction: float) -> list[Point]:
-        """Each granularity's point at an asked fraction; of one that was not run there, at the nearest, by ratio."""
+        """Each granularity's point at an asked fraction; of one that was not run there, at the nearest by ratio, if it
+        is no more than `NEAR` times as much or as little.
+        """
         own = {name: [f for other, f in self.points if other == name] for name in self.granularities}
-        return [
+        nearest = [
             (name, min(asked, key=lambda other: abs(log(other / fraction)))) for name, asked in own.items()
         ]
+        return [(name, asked) for name, asked in nearest if 1 / NEAR <= asked / fraction <= NEAR]
 
     def of(self, point: Point, value: Callable[[RunRecord], float]) -> Estimate | None:
         """A quantity over the seeds of a point; None where it was not run."""
