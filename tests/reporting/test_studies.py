@@ -216,6 +216,7 @@ def test_a_unit_that_was_not_run_at_a_share_stands_with_its_nearest() -> None:
                 *grid(("weight",), (0.5, 0.085), 1),
                 run("row_segment", 0.15),
                 *grid(("filter",), (0.04, 0.02), 1),
+                run("kernel", 0.3),  # too far from the others
             ]
         )
     )

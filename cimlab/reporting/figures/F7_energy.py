@@ -8,7 +8,7 @@ from cimlab.records.components import OFF_ARRAYS, SUPPORT
 from cimlab.reporting.chart import chart
 from cimlab.reporting.evidence import BEST, Evidence
 from cimlab.reporting.methods import apart, one_a_budget
-from cimlab.reporting.parts import Drawing, figure
+from cimlab.reporting.parts import Drawing, NotRun, figure
 from cimlab.reporting.priced import prices
 from cimlab.reporting.studies import Point, Study, asked
 
@@ -41,6 +41,9 @@ def energy_figure(evidence: Evidence, best: list[list[Study]]) -> Drawing:
     """The first network with prices at its reference, a bar per granularity and budget; pruning support on its own."""
     family = one_a_budget(*best)
     rows = energy_rows(family)
+    if not rows:
+        share = f"{100 * family[0].reference:g} %"
+        raise NotRun(f"no run with a price is near the {share} that most units were asked to keep")
     order = list(dict.fromkeys(row["bar"] for row in rows))
     names = [name for name in (*PARTS, "other") if any(row["part"] == name for row in rows)]
     colours = dict(zip((*PARTS, "other"), PART_COLOURS, strict=True))
