@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import shutil
-import stat
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from cimlab.errors import CimlabError
+from cimlab.records.replace import make_folder
 
 LOCK_FILE = "lock.json"
 _TRIES, _PAUSE_S = 10, 0.02  # a look from `holder` locks for microseconds; it must not pass for a holder
@@ -126,7 +126,7 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
     """
     while True:
         with contextlib.suppress(FileNotFoundError):
-            _make(folder)
+            make_folder(folder)
             file = (folder / LOCK_FILE).open("a+", encoding="utf-8", errors="replace")
             if not _lock(file, wait):
                 with file:
@@ -136,20 +136,6 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
             if os.fstat(file.fileno()).st_nlink:
                 return file
             file.close()
-
-
-def _make(folder: Path) -> None:
-    """The folder, also where another process takes it away meanwhile: Python then takes it for a file.
-
-    Raises:
-        FileNotFoundError: it went again.
-        FileExistsError: a file stands there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        if not stat.S_ISDIR(folder.lstat().st_mode):
-            raise
 
 
 def _remove_if_bare(folder: Path) -> None:

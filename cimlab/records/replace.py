@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import stat
 import time
 import uuid
 from collections.abc import Generator
@@ -20,6 +21,24 @@ SAFE_AGE_S = 86_400.0
 """Of a part that another machine began, and whose lock a file system may keep from us."""
 
 
+def make_folder(folder: Path) -> None:
+    """The folder and those above it, also where another process takes it away meanwhile: Python's `mkdir` then takes it
+    for a file.
+
+    Raises:
+        FileExistsError: a file stands there.
+    """
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(folder.lstat().st_mode):
+                    raise
+        else:
+            return
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Generator[IO[bytes]]:
     """A file to write, which takes the place of `path` if nothing is raised within, and leaves no trace if it is.
@@ -27,7 +46,7 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
     Args:
         path: a reader sees the old file there, or the whole new one; its folder is made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _remove_abandoned(path)
     part, file = _begun(path)
     try:

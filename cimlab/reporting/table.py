@@ -273,6 +273,8 @@ def _in_markdown(cell: str) -> str:
         "*": "&#42;",
         "_": "&#95;",
         "`": "&#96;",
+        "[": "&#91;",
+        "\\": "&#92;",
     }.items():
         cell = cell.replace(sign, written)
     return cell.replace("\n", " ")

@@ -11,6 +11,7 @@ from pathlib import Path
 from cimlab.config import errors
 from cimlab.errors import near_path
 from cimlab.records.record import RECORD_FILE, RecordError, RunRecord
+from cimlab.records.replace import make_folder
 
 
 def file_hash(path: Path) -> str:
@@ -64,7 +65,7 @@ def made(*folders: Path, by: str = "set paths.output_dir to") -> Generator[None]
 
 def _require_writable(folder: Path, by: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         tempfile.TemporaryFile(dir=folder).close()  # has no name, so that a killed process leaves none
     except OSError as problem:
         raise errors.OutputError(errors.unwritable(folder, problem, by)) from problem

@@ -392,14 +392,16 @@ def test_published_weights_of_timm_are_asked_for_by_their_tag(monkeypatch: pytes
         assert asked.pop() == (name, {"pretrained": True, "num_classes": 7, "in_chans": 1})
 
 
-def test_without_timm_one_line_names_the_extra(cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_one_line_names_the_extra(
+    cimlab: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    answer = cimlab("map", "model=timm", "model.name=resnet18")
+    answer = cimlab("map", "model=timm", "model.name=resnet18", f"paths.output_dir={tmp_path}")
     assert answer.code == 2
     assert "timm, which is not installed; pip install 'cimlab[timm]'" in one_line(answer.err)
 
 
-def test_images_that_a_timm_model_is_not_built_for_are_one_line(cimlab: Cimlab) -> None:
-    answer = cimlab("map", "model=timm", "model.name=vit_tiny_patch16_224")
+def test_images_that_a_timm_model_is_not_built_for_are_one_line(cimlab: Cimlab, tmp_path: Path) -> None:
+    answer = cimlab("map", "model=timm", "model.name=vit_tiny_patch16_224", f"paths.output_dir={tmp_path}")
     assert answer.code == 2
     assert "images of 3 x 32 x 32 (Input height (32) doesn't match model (224)" in one_line(answer.err)

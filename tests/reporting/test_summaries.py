@@ -27,6 +27,11 @@ def test_in_the_terminal_text_is_never_markup(capsys: pytest.CaptureFixture[str]
     assert "[red]x[/red]" in capsys.readouterr().out
 
 
+def test_a_cell_of_markdown_is_text_and_no_link() -> None:
+    made = Table((Column("a", text=True),), (("![y](http://e.invalid/p.png)",),)).markdown()
+    assert made.splitlines()[2] == "| !&#91;y](http://e.invalid/p.png) |"
+
+
 def test_markdown_keeps_a_table_in_its_cells() -> None:
     table = Table((Column("a", text=True), Column("b", "%")), (("x|y", 1.5), ("z", None)))
     assert table.markdown() == "| a | b (%) |\n| --- | ---: |\n| x&#124;y | 1.50 |\n| z | not run |\n"
