@@ -28,6 +28,7 @@ from sqlalchemy import URL, exc, make_url
 from cimlab.config.errors import ConfigError, OutputError, unwritable
 from cimlab.records.flat import in_yaml
 from cimlab.records.locks import lodging
+from cimlab.records.replace import make_folder
 
 Direction = Literal["maximize", "minimize"]
 JOURNAL = "search.journal"
@@ -132,7 +133,7 @@ def _journal(folder: Path) -> JournalStorage:
         OutputError: the folder can't be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         return _opened_journal((folder / JOURNAL).absolute())
     except OSError as problem:
         raise OutputError(unwritable(folder, problem)) from problem

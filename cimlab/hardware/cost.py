@@ -49,12 +49,12 @@ SUPPORT_COLUMNS = [COMPONENTS.index(name) for name in SUPPORT]
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class _Built:
     """What stands on a chip.
 
     Args:
-        area_m2: by layer and component, last what no copy can use.
-        leakage_w: the same.
+        area_m2: by layer and component; the last column is what no copy can use.
+        leakage_w: the same in watts, of what leaks all the time.
         total_area_m2: of the chip, sum of parts.
         first_copies_m2: of one copy of each layer, without what no copy can use.
     """
@@ -256,7 +256,7 @@ class CostModel:
         adc: AdcFigures,
         adcs: LayerAdcs,
         area_m2: float | None,
-    ) -> Built:
+    ) -> _Built:
         bits = geometry.resolution_bits
         instances = instance_counts(layers, timing.arrays, timing.copies, geometry, self.chip, bits)
         area, leakage = self._area(instances, adc, adcs.area_m2), instances @ self.prices.leakage_w(adc)
@@ -268,7 +268,7 @@ class CostModel:
             chip_m2 = area_m2
         unused_m2 = max(0.0, chip_m2 - float(area.sum()))
         share = area.sum(1) / area.sum() if area.sum() else np.full(len(layers), 1 / max(1, len(layers)))
-        return Built(
+        return _Built(
             np.column_stack([area, share * unused_m2]),
             np.column_stack([leakage, share * unused_m2 * density]),
             chip_m2,
