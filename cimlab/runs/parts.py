@@ -208,7 +208,7 @@ def _refuse_machine(config: TrainConfig) -> None:
     if config.trainer.accelerator == "gpu" and not accelerated:
         errors.refuse("trainer.accelerator", "gpu", "torch finds no GPU here; use cpu or auto")
     if config.trainer.accelerator == "cpu" or not accelerated:
-        _tell_of_emulation(config.trainer.precision)
+        _tell_of_emulation(config.trainer.precision, config.trainer.compile)
     devices, batch = config.trainer.devices, config.data.get("batch_size")
     if devices == 1:
         return
@@ -225,13 +225,18 @@ def _refuse_machine(config: TrainConfig) -> None:
 
 
 @cache  # once a process, not once a run
-def _tell_of_emulation(precision: str) -> None:
-    import torch
+def _tell_of_emulation(precision: str, compiled: bool) -> None:
+    from cimlab.training.bfloat16 import BFLOAT16, lacking
 
-    if precision == "bf16-mixed" and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        print(
-            "cimlab: trainer.precision=bf16-mixed: this processor has no AVX-512, so bfloat16 is emulated, about "
-            "ten times slower than float32; trainer=default is float32",
-            file=sys.stderr,
-            flush=True,
-        )
+    if precision != BFLOAT16 or not lacking():
+        return
+    said = (
+        "bfloat16 is emulated, about ten times slower than float32; set trainer.compile=false"
+        if compiled
+        else "products of bfloat16 numbers are computed in float32, no faster than trainer=default"
+    )
+    print(
+        f"cimlab: trainer.precision={BFLOAT16}: this processor has no AVX-512; {said}",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -20,6 +20,7 @@ from cimlab.network.stored import not_finite
 from cimlab.records.history import HISTORY_FILE
 from cimlab.training import checkpoints
 from cimlab.training.bar import PhaseBar
+from cimlab.training.bfloat16 import products_in_float32
 from cimlab.training.callbacks import EpochReport, Judge, SeedEpochs
 from cimlab.training.feed import Feed
 from cimlab.training.learning_rate import RateCurve, dense_curve
@@ -149,7 +150,8 @@ def fit(
     module = Classifier(network, training.optimizer_factory, phase.curve, smoothing, parts)
     by_design = not_finite(network.state_dict())  # as an attention mask has infinities
     seat.ready()
-    trainer.fit(module, datamodule=Feed(training.data), ckpt_path=seat.resume, weights_only=True)
+    with products_in_float32(settings.precision, settings.compile):
+        trainer.fit(module, datamodule=Feed(training.data), ckpt_path=seat.resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     broken = [name for name in not_finite(network.state_dict()) if name not in by_design]
@@ -184,9 +186,10 @@ def accuracies(
     for phase, weights in phases.items():
         network.load_state_dict(weights)
         metrics = {}
-        if training.data.validation_size:
-            metrics |= trainer.validate(module, datamodule=feed, verbose=False)[0]
-        metrics |= trainer.test(module, datamodule=feed, verbose=False)[0]
+        with products_in_float32(training.trainer.precision, training.trainer.compile):
+            if training.data.validation_size:
+                metrics |= trainer.validate(module, datamodule=feed, verbose=False)[0]
+            metrics |= trainer.test(module, datamodule=feed, verbose=False)[0]
         accuracy[phase] = {
             name.removeprefix("accuracy/"): value
             for name, value in metrics.items()

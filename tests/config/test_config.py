@@ -162,14 +162,22 @@ def test_a_folder_that_is_nothing_is_not_the_one_we_stand_in(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("instructions", "told"), [("AVX2", True), ("AVX512", False)])
-def test_bfloat16_where_it_is_emulated_is_told_before_anything_runs(
-    instructions: str, told: bool, cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("instructions", "compiled", "told"),
+    [
+        ("AVX2", "false", "computed in float32, no faster than trainer=default"),
+        ("AVX2", "true", "about ten times slower than float32; set trainer.compile=false"),
+        ("AVX512", "false", ""),
+    ],
+)
+def test_a_processor_without_bfloat16_is_told_before_anything_runs(
+    instructions: str, compiled: str, told: str, cimlab: Cimlab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: instructions)
     _tell_of_emulation.cache_clear()
-    answer = cimlab("train", "trainer=cpu_bf16", "optimizer.lr=-1")
-    assert ("bfloat16 is emulated" in answer.err) == told
+    answer = cimlab("train", "trainer=cpu_bf16", f"trainer.compile={compiled}", "optimizer.lr=-1")
+    assert told in answer.err
+    assert ("no AVX-512" in answer.err) == bool(told)
 
 
 @pytest.mark.parametrize(
