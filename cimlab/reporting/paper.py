@@ -11,6 +11,7 @@ from typing import Any
 from cimlab.records.json_text import json_text
 from cimlab.records.record import write_atomically, write_bytes_atomically
 from cimlab.reporting.report import Report, ReportError
+from cimlab.reporting.table import Table
 
 
 def write_data(report: Report, build: Path) -> None:
@@ -24,7 +25,7 @@ def write_data(report: Report, build: Path) -> None:
 
 
 def as_data(report: Report) -> dict[str, Any]:
-    """The report in JSON values, cells as people read them."""
+    """The report in JSON values, cells as people read them, tables as short as they can be."""
     return {
         "version": metadata.version("cimlab"),
         "numbers": report.numbers,
@@ -37,7 +38,7 @@ def as_data(report: Report) -> dict[str, Any]:
                 "columns": [{"label": column.label, "text": column.text} for column in table.columns],
                 "rows": table.shown(),
             }
-            for table in report.tables
+            for table in map(Table.short, report.tables)
         },
         "charts": {
             chart.name: {"title": chart.title, "notes": list(chart.notes), "missing": chart.missing, "wide": chart.wide}

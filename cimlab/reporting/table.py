@@ -58,6 +58,7 @@ class Table:
         notes: conditions and warnings, a sentence each.
         name: short and stable: file name and label.
         title: what the table shows.
+        spared: rows, by number, that are left out first where there is no room for all.
     """
 
     columns: tuple[Column, ...]
@@ -65,6 +66,7 @@ class Table:
     notes: tuple[str, ...] = ()
     name: str = ""
     title: str = ""
+    spared: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -158,6 +160,14 @@ class Table:
             else max([len(word) for word in column.label.split()] + [len(text) for text in texts[1:]] + [1])
             for column, texts in kinds
         ]
+
+    def short(self) -> Table:
+        """The table without its spared rows, and a note of where they are."""
+        if not self.spared:
+            return self
+        rows = tuple(row for number, row in enumerate(self.rows) if number not in self.spared)
+        told = f"{len(rows)} of {len(self.rows)} rows; the report and the CSV file have all."
+        return replace(self, rows=rows, notes=(*self.notes, told), spared=frozenset())
 
     def apart(self, kept: Iterable[str] = ()) -> Table:
         """The table without columns that are the same in all rows, and a note of what these say.

@@ -18,6 +18,7 @@ import pytest
 from cimlab.records.record import RunRecord, content_hash
 from cimlab.reporting import parts
 from cimlab.reporting.estimates import Estimate
+from cimlab.reporting.paper import as_data
 from cimlab.reporting.planned import PlannedGrid
 from cimlab.reporting.published import Published, read_validation
 from cimlab.reporting.report import Report, assemble
@@ -161,6 +162,24 @@ def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: R
     assert work is not None
     assert {row[3] for row in work.rows} == {"weight", "operation unit", "filter"}
     assert any("not run with masks: kernel." in note for note in work.notes)
+
+
+def test_a_long_study_stands_in_the_paper_at_the_share_that_most_units_were_asked_to_keep() -> None:
+    units = ("weight", "row_segment", "column_segment", "operation_unit", "kernel", "channel", "filter")
+    shares = [(name, share) for name in units for share in (0.25, 0.09)][
+        :-1
+    ]  # one unit lacks the second share
+    records = [run(name, share, priced=True) for name, share in shares]
+    made = assemble(records, [], [], Published.read(), (), [])
+    table = made.table("T2")
+    assert table is not None
+    assert len(table.rows) == 13
+    printed = as_data(made)["tables"]["T2"]
+    assert [row[3] for row in printed["rows"]] == list(dict.fromkeys(row[3] for row in table.rows))
+    assert {row[1] for row in printed["rows"]} == {"25"}
+    assert printed["notes"][-1] == "7 of 13 rows; the report and the CSV file have all."
+    few = assemble(records[:12], [], [], Published.read(), (), [])
+    assert len(as_data(few)["tables"]["T2"]["rows"]) == 12
 
 
 STEPS: dict[str, Any] = {"prune": {"remaining": 0.09, "allocation": "global", "budget": "steps"}}

@@ -8,23 +8,27 @@ from cimlab.reporting.parts import table
 from cimlab.reporting.planned import axes_of
 from cimlab.reporting.priced import cost, cost_ratio, gathered_ratio, lone_ratio, pricing_notes, steady_ratio
 from cimlab.reporting.published import compression
-from cimlab.reporting.studies import Study, loss, worded
+from cimlab.reporting.studies import Point, Study, loss, worded
 from cimlab.reporting.table import Cell, Column, Table
 
 COUNTS = (("steps", "steps"), ("conversions", "adc_conversions"))
 COSTS = (("throughput", "images_per_s"), ("TOPS/W", "effective_ops_per_j"), ("latency", "latency_s"))
+LONG = 12
+"""Points of a study, above which a short table has only those at the share that most units were asked to keep."""
 
 
 @table("T2", "Work and cost at equal area, by budget and pruned unit", PRICED)
 def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     """Every point with a price on the hardest data, whatever its budget counts."""
     priced = [study for family in families for study in family]
-    rows = [
-        row
-        for family in families
-        for study, share in zip(family, shares(family), strict=True)
-        for row in _rows(study, share)
-    ]
+    rows: list[tuple[Cell, ...]] = []
+    spared: set[int] = set()
+    for family in families:
+        for study, share in zip(family, shares(family), strict=True):
+            points = _priced(study)
+            first = {*(points if len(points) <= LONG else study.at(family[0].reference))}
+            spared |= {len(rows) + place for place, point in enumerate(points) if point not in first}
+            rows += [_row(study, share, point) for point in points]
     columns = (
         Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),
         Column("granularity", text=True), Column("compression", "x", 1, spread=False), Column("loss", "points"),
@@ -40,24 +44,24 @@ def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
         *_not_run(evidence, families),
         *pricing_notes([record for study in priced for record in study.records]),
     )
-    return Table(columns, tuple(rows), notes)
+    return Table(columns, tuple(rows), notes, spared=frozenset(spared))
 
 
-def _rows(study: Study, share: str) -> list[tuple[Cell, ...]]:
-    rows: list[tuple[Cell, ...]] = []
-    for name in study.granularities:
-        for fraction in study.remaining:
-            point = (name, fraction)
-            if not any(map(cost, study.points.get(point, ()))):
-                continue
-            counts = [study.of(point, lambda r, key=key: r.hardware["ratio"][key]) for _, key in COUNTS]
-            index = study.of(point, lambda r: r.hardware["total"]["index_bits"] / 1000)
-            costs = [cost_ratio(study, point, key) for _, key in COSTS]
-            rows.append((
-                worded(study.model), f"{100 * fraction:g}", share, name, compression(study, point),
-                study.of(point, loss), *counts, index, steady_ratio(study, point), *costs, lone_ratio(study, point),
-            ))  # fmt: skip
-    return rows
+def _priced(study: Study) -> list[Point]:
+    """Its points with a price, unit by unit."""
+    points = [(name, fraction) for name in study.granularities for fraction in study.remaining]
+    return [point for point in points if any(map(cost, study.points.get(point, ())))]
+
+
+def _row(study: Study, share: str, point: Point) -> tuple[Cell, ...]:
+    name, fraction = point
+    counts = [study.of(point, lambda r, key=key: r.hardware["ratio"][key]) for _, key in COUNTS]
+    index = study.of(point, lambda r: r.hardware["total"]["index_bits"] / 1000)
+    costs = [cost_ratio(study, point, key) for _, key in COSTS]
+    return (
+        worded(study.model), f"{100 * fraction:g}", share, name, compression(study, point),
+        study.of(point, loss), *counts, index, steady_ratio(study, point), *costs, lone_ratio(study, point),
+    )  # fmt: skip
 
 
 def _apart(studies: list[Study]) -> list[str]:
