@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cimlab.records.components import SUPPORT
 from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
-from cimlab.reporting.priced import cost, cost_ratio, time_ratio
+from cimlab.reporting.priced import cost_ratio, prices, time_ratio
 from cimlab.reporting.published import Headline, Published
-from cimlab.reporting.studies import Study, best, loss
+from cimlab.reporting.studies import Study, best, dense_told, loss
 
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
 LITTLE_GAIN = 0.05
@@ -78,7 +79,8 @@ def _judged(holds: bool | None) -> str:
 
 def _basis(study: Study, *points: tuple[str, float]) -> str:
     n = min(len(study.points[point]) for point in points)
-    return f"{study.title}, dense {study.dense_told} %; {'one seed' if n == 1 else f'{n} seeds'}"
+    dense = dense_told(record for point in points for record in study.points[point])
+    return f"{study.title}, dense {dense} %; {'one seed' if n == 1 else f'{n} seeds'}"
 
 
 def _value(estimate: Estimate, digits: int = 2) -> str:
@@ -87,7 +89,9 @@ def _value(estimate: Estimate, digits: int = 2) -> str:
 
 
 def _loses(lost: Estimate) -> str:
-    """Points of accuracy lost, or gained, in words."""
+    """Points of accuracy lost, or gained, in words; what scatters more over seeds than it changes is no change."""
+    if lost.spread is not None and abs(lost.mean) <= lost.spread:
+        return f"keeps the accuracy (change {-lost.mean:+z.2f} ± {lost.spread:.2f} points)"
     word = "gains" if lost.mean < 0 else "loses"
     return f"{word} {_value(Estimate(tuple(v if word == 'loses' else -v for v in lost.values)))} points"
 
@@ -116,7 +120,9 @@ def _steps_saved(study: Study) -> str:
 
 def _time_saved(study: Study, point: tuple[str, float]) -> str:
     time, of = time_ratio(study, point)
-    return f"no {of} is known" if time is None else f"{100 * (1 - time.mean):.1f} % of {of} saved at the last"
+    if time is None:
+        return f"no {of} is known"
+    return f"{100 * (1 - time.mean):.1f} % of {of} saved at {100 * point[1]:g} % kept"
 
 
 def _pair(study: Study | None) -> tuple[Study, tuple[str, Estimate], tuple[str, Estimate]] | None:
@@ -157,6 +163,8 @@ def _fine(study: Study | None) -> Verdict:
         f"{fine[0]} pruning {_loses(fine[1])}, {classic[0]} pruning {_loses(classic[1])}, at {100 * at:g} % kept "
         f"({_basis(study, (fine[0], at), (classic[0], at))})"
     )
+    own = study.of((UNIT, at), loss)
+    evidence += f"; {UNIT} pruning {_loses(own)}" if own is not None and fine[0] != UNIT else ""
     return Verdict("fine", claim, rule, _judged(fine[1].mean < classic[1].mean), evidence)
 
 
@@ -193,18 +201,33 @@ def _overhead(ours: Headline | None) -> Verdict:
         f"at the claimed compression index, input selection and output alignment take at most {100 * MINIMAL:g} % of "
         "the pruned energy"
     )
-    priced = [c for c in map(cost, ours.study.points[ours.point]) if c] if ours else []
-    if ours is None or not priced:
+    priced = prices(ours.study, ours.point) if ours else []
+    share = _support(priced)
+    if ours is None or share is None:
         return Verdict("overhead", claim, rule, UNTESTED, UNPRICED)
-    share = Estimate.of(c["total"]["support_energy_j"] / c["total"]["energy_j"] for c in priced)
-    assert share is not None
     area = Estimate.of(sum(c["area_m2"][n] for n in SUPPORT) / sum(c["area_m2"].values()) for c in priced)
     assert area is not None
     evidence = (
         f"{100 * share.mean:.2f} % of energy, at assumed prices of the index (by the chip's area, of which they take "
         f"{100 * area.mean:.2f} %, it {_judged(area.mean <= MINIMAL)}); {_at(ours)}"
     )
+    others = [told for name in BESIDE if (told := _other_overhead(ours, name))]
+    evidence += f". By the same rule it {' and '.join(others)}" if others else ""
     return Verdict("overhead", claim, rule, _judged(share.mean <= MINIMAL), evidence)
+
+
+def _support(priced: list[dict[str, Any]]) -> Estimate | None:
+    """Energy of what exists for pruning's sake alone, over all of the pruned network's."""
+    return Estimate.of(c["total"]["support_energy_j"] / c["total"]["energy_j"] for c in priced)
+
+
+def _other_overhead(ours: Headline, name: str) -> str:
+    """What the same rule says of another unit at the same fraction; nothing where it was not run with a price."""
+    point = name, ours.point[1]
+    share = _support(prices(ours.study, point))
+    if point == ours.point or share is None:
+        return ""
+    return f"{_judged(share.mean <= MINIMAL)} for {name} pruning ({100 * share.mean:.2f} %)"
 
 
 def _performance(ours: Headline | None) -> Verdict:
@@ -220,7 +243,8 @@ def _performance(ours: Headline | None) -> Verdict:
     return Verdict("performance", claim, rule, _judged(energy.mean < 1 < speed.mean), evidence)
 
 
-BESIDE = ("weight", "operation unit")
+UNIT = "operation unit"
+BESIDE = ("weight", UNIT)
 """Units whose energy and throughput stand beside the judged one's: the finest of all, and the claim's own."""
 
 

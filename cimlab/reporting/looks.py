@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from math import dist
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ SHADES = (0.0, 0.45, -0.45, 0.7, -0.7)
 
 def _shade(colour: str, share: float) -> str:
     end = 255 if share > 0 else 0
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(part + abs(share) * (end - part)):02X}" for part in parts)
+    return "#" + "".join(f"{round(part + abs(share) * (end - part)):02X}" for part in _channels(colour))
 
 
 def on_dark(spec: dict[str, Any]) -> dict[str, Any]:
@@ -85,17 +85,32 @@ def base(name: str) -> str:
 
 
 def series_looks(number: int) -> list[Look]:
-    """Looks for lines that are no granularities: those of the granularities, a colour that comes again in a shade.
+    """Looks for lines that are no granularities: marks of the granularities, and colours and their shades far apart.
 
-    >>> len({look.colour for look in series_looks(16)})
-    16
+    >>> [look.colour for look in series_looks(9)][-3:]
+    ['#000000', '#7F7F7F', '#E8A673']
     """
     from cimlab.pruning.granularities import granularities
 
-    known, seen = [kind.look for kind in granularities().values()], Counter[str]()
-    found = []
-    for i in range(number):
-        own = known[i % len(known)]
-        found.append(replace(own, colour=_shade(own.colour, SHADES[seen[own.colour] % len(SHADES)])))
-        seen[own.colour] += 1
-    return found
+    known = [kind.look for kind in granularities().values()]
+    hues = list(dict.fromkeys(own.colour for own in known))
+    shades = [_shade(hue, share) for share in SHADES[1:] for hue in hues]
+    apart = [*hues]
+    for shade in shades:
+        if all(_distance(shade, other) >= FAR for other in apart):
+            apart.append(shade)
+    colours = [*apart, *(shade for shade in shades if shade not in apart)]
+    return [replace(known[i % len(known)], colour=colours[i % len(colours)]) for i in range(number)]
+
+
+FAR = 60
+"""Distance of two colours in red, green and blue (0 to 255 each) from which on lines are told apart."""
+
+
+def _distance(one: str, other: str) -> float:
+    return dist(_channels(one), _channels(other))
+
+
+def _channels(colour: str) -> list[int]:
+    """Red, green and blue of #RRGGBB."""
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]

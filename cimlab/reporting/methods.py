@@ -161,6 +161,12 @@ def _place(label: str, study: Study) -> tuple:
     return len(study.methods), [_order(name) for name in study.methods], label
 
 
+def _joined(family: list[Study], beside: list[str]) -> str:
+    """What tells studies of one budget apart; it ends in the epochs where those differ."""
+    lengths = {*map(_retraining, family)}
+    return " or ".join(beside) + (" of retraining" if len(lengths) > 1 else "")
+
+
 def is_hollow(study: Study, family: list[Study]) -> bool:
     """Whether a study's marks are hollow in a figure of comparable ones: where its budget is not the first one's."""
     return budget(study) != budget(family[0])
@@ -172,7 +178,7 @@ def marks(family: list[Study]) -> str:
     for study, beside in zip(family, _beside_the_budget(family), strict=True):
         by_budget[budget(study)] += [", ".join(beside)] if beside else []
     told = [
-        ", ".join([f"budget of {counted}", *([" or ".join(beside)] if beside else [])])
+        ", ".join([f"budget of {counted}", *([_joined(family, beside)] if beside else [])])
         for counted, beside in by_budget.items()
     ]
     seeds = max(study.seeds for study in family)

@@ -150,7 +150,12 @@ def _longer(evidence: Evidence) -> dict[str, Any] | None:
     if not alike:
         return None
     longest = max(alike, key=lambda study: study.settings[epochs])
-    return point(longest, *at) | training(longest) | {"instead_of": training(strong)["retrain_epochs"]}
+    own, before = training(longest), training(strong)
+    return {
+        **point(longest, *at), **own, "dense": longest.dense_told, "instead_of": before["retrain_epochs"],
+        "other_dense": longest.dense_told != strong.dense_told,
+        "other_precision": own["precision"] != before["precision"],
+    }  # fmt: skip
 
 
 def _flattered(found: list[Study], published: Published) -> dict[str, Any] | None:

@@ -47,6 +47,25 @@ def axes_of(study: Study, grids: Iterable[PlannedGrid]) -> tuple[list[str], list
     return sorted(names, key=place), sorted(fractions, reverse=True)
 
 
+def holes(studies: Iterable[Study], grids: Iterable[PlannedGrid]) -> list[str]:
+    """Points that none of several studies of one network and budget has, of what a grid plans or most units were run
+    at: units, then shares, then single points.
+    """
+    studies, grids = list(studies), list(grids)
+    plans = [axes_of(study, grids) for study in studies]
+    names = sorted({name for plan, _ in plans for name in plan}, key=place)
+    shares = sorted({share for _, plan in plans for share in plan}, reverse=True)
+    run = {point for study in studies for point in study.points}
+    units = [name for name in names if any((name, share) in run for share in shares)]
+    at = {share: [name for name in units if (name, share) in run] for share in shares}
+    single = [
+        f"{name} at {100 * share:g} %"
+        for share in shares if 2 * len(at[share]) > len(units) for name in units if name not in at[share]
+    ]  # fmt: skip
+    none = [f"{100 * share:g} %" for share in shares if not at[share]]
+    return [*(name for name in names if name not in units), *none, *single]
+
+
 def not_run_note(study: Study, grids: Iterable[PlannedGrid], share: str) -> list[str]:
     """A sentence on the granularities and fractions that a grid of the study's network plans and no run of it has.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 from cimlab.records.flat import flat
 from cimlab.reporting.priced import time_ratio
@@ -31,23 +31,35 @@ TRAINING_IMAGES = {"cifar10": 50000, "cifar100": 50000}
 def recipes(found: list[Study]) -> list[dict[str, Any]]:
     """How the networks on the hardest data were trained, and which ones so; unrecorded trainings are left out."""
     # the first study of a recipe, which is the largest, tells its name
-    first: dict[tuple[str, tuple[str, str, str]], Study] = {}
+    first: dict[tuple[str, Recipe], Study] = {}
     for study in found:
         if study.data == found[0].data and (told := _recipe(study)):
             first.setdefault((worded(study.model), told), study)
     ways = Counter(model for model, _ in first)
-    models: dict[tuple[str, str, str], list[str]] = {}
+    models: dict[Recipe, list[str]] = {}
     for (model, told), study in first.items():
         name = f"{model} (dense {study.dense_told} %)" if ways[model] > 1 else model
         models.setdefault(told, []).append(name)
-    return [
-        {"models": own, "optimizer": optimizer, "images": images, "cutout": cutout}
-        for (optimizer, images, cutout), own in models.items()
-    ]
+    return [{"models": own, **told._asdict()} for told, own in models.items()]
 
 
-def _recipe(study: Study) -> tuple[str, str, str] | None:
-    """Optimiser in words, training images, and the side of what is cut out of them."""
+class Recipe(NamedTuple):
+    """How a network was trained, in words.
+
+    Args:
+        optimizer: with its settings, batch and loss.
+        images: that it learns from.
+        cutout: side of what is cut out of them; 0 is nothing.
+        resized: for how long they are smaller, and how much; empty is never.
+    """
+
+    optimizer: str
+    images: str
+    cutout: str
+    resized: str
+
+
+def _recipe(study: Study) -> Recipe | None:
     config = flat(study.records[0].config)
     rate, images = config.get("optimizer.lr"), TRAINING_IMAGES.get(study.data)
     if rate is None or images is None:
@@ -55,9 +67,15 @@ def _recipe(study: Study) -> tuple[str, str, str] | None:
     name = str(config["optimizer._target_"]).rpartition(".")[2]
     nesterov = ", Nesterov" if config.get("optimizer.nesterov") else ""
     curve = str(config.get("recipe.curve")).replace("_", " ")
-    optimizer = f"{name}{nesterov}, rate {rate:g}, weight decay {config['optimizer.weight_decay']:g}, {curve}"
+    smoothing = config.get("recipe.label_smoothing")
+    optimizer = (
+        f"{name}{nesterov}, rate {rate:g}, weight decay {config['optimizer.weight_decay']:g}, {curve}, batches of "
+        f"{config.get('data.batch_size')}{f', label smoothing {smoothing:g}' if smoothing else ''}"
+    )
+    share, scale = (config.get(f"method.resizing.{key}") for key in ("share", "scale"))
+    resized = f"{100 * share:g} % of the epochs at {scale:g} times the side" if share and scale else ""
     kept = images - config.get("data.validation_size", 0)
-    return optimizer, f"{kept:,}", str(config.get("data.cutout", 0))
+    return Recipe(optimizer, f"{kept:,}", str(config.get("data.cutout", 0)), resized)
 
 
 def sampling_error(study: Study) -> str | None:

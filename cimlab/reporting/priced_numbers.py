@@ -241,7 +241,7 @@ def _adc_price(families: list[list[Study]]) -> dict[str, str] | None:
     """How many times a ratio of energies changes at most over the prices of a conversion that are tried."""
     changes = [
         max(ratios) / min(ratios)
-        for family in families for study in family for point in study.at(family[0].reference)
+        for family in map(one_a_budget, families) for study in family for point in study.at(family[0].reference)
         for priced in prices(study, point)
         for ratios in [[at_adc_price(priced, factor) for factor in ADC_FACTORS]]
     ]  # fmt: skip

@@ -90,6 +90,10 @@ NEAR = 2.5
 """Times a share, up to which another one may stand beside it; tables and figures name them."""
 
 
+FEW = 12
+"""Points of a study up to which a short table has all."""
+
+
 @dataclass(frozen=True)
 class Study:
     """Comparable runs.
@@ -142,6 +146,10 @@ class Study:
         ]
         return [(name, asked) for name, asked in nearest if 1 / NEAR <= asked / fraction <= NEAR]
 
+    def leading(self, fraction: float) -> set[Point]:
+        """What stands for the study where room is scarce: its points near a share, or all where they are few."""
+        return {*(self.points if len(self.points) <= FEW else self.at(fraction))}
+
     def of(self, point: Point, value: Callable[[RunRecord], float]) -> Estimate | None:
         """A quantity over the seeds of a point; None where it was not run."""
         return Estimate.of(value(record) for record in self.points.get(point, ()))
@@ -162,24 +170,12 @@ class Study:
     @property
     def dense(self) -> Estimate:
         """Test accuracy of the dense networks (percent), each seed once; of trainings that came out apart, the mean."""
-        return Estimate(tuple(fmean(found) for _, found in sorted(self._dense_of_seeds().items())))
+        return _dense(self.records)
 
     @property
     def dense_told(self) -> str:
-        """`dense` as people write it: of one seed whose trainings came out apart, from the lowest to the highest.
-
-        Other processors and thread numbers sum in another order, so that one seed may have several dense networks.
-        """
-        first, *others = self._dense_of_seeds().values()
-        if others or len(first) == 1:
-            return f"{self.dense.mean:.2f}"
-        return f"{min(first):.2f} to {max(first):.2f}"
-
-    def _dense_of_seeds(self) -> dict[int, set[float]]:
-        found: dict[int, set[float]] = {}
-        for record in self.records:
-            found.setdefault(record.seed, set()).add(accuracy(record, "dense"))
-        return found
+        """`dense` as people write it."""
+        return dense_told(self.records)
 
     @property
     def seeds(self) -> int:
@@ -200,6 +196,30 @@ def asked(points: Iterable[Point]) -> str:
 def accuracy(record: RunRecord, phase: str = "retrained") -> float:
     """Test accuracy of a phase in percent."""
     return 100 * record.accuracy[phase]["test"]
+
+
+def dense_told(records: Iterable[RunRecord]) -> str:
+    """Test accuracy of the dense networks of runs (percent), as people write it: of one seed whose trainings came out
+    apart, from the lowest to the highest.
+
+    Other processors and thread numbers sum in another order, so that one seed may have several dense networks.
+    """
+    records = list(records)
+    first, *others = _dense_of_seeds(records).values()
+    if others or len(first) == 1:
+        return f"{_dense(records).mean:.2f}"
+    return f"{min(first):.2f} to {max(first):.2f}"
+
+
+def _dense(records: Iterable[RunRecord]) -> Estimate:
+    return Estimate(tuple(fmean(found) for _, found in sorted(_dense_of_seeds(records).items())))
+
+
+def _dense_of_seeds(records: Iterable[RunRecord]) -> dict[int, set[float]]:
+    found: dict[int, set[float]] = {}
+    for record in records:
+        found.setdefault(record.seed, set()).add(accuracy(record, "dense"))
+    return found
 
 
 def loss(record: RunRecord) -> float:

@@ -115,7 +115,7 @@ def test_devices_are_compared_on_the_same_arrays_alone() -> None:
 def test_test_images_are_told_network_by_network_where_they_differ() -> None:
     few = replace(of(granularity="operation_unit", run="b" * 64), images=1000)
     notes = [
-        analog_figure.draw(evidence(simulations=some)).notes[1]
+        analog_figure.draw(evidence(simulations=some)).notes[2]
         for some in ([of(), of(4)], [of(), of(4), few])
     ]
     assert notes == [

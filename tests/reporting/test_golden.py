@@ -161,7 +161,7 @@ def test_a_point_that_is_missing_reads_not_run_and_never_blank_or_zero(report: R
     work = report.table("T2")
     assert work is not None
     assert {row[3] for row in work.rows} == {"weight", "operation unit", "filter"}
-    assert any("not run with masks: kernel." in note for note in work.notes)
+    assert any("not run with masks: kernel, filter at 9 %." in note for note in work.notes)
 
 
 def test_a_long_study_stands_in_the_paper_at_the_share_that_most_units_were_asked_to_keep() -> None:
@@ -207,7 +207,7 @@ def test_other_budgets_and_longer_retraining_stand_side_by_side_and_are_told_apa
     pareto = next(chart for chart in made.charts if chart.name == "F1")
     assert pareto.spec is not None
     assert [row["hollow"] for row in pareto.spec["data"]["values"]] == [False, bool(others)]
-    lengths = "budget of weights, 8 epochs or 20 epochs"
+    lengths = "budget of weights, 8 epochs or 20 epochs of retraining"
     assert others or pareto.notes[0] == f"ResNet-20 on CIFAR-10, one seed; {lengths}."
 
 

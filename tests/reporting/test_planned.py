@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cimlab.cli.plain import planned_grids
-from cimlab.reporting.planned import PlannedGrid, axes_of, not_run_note
+from cimlab.reporting.planned import PlannedGrid, axes_of, holes, not_run_note
 from cimlab.reporting.studies import studies
 from tests.reporting.made_up import run
 
@@ -65,3 +65,22 @@ def test_a_file_that_varies_its_budget_plans_for_each(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_plans_nothing(tmp_path: Path) -> None:
     assert planned_grids(tmp_path / "nowhere") == []
+
+
+def test_holes_are_units_shares_and_single_points_that_most_units_were_run_at() -> None:
+    plan = {"granularity": ("weight", "filter", "kernel"), "prune.remaining": (0.5, 0.25, 0.09)}
+    grids = [PlannedGrid("resnet20", "cifar10", ("weights",), plan)]
+    found = studies(
+        [
+            run("weight", 0.25),
+            run("filter", 0.25),
+            run("channel", 0.25),
+            run("weight", 0.09),
+            run("channel", 0.09),
+        ]
+    )
+    assert holes(found, grids) == ["kernel", "50 %", "filter at 9 %"]
+    longer = studies(
+        [run("filter", 0.09, schedule={"epochs": 20}), run("kernel", 0.5, schedule={"epochs": 20})]
+    )
+    assert holes([*found, *longer], grids) == ["kernel at 25 %", "kernel at 9 %"]

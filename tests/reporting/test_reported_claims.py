@@ -170,3 +170,21 @@ def test_a_change_of_method_is_told_over_the_seeds_that_both_have() -> None:
     (row,) = table.rows
     expected = accuracy(other) - accuracy(main[1])
     assert row[-1] == Estimate((expected,))
+
+
+def test_a_claim_names_the_dense_networks_that_its_losses_are_from() -> None:
+    better = run("filter", 0.25, seed=1)
+    better = replace(better, accuracy=better.accuracy | {"dense": {"test": 0.97}})
+    records = [run("weight", 0.25), run("filter", 0.25), better]
+    evidence = report(records).numbers["claims"]["unstructured"]["evidence"]
+    alone = f"{accuracy(run('weight', 0.25), 'dense'):.2f}"
+    assert f"dense {alone} %; one seed" in evidence
+
+
+def test_what_scatters_more_than_it_changes_keeps_the_accuracy() -> None:
+    runs = [
+        at_compression(losing(run("column_segment", 0.09, seed), lost), 11.2)
+        for seed, lost in enumerate((-0.2, 0.1))
+    ]
+    told = report(runs).numbers["claims"]["compression"]["evidence"]
+    assert "column segment pruning at 11.20x keeps the accuracy (change +0.05 ± 0.21 points)" in told

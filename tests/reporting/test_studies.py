@@ -180,7 +180,7 @@ def test_sizes_of_the_operation_unit_are_drawn_on_the_hardest_data() -> None:
     assert chart.notes == (
         "ResNet-20 on CIFAR-10 (dense 91.50 %, 6 epochs after pruning); operation unit, one-shot, asked for 9 % of the "
         "weights of each size's dense network; seeds per point: 1.",
-        "All energy included, 11 to 11 % of the dense network's are left.",
+        "Of the dense network's energy, all included, 11 to 11 % is left.",
         "Converters have 5 bits at 8 rows, 6 bits at 16 rows.",
     )
 

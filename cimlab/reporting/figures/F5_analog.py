@@ -42,7 +42,8 @@ def _layers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Lines, points and their intervals; side by side, as several networks reach the same accuracy."""
     order = sorted({row["adc"] for row in rows}, key=lambda bits: int(bits) if bits.isdigit() else 99)
     x = {
-        "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order, "axis": {"labelAngle": 0},
+        "field": "adc", "type": "ordinal", "title": "ADC resolution (bits)", "sort": order,
+        "axis": {"labelAngle": 0, "grid": True, "tickBand": "extent"},
     }  # fmt: skip
     colours, shapes = (_channels(rows, field) for field in ("network", "arrays"))
     reached = [row[name] for row in rows for name in ("accuracy", "low", "high") if name in row]
@@ -67,6 +68,7 @@ def _layers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _notes(simulations: list[SimulationRecord], names: Names, shown: set[str]) -> tuple[str, ...]:
     """What bars are, on how many images the points stand, and what is not drawn."""
     notes = [
+        "Marks between two lines stand side by side, network by network.",
         "Bars: 95 % interval over simulated chips, or over three or more networks trained with different seeds.",
         _images([(names.network(r), r.images) for r in simulations if names.network(r) in shown]),
     ]

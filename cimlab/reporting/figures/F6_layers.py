@@ -9,27 +9,26 @@ from cimlab.reporting.chart import Spec, chart
 from cimlab.reporting.evidence import STRONGEST, Evidence
 from cimlab.reporting.looks import place
 from cimlab.reporting.parts import Drawing, figure
-from cimlab.reporting.studies import Study, geometry_of
+from cimlab.reporting.studies import Study, dense_told, geometry_of, granularity
 
 
-@figure("F6", "By layer: weights left, and array steps that remain", STRONGEST)
+@figure("F6", "By layer: weights and array steps that are left, and cells that are occupied", STRONGEST)
 def layers_figure(evidence: Evidence, strongest: list[list[Study]]) -> Drawing:
     """Layers down, granularities across, at the reference of the study."""
     ((study,),) = strongest
-    rows = []
-    for name in study.granularities:
-        runs = study.points.get((name, study.reference), ())
-        if runs:
-            rows += _layer_rows(name, runs[0])
+    firsts = [
+        runs[0] for name in study.granularities if (runs := study.points.get((name, study.reference), ()))
+    ]
+    rows = [row for record in firsts for row in _layer_rows(granularity(record), record)]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     fields = {"weights": "weights left (%)", "steps": "steps left (%)", "occupied": "occupied cells (%)"}
     panels = [_heat(field, label, study.granularities, layers) for field, label in fields.items()]
     for panel in panels[1:]:  # the layers' names stand at the first
         panel["encoding"]["y"]["axis"]["labels"] = False
     notes = (
-        f"{study.title}, dense {study.dense_told} %, {100 * study.reference:g} % of the prunable weights kept, seed "
-        f"{study.records[0].seed}; layers in the order of computation, the first and the last exempt where the "
-        "settings say so. Occupied: cells that hold a kept weight, of those of the arrays.",
+        f"{study.title}, dense {dense_told(firsts)} %, {100 * study.reference:g} % of the prunable weights kept, seed "
+        f"{firsts[0].seed}; layers in the order of computation. Occupied: cells that hold a kept weight, of those of "
+        "the arrays.",
     )
     spec = chart(rows, hconcat=panels, resolve={"scale": {"color": "independent"}})
     return Drawing(spec, wide=True, notes=notes)
@@ -65,7 +64,7 @@ def _heat(field: str, label: str, names: list[str], layers: list[str]) -> Spec:
                 "field": field,
                 "type": "quantitative",
                 "title": None,
-                "scale": {"type": "sqrt", "scheme": "viridis"},
+                "scale": {"type": "sqrt", "scheme": "viridis", "domain": [0, 100]},
                 "legend": {"gradientLength": 90, "gradientThickness": 8, "values": [1, 10, 25, 50, 100]},
             },
             "tooltip": [

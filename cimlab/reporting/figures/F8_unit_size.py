@@ -17,7 +17,7 @@ UNIT_SIZE = ("geometry.active_rows", "geometry.columns_per_adc", "geometry.adc_b
 PANELS = {
     "loss": "loss of accuracy (points)",
     "energy": "energy per image (µJ)",
-    "rate": "throughput (images/s and mm²)",
+    "rate": "throughput (images/s per mm²)",
 }
 
 
@@ -51,7 +51,7 @@ def unit_size_figure(evidence: Evidence) -> Drawing:
 def _reached_note(family: list[Study], point: Point) -> str:
     """A budget counts neither what is exempt from pruning nor what no step takes, as leakage and the index."""
     reached = [100 * priced["ratio"]["energy_j"] for study in family for priced in prices(study, point)]
-    return f"All energy included, {min(reached):.0f} to {max(reached):.0f} % of the dense network's are left."
+    return f"Of the dense network's energy, all included, {min(reached):.0f} to {max(reached):.0f} % is left."
 
 
 def _converters_note(family: list[Study]) -> str:

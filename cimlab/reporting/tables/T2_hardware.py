@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cimlab.reporting.evidence import PRICED, Evidence
-from cimlab.reporting.methods import shares
+from cimlab.reporting.methods import budget, shares
 from cimlab.reporting.parts import table
-from cimlab.reporting.planned import axes_of
+from cimlab.reporting.planned import holes
 from cimlab.reporting.priced import cost, cost_ratio, gathered_ratio, lone_ratio, pricing_notes, steady_ratio
 from cimlab.reporting.published import compression
 from cimlab.reporting.studies import Point, Study, loss, worded
@@ -13,8 +13,6 @@ from cimlab.reporting.table import Cell, Column, Table
 
 COUNTS = (("steps", "steps"), ("conversions", "adc_conversions"))
 COSTS = (("throughput", "images_per_s"), ("TOPS/W", "effective_ops_per_j"), ("latency", "latency_s"))
-LONG = 12
-"""Points of a study, above which a short table has only those at the share that most units were asked to keep."""
 
 
 @table("T2", "Work and cost at equal area, by budget and pruned unit", PRICED)
@@ -26,7 +24,7 @@ def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     for family in families:
         for study, share in zip(family, shares(family), strict=True):
             points = _priced(study)
-            first = {*(points if len(points) <= LONG else study.at(family[0].reference))}
+            first = study.leading(family[0].reference)
             spared |= {len(rows) + place for place, point in enumerate(points) if point not in first}
             rows += [_row(study, share, point) for point in points]
     columns = (
@@ -41,6 +39,8 @@ def hardware_table(evidence: Evidence, families: list[list[Study]]) -> Table:
         "Ratios are to the dense network on a chip of the same area, both with copies of their slowest layers.",
         "Energy is that of an image in a full pipeline, lone energy that of an image by itself: leakage differs.",
         *_apart(priced),
+        *(["Epochs: of retraining."] if any("epochs" in str(row[2]) for row in rows) else []),
+        *(["No ±: one seed."] if any(study.seeds > 1 for study in priced) else []),
         *_not_run(evidence, families),
         *pricing_notes([record for study in priced for record in study.records]),
     )
@@ -73,12 +73,17 @@ def _apart(studies: list[Study]) -> list[str]:
 
 
 def _not_run(evidence: Evidence, families: list[list[Study]]) -> list[str]:
-    """Granularities that a grid of the network plans and that no run with a price has."""
+    """What a grid of the network plans and no run with a price has, budget by budget."""
     found = []
     for family in families:
-        run = {name for study in family for name in study.granularities}
-        meant = dict.fromkeys(name for study in family for name in axes_of(study, evidence.grids)[0])
-        missing = [name for name in meant if name not in run]
-        if missing:
-            found.append(f"Planned on {family[0].title} and not run with masks: {', '.join(missing)}.")
+        missing = {
+            name: told
+            for name in dict.fromkeys(map(budget, family))
+            if (told := holes((study for study in family if budget(study) == name), evidence.grids))
+        }
+        said = [
+            f"{f'of {name}: ' if len(missing) > 1 else ''}{', '.join(told)}" for name, told in missing.items()
+        ]
+        if said:
+            found.append(f"Planned on {family[0].title} and not run with masks: {'; '.join(said)}.")
     return found

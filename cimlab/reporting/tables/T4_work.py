@@ -68,7 +68,7 @@ def _alike(evidence: Evidence, work: dict[str, Any]) -> str:
                 said = f"{worded(study.model)}, {point[0]}, {_placed(study)}, {lost.mean:.2f} points"
                 found.append((worded(study.model) in named, reached, said))
     if not found:
-        return f"{counted}: none at so small a loss"
+        return f"{counted}: none at a loss of {evidence.published.drop:g} points or less"
     _, reached, where = max(found)
     return f"{reached:.1f}x ({counted}; {where})"
 

@@ -6,8 +6,14 @@ from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.evidence import Evidence
 from cimlab.reporting.methods import beside_one_shot, families, network_told
 from cimlab.reporting.parts import NotRun, table
-from cimlab.reporting.studies import Study, accuracy, left, loss
+from cimlab.reporting.studies import PER_STEP, Study, accuracy, left, loss
 from cimlab.reporting.table import Cell, Column, Table
+
+NOTE = (
+    "Change against one-shot pruning alone, loss against the dense network, seed by seed. The order of reordered rows "
+    "and columns is priced as index."
+)
+RANKED = ("Per step: units ranked by saliency per array step, at equal weights.",)
 
 
 @table("T8", "Which training method pays, beyond one-shot pruning")
@@ -21,10 +27,6 @@ def methods_table(evidence: Evidence) -> list[Table]:
         Column("left of all", "%", spread=False), Column("accuracy", "%"), Column("loss", "points"),
         Column("change", "points"), Column("steps, pruned / dense", digits=3),
     )  # fmt: skip
-    note = (
-        "Change against one-shot pruning alone, seed by seed. Per step: units ranked by saliency per array step, at "
-        "equal weights. The order of reordered rows and columns is priced as index."
-    )
     found = [(family, rows) for family in families(evidence.studies) if (rows := _family_rows(family))]
     if not found:
         raise NotRun("No method was run beside one-shot pruning")
@@ -32,7 +34,7 @@ def methods_table(evidence: Evidence) -> list[Table]:
         Table(
             columns,
             tuple(rows),
-            (note,) if number == 0 else (),
+            (NOTE, *(RANKED if any(PER_STEP in str(row[2]) for row in rows) else ())) if number == 0 else (),
             title=f"Which training method pays, beyond one-shot pruning: {network_told(family)}",
         )
         for number, (family, rows) in enumerate(found)

@@ -16,7 +16,7 @@ RATIOS = (("steps", "steps", 3), ("energy", "energy_j", 3), ("throughput", "imag
 def gathered_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     """Points whose steps that changes; units of which it changes none are told."""
     found = [
-        (study, share, (name, fraction))
+        (study, share, (name, fraction), (name, fraction) in study.leading(family[0].reference))
         for family in families
         for study, share in zip(family, shares(family), strict=True)
         for name in study.granularities
@@ -26,6 +26,7 @@ def gathered_table(evidence: Evidence, families: list[list[Study]]) -> Table:
     if not found:
         raise NotRun("no run with a price can gather rows")
     changed = [entry for entry in found if _saves(entry[0], entry[2])]
+    spared = frozenset(number for number, (*_, leads) in enumerate(changed) if not leads)
     columns = (
         Column("network", text=True), Column("asked", "%", 0), Column("of", text=True),
         Column("granularity", text=True), Column("loss", "points"),
@@ -34,13 +35,14 @@ def gathered_table(evidence: Evidence, families: list[list[Study]]) -> Table:
             for heading, _, digits in RATIOS for told in ("", ", gathered")
         ),
     )  # fmt: skip
-    same = sorted({point[0] for _, _, point in found} - {point[0] for _, _, point in changed})
+    same = sorted({point[0] for _, _, point, _ in found} - {point[0] for _, _, point, _ in changed})
     notes = (
         "Trained as it stands in T2. A step drives any rows of a layer that its columns keep, instead of those of one "
         "row group of the unpruned matrix (Yang et al., ISCA 2019); masks, chip and area are the same.",
         *([f"Gathering saves no step of {', '.join(same)}."] if same else []),
     )
-    return Table(columns, tuple(_row(*entry) for entry in changed), notes)
+    rows = tuple(_row(study, share, point) for study, share, point, _ in changed)
+    return Table(columns, rows, notes, spared=spared)
 
 
 def _saves(study: Study, point: Point) -> bool:
