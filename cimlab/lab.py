@@ -293,15 +293,17 @@ class Lab:
     def _remember_dense(self, network: nn.Module, masks: Masks) -> None:
         """Keep the weights that are about to be pruned, unless they are those of an earlier pruning."""
         state, earlier = self._dense.get(network, ({}, {}))
+        if _shapes(state) != _shapes(network.state_dict()):  # a layer was put in another's place
+            state, earlier = {}, {}
         pruned = (layer_weight(network, name)[~mask] for name, mask in earlier.items())
         if not state or any(bool(weights.any()) for weights in pruned):
             state = snapshot(network)
         self._dense[network] = (state, masks)
 
     def _dense_weights(self, network: nn.Module) -> Mapping[str, Tensor] | None:
-        """What `prune` remembered, if the network still has weights of these names."""
+        """What `prune` remembered, if the network still has weights of these names and shapes."""
         state = self._dense.get(network, ({}, {}))[0]
-        return state if state and state.keys() == network.state_dict().keys() else None
+        return state if state and _shapes(state) == _shapes(network.state_dict()) else None
 
     def account(self, network: nn.Module, images: Batch) -> NetworkAccount:
         """Every weight of the network by what holds it, arrays or digital units, and what is multiplied besides.
@@ -318,6 +320,11 @@ class Lab:
 
     def _matrices(self, account: NetworkAccount) -> list[CrossbarMatrix]:
         return account_matrices(account, self.config.mapping.row_order)
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, torch.Size | None]:
+    """Of what a state holds, by name; what is no tensor has none."""
+    return {name: value.shape if isinstance(value, Tensor) else None for name, value in state.items()}
 
 
 def _of_opened(named: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -303,3 +303,36 @@ def test_what_modules_keep_besides_tensors_is_left_alone(images: torch.Tensor) -
     masks = lab.prune(network, images)
     assert set(masks) == {"2"}
     assert lab.cost(network, masks, images).ratios()["energy_j"] < 1
+
+
+def test_a_lab_counts_the_same_layers_within_autocast(network: nn.Module, images: torch.Tensor) -> None:
+    """Autocast keeps casts of weights, of which nothing tells any more what they are casts of."""
+    lab = Lab("prune.remaining=0.5", "prune.exempt_last=false")
+
+    def pruned() -> dict[str, int]:
+        return {name: int(mask.sum()) for name, mask in lab.prune(copy.deepcopy(network), images).items()}
+
+    expected = pruned()
+    with torch.autocast("cpu", torch.bfloat16):
+        network(images)
+        assert pruned() == expected
+    *body, _, _ = network.parameters()
+    for parameter in body:  # the head alone is trained, so that its casts alone are kept
+        parameter.requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(images)
+        assert pruned() == expected
+
+
+def test_a_head_that_was_replaced_is_another_networks(images: torch.Tensor) -> None:
+    body = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10)
+    )
+    lab = Lab("prune.remaining=0.5", "prune.exempt_last=false")
+    lab.prune(body, images)
+    body[5] = nn.Linear(32, 5)
+    masks = lab.prune(body, images)
+    assert masks["5"].shape == (5, 32)
+    assert lab.cost(body, masks, images)
+    body[3] = nn.Identity()
+    assert "3" not in lab.prune(body, images)

@@ -43,6 +43,10 @@ OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], Callable[[RunRecord
 }
 MOST_FAILURES = 5
 """Trials that may fail in a row before the fault is taken to be none of theirs."""
+MOST_REFUSED = 100
+"""Points in a row that may be refused, which takes next to no time, before the space is taken to have no others."""
+WAIT_S = 5.0
+"""Between two looks at a run that another process is at."""
 RISES_NEEDED = 4
 """Finished trials before what they have shown is taken for what a trial can do."""
 HELP = """\
@@ -70,7 +74,7 @@ def run(words: list[str]) -> int:
 def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) -> int:
     import optuna
 
-    from cimlab.grids.space import refuse_idle_axes, space_of
+    from cimlab.grids.space import refuse_idle_axes, refuse_wrong_values, space_of, suggested
     from cimlab.grids.stops import Stop, raise_if_asked, stoppable
     from cimlab.grids.study import SeededByTrial, open_study, searching
     from cimlab.grids.worker import DiskFull
@@ -79,22 +83,37 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     if not space:
         raise ConfigError(f"{path} has no axes to search; write them below hydra.sweeper.params")
     point = partial(_planned, compose, path.stem)
+    refuse_wrong_values(space, lambda words: point(words).run)
     refuse_idle_axes(space, lambda words: point(words).run, path)
     base = compose([])
+    names = asked.objectives.split(",")
+    _refuse_without_validation(base, names, asked.floor)
     output_dir = Path(base["config"]["paths"]["output_dir"])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    names = asked.objectives.split(",")
     directions = [OBJECTIVES[name][0] for name in names]
     study = open_study(path.stem, directions, names, _settings(base, space), asked.storage, output_dir)
     study.sampler = SeededByTrial(asked.seed)
     deadline = None if asked.time_budget is None else time.time() + asked.time_budget
     stopped: Stop | None = None
     failed: list[str] = []
+    refused: list[str] = []
     try:
         with searching(study, output_dir) as searcher, stoppable(deadline):
-            while _finished(study) < asked.trials and len(failed) < MOST_FAILURES:
-                reason = _trial(study, searcher, space, point, names, asked.floor)
-                failed = [*failed, reason] if reason else []
+            while (
+                _finished(study) < asked.trials
+                and len(failed) < MOST_FAILURES
+                and len(refused) < MOST_REFUSED
+            ):
+                trial = study.ask()
+                trial.set_user_attr("search", searcher)
+                words = suggested(trial, space)
+                try:
+                    planned = point(words)
+                except ConfigError as problem:  # of two axes whose values don't go together
+                    refused.append(_failed(study, trial, words, problem))
+                    continue
+                reason = _run(study, trial, words, planned, names, asked.floor)
+                failed, refused = [*failed, reason] if reason else [], []
                 raise_if_asked()
     except Stop as reason:
         stopped = reason
@@ -107,13 +126,14 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
     if stopped:
         print(f"{stopped}: {_finished(study)} of {asked.trials} trials are done; the same command goes on")
         return stopped.exit_code
-    if len(failed) == MOST_FAILURES:
-        print(
-            f"cimlab: {MOST_FAILURES} trials in a row failed, the last by: {failed[-1]}; mend that, and the same "
-            "command goes on",
-            file=sys.stderr,
-        )
-        return FAILED
+    for reasons, most in ((failed, MOST_FAILURES), (refused, MOST_REFUSED)):
+        if len(reasons) == most:
+            print(
+                f"cimlab: {most} trials in a row failed, the last by: {reasons[-1]}; mend that, and the same command "
+                "goes on",
+                file=sys.stderr,
+            )
+            return FAILED
     return 0
 
 
@@ -148,54 +168,65 @@ def _finished(study: optuna.Study) -> int:
     return sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in study.trials)
 
 
-def _trial(
+def _refuse_without_validation(base: Document, names: list[str], floor: float | None) -> None:
+    """Test images choose nothing, so that accuracy as an objective needs others set aside."""
+    if base["config"]["data"].get("validation_size") == 0 and ("accuracy" in names or floor is not None):
+        raise ConfigError(
+            "data.validation_size=0: a search chooses by the accuracy on validation images; set data.validation_size "
+            "above 0, or --objectives without accuracy"
+        )
+
+
+def _failed(study: optuna.Study, trial: optuna.Trial, words: list[str], problem: Exception) -> str:
+    """Tell that a trial came to nothing; why."""
+    from optuna.trial import TrialState
+
+    from cimlab.config.errors import describe
+
+    study.tell(trial, state=TrialState.FAIL)
+    print(f"trial {trial.number}: {' '.join(words)}: failed: {describe(problem)}", file=sys.stderr)
+    return describe(problem)
+
+
+def _run(
     study: optuna.Study,
-    searcher: str,
-    space: Space,
-    point: Callable[[list[str]], PlannedRun],
+    trial: optuna.Trial,
+    words: list[str],
+    planned: PlannedRun,
     names: list[str],
     floor: float | None,
 ) -> str | None:
-    """Ask for a point, run it (or find its record) and tell what came of it; why it failed, if it did.
+    """Run a trial's point (or find its record) and tell what came of it; why it failed, if it did.
 
     Raises:
         DiskFull: no space is left; the trial stays under way, to be tried again.
+        ConfigError: the first trial of all is refused.
     """
-    import optuna
+    from optuna.trial import TrialState
 
-    from cimlab.config.errors import describe
-    from cimlab.grids.space import suggested
-    from cimlab.grids.worker import LOG_FILE, output_to, raise_what_ends_all
+    from cimlab.grids.worker import raise_what_ends_all
     from cimlab.records.history import HISTORY_FILE, read_rows
-    from cimlab.runs.train import perform
     from cimlab.training.callbacks import Hopeless
 
-    trial = study.ask()
-    trial.set_user_attr("search", searcher)
-    words = suggested(trial, space)
-    planned = point(words)
     trial.set_user_attr("folder", str(planned.run_dir))
     trial.set_user_attr("name", planned.name)
     try:
-        with output_to(planned.run_dir / LOG_FILE):
-            record = perform(planned, judge=None if floor is None else partial(hopeless, study, floor))
+        judge = None if floor is None else partial(hopeless, study, floor, planned.config.schedule.epochs)
+        record = _record(planned, judge)
         if (reason := record.hardware.get("unpriced")) is not None:
             raise ConfigError(str(reason))
         values = [float(OBJECTIVES[name][1](record)) for name in names]
-    except KeyError as problem:
-        raise ConfigError(f"the record has no {problem}; set data.validation_size above 0") from problem
     except Hopeless as reason:
         trial.set_user_attr("stopped", str(reason))
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        study.tell(trial, state=TrialState.PRUNED)
         print(f"trial {trial.number}: {' '.join(words)}: stopped: {reason}", flush=True)
         return None
     except Exception as problem:
         raise_what_ends_all(problem, planned.run_dir)
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        print(f"trial {trial.number}: {' '.join(words)}: failed: {describe(problem)}", file=sys.stderr)
+        told = _failed(study, trial, words, problem)
         if isinstance(problem, ConfigError) and all(t.state.name == "FAIL" for t in study.trials):
             raise
-        return describe(problem)
+        return told
     history = read_rows(planned.run_dir / HISTORY_FILE)
     trial.set_user_attr(
         "accuracies", [row["accuracy/validation"] for row in history if "accuracy/validation" in row]
@@ -206,11 +237,34 @@ def _trial(
     return None
 
 
-def hopeless(study: optuna.Study, floor: float, accuracies: list[float]) -> str | None:
-    """Why a trial with these validation accuracies by epoch can't reach the floor; None if it may."""
+def _record(planned: PlannedRun, judge: Callable[[list[float]], str | None] | None) -> RunRecord:
+    """What the run comes to; where another process is at it, once that is done."""
+    from cimlab.grids.stops import raise_if_asked
+    from cimlab.grids.worker import LOG_FILE, output_to
+    from cimlab.records.locks import FolderLockError
+    from cimlab.runs.train import perform
+
+    while True:
+        try:
+            with output_to(planned.run_dir / LOG_FILE):
+                return perform(planned, judge=judge)
+        except FolderLockError:
+            time.sleep(WAIT_S)
+            raise_if_asked()
+
+
+def hopeless(study: optuna.Study, floor: float, epochs: int, accuracies: list[float]) -> str | None:
+    """Why a trial with these validation accuracies by epoch can't reach the floor; None if it may.
+
+    Args:
+        study: only trials of as many epochs tell how much there is to rise from one of them on.
+        floor: validation accuracy to reach.
+        epochs: of the trial's retraining.
+        accuracies: so far.
+    """
     epoch = len(accuracies)
     finished = [t.user_attrs.get("accuracies", ()) for t in study.trials if t.state.name == "COMPLETE"]
-    rises = [shown[-1] - shown[epoch - 1] for shown in finished if len(shown) > epoch]
+    rises = [shown[-1] - shown[epoch - 1] for shown in finished if len(shown) == epochs > epoch]
     if len(rises) < RISES_NEEDED or accuracies[-1] + max(rises) >= floor:
         return None
     return (

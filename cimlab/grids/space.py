@@ -6,7 +6,7 @@ An axis is what Hydra's grammar reads: `a,b,c` a choice, `interval(0.03,0.5)` a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,25 @@ def space_of(axes: Mapping[str, str]) -> Space:
     for key, override in space.items():
         if not _values(override):
             raise ConfigError(f"{axes[key]}: matches nothing")
+        _refuse_bounds(override, axes[key])
     return space
+
+
+def _refuse_bounds(override: Override, text: str) -> None:
+    """Refuse an interval or range of which nothing can be drawn."""
+    space, values = override.value(), _values(override)
+    if not isinstance(space, IntervalSweep | RangeSweep):
+        return
+    if isinstance(space, IntervalSweep) and values[0] > values[-1]:
+        raise ConfigError(f"{text}: the interval ends before it begins; write its ends the other way round")
+    if "log" not in space.tags:
+        return
+    if min(values) <= 0:
+        raise ConfigError(f"{text}: a logarithmic scale has no 0 and nothing below; begin above 0")
+    if isinstance(space, RangeSweep) and (abs(space.step) != 1 or not isinstance(values[0], int)):
+        raise ConfigError(
+            f"{text}: a logarithmic range takes whole numbers in steps of 1; leave the step out"
+        )
 
 
 def suggested(trial: BaseTrial, space: Space) -> list[str]:
@@ -56,7 +74,7 @@ def _suggest(trial: BaseTrial, key: str, override: Override) -> Any:
     if isinstance(space, IntervalSweep):
         return f"{trial.suggest_float(key, values[0], values[-1], log=log):.6g}"
     if isinstance(space, RangeSweep) and isinstance(values[0], int):
-        return trial.suggest_int(key, min(values), max(values), step=abs(int(space.step)))
+        return trial.suggest_int(key, min(values), max(values), step=abs(int(space.step)), log=log)
     return trial.suggest_categorical(key, values)
 
 
@@ -81,6 +99,53 @@ def drawn_from(override: Override) -> str:
     return ",".join(map(str, _values(override)))
 
 
+def refuse_wrong_values(space: Space, run_of: Callable[[list[str]], str]) -> None:
+    """Refuse a choice that is refused by itself and beside every choice of another axis, before a trial is spent on it.
+
+    Args:
+        space: of the search.
+        run_of: as for `refuse_idle_axes`.
+
+    Raises:
+        ConfigError: what is said of the first such choice.
+    """
+    for key, override in space.items():
+        if isinstance(override.value(), IntervalSweep | RangeSweep):
+            continue
+        for value in _values(override):
+            problems = [_problem({key: value}, space, run_of)]
+            corners = _corners(space)
+            while problems[-1] is not None and (corner := next(corners, None)) is not None:
+                problems.append(_problem(corner | {key: value}, space, run_of))
+            if problems[-1] is not None:
+                raise problems[0] or problems[-1]
+
+
+def _problem(
+    point: Mapping[str, Any], space: Space, run_of: Callable[[list[str]], str]
+) -> ConfigError | None:
+    """Why a point, of all axes or some, is refused."""
+    try:
+        run_of(_words(point, space))
+    except ConfigError as problem:
+        return problem
+    return None
+
+
+def _words(point: Mapping[str, Any], space: Space) -> list[str]:
+    from optuna.trial import FixedTrial
+
+    return suggested(FixedTrial(dict(point)), {key: space[key] for key in point})
+
+
+def _corners(space: Space) -> Iterator[dict[str, Any]]:
+    """The first value of each axis, then each of its others beside the others' first."""
+    values = {key: _values(override) for key, override in space.items()}
+    first = {key: own[0] for key, own in values.items()}
+    yield first
+    yield from (first | {other: value} for other in values for value in values[other][1:])
+
+
 def refuse_idle_axes(space: Space, run_of: Callable[[list[str]], str], path: Path) -> None:
     """Refuse an axis of a search as a grid refuses it: where its values make the same run, nothing can be found.
 
@@ -92,20 +157,18 @@ def refuse_idle_axes(space: Space, run_of: Callable[[list[str]], str], path: Pat
     Raises:
         ConfigError: there is such an axis.
     """
-    from optuna.trial import FixedTrial
-
-    values = {key: _values(override) for key, override in space.items()}
-    first = {key: own[0] for key, own in values.items()}
 
     def run(point: Mapping[str, Any]) -> str:
-        words = suggested(FixedTrial(dict(point)), space)
+        words = _words(point, space)
         try:
             return run_of(words)
         except ConfigError:  # a combination that is refused is a trial that fails, and like no other
             return " ".join(words)
 
-    for key, own in values.items():
+    for key, override in space.items():
+        own = _values(override)
         # an axis may matter beside another choice alone, as a method's setting does
-        corners = [first, *(first | {other: value} for other in values for value in values[other][1:])]
-        if not any(run(corner | {key: value}) != run(corner) for corner in corners for value in own[1:]):
+        if not any(
+            run(corner | {key: value}) != run(corner) for corner in _corners(space) for value in own[1:]
+        ):
             refuse_idle("train", (key,), [f"{key}={value}" for value in own], path)

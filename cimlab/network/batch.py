@@ -32,14 +32,29 @@ def tensors(batch: Batch) -> list[Tensor]:
 
 
 def mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    """The same with every tensor changed.
+    """The same with every tensor changed; one that is there twice stays one, as networks ask whether it is.
 
+    >>> ids = torch.zeros(4, 2)
+    >>> one, two = mapped((ids, ids), lambda t: t[:1])
+    >>> one is two
+    True
     >>> mapped({"ids": torch.zeros(4, 2), "cache": None, "more": [torch.ones(4)]}, lambda t: t[:1])
     {'ids': tensor([[0., 0.]]), 'cache': None, 'more': [tensor([1.])]}
     """
 
+    made: dict[int, Tensor] = {}  # by identity; the batch keeps what was read alive
+
+    def once(part: Tensor) -> Tensor:
+        if id(part) not in made:
+            made[id(part)] = change(part)
+        return made[id(part)]
+
+    return _mapped(batch, once)
+
+
+def _mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     def changed(part: Any) -> Any:
-        return mapped(part, change) if isinstance(part, HOLDERS) else part
+        return _mapped(part, change) if isinstance(part, HOLDERS) else part
 
     if isinstance(batch, Tensor):
         return change(batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,10 +22,18 @@ from cimlab.network.computed import ComputedWeights
 from cimlab.network.errors import NetworkError
 from cimlab.network.operand import Block
 from cimlab.network.operations import Call, Factors, Operations
-from cimlab.network.trace import opened, shadow
+from cimlab.network.trace import casting_anew, opened, shadow
 from cimlab.network.weights import parameters, stored_weight
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+AUTOCAST = "call it outside of torch.autocast"
+VALUES = (
+    "make what it computes independent of the values of its input, and give it no tensor twice that was given once, or "
+    "the other way round"
+)
+"""What helps where a network doesn't compute as it did."""
 
 
 class LayeredNetwork(nn.Module):
@@ -68,8 +77,9 @@ class LayeredNetwork(nn.Module):
         """
         if not self._led:
             return self.network(*inputs, **named)
-        operations = Operations(self.network, self._see, with_modules=False)
-        with operations.within([*tensors(inputs), *tensors(named)]), ExitStack() as stack:
+        autocast = any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
+        operations = Operations(self.network, partial(self._see, autocast), with_modules=False)
+        with casting_anew(), operations.within([*tensors(inputs), *tensors(named)]), ExitStack() as stack:
             for (
                 name
             ) in self.plain:  # what computes in their place may do so beyond torch, where nothing is followed
@@ -78,7 +88,7 @@ class LayeredNetwork(nn.Module):
                 stack.callback(follow.remove)
             return self.network(*inputs, **named)
 
-    def _see(self, product: Call, factors: Factors | None) -> Tensor | None:
+    def _see(self, autocast: bool, product: Call, factors: Factors | None) -> Tensor | None:
         if product.kind != "weight" or product.block is None:
             return None
         if product.block.multiplied and frozenset(product.block.parameters) in self._copied:
@@ -86,7 +96,7 @@ class LayeredNetwork(nn.Module):
         if product.block not in self._reads:
             raise NetworkError(
                 f"the forward pass multiplies by {', '.join(product.block.parameters)} in a way that it did not when "
-                "it was traced; make what it computes independent of the values of its input"
+                f"it was traced; {AUTOCAST if autocast else VALUES}"
             )
         if product.block not in self._led:
             return None

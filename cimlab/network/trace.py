@@ -337,8 +337,19 @@ def _pass(network: nn.Module, batch: Batch) -> tuple[list[Call], dict[str, str]]
 
 
 @contextmanager
+def casting_anew() -> Generator[None]:
+    """Within, autocast keeps no cast of a weight, nor takes one from before: where that is from can't be followed."""
+    cached = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(cached)
+
+
+@contextmanager
 def quiet(network: nn.Module) -> Generator[None]:
-    """No gradients, no warnings, and no random numbers used up."""
-    with torch.no_grad(), warnings.catch_warnings(), unmoved_randomness(network):
+    """No gradients, no warnings, no random numbers used up, and no weights that autocast has cast before."""
+    with torch.no_grad(), warnings.catch_warnings(), unmoved_randomness(network), casting_anew():
         warnings.simplefilter("ignore")
         yield

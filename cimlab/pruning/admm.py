@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.network.weights import parameters, stored_at
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import PruningRule, layer_weight, make_masks
 from cimlab.pruning.saliencies.l2 import L2
@@ -76,10 +77,12 @@ class Admm:
     @torch.no_grad()
     def pull(self, network: nn.Module) -> None:
         """Add the gradient of the penalty, rho (W - Z + U), to the gradients of the loss."""
+        stored = parameters(network)
         for name, target in self.targets.items():
-            weight = layer_weight(network, name)
-            if weight.grad is not None:
-                weight.grad.add_(weight - target + self.duals[name], alpha=self.rho)
+            parameter, rows = stored_at(stored, name)
+            weight = stored[parameter]
+            if weight.grad is not None:  # rows of a packed weight have none of their own
+                weight.grad[rows].add_(weight[rows] - target + self.duals[name], alpha=self.rho)
 
     def release(self) -> None:
         """Pull no longer."""

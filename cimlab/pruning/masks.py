@@ -15,7 +15,7 @@ from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.rules import PlacementMode
 from cimlab.crossbar.units import UnitGrid
 from cimlab.network.computed import ComputedWeights
-from cimlab.network.masks import Masks, checked_masks, weight_shapes
+from cimlab.network.masks import MaskError, Masks, checked_masks, weight_shapes
 from cimlab.network.weights import parameters, stored_at, stored_weight
 from cimlab.pruning.allocation import (
     COST_UNITS,
@@ -173,7 +173,7 @@ def make_masks(
     costs = _costs(matrices, rule, budget)
     layers = [
         _units_of(matrix, _scored(matrix, values, rule, generator, importance), rule, budget, before, costs)
-        for matrix, values in _values(network, matrices, rule)
+        for matrix, values in ranked_values(network, matrices, rule)
     ]
     masks = {}
     for layer, units in zip(layers, allocate([layer.candidates for layer in layers], budget), strict=True):
@@ -183,10 +183,18 @@ def make_masks(
     return masks
 
 
-def _values(
+def ranked_values(
     network: nn.Module, matrices: Sequence[CrossbarMatrix], rule: PruningRule
 ) -> Iterator[tuple[CrossbarMatrix, Float[Tensor, "groups rows cols"]]]:
-    """Every layer's weights as its product takes them, in the layout of its matrix.
+    """Every layer's weights as its product takes them, in the layout of its matrix: what units are ranked by.
+
+    >>> from cimlab.pruning.granularities.weight import Weight
+    >>> from cimlab.pruning.saliencies.l2 import L2
+    >>> layer, matrix = nn.Linear(2, 1, bias=False), CrossbarMatrix("weight", (1, 2))
+    >>> layer.weight.data = torch.tensor([[1.0, -2.0]])
+    >>> ((_, values),) = ranked_values(layer, [matrix], PruningRule(Weight(), L2(), CrossbarGeometry()))
+    >>> values.tolist()
+    [[[1.0], [-2.0]]]
 
     Raises:
         PruningError: one of them is not finite.
@@ -336,26 +344,34 @@ class MaskHolder:
     def __init__(self, network: nn.Module, masks: Masks) -> None:
         held = checked_masks(masks, weight_shapes(network, masks))
         stored = parameters(network)
-        places = [stored_at(stored, name) for name in held]
-        # parameters and not views of them, which would stay behind when a network moves to another device
-        self.weights: list[tuple[Tensor, slice]] = [(stored[name], rows) for name, rows in places]
+        self.network = network
+        self.places = [stored_at(stored, name) for name in held]
         # with the strides of the weights, channels_last among them: only then is it one pass
         self.pruned = [
-            torch.empty_like(w[rows], dtype=torch.bool).copy_(~mask)
-            for mask, (w, rows) in zip(held.values(), self.weights, strict=True)
+            torch.empty_like(stored[name][rows], dtype=torch.bool).copy_(~mask)
+            for mask, (name, rows) in zip(held.values(), self.places, strict=True)
         ]
 
     @torch.no_grad()
     def hold(self) -> None:
         """Set every pruned weight to 0, in place; also one that became NaN, which a product with 0 would keep.
 
+        Raises:
+            MaskError: the network has no such weight any more.
+
         >>> layer = nn.Linear(2, 1, bias=False)
         >>> MaskHolder(nn.Sequential(layer), {"0": torch.tensor([[True, False]])}).hold()
         >>> layer.weight[0, 1].item()
         0.0
         """
-        for (weight, rows), pruned in zip(self.weights, self.pruned, strict=True):
-            weight[rows].masked_fill_(pruned, 0)
+        for (name, rows), pruned in zip(self.places, self.pruned, strict=True):
+            # looked up each time: moving a network and load_state_dict(assign=True) give it other parameters
+            try:
+                self.network.get_parameter(name)[rows].masked_fill_(pruned, 0)
+            except (AttributeError, RuntimeError, IndexError) as problem:
+                raise MaskError(
+                    f"{name} is not what it was when its mask was made ({problem}); make a new holder for the network"
+                ) from problem
 
 
 def weights_left(masks: Masks) -> int:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cimlab.crossbar.matrix import CrossbarMatrix
 from cimlab.crossbar.units import UnitGrid, segment_sum
 from cimlab.pruning.allocation import Budget, PruningError, keep_highest
-from cimlab.pruning.masks import Masks, PruningRule, layer_weight, make_masks
+from cimlab.pruning.masks import Masks, PruningRule, make_masks, ranked_values
 from cimlab.pruning.saliencies.l1 import L1
 from cimlab.pruning.saliencies.l2 import L2
 
@@ -102,7 +102,7 @@ def reorder(
         PruningError: as `make_masks`.
     """
     rule = replace(rule, saliency=rule.saliency if isinstance(rule.saliency, L1) else L2())
-    values = {m.name: _magnitude(network, m, rule) for m in matrices}
+    values = _magnitudes(network, matrices, rule)
     as_it_is = make_masks(network, matrices, rule, budget, torch.Generator())
     found, layers = [], {}
     for number, matrix in enumerate(matrices):
@@ -120,14 +120,16 @@ def reorder(
     return Reordered(found, before, after, layers)
 
 
-def _magnitude(
-    network: nn.Module, matrix: CrossbarMatrix, rule: PruningRule
-) -> Float[Tensor, "groups rows cols"]:
-    """What adds up: |w| for L1 and w^2 for L2, in the layout without permutation."""
-    weight = layer_weight(network, matrix.name).detach().float().cpu()
+def _magnitudes(
+    network: nn.Module, matrices: list[CrossbarMatrix], rule: PruningRule
+) -> dict[str, Float[Tensor, "groups rows cols"]]:
+    """What adds up, layer by layer: |w| for L1 and w^2 for L2, in the layout without permutation."""
     power = rule.saliency.additive_power
     assert power is not None
-    return matrix.to_matrix(weight.abs().pow(power))
+    return {
+        matrix.name: values.detach().cpu().abs().pow(power)
+        for matrix, values in ranked_values(network, matrices, rule)
+    }
 
 
 def _network_share(masks: Masks, matrices: list[CrossbarMatrix], values: dict[str, Tensor]) -> float:

@@ -156,6 +156,14 @@ def _method(name: str, node: dict[str, Any], extensions: list[str]) -> Method:
     from cimlab.config.components import Component
 
     method: Method = Component(f"method.{name}", node, extensions).build()
+    if not method.phases or not {*method.phases} <= {*method.possible}:
+        errors.refuse(
+            f"method.{name}.phases",
+            f"[{','.join(method.phases)}]",
+            f"it has something to do in {' and '.join(method.possible)} alone"
+            if method.phases
+            else f"it would do nothing; leave {name} out of method, or choose of {', '.join(method.possible)}",
+        )
     if "phases" not in node and "dense" in method.phases:
         raise errors.ConfigError(
             f"method.{name}.phases is missing; it takes part in {' and '.join(method.phases)}, so write "

@@ -196,10 +196,10 @@ def _refuse_impossible(subject: Subject, parts: Parts) -> None:
 
     from cimlab.pruning.beyond import kept_beyond
     from cimlab.pruning.masks import make_masks, refuse_unprunable
-    from cimlab.training.methods.base import MethodError, scheduling
+    from cimlab.training.methods.base import MethodError, refuse_two
 
     try:
-        scheduling(parts.methods, subject.budget.remaining)
+        refuse_two(parts.methods)
         for method in parts.methods.values():
             method.check(subject)
     except MethodError as problem:

@@ -265,15 +265,16 @@ def test_a_trial_is_hopeless_only_if_the_largest_rise_seen_does_not_reach_the_fl
     study = optuna.create_study(directions=["maximize", "minimize"])
     for rises in ((0.5, 0.6, 0.7), (0.6, 0.5, 0.9), (0.7, 0.7, 0.7)):
         study.add_trial(finished_trial(*rises))
-    assert hopeless(study, 0.8, [0.1]) is None  # three trials have shown too little
+    assert hopeless(study, 0.8, 3, [0.1]) is None  # three trials have shown too little
     study.add_trial(finished_trial(0.5, 0.8, 0.8))
-    assert hopeless(study, 0.8, [0.5]) is None  # 0.6 rose to 0.9: it may yet come to 0.8
-    assert "rose by at most 0.3" in str(hopeless(study, 0.8, [0.49]))
-    assert hopeless(study, 0.8, [0.2, 0.41]) is None  # from the second epoch 0.4 was gained
-    assert "after retraining epoch 2" in str(hopeless(study, 0.8, [0.5, 0.39]))
-    assert hopeless(study, 0.8, [0.1, 0.1, 0.1]) is None  # it is done anyway
+    assert hopeless(study, 0.8, 3, [0.5]) is None  # 0.6 rose to 0.9: it may yet come to 0.8
+    assert "rose by at most 0.3" in str(hopeless(study, 0.8, 3, [0.49]))
+    assert hopeless(study, 0.8, 3, [0.2, 0.41]) is None  # from the second epoch 0.4 was gained
+    assert "after retraining epoch 2" in str(hopeless(study, 0.8, 3, [0.5, 0.39]))
+    assert hopeless(study, 0.8, 3, [0.1, 0.1, 0.1]) is None  # it is done anyway
     study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.PRUNED))
-    assert hopeless(study, 0.8, [0.5]) is None
+    assert hopeless(study, 0.8, 3, [0.5]) is None
+    assert hopeless(study, 0.8, 16, [0.1]) is None  # trials of three epochs tell nothing of one of sixteen
 
 
 def test_a_hopeless_trial_ends_early_and_is_no_point_of_the_front(search: Cimlab, tmp_path: Path) -> None:
@@ -392,3 +393,77 @@ def test_a_trial_costs_what_its_own_accelerator_costs(cimlab: Cimlab, tmp_path: 
     assert len(list((tmp_path / "out").glob("*/record.json"))) == 1
     energies = {line.split("energy ")[1] for line in answer.out.splitlines() if line.startswith("trial ")}
     assert len(energies) == 2
+
+
+def test_a_logarithmic_range_is_drawn_on_a_logarithmic_scale() -> None:
+    space = space_of({"x": "x=tag(log, range(1, 1001))"})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [int(suggested(study.ask(), space)[0].removeprefix("x=")) for _ in range(200)]
+    assert 0.35 < sum(value < 32 for value in drawn) / 200 < 0.65  # half of the decades
+    assert max(drawn) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("axis", "told"),
+    [
+        ("tag(log, interval(0, 0.5))", "a logarithmic scale has no 0"),
+        ("interval(0.5, 0.1)", "the interval ends before it begins"),
+        ("tag(log, range(1, 9, 2))", "in steps of 1"),
+    ],
+)
+def test_an_axis_of_which_nothing_can_be_drawn_is_refused(axis: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        space_of({"x": f"x={axis}"})
+
+
+MIXED = """\
+# @package _global_
+hydra:
+  sweeper:
+    params:
+      prune.budget: weights,steps
+      prune.allocation: global,erk
+"""
+
+
+def test_points_that_are_refused_are_failed_trials_and_the_search_goes_on(
+    search: Cimlab, tmp_path: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(MIXED)
+    answer = search("--trials=3")
+    assert answer.code == 0, answer.err
+    states = [trial.state.name for trial in the_study(tmp_path).trials]
+    assert states.count("COMPLETE") == 3
+    assert {*states} <= {"COMPLETE", "FAIL"}
+    assert answer.err.count("prune.allocation=erk shares out weights") == states.count("FAIL") > 0
+
+
+def test_accuracy_without_validation_images_is_refused_before_the_study_is_opened(
+    search: Cimlab, tmp_path: Path
+) -> None:
+    answer = search("--trials=1", "data.validation_size=0")
+    assert answer.code == 2
+    assert "data.validation_size=0: a search chooses by the accuracy on validation images" in one_line(
+        answer.err
+    )
+    assert not (tmp_path / "out" / "search.journal").exists()
+
+
+def test_a_run_that_another_process_is_at_is_waited_for(
+    search: Cimlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cimlab.cli import search as command
+    from cimlab.records.locks import FolderLockError
+    from cimlab.runs import train
+
+    perform, refusals = train.perform, iter(range(2))
+
+    def held(*words, **named):
+        if next(refusals, None) is not None:
+            raise FolderLockError("is being worked on")
+        return perform(*words, **named)
+
+    monkeypatch.setattr(train, "perform", held)
+    monkeypatch.setattr(command, "WAIT_S", 0.0)
+    assert search("--trials=1").code == 0
+    assert [trial.state.name for trial in the_study(tmp_path).trials] == ["COMPLETE"]

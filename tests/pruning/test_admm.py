@@ -97,3 +97,20 @@ def test_the_pull_empties_what_will_be_pruned() -> None:
                     weight.sub_(0.2 * weight.grad)
     assert start > 0.1
     assert share_lost() == pytest.approx(0, abs=1e-3)
+
+
+def test_the_parts_of_a_packed_projection_are_pulled_too() -> None:
+    """Rows of a parameter have no gradient of their own."""
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(16, num_heads=2)
+    matrices = [CrossbarMatrix(f"in_proj_weight.{part}", (16, 16)) for part in "qkv"]
+    attention.in_proj_weight.grad = torch.zeros(48, 16)
+    admm = Admm(matrices, RULE, Budget(remaining=0.3))
+    admm.update(attention, rho=0.5)
+    admm.pull(attention)
+    for number, matrix in enumerate(matrices):
+        rows = slice(16 * number, 16 * number + 16)
+        weight, target = attention.in_proj_weight[rows], admm.targets[matrix.name]
+        expected = 0.5 * (weight - target + admm.duals[matrix.name])
+        assert torch.allclose(attention.in_proj_weight.grad[rows], expected)
+        assert expected.any()

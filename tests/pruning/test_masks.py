@@ -1,5 +1,6 @@
 """Masks reach the budget, never give back what was pruned, and hold through every optimiser step."""
 
+import copy
 from collections.abc import Callable
 from itertools import pairwise
 from math import floor
@@ -13,6 +14,7 @@ from torch import nn
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.network.masks import MaskError
 from cimlab.pruning.allocation import AllocationRule, Budget, PruningError, erk_densities
 from cimlab.pruning.granularities.pattern import Pattern
 from cimlab.pruning.masks import (
@@ -341,3 +343,16 @@ def test_masks_lie_as_the_weights_do_so_that_holding_is_one_pass() -> None:
     holder.hold()
     assert bool((network.get_parameter("0.weight")[~mask] == 0).all())
     assert bool((network.get_parameter("0.weight")[mask] != 0).all())
+
+
+def test_weights_are_held_after_a_state_was_put_in_their_place() -> None:
+    layer = nn.Linear(4, 4)
+    network = nn.Sequential(layer)
+    state = copy.deepcopy(network.state_dict())
+    holder = MaskHolder(network, {"0": torch.eye(4)})
+    network.load_state_dict(state, assign=True)
+    holder.hold()
+    assert torch.equal(layer.weight.bool(), torch.eye(4).bool())
+    network[0] = nn.Linear(4, 2)
+    with pytest.raises(MaskError, match=r"0\.weight is not what it was when its mask was made"):
+        holder.hold()

@@ -1,5 +1,6 @@
 """The search for permutations: it never loses magnitude, finds what was planted, and repeats itself."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrize
 
 from cimlab.crossbar.geometry import CrossbarGeometry
 from cimlab.crossbar.matrix import CrossbarMatrix
+from cimlab.network.account import account_of
+from cimlab.network.computed import ComputedWeights
 from cimlab.pruning.allocation import Budget
 from cimlab.pruning.masks import PruningRule, make_masks
 from cimlab.pruning.reorder import Lines, Reordered, exchange, reorder
@@ -103,3 +107,29 @@ def test_exchanging_lines_loses_nothing_and_no_line(length: int, units: int, see
     assert sorted(line.tolist()) == list(range(length))
     before = sum(float(worth[p, unit_of[p]]) for p in range(length))
     assert sum(float(worth[i, unit_of[p]]) for p, i in enumerate(line.tolist())) >= before - 1e-5
+
+
+def test_lines_are_exchanged_for_what_the_product_takes_not_for_what_is_stored() -> None:
+    """A gain per output, learned apart from the directions: the same network folded gets the same orders."""
+
+    class Gain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.logspace(-2, 2, 32)[torch.randperm(32)][:, None])
+
+        def forward(self, stored: torch.Tensor) -> torch.Tensor:
+            return self.gain * stored
+
+    torch.manual_seed(0)
+    computed = nn.Sequential(nn.Linear(64, 32, bias=False))
+    folded = copy.deepcopy(computed)
+    gain = Gain()
+    folded[0].weight.data = gain(folded[0].weight.data).detach()
+    parametrize.register_parametrization(computed[0], "weight", gain)
+    matrices, inputs = [CrossbarMatrix("0", (32, 64))], torch.randn(4, 64)
+    rule, budget = PruningRule(ALL["operation_unit"], L2(), GEOMETRY), Budget(0.2)
+    of_computed = replace(rule, computed=ComputedWeights(account_of(computed, inputs), inputs))
+    plain = reorder(folded, matrices, rule, budget, Lines(), seed=0)
+    assert plain.after > plain.before
+    found = reorder(computed, matrices, of_computed, budget, Lines(), seed=0)
+    assert (found.before, found.after) == (pytest.approx(plain.before), pytest.approx(plain.after))

@@ -13,7 +13,7 @@ import torch
 
 from cimlab.pruning.admm import Admm
 from cimlab.pruning.schedules import step_at
-from cimlab.training.methods.base import Method, Part, Subject
+from cimlab.training.methods.base import Method, MethodError, Part, Subject
 from cimlab.training.module import Classifier
 
 
@@ -28,6 +28,7 @@ class AdmmTraining(Method):
         last_rho: after the last; geometric in between.
     """
 
+    possible = ("retrain",)
     share: float
     updates: int
     first_rho: float
@@ -95,6 +96,11 @@ class AdmmPart(Part):
     ) -> None:
         assert isinstance(pl_module, Classifier)
         settings, total = self.settings, int(trainer.estimated_stepping_batches)
+        if step_at(settings.share, total) == 0:
+            raise MethodError(
+                f"method.admm.share={settings.share:g} of {total} steps of retraining is none; use a larger share, or "
+                "more schedule.epochs"
+            )
         if self.updates_done > settings.updates:
             return
         # also where updates outnumber the steps until then

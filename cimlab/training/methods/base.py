@@ -7,10 +7,10 @@ a Lightning callback, whose state is in the checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 from jaxtyping import Float
@@ -144,13 +144,16 @@ class Part(pl.Callback):
 class Method:
     """A way of training; a subclass has the idea and its source in its docstring, and overrides what it does.
 
-    A method that rounds weights and inputs has a setting `hardware_aware`: the bits of the arrays are then part of
-    the run's identity, and where it is true their converters and devices too (`runs/identity.py`).
+    A method that rounds weights and inputs has a setting `hardware_aware`, and no run has two of them: the bits of the
+    arrays are then part of the run's identity, and where it is true their converters and devices too
+    (`runs/identity.py`).
 
     Args:
         phases: in which it takes part; what takes part in `dense` makes another dense network.
     """
 
+    possible: ClassVar[tuple[PhaseName, ...]] = ("dense", "retrain")
+    """Phases in which it has something to do."""
     phases: list[PhaseName] = field(default_factory=lambda: ["retrain"])
 
     @property
@@ -183,7 +186,21 @@ class Method:
         return None
 
 
-def scheduling(methods: dict[str, Method], remaining: float) -> tuple[list[PruneEvent], int]:
+def refuse_two(methods: Mapping[str, Method]) -> None:
+    """Refuse two methods of which one would hide the other.
+
+    Raises:
+        MethodError: two round, or two say when to prune.
+    """
+    rounding = [name for name, method in methods.items() if hasattr(method, "hardware_aware")]
+    if len(rounding) > 1:
+        raise MethodError(
+            f"method: {' and '.join(rounding)} both round weights and inputs; choose one of them"
+        )
+    scheduling(methods, 1.0)
+
+
+def scheduling(methods: Mapping[str, Method], remaining: float) -> tuple[list[PruneEvent], int]:
     """Prune events, and rounds of the learning rate: those of the one method that says so, or once at the start.
 
     Raises:

@@ -41,6 +41,7 @@ class Distillation(Method):
         temperature: divides the logits of both networks.
     """
 
+    possible = ("retrain",)
     weight: float
     temperature: float
 

@@ -21,6 +21,7 @@ class Gradual(Method):
         prune_share: fraction of the retraining over which they are spread; the rest recovers.
     """
 
+    possible = ("retrain",)
     prune_events: int = 10
     prune_share: float = 0.6
 

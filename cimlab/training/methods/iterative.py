@@ -20,6 +20,7 @@ class Iterative(Method):
         prune_rounds: rounds; each gets schedule.epochs / prune_rounds epochs.
     """
 
+    possible = ("retrain",)
     prune_rounds: int = 3
 
     def __post_init__(self) -> None:

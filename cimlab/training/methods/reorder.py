@@ -23,6 +23,7 @@ class Reorder(Method):
         search_rounds: most rounds of the search.
     """
 
+    possible = ("retrain",)
     rows: bool = True
     columns: bool = True
     search_rounds: int = 8

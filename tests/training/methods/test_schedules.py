@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cimlab.pruning.schedules import PruneEvent
-from cimlab.training.methods.base import Method, MethodError, scheduling
+from cimlab.training.methods.base import Method, MethodError, refuse_two, scheduling
 from cimlab.training.methods.gradual import Gradual
 from cimlab.training.methods.iterative import Iterative
+from cimlab.training.methods.lsq import Lsq
+from cimlab.training.methods.ste import Ste
 from cimlab.training.settings import PEAK_SCALES, ScheduleSettings
 
 REMAINING = st.floats(0.001, 1)
@@ -103,3 +105,40 @@ def test_the_peak_of_retraining_is_the_rule_s_unless_given() -> None:
     for rate, scale in PEAK_SCALES.items():
         assert ScheduleSettings(epochs=1, rate=rate).peak_scale == scale
         assert ScheduleSettings(epochs=1, rate=rate, rate_scale=0.3).peak_scale == 0.3
+
+
+def test_two_methods_that_round_are_refused() -> None:
+    rounding = {"lsq": Lsq(hardware_aware=False), "ste": Ste(hardware_aware=False)}
+    with pytest.raises(MethodError, match="lsq and ste both round weights and inputs; choose one"):
+        refuse_two(rounding)
+    for name, method in rounding.items():
+        refuse_two({name: method, "gradual": Gradual()})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("method=[resizing]", "method.resizing.phases=[]"),
+            "method.resizing.phases=[]: it would do nothing",
+        ),
+        (
+            ("method=[distillation]", "+method.distillation.phases=[dense]"),
+            "method.distillation.phases=[dense]: it has something to do in retrain alone",
+        ),
+        (("method=[gradual]", "+method.gradual.phases=[dense,retrain]"), "in retrain alone"),
+    ],
+)
+def test_a_phase_in_which_a_method_has_nothing_to_do_is_refused(
+    words: tuple[str, ...], told: str, train: Cimlab
+) -> None:
+    answer = train(*words)
+    assert answer.code == 2
+    assert told in one_line(answer.err)
+
+
+def test_an_admm_of_no_step_is_refused(train: Cimlab) -> None:
+    answer = train("method=[admm]", "method.admm.share=0.01", "schedule.epochs=1")
+    assert answer.code == 2
+    assert "method.admm.share=0.01 of" in answer.err
+    assert "steps of retraining is none; use a larger share" in answer.err
