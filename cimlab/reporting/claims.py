@@ -91,7 +91,7 @@ def _value(estimate: Estimate, digits: int = 2) -> str:
 def _loses(lost: Estimate) -> str:
     """Points of accuracy lost, or gained, in words; what scatters more over seeds than it changes is no change."""
     if lost.spread is not None and abs(lost.mean) <= lost.spread:
-        return f"keeps the accuracy (change {-lost.mean:+z.2f} ± {lost.spread:.2f} points)"
+        return f"keeps the accuracy, {-lost.mean:+z.2f} ± {lost.spread:.2f} points"
     word = "gains" if lost.mean < 0 else "loses"
     return f"{word} {_value(Estimate(tuple(v if word == 'loses' else -v for v in lost.values)))} points"
 
