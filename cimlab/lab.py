@@ -124,7 +124,7 @@ class Lab:
         Args:
             network: its weights on arrays are pruned, in place.
             images: a batch of what it is given, a tensor, a tuple or a dictionary; only shapes are used.
-            importance: |w dL/dw| by layer in the weight's shape, for saliency=taylor.
+            importance: |w dL/dw| by layer or weight, in the weight's shape, for saliency=taylor.
 
         Returns:
             Name of a weight -> True where it stays; a tied one under the name of each of its layers.
@@ -136,6 +136,7 @@ class Lab:
             NetworkShapeError: the network can't compute such images.
             PruningError: the budget can't be met, or weights are not finite.
         """
+        importance = importance and _of_opened(importance, network)
         network = opened(network)
         account = self.account(network, images)
         generator = torch.Generator().manual_seed(self.config.seed)

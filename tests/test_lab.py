@@ -223,7 +223,11 @@ def test_importance_has_to_be_of_every_layer_and_of_its_shape() -> None:
     ):
         with pytest.raises(PruningError, match=complaint):
             lab.prune(network, torch.rand(2, 8), importance)
-    assert lab.prune(network, torch.rand(2, 8), whole).keys() == {"0", "1"}
+    masks = lab.prune(copy.deepcopy(network), torch.rand(2, 8), whole)
+    assert masks.keys() == {"0", "1"}
+    wrapped = {f"module.{name}.weight": value for name, value in whole.items()}
+    by_weight = lab.prune(nn.DataParallel(network), torch.rand(2, 8), wrapped)
+    assert all(torch.equal(by_weight[name], mask) for name, mask in masks.items())
 
 
 def test_fractions_by_layer_that_no_allocation_reads_are_refused(

@@ -273,12 +273,15 @@ def _units_of(
 
 
 def _importance_of(matrix: CrossbarMatrix, importance: Mapping[str, Tensor]) -> Tensor:
-    """What was given for one layer.
+    """What was given for one layer, under its name or its weight's, or as rows of the whole that it is a part of.
 
     Raises:
         PruningError: nothing, another shape than its weight's, or a value that is not finite.
     """
-    given = importance.get(matrix.name)
+    try:
+        given = stored_weight(importance, matrix.name)
+    except KeyError:
+        given = None
     if given is None or tuple(given.shape) != tuple(matrix.weight_shape):
         what = "is missing" if given is None else f"has shape {tuple(given.shape)}"
         raise PruningError(
