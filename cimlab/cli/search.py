@@ -111,9 +111,9 @@ def _search(path: Path, axes: dict[str, str], compose: Compose, asked: Options) 
                     planned = point(words)
                 except ConfigError as problem:  # of two axes whose values don't go together
                     refused.append(_failed(study, trial, words, problem))
-                    continue
-                reason = _run(study, trial, words, planned, names, asked.floor)
-                failed, refused = [*failed, reason] if reason else [], []
+                else:
+                    reason = _run(study, trial, words, planned, names, asked.floor)
+                    failed, refused = [*failed, reason] if reason else [], []
                 raise_if_asked()
     except Stop as reason:
         stopped = reason
@@ -244,11 +244,15 @@ def _record(planned: PlannedRun, judge: Callable[[list[float]], str | None] | No
     from cimlab.records.locks import FolderLockError
     from cimlab.runs.train import perform
 
+    told = False
     while True:
         try:
             with output_to(planned.run_dir / LOG_FILE):
                 return perform(planned, judge=judge)
-        except FolderLockError:
+        except FolderLockError as held:
+            if not told:
+                print(f"waiting for its record: {held}", flush=True)
+            told = True
             time.sleep(WAIT_S)
             raise_if_asked()
 

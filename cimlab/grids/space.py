@@ -113,12 +113,9 @@ def refuse_wrong_values(space: Space, run_of: Callable[[list[str]], str]) -> Non
         if isinstance(override.value(), IntervalSweep | RangeSweep):
             continue
         for value in _values(override):
-            problems = [_problem({key: value}, space, run_of)]
-            corners = _corners(space)
-            while problems[-1] is not None and (corner := next(corners, None)) is not None:
-                problems.append(_problem(corner | {key: value}, space, run_of))
-            if problems[-1] is not None:
-                raise problems[0] or problems[-1]
+            problem = _problem({key: value}, space, run_of)
+            if problem and all(_problem(corner | {key: value}, space, run_of) for corner in _corners(space)):
+                raise problem
 
 
 def _problem(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cimlab.records.components import SUPPORT
 from cimlab.records.record import RunRecord
 from cimlab.reporting.estimates import Estimate
 from cimlab.reporting.looks import classic as is_classic
 from cimlab.reporting.looks import finer_and_skipped
-from cimlab.reporting.priced import cost_ratio, prices, time_ratio
+from cimlab.reporting.priced import cost_ratio, prices, support_share, time_ratio
 from cimlab.reporting.published import Headline, Published
 from cimlab.reporting.studies import Study, best, dense_told, loss
 
@@ -202,7 +201,7 @@ def _overhead(ours: Headline | None) -> Verdict:
         "the pruned energy"
     )
     priced = prices(ours.study, ours.point) if ours else []
-    share = _support(priced)
+    share = Estimate.of(map(support_share, priced))
     if ours is None or share is None:
         return Verdict("overhead", claim, rule, UNTESTED, UNPRICED)
     area = Estimate.of(sum(c["area_m2"][n] for n in SUPPORT) / sum(c["area_m2"].values()) for c in priced)
@@ -216,15 +215,10 @@ def _overhead(ours: Headline | None) -> Verdict:
     return Verdict("overhead", claim, rule, _judged(share.mean <= MINIMAL), evidence)
 
 
-def _support(priced: list[dict[str, Any]]) -> Estimate | None:
-    """Energy of what exists for pruning's sake alone, over all of the pruned network's."""
-    return Estimate.of(c["total"]["support_energy_j"] / c["total"]["energy_j"] for c in priced)
-
-
 def _other_overhead(ours: Headline, name: str) -> str:
     """What the same rule says of another unit at the same fraction; nothing where it was not run with a price."""
     point = name, ours.point[1]
-    share = _support(prices(ours.study, point))
+    share = Estimate.of(map(support_share, prices(ours.study, point)))
     if point == ours.point or share is None:
         return ""
     return f"{_judged(share.mean <= MINIMAL)} for {name} pruning ({100 * share.mean:.2f} %)"

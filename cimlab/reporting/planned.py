@@ -51,19 +51,27 @@ def holes(studies: Iterable[Study], grids: Iterable[PlannedGrid]) -> list[str]:
     """Points that none of several studies of one network and budget has, of what a grid plans or most units were run
     at: units, then shares, then single points.
     """
-    studies, grids = list(studies), list(grids)
-    plans = [axes_of(study, grids) for study in studies]
-    names = sorted({name for plan, _ in plans for name in plan}, key=place)
-    shares = sorted({share for _, plan in plans for share in plan}, reverse=True)
+    studies = list(studies)
     run = {point for study in studies for point in study.points}
-    units = [name for name in names if any((name, share) in run for share in shares)]
-    at = {share: [name for name in units if (name, share) in run] for share in shares}
+    units = sorted({name for name, _ in run}, key=place)
+    at = {share: {name for name, other in run if other == share} for _, share in run}
     single = [
         f"{name} at {100 * share:g} %"
-        for share in shares if 2 * len(at[share]) > len(units) for name in units if name not in at[share]
+        for share in sorted(at, reverse=True) if 2 * len(at[share]) > len(units)
+        for name in units if name not in at[share]
     ]  # fmt: skip
-    none = [f"{100 * share:g} %" for share in shares if not at[share]]
-    return [*(name for name in names if name not in units), *none, *single]
+    return [*_never_run(studies, grids), *single]
+
+
+def _never_run(studies: list[Study], grids: Iterable[PlannedGrid], share: str = "") -> list[str]:
+    """Granularities and fractions that are planned of studies and that none has; `share`: what a fraction is."""
+    grids = list(grids)
+    plans = [axes_of(study, grids) for study in studies]
+    names = sorted({name for plan, _ in plans for name in plan}, key=place)
+    fractions = sorted({fraction for _, plan in plans for fraction in plan}, reverse=True)
+    units, reached = ({point[i] for study in studies for point in study.points} for i in (0, 1))
+    missing = [name for name in names if name not in units]
+    return missing + [f"{100 * f:g} % {share}".rstrip() for f in fractions if f not in reached]
 
 
 def not_run_note(study: Study, grids: Iterable[PlannedGrid], share: str) -> list[str]:
@@ -72,7 +80,5 @@ def not_run_note(study: Study, grids: Iterable[PlannedGrid], share: str) -> list
     Args:
         share: what a fraction is: kept or asked.
     """
-    names, fractions = axes_of(study, grids)
-    missing = [name for name in names if name not in study.granularities]
-    missing += [f"{100 * fraction:g} % {share}" for fraction in fractions if fraction not in study.remaining]
+    missing = _never_run([study], grids, share)
     return [f"Planned and not run: {', '.join(missing)}."] if missing else []

@@ -56,6 +56,11 @@ def prices(study: Study, point: Point, *, gathered: bool = False) -> list[dict[s
     return [beside for found in priced if (beside := found.get("gathered"))] if gathered else priced
 
 
+def support_share(priced: dict[str, Any]) -> float:
+    """Energy of what exists for pruning's sake alone, over all of the pruned network's."""
+    return priced["total"]["support_energy_j"] / priced["total"]["energy_j"]
+
+
 def time_ratio(study: Study, point: Point) -> tuple[Estimate | None, str]:
     """Time of an image over that of the unpruned network, and what of it that is: the busiest arrays' time.
 

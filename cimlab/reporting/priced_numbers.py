@@ -24,6 +24,7 @@ from cimlab.reporting.priced import (
     cost_ratio,
     gathered_ratio,
     prices,
+    support_share,
 )
 from cimlab.reporting.studies import Study, asked, loss
 
@@ -127,12 +128,8 @@ def _costs(study: Study, name: str, at: float, ratio: Ratio = cost_ratio) -> dic
         **point_told(study, name, at),
         "energy": f"{100 * energy.mean:.1f}",
         "throughput": f"{speed.mean:.2f}",
-        "support": f"{100 * fmean(map(_support, prices(study, (name, at)))):.1f}",
+        "support": f"{100 * fmean(map(support_share, prices(study, (name, at)))):.1f}",
     }
-
-
-def _support(priced: dict[str, Any]) -> float:
-    return priced["total"]["support_energy_j"] / priced["total"]["energy_j"]
 
 
 def _area(record: RunRecord) -> str | None:

@@ -3,8 +3,8 @@
 A product of two bfloat16 numbers (8 bits of mantissa each) is exact in float32, and bfloat16 instructions add such
 products up in float32 before they round the sum to bfloat16 (Intel, BFLOAT16 Hardware Numerics Definition, 2018). So
 float32 kernels on the same operands, their result rounded, differ in the order of the sums alone. Torch's own kernels
-for processors without these instructions are some ten times slower than that. Its fused transformer layer, which it
-takes in tests, is out of autocast's reach here and runs in float32.
+for processors without these instructions are some ten times slower than that; fused attention is left to them. Its
+fused transformer layer, which it takes in tests, is out of autocast's reach here and runs in float32.
 """
 
 from __future__ import annotations

@@ -87,6 +87,12 @@ class AdmmPart(Part):
         self.admm.rho, self.updates_done = state_dict["rho"], state_dict["updates_done"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        share, total = self.settings.share, int(trainer.estimated_stepping_batches)
+        if step_at(share, total) == 0:
+            raise MethodError(
+                f"method.admm.share={share:g} of {total} steps of retraining is none; use a larger share, or more "
+                "schedule.epochs"
+            )
         for layers in (self.admm.targets, self.admm.duals):
             for name, value in layers.items():
                 layers[name] = value.to(pl_module.device)
@@ -96,11 +102,6 @@ class AdmmPart(Part):
     ) -> None:
         assert isinstance(pl_module, Classifier)
         settings, total = self.settings, int(trainer.estimated_stepping_batches)
-        if step_at(settings.share, total) == 0:
-            raise MethodError(
-                f"method.admm.share={settings.share:g} of {total} steps of retraining is none; use a larger share, or "
-                "more schedule.epochs"
-            )
         if self.updates_done > settings.updates:
             return
         # also where updates outnumber the steps until then
